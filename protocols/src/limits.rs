@@ -1,0 +1,64 @@
+//! Every size that a peer can ask us to hold, in one place, each with its reason.
+
+/// A party's name stands in certificates, logs and file names.
+pub const MAX_PARTY_ID_BYTES: usize = 64;
+
+/// A data set's name stands in every oblivious PRF input.
+pub const MAX_DATA_SET_BYTES: usize = 64;
+
+/// Purposes are short codes such as `account_opening`.
+pub const MAX_PURPOSE_BYTES: usize = 64;
+
+/// The identity encoding carries field lengths in 16 bits; no name, number or document comes near this.
+pub const MAX_IDENTITY_FIELD_BYTES: usize = 256;
+
+/// RFC 9497 indexes batch proofs with 16 bits; we stop well before.
+pub const MAX_ELEMENTS_PER_PROOF: usize = 16_384;
+
+/// Customers in one session: 4,096 × 3 match families stay below [`MAX_ELEMENTS_PER_PROOF`].
+pub const MAX_CUSTOMERS_PER_SESSION: usize = 4_096;
+
+/// Families are one byte and ten are defined.
+pub const MAX_FAMILIES: usize = 10;
+
+/// RFC 9497, section 7.2.3: Q evaluations cost log2(Q)/2 bits; past this a key must be rotated.
+pub const MAX_EVALUATIONS_PER_KEY: u64 = 1 << 30;
+
+/// A page of a snapshot: one positioned read of a file system block.
+pub const PAGE_BYTES: usize = 4_096;
+
+/// A label's plain bytes: 14 make rows of 40 bytes; 512 leave at least seven rows a page.
+pub const MAX_LABEL_BYTES: usize = 512;
+
+/// Rows that may share one eight-byte locator; pairs are expected at 10^9 rows, five are a fault.
+pub const MAX_ROWS_PER_LOCATOR: usize = 4;
+
+/// Pages of one publication: 2^28 pages are 1 TiB.
+pub const MAX_PAGES: u64 = 1 << 28;
+
+/// Publications (a snapshot and its deltas) of one epoch: the index has 16 bits.
+pub const MAX_PUBLICATIONS: usize = 1 << 16;
+
+/// Pages in one message of a download: 256 KiB, large enough to stream, small enough to hold many.
+pub const MAX_PAGES_PER_CHUNK: usize = 64;
+
+/// A label schema is read by people.
+pub const MAX_SCHEMA_BYTES: usize = 16 << 10;
+
+/// Fields of a label schema.
+pub const MAX_SCHEMA_FIELDS: usize = 64;
+
+/// Data sets, purposes or columns named by one grant.
+pub const MAX_GRANT_ITEMS: usize = 64;
+
+/// A grant, a manifest or an enrolment, encoded.
+pub const MAX_DOCUMENT_BYTES: usize = 32 << 10;
+
+/// Receipts under one countersignature.
+pub const MAX_RECEIPTS_PER_COUNTERSIGNATURE: usize = 256;
+
+/// A log entry's length has 16 bits in `tlog-tiles` entry bundles.
+pub const MAX_ENTRY_BYTES: usize = (1 << 16) - 1;
+
+/// A gRPC message: the largest request carries 4,096 customers × 10 families × 32 bytes.
+pub const MAX_MESSAGE_BYTES: usize = 2 << 20;

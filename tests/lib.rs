@@ -1,0 +1,1 @@
+//! The proofs stand in `main.rs`.

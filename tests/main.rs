@@ -1,0 +1,1 @@
+//! Real nodes over loopback mutual TLS.
