@@ -4,5 +4,8 @@
 //! with `signed-note` checkpoints, so that an auditor can verify it with tools that are not ours.
 
 pub mod checkpoint;
+pub mod entry;
+pub mod grant;
 pub mod merkle;
+pub mod receipt;
 pub mod tiles;

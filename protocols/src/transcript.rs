@@ -7,6 +7,10 @@
 //! [`Reader`] takes the same items back in the same order and refuses anything else, so a record in the log
 //! is evidence and data at once.
 
+mod record;
+
+pub use record::{Record, Signed, SignedError};
+
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha512};

@@ -1,0 +1,336 @@
+//! Entries of a node's log: hashes, signatures and metadata, never an identity.
+//!
+//! An entry is the transcript `windvane/entry/v1` with its kind and time first. Signed records stand in it
+//! whole, so that the log alone is enough to verify them years later.
+
+use super::grant::{Grant, GrantId};
+use super::receipt::{Countersignature, Receipt};
+use crate::limits::MAX_CUSTOMERS_PER_SESSION;
+use crate::lookup::manifest::Manifest;
+use crate::lookup::request::Request;
+use crate::party::{PartyId, SessionId};
+use crate::transcript::{Hash, Reader, Record, Signed, SignedError, Transcript, TranscriptError};
+
+/// One entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Milliseconds of Unix time.
+    pub at_ms: u64,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The log begins: whose it is, and the keys that sign in it.
+    Opened(Keys),
+    /// The node started with this software and configuration.
+    Started {
+        /// Digest of the software.
+        software: Hash,
+        /// Digest of the configuration.
+        configuration: Hash,
+    },
+    /// A key came to be or ceased.
+    Key {
+        /// Its purpose in words, for example `oprf/subscribers/3/match`.
+        purpose: String,
+        /// The public half; empty for symmetric keys.
+        public: Vec<u8>,
+        /// `active` or `destroyed`.
+        state: String,
+    },
+    /// A partner, or the node itself, was enrolled: its keys, and the enrolment with its certificates.
+    Enrolled {
+        /// The keys that the enrolment binds to the certificate.
+        keys: Keys,
+        /// The enrolment document.
+        enrolment: Vec<u8>,
+    },
+    /// A caller of the bank's own interface was admitted or dismissed.
+    User {
+        /// The caller's name, for example `teller-system`.
+        name: String,
+        /// `admitted` or `dismissed`.
+        action: String,
+    },
+    /// A grant was issued, or accepted by the requester.
+    Granted(Signed<Grant>),
+    /// A grant was ended before its time.
+    GrantEnded(GrantId),
+    /// A provider published an epoch of a data set, or the bank installed one.
+    Published(Signed<Manifest>),
+    /// The bank is about to send a request.
+    Requested(Signed<Request>),
+    /// A provider answered.
+    Answered(Signed<Receipt>),
+    /// The requester acknowledged receipts.
+    Countersigned(Signed<Countersignature>),
+    /// A call was refused, or failed.
+    Failed {
+        /// The session, where one is known.
+        session: Option<SessionId>,
+        /// The other party.
+        peer: PartyId,
+        /// The stable error code.
+        code: String,
+    },
+    /// The bank's own result for one customer.
+    Decided(Decided),
+}
+
+/// A party's signing keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    /// Whose.
+    pub party: PartyId,
+    /// Ed25519 key of requests, receipts, grants and manifests.
+    pub receipt: [u8; 32],
+    /// Ed25519 key of log checkpoints.
+    pub log: [u8; 32],
+    /// Ristretto255 key of subject tags; empty where the party has none.
+    pub subject_tag: Vec<u8>,
+}
+
+/// The bank's own result for one customer: commitments, and a tag that only the bank can compute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// The verification's name at the bank.
+    pub verification: [u8; 16],
+    /// `k·H(identity)` under the subject tag key.
+    pub subject_tag: [u8; 32],
+    /// Salted commitment to the report.
+    pub result: [u8; 32],
+    /// The sessions that asked about this customer.
+    pub asked: Vec<Asked>,
+}
+
+/// A customer's place in one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// The session.
+    pub session: SessionId,
+    /// The customer's index in it.
+    pub index: u64,
+    /// Commitments to ticket and consent, the leaf under the request's commitment root.
+    pub leaf: [u8; 64],
+}
+
+impl Entry {
+    /// An entry.
+    pub const fn new(at_ms: u64, event: Event) -> Self {
+        Self { at_ms, event }
+    }
+}
+
+impl Record for Entry {
+    const DOMAIN: &'static str = "windvane/entry/v1";
+
+    fn write(&self, t: Transcript) -> Transcript {
+        let t = t.text("kind", self.event.kind()).u64("at", self.at_ms);
+        match &self.event {
+            Event::Opened(keys) => keys.write(t),
+            Event::Started { software, configuration } => {
+                t.bytes("software", software).bytes("configuration", configuration)
+            }
+            Event::Key { purpose, public, state } => {
+                t.text("purpose", purpose).bytes("public", public).text("state", state)
+            }
+            Event::Enrolled { keys, enrolment } => keys.write(t).bytes("enrolment", enrolment),
+            Event::User { name, action } => t.text("name", name).text("action", action),
+            Event::Granted(signed) => t.bytes("signed", signed.as_bytes()),
+            Event::GrantEnded(id) => t.bytes("grant", id.as_bytes()),
+            Event::Published(signed) => t.bytes("signed", signed.as_bytes()),
+            Event::Requested(signed) => t.bytes("signed", signed.as_bytes()),
+            Event::Answered(signed) => t.bytes("signed", signed.as_bytes()),
+            Event::Countersigned(signed) => t.bytes("signed", signed.as_bytes()),
+            Event::Failed { session, peer, code } => t
+                .bytes("session", session.as_ref().map_or(&[], |s| s.as_bytes().as_slice()))
+                .text("peer", peer.as_str())
+                .text("code", code),
+            Event::Decided(decided) => decided.write(t),
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
+        let kind = r.text("kind")?;
+        let at_ms = r.u64("at")?;
+        let event = match kind {
+            "opened" => Event::Opened(Keys::read(r)?),
+            "started" => {
+                Event::Started { software: r.array("software")?, configuration: r.array("configuration")? }
+            }
+            "key" => Event::Key {
+                purpose: r.parse("purpose")?,
+                public: r.bytes("public")?.to_vec(),
+                state: r.parse("state")?,
+            },
+            "enrolled" => {
+                Event::Enrolled { keys: Keys::read(r)?, enrolment: r.bytes("enrolment")?.to_vec() }
+            }
+            "user" => Event::User { name: r.parse("name")?, action: r.parse("action")? },
+            "granted" => Event::Granted(signed(r)?),
+            "grant ended" => Event::GrantEnded(GrantId::from_bytes(r.array("grant")?)),
+            "published" => Event::Published(signed(r)?),
+            "requested" => Event::Requested(signed(r)?),
+            "answered" => Event::Answered(signed(r)?),
+            "countersigned" => Event::Countersigned(signed(r)?),
+            "failed" => Event::Failed {
+                session: read_session(r)?,
+                peer: r.parse("peer")?,
+                code: r.parse("code")?,
+            },
+            "decided" => Event::Decided(Decided::read(r)?),
+            _ => return Err(TranscriptError::Form { label: "kind", expected: "a known kind of entry" }),
+        };
+        Ok(Self { at_ms, event })
+    }
+}
+
+impl Event {
+    /// The name of the kind, as it stands in the log.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Opened(_) => "opened",
+            Self::Started { .. } => "started",
+            Self::Key { .. } => "key",
+            Self::Enrolled { .. } => "enrolled",
+            Self::User { .. } => "user",
+            Self::Granted(_) => "granted",
+            Self::GrantEnded(_) => "grant ended",
+            Self::Published(_) => "published",
+            Self::Requested(_) => "requested",
+            Self::Answered(_) => "answered",
+            Self::Countersigned(_) => "countersigned",
+            Self::Failed { .. } => "failed",
+            Self::Decided(_) => "decided",
+        }
+    }
+}
+
+impl Keys {
+    fn write(&self, t: Transcript) -> Transcript {
+        t.text("party", self.party.as_str())
+            .bytes("receipt key", &self.receipt)
+            .bytes("log key", &self.log)
+            .bytes("subject tag key", &self.subject_tag)
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
+        Ok(Self {
+            party: r.parse("party")?,
+            receipt: r.array("receipt key")?,
+            log: r.array("log key")?,
+            subject_tag: r.bytes("subject tag key")?.to_vec(),
+        })
+    }
+}
+
+impl Decided {
+    fn write(&self, t: Transcript) -> Transcript {
+        let asked = self.asked.iter().map(|asked| {
+            let mut item = asked.session.as_bytes().to_vec();
+            item.extend_from_slice(&asked.index.to_be_bytes());
+            item.extend_from_slice(&asked.leaf);
+            item
+        });
+        t.bytes("verification", &self.verification)
+            .bytes("subject tag", &self.subject_tag)
+            .bytes("result", &self.result)
+            .list("asked", asked)
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
+        let asked = |item: &[u8]| {
+            let (session, rest) = item.split_first_chunk()?;
+            let (index, leaf) = rest.split_first_chunk()?;
+            Some(Asked {
+                session: SessionId::from_bytes(*session),
+                index: u64::from_be_bytes(*index),
+                leaf: leaf.try_into().ok()?,
+            })
+        };
+        let form = TranscriptError::Form { label: "asked", expected: "session, index and leaf" };
+        Ok(Self {
+            verification: r.array("verification")?,
+            subject_tag: r.array("subject tag")?,
+            result: r.array("result")?,
+            asked: r
+                .list("asked", MAX_CUSTOMERS_PER_SESSION)?
+                .into_iter()
+                .map(|item| asked(item).ok_or_else(|| form.clone()))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// The signatures are checked by whoever audits, against the keys that the log itself names.
+fn signed<T: Record>(r: &mut Reader<'_>) -> Result<Signed<T>, TranscriptError> {
+    Signed::from_bytes_unverified(r.bytes("signed")?.to_vec()).map_err(|error| match error {
+        SignedError::Record(error) => error,
+        _ => TranscriptError::Form { label: "signed", expected: "a signed record" },
+    })
+}
+
+fn read_session(r: &mut Reader<'_>) -> Result<Option<SessionId>, TranscriptError> {
+    match r.bytes("session")? {
+        [] => Ok(None),
+        bytes => bytes
+            .try_into()
+            .map(|bytes| Some(SessionId::from_bytes(bytes)))
+            .map_err(|_| TranscriptError::Form { label: "session", expected: "16 bytes or none" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ed25519_dalek::SigningKey;
+
+    fn entries() -> Vec<Entry> {
+        let keys = Keys {
+            party: "bank".parse().unwrap(),
+            receipt: [1; 32],
+            log: [2; 32],
+            subject_tag: vec![3; 32],
+        };
+        let peer: PartyId = "carrier-a".parse().unwrap();
+        let session = SessionId::from_bytes([9; 16]);
+        let countersignature = Countersignature {
+            requester: "bank".parse().unwrap(),
+            provider: peer.clone(),
+            receipts: vec![[5; 64]; 3],
+            signed_at_ms: 4,
+        };
+        let asked = Asked { session, index: 1, leaf: [6; 64] };
+        let events = [
+            Event::Opened(keys.clone()),
+            Event::Started { software: [1; 64], configuration: [2; 64] },
+            Event::Key { purpose: "log".into(), public: vec![1], state: "active".into() },
+            Event::Enrolled { keys, enrolment: vec![1, 2, 3] },
+            Event::User { name: "teller".into(), action: "admitted".into() },
+            Event::GrantEnded(GrantId::from_bytes([1; 16])),
+            Event::Countersigned(Signed::sign(countersignature, &SigningKey::from_bytes(&[1; 32]))),
+            Event::Failed { session: Some(session), peer: peer.clone(), code: "X".into() },
+            Event::Failed { session: None, peer, code: "Y".into() },
+            Event::Decided(Decided {
+                verification: [1; 16],
+                subject_tag: [2; 32],
+                result: [3; 32],
+                asked: vec![asked, asked],
+            }),
+        ];
+        events.into_iter().map(|event| Entry::new(1_700_000_000_000, event)).collect()
+    }
+
+    #[test]
+    fn entries_survive_their_encoding_and_refuse_every_truncation() {
+        for entry in entries() {
+            let bytes = entry.encode().into_bytes();
+            assert!((0..bytes.len()).all(|end| Entry::decode(&bytes[..end]).is_err()));
+            assert_eq!(Entry::decode(&bytes), Ok(entry));
+        }
+    }
+}

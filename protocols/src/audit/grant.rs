@@ -1,0 +1,311 @@
+//! Grants: what a provider permits a requester, signed. Nothing runs without one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rand_core::CryptoRng;
+
+use crate::identity::Family;
+use crate::limits::{MAX_GRANT_ITEMS, MAX_PURPOSE_BYTES};
+use crate::lookup::DataSet;
+use crate::lookup::manifest::read_families;
+use crate::party::PartyId;
+use crate::transcript::{Reader, Record, Transcript, TranscriptError};
+
+/// Names a grant in every use: 16 random bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GrantId([u8; 16]);
+
+impl GrantId {
+    /// A fresh name.
+    pub fn random(rng: &mut impl CryptoRng) -> Self {
+        let mut bytes = [0; 16];
+        rng.fill_bytes(&mut bytes);
+        Self(bytes)
+    }
+
+    /// The bytes as received.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes to send.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for GrantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+impl fmt::Debug for GrantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GrantId({self})")
+    }
+}
+
+/// An operation that a grant permits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// Verification by encrypted lookup.
+    Verify,
+    /// Set intersection.
+    Psi,
+    /// The joint score.
+    Score,
+    /// Joint training.
+    Train,
+}
+
+impl Operation {
+    /// The name in grants, configuration and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Verify => "verify",
+            Self::Psi => "psi",
+            Self::Score => "score",
+            Self::Train => "train",
+        }
+    }
+}
+
+impl FromStr for Operation {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Verify, Self::Psi, Self::Score, Self::Train]
+            .into_iter()
+            .find(|operation| operation.name() == text)
+            .ok_or(())
+    }
+}
+
+/// What a provider permits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Its name.
+    pub id: GrantId,
+    /// Who permits, and signs.
+    pub provider: PartyId,
+    /// Who may ask.
+    pub requester: PartyId,
+    /// In which data sets.
+    pub data_sets: Vec<DataSet>,
+    /// Which families, ascending.
+    pub families: Vec<Family>,
+    /// Which operations.
+    pub operations: Vec<Operation>,
+    /// For which purposes.
+    pub purposes: Vec<String>,
+    /// Which label fields the requester may use; empty means all of the schema.
+    pub columns: Vec<String>,
+    /// Smallest set result that may be released; 0 means no minimum.
+    pub minimum_result: u64,
+    /// Longest life of an epoch, hours: one call opens a person's rows until then.
+    pub epoch_hours: u64,
+    /// Elements per key and second.
+    pub rate_per_s: u64,
+    /// Elements per key and day (UTC).
+    pub per_day: u64,
+    /// Elements per key in all.
+    pub total: u64,
+    /// First moment of validity, milliseconds of Unix time.
+    pub not_before_ms: u64,
+    /// Last moment of validity, milliseconds of Unix time.
+    pub not_after_ms: u64,
+    /// When it was signed, milliseconds of Unix time.
+    pub issued_at_ms: u64,
+}
+
+impl Record for Grant {
+    const DOMAIN: &'static str = "windvane/grant/v1";
+
+    fn write(&self, t: Transcript) -> Transcript {
+        let families: Vec<u8> = self.families.iter().map(|f| *f as u8).collect();
+        t.bytes("id", &self.id.0)
+            .text("provider", self.provider.as_str())
+            .text("requester", self.requester.as_str())
+            .list("data set", self.data_sets.iter().map(DataSet::as_str))
+            .bytes("families", &families)
+            .list("operation", self.operations.iter().map(|o| o.name()))
+            .list("purpose", self.purposes.iter())
+            .list("column", self.columns.iter())
+            .u64("minimum result", self.minimum_result)
+            .u64("epoch hours", self.epoch_hours)
+            .u64("rate per second", self.rate_per_s)
+            .u64("per day", self.per_day)
+            .u64("total", self.total)
+            .u64("not before", self.not_before_ms)
+            .u64("not after", self.not_after_ms)
+            .u64("issued at", self.issued_at_ms)
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
+        Ok(Self {
+            id: GrantId(r.array("id")?),
+            provider: r.parse("provider")?,
+            requester: r.parse("requester")?,
+            data_sets: texts(r, "data set")?,
+            families: read_families(r)?,
+            operations: texts(r, "operation")?,
+            purposes: texts(r, "purpose")?,
+            columns: texts(r, "column")?,
+            minimum_result: r.u64("minimum result")?,
+            epoch_hours: r.u64("epoch hours")?,
+            rate_per_s: r.u64("rate per second")?,
+            per_day: r.u64("per day")?,
+            total: r.u64("total")?,
+            not_before_ms: r.u64("not before")?,
+            not_after_ms: r.u64("not after")?,
+            issued_at_ms: r.u64("issued at")?,
+        })
+    }
+}
+
+fn texts<T: FromStr>(r: &mut Reader<'_>, label: &'static str) -> Result<Vec<T>, TranscriptError> {
+    let form = || TranscriptError::Form { label, expected: "short, well-formed texts" };
+    r.list(label, MAX_GRANT_ITEMS)?
+        .into_iter()
+        .map(|item| {
+            let text = std::str::from_utf8(item).ok().filter(|text| text.len() <= MAX_PURPOSE_BYTES);
+            text.and_then(|text| text.parse().ok()).ok_or_else(form)
+        })
+        .collect()
+}
+
+/// Why a grant does not permit a use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GrantError {
+    /// It was given to someone else, or by someone else.
+    #[error("the grant is between other parties")]
+    Parties,
+    /// It begins later.
+    #[error("the grant is not valid before {not_before_ms} ms")]
+    NotYetValid {
+        /// Its first moment.
+        not_before_ms: u64,
+    },
+    /// It has ended.
+    #[error("the grant expired at {not_after_ms} ms")]
+    Expired {
+        /// Its last moment.
+        not_after_ms: u64,
+    },
+    /// It does not name this.
+    #[error("the grant does not permit this {what}")]
+    Scope {
+        /// Data set, family, operation or purpose.
+        what: &'static str,
+    },
+}
+
+/// A use to be held against a grant.
+#[derive(Debug, Clone, Copy)]
+pub struct Use<'a> {
+    /// Who asks.
+    pub requester: &'a PartyId,
+    /// Who is asked.
+    pub provider: &'a PartyId,
+    /// For which operation.
+    pub operation: Operation,
+    /// In which data set.
+    pub data_set: &'a DataSet,
+    /// With which families.
+    pub families: &'a [Family],
+    /// For which purpose.
+    pub purpose: &'a str,
+    /// Now, milliseconds of Unix time.
+    pub now_ms: u64,
+}
+
+impl Grant {
+    /// Whether the grant permits a use, quotas aside; those are counted where state is kept.
+    ///
+    /// # Errors
+    /// [`GrantError`] with the first rule that forbids it.
+    pub fn permits(&self, asked: &Use<'_>) -> Result<(), GrantError> {
+        if self.requester != *asked.requester || self.provider != *asked.provider {
+            return Err(GrantError::Parties);
+        }
+        if asked.now_ms < self.not_before_ms {
+            return Err(GrantError::NotYetValid { not_before_ms: self.not_before_ms });
+        }
+        if asked.now_ms > self.not_after_ms {
+            return Err(GrantError::Expired { not_after_ms: self.not_after_ms });
+        }
+        let scope = [
+            (self.operations.contains(&asked.operation), "operation"),
+            (self.data_sets.contains(asked.data_set), "data set"),
+            (asked.families.iter().all(|f| self.families.contains(f)), "family"),
+            (self.purposes.iter().any(|p| p == asked.purpose), "purpose"),
+        ];
+        match scope.into_iter().find(|(within, _)| !within) {
+            Some((_, what)) => Err(GrantError::Scope { what }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant() -> Grant {
+        Grant {
+            id: GrantId([7; 16]),
+            provider: "carrier-a".parse().unwrap(),
+            requester: "bank".parse().unwrap(),
+            data_sets: vec!["subscribers".parse().unwrap()],
+            families: vec![Family::Phone, Family::PhoneId],
+            operations: vec![Operation::Verify],
+            purposes: vec!["account_opening".into()],
+            columns: vec![],
+            minimum_result: 0,
+            epoch_hours: 24,
+            rate_per_s: 100,
+            per_day: 1_000,
+            total: 10_000,
+            not_before_ms: 100,
+            not_after_ms: 200,
+            issued_at_ms: 50,
+        }
+    }
+
+    #[test]
+    fn a_grant_survives_its_encoding() {
+        let encoding = grant().encode().into_bytes();
+        assert_eq!(Grant::decode(&encoding), Ok(grant()));
+        assert!((0..encoding.len()).all(|end| Grant::decode(&encoding[..end]).is_err()));
+    }
+
+    #[test]
+    fn each_rule_that_forbids_is_named() {
+        let (bank, carrier) = ("bank".parse().unwrap(), "carrier-a".parse().unwrap());
+        let data_set = "subscribers".parse().unwrap();
+        let fine = Use {
+            requester: &bank,
+            provider: &carrier,
+            operation: Operation::Verify,
+            data_set: &data_set,
+            families: &[Family::Phone],
+            purpose: "account_opening",
+            now_ms: 150,
+        };
+        let check = |asked: Use<'_>| grant().permits(&asked);
+        assert_eq!(check(fine), Ok(()));
+        assert_eq!(check(Use { requester: &carrier, ..fine }), Err(GrantError::Parties));
+        assert_eq!(check(Use { now_ms: 99, ..fine }), Err(GrantError::NotYetValid { not_before_ms: 100 }));
+        assert_eq!(check(Use { now_ms: 201, ..fine }), Err(GrantError::Expired { not_after_ms: 200 }));
+        let scope = |what| Err(GrantError::Scope { what });
+        assert_eq!(check(Use { operation: Operation::Psi, ..fine }), scope("operation"));
+        assert_eq!(check(Use { families: &[Family::Id], ..fine }), scope("family"));
+        assert_eq!(check(Use { purpose: "marketing", ..fine }), scope("purpose"));
+        let other = "payments".parse().unwrap();
+        assert_eq!(check(Use { data_set: &other, ..fine }), scope("data set"));
+    }
+}

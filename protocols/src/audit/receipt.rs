@@ -1,0 +1,131 @@
+//! Receipts and countersignatures: the one record of a run that both parties signed.
+//!
+//! A receipt carries the requester's signed request, so that neither side can invent or deny a call, and only
+//! what the provider knew when it answered. It is evidence without the messages' bodies; no identity is in it.
+
+use crate::limits::{MAX_DOCUMENT_BYTES, MAX_FAMILIES, MAX_RECEIPTS_PER_COUNTERSIGNATURE};
+use crate::lookup::KeyGroup;
+use crate::lookup::request::Request;
+use crate::party::PartyId;
+use crate::transcript::{Hash, Reader, Record, Signed, Transcript, TranscriptError};
+
+/// One run, as the provider signs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The request with the requester's signature.
+    pub request: Signed<Request>,
+    /// Protocol and version.
+    pub protocol: String,
+    /// Digest of the provider's software.
+    pub software: Hash,
+    /// Digest of the provider's configuration.
+    pub configuration: Hash,
+    /// Elements answered per key group.
+    pub elements: Vec<(KeyGroup, u64)>,
+    /// Digest of everything that was answered.
+    pub transcript: Hash,
+    /// When the request arrived, milliseconds of Unix time.
+    pub received_at_ms: u64,
+    /// When the answer was ready, milliseconds of Unix time.
+    pub answered_at_ms: u64,
+    /// Size of the provider's log that witnesses cosigned last; 0 until witnessing exists.
+    pub witnessed_size: u64,
+    /// Root of that log; empty until witnessing exists.
+    pub witnessed_root: Vec<u8>,
+}
+
+impl Record for Receipt {
+    const DOMAIN: &'static str = "windvane/lookup-receipt/v1";
+
+    fn write(&self, t: Transcript) -> Transcript {
+        let elements = self.elements.iter().map(|(group, count)| {
+            let mut item = vec![group.code()];
+            item.extend_from_slice(&count.to_be_bytes());
+            item
+        });
+        t.bytes("request", self.request.as_bytes())
+            .text("protocol", &self.protocol)
+            .bytes("software", &self.software)
+            .bytes("configuration", &self.configuration)
+            .list("elements", elements)
+            .bytes("transcript", &self.transcript)
+            .u64("received at", self.received_at_ms)
+            .u64("answered at", self.answered_at_ms)
+            .u64("witnessed size", self.witnessed_size)
+            .bytes("witnessed root", &self.witnessed_root)
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
+        Ok(Self {
+            request: read_request(r)?,
+            protocol: r.text("protocol")?.to_owned(),
+            software: r.array("software")?,
+            configuration: r.array("configuration")?,
+            elements: r
+                .list("elements", MAX_FAMILIES)?
+                .into_iter()
+                .map(read_elements)
+                .collect::<Result<_, _>>()?,
+            transcript: r.array("transcript")?,
+            received_at_ms: r.u64("received at")?,
+            answered_at_ms: r.u64("answered at")?,
+            witnessed_size: r.u64("witnessed size")?,
+            witnessed_root: r.bytes("witnessed root")?.to_vec(),
+        })
+    }
+}
+
+fn read_request(r: &mut Reader<'_>) -> Result<Signed<Request>, TranscriptError> {
+    let form = TranscriptError::Form { label: "request", expected: "a signed request" };
+    let bytes = r.bytes("request")?;
+    if bytes.len() > MAX_DOCUMENT_BYTES {
+        return Err(form);
+    }
+    Signed::from_bytes_unverified(bytes.to_vec()).map_err(|_| form)
+}
+
+fn read_elements(item: &[u8]) -> Result<(KeyGroup, u64), TranscriptError> {
+    let parse = || {
+        let (&code, count) = item.split_first()?;
+        Some((KeyGroup::from_code(code)?, u64::from_be_bytes(count.try_into().ok()?)))
+    };
+    parse().ok_or(TranscriptError::Form { label: "elements", expected: "a group's code and a count" })
+}
+
+/// The requester's signature over many receipts, made off the hot path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Countersignature {
+    /// Who asked, and signs.
+    pub requester: PartyId,
+    /// Who answered.
+    pub provider: PartyId,
+    /// [`Signed::digest`] of every receipt.
+    pub receipts: Vec<Hash>,
+    /// Milliseconds of Unix time.
+    pub signed_at_ms: u64,
+}
+
+impl Record for Countersignature {
+    const DOMAIN: &'static str = "windvane/countersignature/v1";
+
+    fn write(&self, t: Transcript) -> Transcript {
+        t.text("requester", self.requester.as_str())
+            .text("provider", self.provider.as_str())
+            .list("receipt", self.receipts.iter())
+            .u64("signed at", self.signed_at_ms)
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
+        let form = TranscriptError::Form { label: "receipt", expected: "64 bytes" };
+        Ok(Self {
+            requester: r.parse("requester")?,
+            provider: r.parse("provider")?,
+            receipts: r
+                .list("receipt", MAX_RECEIPTS_PER_COUNTERSIGNATURE)?
+                .into_iter()
+                .map(|item| item.try_into().map_err(|_| form.clone()))
+                .collect::<Result<_, _>>()?,
+            signed_at_ms: r.u64("signed at")?,
+        })
+    }
+}

@@ -1,0 +1,278 @@
+//! The bank's side of a call: blind, sign, and open what comes back.
+
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use hkdf::Hkdf;
+use rand_core::CryptoRng;
+use sha2::Sha512;
+
+use super::manifest::Manifest;
+use super::request::{GroupAnswer, GroupElements, Request, digest_answer, digest_elements};
+use super::row::{RowKeys, Table};
+use super::{KeyGroup, PROTOCOL};
+use crate::audit::grant::GrantId;
+use crate::audit::merkle;
+use crate::audit::receipt::Receipt;
+use crate::identity::{Encoded, Family, IDENTITY_VERSION, Person};
+use crate::oprf::{Blinded, Context, OprfError, PublicKey};
+use crate::party::{PartyId, SessionId};
+use crate::secret::Secret;
+use crate::transcript::{Hash, Signed, commit};
+
+/// Under what a session runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// Who asks.
+    pub requester: &'a PartyId,
+    /// The grant that permits it.
+    pub grant: GrantId,
+    /// One of the grant's purposes.
+    pub purpose: &'a str,
+    /// The provider's manifest.
+    pub manifest: &'a Manifest,
+    /// Families to ask: those that grant and manifest have in common.
+    pub families: &'a [Family],
+}
+
+/// One customer of a session.
+#[derive(Debug, Clone, Copy)]
+pub struct Customer<'a> {
+    /// Whom it is about.
+    pub person: &'a Person,
+    /// The bank's own application number.
+    pub ticket: &'a [u8],
+    /// The customer's recorded authorisation.
+    pub consent: &'a [u8],
+}
+
+/// What the bank logs and then sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The signed request.
+    pub request: Signed<Request>,
+    /// The blinded elements.
+    pub groups: Vec<GroupElements>,
+}
+
+/// What the provider sends back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The evaluated elements.
+    pub groups: Vec<GroupAnswer>,
+    /// The signed receipt.
+    pub receipt: Signed<Receipt>,
+}
+
+/// The bank cannot ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// Grant and manifest have no family in common.
+    #[error("the grant and the data set have no family in common")]
+    NoFamily,
+    /// Too many customers, or none.
+    #[error(transparent)]
+    Oprf(#[from] OprfError),
+}
+
+/// The provider misbehaved, or something between changed its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnswerError {
+    /// Other key groups than asked, or another number of elements.
+    #[error("the answer has other elements than were asked for")]
+    Shape,
+    /// Another key than the manifest's.
+    #[error("the answer was made under another key than the manifest's")]
+    KeyMismatch,
+    /// The proof does not hold.
+    #[error("the proof of an answer does not hold")]
+    ProofInvalid,
+    /// The receipt is not signed by the provider, or not over this run.
+    #[error("the receipt does not cover this run")]
+    ReceiptInvalid,
+}
+
+/// Waits for the provider's answer.
+#[derive(Debug)]
+pub struct AwaitAnswer {
+    table: Table,
+    families: Vec<Family>,
+    customers: usize,
+    request: Signed<Request>,
+    groups: Vec<(KeyGroup, PublicKey, Blinded)>,
+    leaves: Vec<[u8; 64]>,
+}
+
+/// An answer that was checked and unblinded.
+#[derive(Debug)]
+pub struct Opened {
+    /// The provider's receipt.
+    pub receipt: Signed<Receipt>,
+    /// For every customer, in order: where to look and how to open, by family. A family whose fields the
+    /// customer lacks is left out.
+    pub customers: Vec<Vec<(Family, RowKeys)>>,
+    /// For every customer, in order: the commitments to ticket and consent.
+    pub leaves: Vec<[u8; 64]>,
+}
+
+/// Asks one provider about 1 to 4,096 customers.
+///
+/// `seed` is fresh for the session and kept by the bank: [`salt`] derives from it what opens commitments.
+///
+/// # Errors
+/// [`AskError`].
+pub fn ask(
+    terms: Terms<'_>,
+    customers: &[Customer<'_>],
+    session: SessionId,
+    seed: &Secret<[u8; 32]>,
+    now_ms: u64,
+    key: &SigningKey,
+    rng: &mut impl CryptoRng,
+) -> Result<(AwaitAnswer, Question), AskError> {
+    let manifest = terms.manifest;
+    let mut groups = Vec::new();
+    for (group, families) in KeyGroup::partition(terms.families) {
+        let public = *manifest.key(group).ok_or(AskError::NoFamily)?;
+        groups.push((group, public, blind(manifest, &families, customers, rng)?));
+    }
+    if groups.is_empty() {
+        return Err(AskError::NoFamily);
+    }
+    let leaves: Vec<_> = (0..).zip(customers).map(|(i, customer)| leaf(seed, session, i, customer)).collect();
+    let elements: Vec<_> = groups
+        .iter()
+        .map(|(group, _, blinded)| GroupElements { group: *group, elements: blinded.elements().to_vec() })
+        .collect();
+    let request = Request {
+        session,
+        requester: terms.requester.clone(),
+        provider: manifest.provider.clone(),
+        grant: terms.grant,
+        purpose: terms.purpose.to_owned(),
+        data_set: manifest.data_set.clone(),
+        epoch: manifest.epoch,
+        identity_version: IDENTITY_VERSION.to_owned(),
+        families: KeyGroup::partition(terms.families).into_iter().flat_map(|(_, f)| f).collect(),
+        customers: customers.len() as u64,
+        commitments: commitment_root(&leaves),
+        elements: digest_elements(&elements),
+        requested_at_ms: now_ms,
+    };
+    let families = request.families.clone();
+    let request = Signed::sign(request, key);
+    let question = Question { request: request.clone(), groups: elements };
+    let table = manifest.table();
+    Ok((AwaitAnswer { table, families, customers: customers.len(), request, groups, leaves }, question))
+}
+
+impl AwaitAnswer {
+    /// The commitments to ticket and consent of every customer, in order.
+    pub fn leaves(&self) -> &[[u8; 64]] {
+        &self.leaves
+    }
+
+    /// Checks shape, keys, proofs and receipt, and unblinds.
+    ///
+    /// # Errors
+    /// [`AnswerError`]: the peer misbehaved.
+    pub fn on_answer(self, answer: Answer, provider: &VerifyingKey) -> Result<Opened, AnswerError> {
+        check_receipt(&self.request, &answer, provider)?;
+        if answer.groups.len() != self.groups.len() {
+            return Err(AnswerError::Shape);
+        }
+        let mut rows: Vec<_> = (0..self.customers).map(|_| Vec::with_capacity(self.families.len())).collect();
+        for ((group, public, blinded), answered) in self.groups.into_iter().zip(answer.groups) {
+            if answered.group != group {
+                return Err(AnswerError::Shape);
+            }
+            if answered.key != public.id() {
+                return Err(AnswerError::KeyMismatch);
+            }
+            let families: Vec<_> = self.families.iter().filter(|f| KeyGroup::of(**f) == group).collect();
+            let outputs = blinded.finalize(&Context::LOOKUP, &public, &answered.elements, &answered.proof)?;
+            for (i, output) in outputs.into_iter().enumerate() {
+                let family = *families[i % families.len()];
+                let keys = output.map(|output| (family, RowKeys::new(&self.table, output)));
+                rows[i / families.len()].extend(keys);
+            }
+        }
+        Ok(Opened { receipt: answer.receipt, customers: rows, leaves: self.leaves })
+    }
+}
+
+impl From<OprfError> for AnswerError {
+    fn from(error: OprfError) -> Self {
+        match error {
+            OprfError::InvalidProof => Self::ProofInvalid,
+            _ => Self::Shape,
+        }
+    }
+}
+
+/// What a commitment of a session is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Committed {
+    /// The bank's application number.
+    Ticket,
+    /// The customer's authorisation.
+    Consent,
+}
+
+/// The salt of one commitment: HKDF-SHA-512 of the session's seed, so that opening one tells nothing of
+/// another.
+pub fn salt(seed: &Secret<[u8; 32]>, session: SessionId, what: Committed, index: u64) -> [u8; 32] {
+    let label: &[u8] = match what {
+        Committed::Ticket => b"\x00\x06ticket",
+        Committed::Consent => b"\x00\x07consent",
+    };
+    let info = [label, session.as_bytes(), &index.to_be_bytes()].concat();
+    let mut salt = [0; 32];
+    Hkdf::<Sha512>::new(None, seed.expose()).expand(&info, &mut salt).expect("32 bytes are a valid length");
+    salt
+}
+
+/// RFC 6962 root over the customers' leaves.
+pub fn commitment_root(leaves: &[[u8; 64]]) -> [u8; 32] {
+    let hashes: Vec<_> = leaves.iter().map(|leaf| merkle::leaf_hash(leaf)).collect();
+    merkle::root_of(&hashes)
+}
+
+fn leaf(seed: &Secret<[u8; 32]>, session: SessionId, index: u64, customer: &Customer<'_>) -> [u8; 64] {
+    let commitment = |what, item| commit(&salt(seed, session, what, index), item);
+    let mut leaf = [0; 64];
+    leaf[..32].copy_from_slice(&commitment(Committed::Ticket, customer.ticket));
+    leaf[32..].copy_from_slice(&commitment(Committed::Consent, customer.consent));
+    leaf
+}
+
+fn blind(
+    manifest: &Manifest,
+    families: &[Family],
+    customers: &[Customer<'_>],
+    rng: &mut impl CryptoRng,
+) -> Result<Blinded, OprfError> {
+    let data_set = manifest.data_set.as_str();
+    let inputs: Vec<Option<Encoded>> = customers
+        .iter()
+        .flat_map(|customer| families.iter().map(|family| family.encode(data_set, customer.person)))
+        .collect();
+    let inputs: Vec<_> = inputs.iter().map(|input| input.as_ref().map(Encoded::as_bytes)).collect();
+    Blinded::blind(&Context::LOOKUP, &inputs, rng)
+}
+
+fn check_receipt(
+    request: &Signed<Request>,
+    answer: &Answer,
+    provider: &VerifyingKey,
+) -> Result<(), AnswerError> {
+    let receipt = answer.receipt.body();
+    let transcript: Hash = digest_answer(&request.digest(), &answer.groups);
+    let counts = answer.groups.iter().map(|g| (g.group, g.elements.len() as u64));
+    let covers = receipt.request == *request
+        && receipt.protocol == PROTOCOL
+        && receipt.transcript == transcript
+        && receipt.elements.iter().copied().eq(counts)
+        && answer.receipt.verify(provider);
+    if covers { Ok(()) } else { Err(AnswerError::ReceiptInvalid) }
+}

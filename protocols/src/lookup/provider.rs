@@ -1,0 +1,146 @@
+//! The provider's side of a call: check, evaluate, sign.
+//!
+//! Grants, quotas and replay are the node's, between [`Question::check`] and [`Checked::evaluate`]; logging
+//! is the node's too, before the answer leaves.
+
+use std::collections::BTreeMap;
+
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use rand_core::CryptoRng;
+
+use super::client::{Answer, Question};
+use super::request::{GroupAnswer, GroupElements, Request, digest_answer, digest_elements};
+use super::{KeyGroup, PROTOCOL};
+use crate::audit::receipt::Receipt;
+use crate::identity::IDENTITY_VERSION;
+use crate::oprf::{Context, OprfError, PrivateKey};
+use crate::transcript::{Hash, Signed};
+
+/// The secret keys of an epoch, one per key group.
+pub type EpochKeys = BTreeMap<KeyGroup, PrivateKey>;
+
+/// The requester misbehaved, or its clock is off.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QuestionError {
+    /// The signature is not the requester's.
+    #[error("the request is not signed by its requester")]
+    Signature,
+    /// The elements are not those that the request names, or of another number.
+    #[error("the elements are not those that the signed request names")]
+    Elements,
+    /// The request was made too long ago, or in the future.
+    #[error("the request was made {off_ms} ms away from this clock; {tolerance_ms} ms are tolerated")]
+    Clock {
+        /// How far the two clocks, or the request's age, are apart.
+        off_ms: u64,
+        /// How much is tolerated.
+        tolerance_ms: u64,
+    },
+    /// Other identity rules than ours.
+    #[error("the request follows other identity rules than {IDENTITY_VERSION}")]
+    IdentityVersion,
+    /// A family that this epoch has no key for.
+    #[error("the epoch has no key for a family of the request")]
+    NoKey,
+    /// The batch is empty or too large.
+    #[error(transparent)]
+    Oprf(#[from] OprfError),
+}
+
+/// A question whose signature, elements and time were checked.
+#[derive(Debug)]
+pub struct Checked {
+    request: Signed<Request>,
+    groups: Vec<GroupElements>,
+}
+
+/// An answer that is not signed yet.
+#[derive(Debug)]
+pub struct Evaluated {
+    request: Signed<Request>,
+    groups: Vec<GroupAnswer>,
+}
+
+/// What the receipt says about the provider besides the run.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances {
+    /// Digest of the software.
+    pub software: Hash,
+    /// Digest of the configuration.
+    pub configuration: Hash,
+    /// When the request arrived, milliseconds of Unix time.
+    pub received_at_ms: u64,
+    /// When the answer was ready, milliseconds of Unix time.
+    pub answered_at_ms: u64,
+}
+
+impl Question {
+    /// Checks everything that needs no state.
+    ///
+    /// # Errors
+    /// [`QuestionError`].
+    pub fn check(
+        self,
+        requester: &VerifyingKey,
+        now_ms: u64,
+        tolerance_ms: u64,
+    ) -> Result<Checked, QuestionError> {
+        let request = self.request.body();
+        if !self.request.verify(requester) {
+            return Err(QuestionError::Signature);
+        }
+        let counts = self.groups.iter().map(|g| (g.group, g.elements.len()));
+        if !counts.eq(request.expected()) || digest_elements(&self.groups) != request.elements {
+            return Err(QuestionError::Elements);
+        }
+        let off_ms = now_ms.abs_diff(request.requested_at_ms);
+        if off_ms > tolerance_ms {
+            return Err(QuestionError::Clock { off_ms, tolerance_ms });
+        }
+        if request.identity_version != IDENTITY_VERSION {
+            return Err(QuestionError::IdentityVersion);
+        }
+        Ok(Checked { request: self.request, groups: self.groups })
+    }
+}
+
+impl Checked {
+    /// The request, for grant, quota and replay.
+    pub const fn request(&self) -> &Signed<Request> {
+        &self.request
+    }
+
+    /// Evaluates every element under its group's key, with one proof per key.
+    ///
+    /// # Errors
+    /// [`QuestionError::NoKey`], [`QuestionError::Oprf`].
+    pub fn evaluate(self, keys: &EpochKeys, rng: &mut impl CryptoRng) -> Result<Evaluated, QuestionError> {
+        let mut groups = Vec::with_capacity(self.groups.len());
+        for asked in &self.groups {
+            let key = keys.get(&asked.group).ok_or(QuestionError::NoKey)?;
+            let (elements, proof) = key.blind_evaluate(&Context::LOOKUP, &asked.elements, rng)?;
+            groups.push(GroupAnswer { group: asked.group, key: key.public().id(), elements, proof });
+        }
+        Ok(Evaluated { request: self.request, groups })
+    }
+}
+
+impl Evaluated {
+    /// Signs the receipt of the run. The node logs it before it replies.
+    pub fn sign(self, circumstances: Circumstances, key: &SigningKey) -> Answer {
+        let receipt = Receipt {
+            protocol: PROTOCOL.to_owned(),
+            software: circumstances.software,
+            configuration: circumstances.configuration,
+            elements: self.groups.iter().map(|g| (g.group, g.elements.len() as u64)).collect(),
+            transcript: digest_answer(&self.request.digest(), &self.groups),
+            received_at_ms: circumstances.received_at_ms,
+            answered_at_ms: circumstances.answered_at_ms,
+            witnessed_size: 0,
+            witnessed_root: Vec::new(),
+            request: self.request,
+        };
+        Answer { groups: self.groups, receipt: Signed::sign(receipt, key) }
+    }
+}

@@ -1,0 +1,143 @@
+//! What the bank signs before it asks, and the elements and answers that travel beside it.
+
+use super::manifest::read_families;
+use super::{DataSet, KeyGroup};
+use crate::audit::grant::GrantId;
+use crate::identity::Family;
+use crate::limits::{MAX_CUSTOMERS_PER_SESSION, MAX_PURPOSE_BYTES};
+use crate::oprf::{Element, KeyId, Proof};
+use crate::party::{PartyId, SessionId};
+use crate::transcript::{Hash, Reader, Record, Transcript, TranscriptError};
+
+/// One session of 1 to 4,096 customers with one provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Fresh for every provider.
+    pub session: SessionId,
+    /// Who asks.
+    pub requester: PartyId,
+    /// Who is asked.
+    pub provider: PartyId,
+    /// Under which grant.
+    pub grant: GrantId,
+    /// For which of the grant's purposes.
+    pub purpose: String,
+    /// In which data set.
+    pub data_set: DataSet,
+    /// Under which epoch's keys.
+    pub epoch: u64,
+    /// By which identity rules.
+    pub identity_version: String,
+    /// Families asked, ascending: one element each per customer.
+    pub families: Vec<Family>,
+    /// Customers in the session.
+    pub customers: u64,
+    /// RFC 6962 root over the customers' commitments to ticket and consent.
+    pub commitments: [u8; 32],
+    /// [`digest_elements`] of the blinded elements.
+    pub elements: Hash,
+    /// Milliseconds of Unix time.
+    pub requested_at_ms: u64,
+}
+
+impl Request {
+    /// Elements that each key group must have.
+    pub fn expected(&self) -> Vec<(KeyGroup, usize)> {
+        let customers = self.customers as usize;
+        let count = |(group, families): (KeyGroup, Vec<Family>)| (group, families.len() * customers);
+        KeyGroup::partition(&self.families).into_iter().map(count).collect()
+    }
+}
+
+impl Record for Request {
+    const DOMAIN: &'static str = "windvane/lookup-request/v1";
+
+    fn write(&self, t: Transcript) -> Transcript {
+        let families: Vec<u8> = self.families.iter().map(|f| *f as u8).collect();
+        t.bytes("session", self.session.as_bytes())
+            .text("requester", self.requester.as_str())
+            .text("provider", self.provider.as_str())
+            .bytes("grant", self.grant.as_bytes())
+            .text("purpose", &self.purpose)
+            .text("data set", self.data_set.as_str())
+            .u64("epoch", self.epoch)
+            .text("identity version", &self.identity_version)
+            .bytes("families", &families)
+            .u64("customers", self.customers)
+            .bytes("commitments", &self.commitments)
+            .bytes("elements", &self.elements)
+            .u64("requested at", self.requested_at_ms)
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
+        let request = Self {
+            session: SessionId::from_bytes(r.array("session")?),
+            requester: r.parse("requester")?,
+            provider: r.parse("provider")?,
+            grant: GrantId::from_bytes(r.array("grant")?),
+            purpose: r.text("purpose")?.to_owned(),
+            data_set: r.parse("data set")?,
+            epoch: r.u64("epoch")?,
+            identity_version: r.text("identity version")?.to_owned(),
+            families: read_families(r)?,
+            customers: r.u64("customers")?,
+            commitments: r.array("commitments")?,
+            elements: r.array("elements")?,
+            requested_at_ms: r.u64("requested at")?,
+        };
+        if request.purpose.len() > MAX_PURPOSE_BYTES {
+            return Err(TranscriptError::Form { label: "purpose", expected: "a short code" });
+        }
+        if !(1..=MAX_CUSTOMERS_PER_SESSION as u64).contains(&request.customers) {
+            return Err(TranscriptError::Form { label: "customers", expected: "1 to 4,096" });
+        }
+        Ok(request)
+    }
+}
+
+/// Blinded elements of one key group: customer after customer, each with the group's families ascending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupElements {
+    /// The key group.
+    pub group: KeyGroup,
+    /// The elements.
+    pub elements: Vec<Element>,
+}
+
+/// Evaluated elements of one key group, in the order of the question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupAnswer {
+    /// The key group.
+    pub group: KeyGroup,
+    /// The key that answered.
+    pub key: KeyId,
+    /// The elements.
+    pub elements: Vec<Element>,
+    /// One proof for all of them.
+    pub proof: Proof,
+}
+
+/// Digest of all blinded elements, as the request names it.
+pub fn digest_elements(groups: &[GroupElements]) -> Hash {
+    let t = Transcript::new("windvane/lookup-elements/v1").u64("groups", groups.len() as u64);
+    groups.iter().fold(t, |t, g| t.u64("group", g.group.code().into()).bytes("elements", &concat(&g.elements))).digest()
+}
+
+/// Digest of the whole answer to a request, as the receipt names it: the transcript hash of the run.
+pub fn digest_answer(request: &Hash, groups: &[GroupAnswer]) -> Hash {
+    let t = Transcript::new("windvane/lookup-answer/v1")
+        .bytes("request", request)
+        .u64("groups", groups.len() as u64);
+    let add = |t: Transcript, g: &GroupAnswer| {
+        t.u64("group", g.group.code().into())
+            .bytes("key", &g.key.0)
+            .bytes("elements", &concat(&g.elements))
+            .bytes("proof", &g.proof.to_bytes())
+    };
+    groups.iter().fold(t, add).digest()
+}
+
+/// Encodings one after another, as they travel.
+pub fn concat(elements: &[Element]) -> Vec<u8> {
+    elements.iter().flat_map(|e| *e.as_bytes()).collect()
+}

@@ -1,0 +1,254 @@
+//! Rows: `locator(8) ‖ publication index(2) ‖ AES-256-GCM(padded label) ‖ tag(16)`.
+//!
+//! Locator and key come from the PRF's output, so only who may evaluate finds and opens a row. The key binds
+//! the publication id, which is fresh for every snapshot or delta ever sealed; with the zero nonce no
+//! (key, nonce) ever seals two labels, not after a rebuild, a restore, or a delete and re-insert.
+
+use aes_gcm::aead::{AeadInOut as _, KeyInit as _};
+use aes_gcm::{Aes256Gcm, Key, Nonce, Tag};
+use hkdf::Hkdf;
+use sha2::Sha512;
+use zeroize::Zeroize as _;
+
+use super::DataSet;
+use crate::limits::MAX_ROWS_PER_LOCATOR;
+use crate::oprf::Output;
+
+/// Bytes of a locator.
+pub const LOCATOR_BYTES: usize = 8;
+
+/// Bytes of a row beside its label: locator, publication index, tag.
+pub const ROW_OVERHEAD: usize = LOCATOR_BYTES + 2 + TAG_BYTES;
+
+const TAG_BYTES: usize = 16;
+const NONCE: [u8; 12] = [0; 12];
+
+/// 16 fresh random bytes for every snapshot or delta ever sealed.
+pub type PublicationId = [u8; 16];
+
+/// Where in the sorted table a row stands.
+pub type Locator = [u8; LOCATOR_BYTES];
+
+/// What every row of a table is bound to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// The data set.
+    pub data_set: DataSet,
+    /// The epoch of its keys.
+    pub epoch: u64,
+    /// The label schema's version.
+    pub schema_version: u64,
+    /// Plain bytes of every label.
+    pub label_bytes: usize,
+}
+
+/// Why a person's rows do not give a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RowError {
+    /// The locator is there, but no row opens: the table was changed or damaged.
+    #[error("a row is there but does not open")]
+    Corrupt,
+}
+
+/// A PRF output, made ready for one table.
+#[derive(Debug, Clone)]
+pub struct RowKeys {
+    output: Output,
+    locator: Locator,
+    check: [u8; 8],
+}
+
+impl RowKeys {
+    /// Derives the locator.
+    pub fn new(table: &Table, output: Output) -> Self {
+        let mut bytes = [0; 16];
+        expand(&output, &info(table, "locator"), &mut bytes);
+        let (locator, check) = bytes.split_at(LOCATOR_BYTES);
+        let array = |half: &[u8]| half.try_into().expect("16 bytes split in half");
+        Self { locator: array(locator), check: array(check), output }
+    }
+
+    /// Where the row stands, if there is one.
+    pub const fn locator(&self) -> &Locator {
+        &self.locator
+    }
+
+    /// Eight more bytes that tell keys of equal locator apart while a table is built. Never published.
+    pub const fn check(&self) -> &[u8; 8] {
+        &self.check
+    }
+
+    /// Seals a label into `row`, which must have the table's row length.
+    pub fn seal(&self, table: &Table, index: u16, id: &PublicationId, label: &[u8], row: &mut [u8]) {
+        assert_eq!(label.len(), table.label_bytes, "labels are packed by the table's schema");
+        let (locator, rest) = row.split_at_mut(LOCATOR_BYTES);
+        let (position, rest) = rest.split_at_mut(2);
+        let (text, tag) = rest.split_at_mut(label.len());
+        locator.copy_from_slice(&self.locator);
+        position.copy_from_slice(&index.to_be_bytes());
+        text.copy_from_slice(label);
+        let sealed = self
+            .cipher(table, id)
+            .encrypt_inout_detached(&Nonce::from(NONCE), &aad(table, &self.locator), text.into())
+            .expect("labels are far below the cipher's limit");
+        tag.copy_from_slice(&sealed);
+    }
+
+    /// Opens the person's label among all rows of its locator: the highest publication index that opens wins.
+    /// `None` when there is no row.
+    ///
+    /// # Errors
+    /// [`RowError::Corrupt`] when rows are there and none opens.
+    pub fn open(
+        &self,
+        table: &Table,
+        publication: impl Fn(u16) -> Option<PublicationId>,
+        rows: &[&[u8]],
+    ) -> Result<Option<Vec<u8>>, RowError> {
+        let opened = rows.iter().filter_map(|row| {
+            let index = u16::from_be_bytes([row[LOCATOR_BYTES], row[LOCATOR_BYTES + 1]]);
+            let label = self.open_one(table, &publication(index)?, row)?;
+            Some((index, label))
+        });
+        match opened.max_by_key(|(index, _)| *index) {
+            Some((_, label)) => Ok(Some(label)),
+            None if rows.is_empty() => Ok(None),
+            None => Err(RowError::Corrupt),
+        }
+    }
+
+    fn open_one(&self, table: &Table, id: &PublicationId, row: &[u8]) -> Option<Vec<u8>> {
+        let sealed = row.get(LOCATOR_BYTES + 2..table.row_bytes())?;
+        let (text, tag) = sealed.split_at(table.label_bytes);
+        let mut label = text.to_vec();
+        self.cipher(table, id)
+            .decrypt_inout_detached(
+                &Nonce::from(NONCE),
+                &aad(table, &self.locator),
+                label.as_mut_slice().into(),
+                &Tag::try_from(tag).ok()?,
+            )
+            .ok()?;
+        Some(label)
+    }
+
+    fn cipher(&self, table: &Table, id: &PublicationId) -> Aes256Gcm {
+        let mut info = info(table, "label");
+        info.extend_from_slice(id);
+        let mut key = Key::<Aes256Gcm>::default();
+        expand(&self.output, &info, &mut key);
+        let cipher = Aes256Gcm::new(&key);
+        key.zeroize();
+        cipher
+    }
+}
+
+impl Table {
+    /// Bytes of a row.
+    pub const fn row_bytes(&self) -> usize {
+        ROW_OVERHEAD + self.label_bytes
+    }
+
+    /// Whether more rows share a locator than a lookup tries.
+    pub const fn is_crowded(rows_of_one_locator: usize) -> bool {
+        rows_of_one_locator > MAX_ROWS_PER_LOCATOR
+    }
+}
+
+/// `len16 ‖ label ‖ len16 ‖ data set ‖ epoch as u64`.
+fn info(table: &Table, label: &str) -> Vec<u8> {
+    let mut info = Vec::with_capacity(64);
+    for text in [label, table.data_set.as_str()] {
+        let len = u16::try_from(text.len()).expect("labels and data set names are short");
+        info.extend_from_slice(&len.to_be_bytes());
+        info.extend_from_slice(text.as_bytes());
+    }
+    info.extend_from_slice(&table.epoch.to_be_bytes());
+    info
+}
+
+/// HKDF-SHA-512 with empty salt.
+fn expand(output: &Output, info: &[u8], bytes: &mut [u8]) {
+    Hkdf::<Sha512>::new(None, output.expose()).expand(info, bytes).expect("at most 64 bytes are asked for");
+}
+
+/// `len16 ‖ data set ‖ epoch ‖ schema version ‖ locator`.
+fn aad(table: &Table, locator: &Locator) -> Vec<u8> {
+    let name = table.data_set.as_str();
+    let len = u16::try_from(name.len()).expect("data set names are short");
+    let mut aad = Vec::with_capacity(2 + name.len() + 24);
+    aad.extend_from_slice(&len.to_be_bytes());
+    aad.extend_from_slice(name.as_bytes());
+    aad.extend_from_slice(&table.epoch.to_be_bytes());
+    aad.extend_from_slice(&table.schema_version.to_be_bytes());
+    aad.extend_from_slice(locator);
+    aad
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+    use hmac::{Hmac, Mac as _};
+
+    fn table() -> Table {
+        Table { data_set: "subscribers".parse().unwrap(), epoch: 7, schema_version: 1, label_bytes: 14 }
+    }
+
+    fn keys(byte: u8) -> RowKeys {
+        RowKeys::new(&table(), Secret::new([byte; 64]))
+    }
+
+    fn sealed(keys: &RowKeys, index: u16, label: &[u8]) -> Vec<u8> {
+        let mut row = vec![0; table().row_bytes()];
+        keys.seal(&table(), index, &[index as u8; 16], label, &mut row);
+        row
+    }
+
+    fn publication(index: u16) -> Option<PublicationId> {
+        (index < 3).then_some([index as u8; 16])
+    }
+
+    #[test]
+    fn rows_of_14_byte_labels_have_40_bytes_and_open_again() {
+        let row = sealed(&keys(1), 0, b"fourteen bytes");
+        assert_eq!(row.len(), 40);
+        let label = keys(1).open(&table(), publication, &[&row]).unwrap();
+        assert_eq!(label.as_deref(), Some(b"fourteen bytes".as_slice()));
+    }
+
+    /// RFC 5869 written out with HMAC alone.
+    #[test]
+    fn the_locator_is_hkdf_with_empty_salt() {
+        let mac = |key: &[u8], parts: &[&[u8]]| {
+            let mut mac = Hmac::<Sha512>::new_from_slice(key).unwrap();
+            parts.iter().for_each(|part| mac.update(part));
+            mac.finalize().into_bytes()
+        };
+        let prk = mac(&[0; 64], &[&[1; 64]]);
+        let info = b"\x00\x07locator\x00\x0bsubscribers\x00\x00\x00\x00\x00\x00\x00\x07";
+        let okm = mac(&prk, &[info, &[1]]);
+        assert_eq!(keys(1).locator(), &okm[..8]);
+        assert_eq!(keys(1).check(), &okm[8..16]);
+    }
+
+    #[test]
+    fn the_highest_publication_that_opens_wins() {
+        let rows = [sealed(&keys(1), 0, &[1; 14]), sealed(&keys(1), 2, &[3; 14]), sealed(&keys(1), 1, &[2; 14])];
+        let rows: Vec<_> = rows.iter().map(Vec::as_slice).collect();
+        assert_eq!(keys(1).open(&table(), publication, &rows), Ok(Some(vec![3; 14])));
+    }
+
+    #[test]
+    fn no_row_is_no_record_and_a_changed_row_is_corrupt() {
+        assert_eq!(keys(1).open(&table(), publication, &[]), Ok(None));
+        let row = sealed(&keys(1), 0, &[1; 14]);
+        for i in LOCATOR_BYTES..row.len() {
+            let mut other = row.clone();
+            other[i] ^= 1;
+            assert_eq!(keys(1).open(&table(), publication, &[&other]), Err(RowError::Corrupt), "byte {i}");
+        }
+        assert_eq!(keys(2).open(&table(), publication, &[&row]), Err(RowError::Corrupt));
+    }
+}
