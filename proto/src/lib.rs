@@ -1,1 +1,31 @@
-//! TBD
+//! Windvane's wire: versioned protobuf packages, and the border where their messages become trusted types.
+//!
+//! The generated messages are plain data from a stranger. [`convert`] is the only way from them to the types
+//! of `windvane-protocols`; there every size is held against a named limit before anything is allocated,
+//! and every group element, scalar and signature record is checked for form.
+
+pub mod convert;
+
+/// Generated from `common/v1`.
+#[allow(missing_docs, unreachable_pub, clippy::all)] // generated code
+pub mod common {
+    pub mod v1 {
+        tonic::include_proto!("windvane.common.v1");
+    }
+}
+
+/// Generated from `lookup/v1`.
+#[allow(missing_docs, unreachable_pub, clippy::all)] // generated code
+pub mod lookup {
+    pub mod v1 {
+        tonic::include_proto!("windvane.lookup.v1");
+    }
+}
+
+/// Generated from `audit/v1`.
+#[allow(missing_docs, unreachable_pub, clippy::all)] // generated code
+pub mod audit {
+    pub mod v1 {
+        tonic::include_proto!("windvane.audit.v1");
+    }
+}

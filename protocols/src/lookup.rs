@@ -22,6 +22,8 @@ pub mod request;
 pub mod row;
 pub mod schema;
 pub mod snapshot;
+#[cfg(test)]
+mod tests;
 
 /// Name and version of the protocol, in every receipt.
 pub const PROTOCOL: &str = "lookup/v1";
@@ -138,7 +140,7 @@ pub const fn carries_label(family: Family) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+mod names {
     use super::*;
 
     #[test]

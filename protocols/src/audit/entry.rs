@@ -65,7 +65,7 @@ pub enum Event {
     /// The bank is about to send a request.
     Requested(Signed<Request>),
     /// A provider answered.
-    Answered(Signed<Receipt>),
+    Answered(Box<Signed<Receipt>>),
     /// The requester acknowledged receipts.
     Countersigned(Signed<Countersignature>),
     /// A call was refused, or failed.
@@ -175,7 +175,7 @@ impl Record for Entry {
             "grant ended" => Event::GrantEnded(GrantId::from_bytes(r.array("grant")?)),
             "published" => Event::Published(signed(r)?),
             "requested" => Event::Requested(signed(r)?),
-            "answered" => Event::Answered(signed(r)?),
+            "answered" => Event::Answered(Box::new(signed(r)?)),
             "countersigned" => Event::Countersigned(signed(r)?),
             "failed" => Event::Failed {
                 session: read_session(r)?,

@@ -1,0 +1,176 @@
+//! `windvane.lookup.v1`.
+
+use windvane_protocols::limits::{
+    MAX_CUSTOMERS_PER_SESSION, MAX_ELEMENTS_PER_PROOF, MAX_FAMILIES, MAX_PAGES, MAX_PAGES_PER_CHUNK,
+    PAGE_BYTES,
+};
+use windvane_protocols::lookup::client::{Answer, Question};
+use windvane_protocols::lookup::manifest::Manifest;
+use windvane_protocols::lookup::request::{GroupAnswer, GroupElements, concat};
+use windvane_protocols::lookup::row::PublicationId;
+use windvane_protocols::lookup::{DataSet, KeyGroup};
+use windvane_protocols::oprf::{ELEMENT_BYTES, Element, KeyId, Proof};
+use windvane_protocols::transcript::Signed;
+
+use super::{WireError, array, signed, within};
+use crate::lookup::v1 as wire;
+
+impl TryFrom<wire::EvaluateRequest> for Question {
+    type Error = WireError;
+
+    fn try_from(message: wire::EvaluateRequest) -> Result<Self, WireError> {
+        within("groups", message.groups.len(), MAX_FAMILIES)?;
+        let groups = message.groups.iter().map(GroupElements::try_from).collect::<Result<_, _>>()?;
+        Ok(Self { request: signed("request", &message.request)?, groups })
+    }
+}
+
+impl From<&Question> for wire::EvaluateRequest {
+    fn from(question: &Question) -> Self {
+        let group = |g: &GroupElements| wire::GroupElements {
+            group: g.group.code().into(),
+            elements: concat(&g.elements).into(),
+        };
+        Self {
+            request: question.request.as_bytes().to_vec().into(),
+            groups: question.groups.iter().map(group).collect(),
+        }
+    }
+}
+
+impl TryFrom<&wire::GroupElements> for GroupElements {
+    type Error = WireError;
+
+    fn try_from(message: &wire::GroupElements) -> Result<Self, WireError> {
+        Ok(Self { group: group(message.group)?, elements: elements(&message.elements)? })
+    }
+}
+
+impl TryFrom<wire::EvaluateResponse> for Answer {
+    type Error = WireError;
+
+    fn try_from(message: wire::EvaluateResponse) -> Result<Self, WireError> {
+        within("groups", message.groups.len(), MAX_FAMILIES)?;
+        let groups = message.groups.iter().map(GroupAnswer::try_from).collect::<Result<_, _>>()?;
+        Ok(Self { groups, receipt: signed("receipt", &message.receipt)? })
+    }
+}
+
+impl From<&Answer> for wire::EvaluateResponse {
+    fn from(answer: &Answer) -> Self {
+        let group = |g: &GroupAnswer| wire::GroupAnswer {
+            group: g.group.code().into(),
+            key_id: g.key.0.to_vec().into(),
+            elements: concat(&g.elements).into(),
+            proof: g.proof.to_bytes().to_vec().into(),
+        };
+        Self {
+            groups: answer.groups.iter().map(group).collect(),
+            receipt: answer.receipt.as_bytes().to_vec().into(),
+        }
+    }
+}
+
+impl TryFrom<&wire::GroupAnswer> for GroupAnswer {
+    type Error = WireError;
+
+    fn try_from(message: &wire::GroupAnswer) -> Result<Self, WireError> {
+        let proof = Proof::from_bytes(&array("proof", &message.proof)?)
+            .ok_or(WireError::Form { field: "proof", expected: "two canonical scalars" })?;
+        Ok(Self {
+            group: group(message.group)?,
+            key: KeyId(array("key_id", &message.key_id)?),
+            elements: elements(&message.elements)?,
+            proof,
+        })
+    }
+}
+
+impl TryFrom<wire::FetchManifestResponse> for Signed<Manifest> {
+    type Error = WireError;
+
+    fn try_from(message: wire::FetchManifestResponse) -> Result<Self, WireError> {
+        signed("manifest", &message.manifest)
+    }
+}
+
+impl TryFrom<&wire::FetchManifestRequest> for DataSet {
+    type Error = WireError;
+
+    fn try_from(message: &wire::FetchManifestRequest) -> Result<Self, WireError> {
+        data_set(&message.data_set)
+    }
+}
+
+/// Which pages a peer wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PagesWanted {
+    /// Of which data set.
+    pub data_set: DataSet,
+    /// Of which epoch.
+    pub epoch: u64,
+    /// Of which publication.
+    pub publication: PublicationId,
+    /// From which page on.
+    pub from: u64,
+}
+
+impl TryFrom<&wire::FetchPagesRequest> for PagesWanted {
+    type Error = WireError;
+
+    fn try_from(message: &wire::FetchPagesRequest) -> Result<Self, WireError> {
+        if message.from > MAX_PAGES {
+            return Err(WireError::Form { field: "from", expected: "the number of a page" });
+        }
+        Ok(Self {
+            data_set: data_set(&message.data_set)?,
+            epoch: message.epoch,
+            publication: array("publication", &message.publication)?,
+            from: message.from,
+        })
+    }
+}
+
+/// 1 to 64 whole pages of a download.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pages(bytes::Bytes);
+
+impl Pages {
+    /// The pages.
+    pub fn as_slice(&self) -> &[[u8; PAGE_BYTES]] {
+        self.0.as_chunks().0
+    }
+}
+
+impl TryFrom<wire::FetchPagesResponse> for Pages {
+    type Error = WireError;
+
+    fn try_from(message: wire::FetchPagesResponse) -> Result<Self, WireError> {
+        within("pages", message.pages.len(), MAX_PAGES_PER_CHUNK * PAGE_BYTES)?;
+        if message.pages.is_empty() || !message.pages.len().is_multiple_of(PAGE_BYTES) {
+            return Err(WireError::Form { field: "pages", expected: "whole pages of 4,096 bytes" });
+        }
+        Ok(Self(message.pages))
+    }
+}
+
+fn group(code: u32) -> Result<KeyGroup, WireError> {
+    u8::try_from(code)
+        .ok()
+        .and_then(KeyGroup::from_code)
+        .ok_or(WireError::Form { field: "group", expected: "the first family of a key group" })
+}
+
+fn elements(bytes: &[u8]) -> Result<Vec<Element>, WireError> {
+    let field = "elements";
+    // A batch proof covers at most 16,384; a group of f families has at most f × 4,096.
+    within(field, bytes.len(), ELEMENT_BYTES * MAX_ELEMENTS_PER_PROOF.max(MAX_CUSTOMERS_PER_SESSION))?;
+    Element::all_from_bytes(bytes).map_err(|_| WireError::Form {
+        field,
+        expected: "canonical ristretto255 encodings other than the identity",
+    })
+}
+
+fn data_set(text: &str) -> Result<DataSet, WireError> {
+    text.parse().map_err(|_| WireError::Form { field: "data_set", expected: "a data set's name" })
+}

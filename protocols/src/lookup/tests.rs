@@ -1,0 +1,199 @@
+//! A whole session between the two sides, honest and not.
+
+use std::collections::BTreeMap;
+
+use ed25519_dalek::SigningKey;
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng as _, SeedableRng as _};
+
+use super::client::{Answer, AnswerError, AwaitAnswer, Customer, Question, Terms, ask};
+use super::manifest::{Manifest, Publication};
+use super::provider::{Circumstances, EpochKeys, QuestionError};
+use super::row::RowKeys;
+use super::schema::Schema;
+use super::*;
+use crate::audit::grant::GrantId;
+use crate::identity::{Document, DocumentKind, IDENTITY_VERSION, Name, Person, Phone};
+use crate::oprf::{Context, PrivateKey};
+use crate::party::{PartyId, SessionId};
+use crate::secret::Secret;
+use crate::transcript::Record as _;
+
+const NOW: u64 = 1_767_225_600_000;
+const FAMILIES: [Family; 4] = [Family::Phone, Family::PhoneId, Family::PhoneName, Family::PhoneIdName];
+
+struct World {
+    rng: ChaCha20Rng,
+    bank: SigningKey,
+    carrier: SigningKey,
+    keys: EpochKeys,
+    manifest: Manifest,
+}
+
+fn world() -> World {
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    let keys: EpochKeys = [KeyGroup::Attribute, KeyGroup::Match]
+        .map(|group| (group, PrivateKey::random(&mut rng)))
+        .into_iter()
+        .collect();
+    let schema = "name = 's'\nversion = 1\nlabel_bytes = 14\n[[field]]\nname = 'a'\nkind = 'code'\nbits = 8";
+    let manifest = Manifest {
+        provider: "carrier-a".parse().unwrap(),
+        data_set: "subscribers".parse().unwrap(),
+        epoch: 3,
+        identity_version: IDENTITY_VERSION.into(),
+        schema: Schema::parse(schema).unwrap(),
+        families: FAMILIES.to_vec(),
+        keys: keys.iter().map(|(group, key)| (*group, *key.public())).collect(),
+        publications: vec![Publication { id: [4; 16], rows: 0, pages: 0, root: [0; 32] }],
+        rejected: 0,
+        built_at_ms: NOW,
+        not_after_ms: NOW + 1,
+    };
+    World { bank: key(&mut rng), carrier: key(&mut rng), rng, keys, manifest }
+}
+
+fn key(rng: &mut ChaCha20Rng) -> SigningKey {
+    let mut seed = [0; 32];
+    rng.fill_bytes(&mut seed);
+    SigningKey::from_bytes(&seed)
+}
+
+fn person(phone: &str, name: Option<&str>) -> Person {
+    Person {
+        phone: Some(Phone::parse(phone).unwrap()),
+        document: Some(Document::parse(DocumentKind::ResidentId, "11010519491231002X").unwrap()),
+        name: name.map(|name| Name::parse(name).unwrap()),
+        ..Person::default()
+    }
+}
+
+fn question(w: &mut World, persons: &[Person]) -> (AwaitAnswer, Question) {
+    let customers: Vec<_> =
+        persons.iter().map(|person| Customer { person, ticket: b"t-1", consent: b"c-1" }).collect();
+    let requester: PartyId = "bank".parse().unwrap();
+    let terms = Terms {
+        requester: &requester,
+        grant: GrantId::from_bytes([1; 16]),
+        purpose: "account_opening",
+        manifest: &w.manifest,
+        families: &FAMILIES,
+    };
+    let session = SessionId::random(&mut w.rng);
+    ask(terms, &customers, session, &Secret::new([5; 32]), NOW, &w.bank, &mut w.rng).unwrap()
+}
+
+fn answer(w: &mut World, question: Question) -> Answer {
+    let checked = question.check(&w.bank.verifying_key(), NOW + 10, 1_000).unwrap();
+    let circumstances =
+        Circumstances { software: [1; 64], configuration: [2; 64], received_at_ms: NOW, answered_at_ms: NOW };
+    checked.evaluate(&w.keys, &mut w.rng).unwrap().sign(circumstances, &w.carrier)
+}
+
+/// What a provider's build derives for a person and family.
+fn built(w: &World, family: Family, person: &Person) -> RowKeys {
+    let input = family.encode("subscribers", person).unwrap();
+    let output = w.keys[&KeyGroup::of(family)].evaluate(&Context::LOOKUP, &[input.as_bytes()]).remove(0);
+    RowKeys::new(&w.manifest.table(), output)
+}
+
+#[test]
+fn the_bank_finds_where_the_provider_put() {
+    let mut w = world();
+    let persons = [person("13812345678", Some("张三")), person("13912345678", None)];
+    let (wait, question) = question(&mut w, &persons);
+    let answer = answer(&mut w, question);
+    let opened = wait.on_answer(answer, &w.carrier.verifying_key()).unwrap();
+    let families = |i: usize| opened.customers[i].iter().map(|(f, _)| *f).collect::<Vec<_>>();
+    assert_eq!(families(0), FAMILIES);
+    assert_eq!(families(1), [Family::Phone, Family::PhoneId]);
+    for (person, rows) in persons.iter().zip(&opened.customers) {
+        for (family, keys) in rows {
+            assert_eq!(keys.locator(), built(&w, *family, person).locator());
+        }
+    }
+    assert_eq!(opened.receipt.body().elements, [(KeyGroup::Attribute, 2), (KeyGroup::Match, 6)]);
+}
+
+#[test]
+fn an_absent_field_does_not_change_the_shape_of_a_question() {
+    let mut w = world();
+    let shape = |q: &Question| {
+        (q.request.as_bytes().len(), q.groups.iter().map(|g| g.elements.len()).collect::<Vec<_>>())
+    };
+    let (_, full) = question(&mut w, &[person("13812345678", Some("张三"))]);
+    let (_, partial) = question(&mut w, &[person("13912345678", None)]);
+    assert_eq!(shape(&full), shape(&partial));
+}
+
+fn dishonest(change: impl FnOnce(&mut World, &mut Answer)) -> Option<AnswerError> {
+    let mut w = world();
+    let (wait, question) = question(&mut w, &[person("13812345678", Some("张三"))]);
+    let carrier = w.carrier.verifying_key();
+    let mut answer = answer(&mut w, question);
+    change(&mut w, &mut answer);
+    wait.on_answer(answer, &carrier).err()
+}
+
+/// Signs what was changed, so that only the change itself can be found.
+fn resign(w: &World, answer: &mut Answer) {
+    let mut receipt = answer.receipt.body().clone();
+    receipt.transcript = request::digest_answer(&receipt.request.digest(), &answer.groups);
+    receipt.elements = answer.groups.iter().map(|g| (g.group, g.elements.len() as u64)).collect();
+    answer.receipt = crate::transcript::Signed::sign(receipt, &w.carrier);
+}
+
+#[test]
+fn every_dishonest_answer_has_its_own_error() {
+    assert_eq!(dishonest(|_, _| ()), None);
+    let receipt = dishonest(|_, a| a.groups[0].elements.push(a.groups[0].elements[0]));
+    assert_eq!(receipt, Some(AnswerError::ReceiptInvalid));
+    let shape = dishonest(|w, a| {
+        a.groups[0].elements.push(a.groups[0].elements[0]);
+        resign(w, a);
+    });
+    assert_eq!(shape, Some(AnswerError::Shape));
+    let key = dishonest(|w, a| {
+        a.groups[0].key = a.groups[1].key;
+        resign(w, a);
+    });
+    assert_eq!(key, Some(AnswerError::KeyMismatch));
+    let proof = dishonest(|w, a| {
+        a.groups[1].elements.swap(0, 1);
+        resign(w, a);
+    });
+    assert_eq!(proof, Some(AnswerError::ProofInvalid));
+    let signer = dishonest(|w, a| {
+        w.carrier = w.bank.clone();
+        resign(w, a);
+    });
+    assert_eq!(signer, Some(AnswerError::ReceiptInvalid));
+}
+
+#[test]
+fn every_malformed_question_has_its_own_error() {
+    let mut w = world();
+    let bank = w.bank.verifying_key();
+    let fresh = |w: &mut World| question(w, &[person("13812345678", Some("张三"))]).1;
+    assert!(matches!(fresh(&mut w).check(&bank, NOW, 0), Ok(_)));
+    let other = w.carrier.verifying_key();
+    assert_eq!(fresh(&mut w).check(&other, NOW, 0).err(), Some(QuestionError::Signature));
+    let mut swapped = fresh(&mut w);
+    swapped.groups[1].elements.swap(0, 1);
+    assert_eq!(swapped.check(&bank, NOW, 0).err(), Some(QuestionError::Elements));
+    let mut short = fresh(&mut w);
+    short.groups.pop();
+    assert_eq!(short.check(&bank, NOW, 0).err(), Some(QuestionError::Elements));
+    let late = fresh(&mut w).check(&bank, NOW + 11, 10).err();
+    assert_eq!(late, Some(QuestionError::Clock { off_ms: 11, tolerance_ms: 10 }));
+    let no_keys = fresh(&mut w).check(&bank, NOW, 0).unwrap().evaluate(&BTreeMap::new(), &mut w.rng).err();
+    assert_eq!(no_keys, Some(QuestionError::NoKey));
+}
+
+#[test]
+fn a_manifest_survives_its_encoding_and_needs_a_key_for_every_group() {
+    let mut manifest = world().manifest;
+    assert_eq!(Manifest::decode(manifest.encode().as_bytes()), Ok(manifest.clone()));
+    manifest.keys.pop();
+    assert!(Manifest::decode(manifest.encode().as_bytes()).is_err());
+}
