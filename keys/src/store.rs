@@ -227,5 +227,5 @@ fn check_epoch(present: &[KeyRecord], name: &str, new: u64, of: KeyGroup) -> Res
 }
 
 fn oldest_first(records: &mut [KeyRecord]) {
-    records.sort_by(|a, b| (a.created_at_ms, a.id).cmp(&(b.created_at_ms, b.id)));
+    records.sort_by_key(|record| (record.created_at_ms, record.id));
 }
