@@ -1,1 +1,29 @@
-//! TBD
+//! Windvane's keys: a sealed store, the keys that live in it, and how organisations come to trust each
+//! other's.
+//!
+//! **In scope**: keys at rest ([`store`]), Ed25519 keys for receipts and logs ([`signing`]), the scalars of
+//! oblivious PRF epochs and subject tags ([`rotation`]), symmetric keys for the node's own state
+//! ([`symmetric`]), the TLS key and what a certificate must say ([`identity`]), a certificate authority for a
+//! trial ([`authority`]) and partner enrolment ([`enrolment`]).
+//!
+//! **Not in scope**: TLS itself and revocation (the node), what is computed with the keys
+//! (`windvane-protocols`), and clocks: every time is an argument, in milliseconds since the Unix epoch.
+//!
+//! **Not promised**: whoever can read the memory of the process, or both the store and its passphrase, has
+//! the keys. Whoever can write the store's directory can delete files or put old ones back; this crate finds
+//! altered files, not missing ones.
+
+pub mod authority;
+pub mod enrolment;
+pub mod files;
+pub mod identity;
+mod kek;
+pub mod passphrase;
+pub mod record;
+pub mod rotation;
+pub mod signing;
+pub mod store;
+pub mod symmetric;
+
+#[cfg(test)]
+mod testing;

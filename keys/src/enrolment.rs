@@ -1,0 +1,325 @@
+//! How a partner's keys come to be trusted: it exports a request, an authority signs, the other side imports.
+//!
+//! A request is a transcript that its receipt key and its log key both sign, with a PKCS#10 request signed by
+//! its TLS key and naming the party: proof that the sender holds all three. The certificate binds the digest
+//! of the request, so a connection under that certificate speaks for exactly those receipt and log keys.
+//!
+//! **Not promised**: that the party is who it says. Whoever signs compares the request's digest with the
+//! partner by another way (telephone, letter) first. The subject-tag key comes without a proof; it serves
+//! only statements about its owner's own log.
+
+use ed25519_dalek::VerifyingKey;
+use windvane_protocols::limits::MAX_DOCUMENT_BYTES;
+use windvane_protocols::party::PartyId;
+use windvane_protocols::transcript::{Hash, TranscriptError};
+
+use crate::identity::{self, AuthorityCertificate, CERTIFICATE, CertificateIdentity, IdentityError, TlsKey};
+use crate::signing::{LogKey, ReceiptKey};
+
+mod chain;
+mod request;
+#[cfg(test)]
+mod tests;
+
+pub use request::EnrolmentRequest;
+
+const REQUEST: &str = "WINDVANE ENROLMENT REQUEST";
+
+/// Why a request or an enrolment is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnrolmentError {
+    /// The text is longer than any request or enrolment.
+    #[error("the document has {found} bytes, at most {MAX_DOCUMENT_BYTES} are read")]
+    TooLarge {
+        /// Its length.
+        found: usize,
+    },
+    /// The text does not hold the PEM blocks that it should.
+    #[error("expected the PEM blocks {expected}")]
+    Armour {
+        /// The blocks, in order.
+        expected: &'static str,
+    },
+    /// The request is not in its encoding.
+    #[error("enrolment request: {0}")]
+    Encoding(#[from] TranscriptError),
+    /// A public key is not a usable point.
+    #[error("the request's item {label} is not a usable public key")]
+    PublicKey {
+        /// The item.
+        label: &'static str,
+    },
+    /// Receipt key and log key are the same.
+    #[error("receipt key and log key must differ")]
+    SameKey,
+    /// The sender did not prove that it holds the receipt key.
+    #[error("the request's signature under its receipt key does not verify")]
+    ReceiptSignature,
+    /// The sender did not prove that it holds the log key.
+    #[error("the request's signature under its log key does not verify")]
+    LogSignature,
+    /// The PKCS#10 request is malformed, not for an ECDSA P-256 key, or not for this party's URI.
+    #[error("the certificate request is not a PKCS#10 request for an ECDSA P-256 key and this party's URI")]
+    CertificateRequest,
+    /// The sender did not prove that it holds the TLS key.
+    #[error("the certificate request's own signature does not verify")]
+    CertificateRequestSignature,
+    /// A certificate does not say what it must.
+    #[error("enrolment: {0}")]
+    Certificate(#[from] IdentityError),
+    /// The certificate names another party.
+    #[error("the certificate is for {found}, the request for {expected}")]
+    Party {
+        /// The certificate's party.
+        found: PartyId,
+        /// The request's party.
+        expected: PartyId,
+    },
+    /// The certificate binds other receipt and log keys.
+    #[error("the certificate binds another request than the one beside it")]
+    KeysDigest,
+    /// The certificate is for another TLS key.
+    #[error("the certificate is for another TLS key than the request's")]
+    TlsKey,
+    /// The certificate was not signed by the authority beside it.
+    #[error("the certificate was not signed by the authority whose certificate stands beside it")]
+    Chain,
+    /// The authority is not the one that is trusted.
+    #[error("the enrolment is of another authority than the trusted one")]
+    ForeignAuthority,
+    /// The authority's certificate is not valid now.
+    #[error(
+        "the authority's certificate is valid from {not_before_ms} to {not_after_ms} ms after 1970, now is {found}"
+    )]
+    AuthorityNotValid {
+        /// First instant of validity.
+        not_before_ms: u64,
+        /// Last instant of validity.
+        not_after_ms: u64,
+        /// Now.
+        found: u64,
+    },
+    /// The partner's certificate has expired.
+    #[error(
+        "the partner's certificate expired at {not_after_ms} ms after 1970, now is {found}; ask for a new enrolment"
+    )]
+    Expired {
+        /// Last instant of validity.
+        not_after_ms: u64,
+        /// Now.
+        found: u64,
+    },
+    /// The partner's certificate is not valid yet.
+    #[error(
+        "the partner's certificate begins at {not_before_ms} ms after 1970, now is {found}; compare the clocks"
+    )]
+    NotYetValid {
+        /// First instant of validity.
+        not_before_ms: u64,
+        /// Now.
+        found: u64,
+    },
+    /// The certificate must serve as client and as server.
+    #[error("the certificate does not verify as a TLS client's and server's: {0}")]
+    Usage(webpki::Error),
+    /// The enrolment is for other keys than this node's.
+    #[error("the enrolment is not for this node's {which} key; export a new request and have it signed")]
+    NotOurs {
+        /// Which key differs.
+        which: &'static str,
+    },
+}
+
+impl EnrolmentError {
+    /// The error's stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "ENROLMENT_TOO_LARGE",
+            Self::Armour { .. } => "ENROLMENT_ARMOUR",
+            Self::Encoding(_) => "ENROLMENT_ENCODING",
+            Self::PublicKey { .. } => "ENROLMENT_PUBLIC_KEY",
+            Self::SameKey => "ENROLMENT_SAME_KEY",
+            Self::ReceiptSignature => "ENROLMENT_RECEIPT_SIGNATURE",
+            Self::LogSignature => "ENROLMENT_LOG_SIGNATURE",
+            Self::CertificateRequest => "ENROLMENT_CERTIFICATE_REQUEST",
+            Self::CertificateRequestSignature => "ENROLMENT_CERTIFICATE_REQUEST_SIGNATURE",
+            Self::Certificate(error) => error.code(),
+            Self::Party { .. } => "ENROLMENT_PARTY",
+            Self::KeysDigest => "ENROLMENT_KEYS_DIGEST",
+            Self::TlsKey => "ENROLMENT_TLS_KEY",
+            Self::Chain => "ENROLMENT_CHAIN",
+            Self::ForeignAuthority => "FOREIGN_AUTHORITY",
+            Self::AuthorityNotValid { .. } => "AUTHORITY_NOT_VALID",
+            Self::Expired { .. } => "CERTIFICATE_EXPIRED",
+            Self::NotYetValid { .. } => "CERTIFICATE_NOT_YET_VALID",
+            Self::Usage(_) => "CERTIFICATE_USAGE",
+            Self::NotOurs { .. } => "ENROLMENT_NOT_OURS",
+        }
+    }
+}
+
+/// Exactly these PEM blocks, without headers.
+fn blocks<const N: usize>(
+    text: &str,
+    tags: [&str; N],
+    expected: &'static str,
+) -> Result<[Vec<u8>; N], EnrolmentError> {
+    if text.len() > MAX_DOCUMENT_BYTES {
+        return Err(EnrolmentError::TooLarge { found: text.len() });
+    }
+    let armour = || EnrolmentError::Armour { expected };
+    let blocks = pem::parse_many(text).map_err(|_| armour())?;
+    let plain = blocks.iter().all(|block| block.headers().iter().next().is_none());
+    if !plain || !blocks.iter().map(pem::Pem::tag).eq(tags) {
+        return Err(armour());
+    }
+    let contents: Vec<_> = blocks.into_iter().map(pem::Pem::into_contents).collect();
+    contents.try_into().map_err(|_| armour())
+}
+
+/// A signed request: request, certificate and authority, which agree with each other. Whether the authority is
+/// to be trusted, and the time, is [`Self::verify`]'s question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrolment {
+    request: EnrolmentRequest,
+    certificate_der: Vec<u8>,
+    certificate: CertificateIdentity,
+    authority: AuthorityCertificate,
+}
+
+impl Enrolment {
+    /// Joins a request and the certificate that an authority issued for it.
+    ///
+    /// # Errors
+    /// [`EnrolmentError`] when party, bound keys, TLS key or the authority's signature do not agree.
+    pub fn new(
+        request: EnrolmentRequest,
+        certificate_der: Vec<u8>,
+        authority_der: &[u8],
+    ) -> Result<Self, EnrolmentError> {
+        let certificate = CertificateIdentity::from_der(&certificate_der)?;
+        let authority = AuthorityCertificate::from_der(authority_der)?;
+        let enrolment = Self { request, certificate_der, certificate, authority };
+        enrolment.check_agreement()?;
+        Ok(enrolment)
+    }
+
+    fn check_agreement(&self) -> Result<(), EnrolmentError> {
+        let (request, certificate) = (&self.request, &self.certificate);
+        if certificate.party != *request.party() {
+            return Err(EnrolmentError::Party {
+                found: certificate.party.clone(),
+                expected: request.party().clone(),
+            });
+        }
+        match () {
+            () if certificate.keys_digest != request.digest() => Err(EnrolmentError::KeysDigest),
+            () if certificate.public_key != request.tls_public_key() => Err(EnrolmentError::TlsKey),
+            () => chain::check_signature(&self.certificate_der, &self.authority),
+        }
+    }
+
+    /// Reads an enrolment: the request, then the party's certificate, then the authority's.
+    ///
+    /// # Errors
+    /// [`EnrolmentError`].
+    pub fn from_pem(text: &str) -> Result<Self, EnrolmentError> {
+        let expected = "WINDVANE ENROLMENT REQUEST, CERTIFICATE, CERTIFICATE";
+        let [request, certificate, authority] = blocks(text, [REQUEST, CERTIFICATE, CERTIFICATE], expected)?;
+        Self::new(EnrolmentRequest::from_document(request)?, certificate, &authority)
+    }
+
+    /// The enrolment as text, to send.
+    pub fn to_pem(&self) -> String {
+        let certificates = [&self.certificate_der, &self.authority.der];
+        let certificates = certificates.map(|der| identity::certificate_to_pem(der));
+        [self.request.to_pem(), certificates.concat()].concat()
+    }
+
+    /// The request that was signed.
+    pub const fn request(&self) -> &EnrolmentRequest {
+        &self.request
+    }
+
+    /// What the party's certificate says.
+    pub const fn certificate(&self) -> &CertificateIdentity {
+        &self.certificate
+    }
+
+    /// The party's certificate, DER.
+    pub fn certificate_der(&self) -> &[u8] {
+        &self.certificate_der
+    }
+
+    /// The party's certificate as PEM: the node's chain file.
+    pub fn certificate_pem(&self) -> String {
+        identity::certificate_to_pem(&self.certificate_der)
+    }
+
+    /// The certificate of the authority that signed.
+    pub const fn authority(&self) -> &AuthorityCertificate {
+        &self.authority
+    }
+
+    /// Checks that this is the node's own enrolment, before its certificate is installed.
+    ///
+    /// # Errors
+    /// [`EnrolmentError::NotOurs`].
+    pub fn check_ours(&self, receipt: &ReceiptKey, log: &LogKey, tls: &TlsKey) -> Result<(), EnrolmentError> {
+        match () {
+            () if *self.request.receipt_key() != receipt.verifying_key() => not_ours("receipt"),
+            () if *self.request.log_key() != log.verifying_key() => not_ours("log"),
+            () if self.request.tls_public_key() != tls.public_key() => not_ours("TLS"),
+            () => Ok(()),
+        }
+    }
+
+    /// Accepts a partner whose authority is the trusted one and whose certificate is valid now.
+    ///
+    /// # Errors
+    /// [`EnrolmentError`].
+    pub fn verify(&self, trusted_authority_der: &[u8], now_ms: u64) -> Result<Partner, EnrolmentError> {
+        if self.authority.der != trusted_authority_der {
+            return Err(EnrolmentError::ForeignAuthority);
+        }
+        chain::check_validity(&self.certificate, &self.authority, now_ms)?;
+        chain::check_usage(&self.certificate_der, &self.authority.der, now_ms)?;
+        Ok(Partner {
+            party: self.request.party().clone(),
+            receipt_key: *self.request.receipt_key(),
+            log_key: *self.request.log_key(),
+            subject_tag_key: self.request.subject_tag_key().copied(),
+            keys_digest: self.certificate.keys_digest,
+            certificate_fingerprint_sha256: self.certificate.fingerprint_sha256,
+            authority_der: self.authority.der.clone(),
+            valid_until_ms: self.certificate.not_after_ms,
+        })
+    }
+}
+
+fn not_ours(which: &'static str) -> Result<(), EnrolmentError> {
+    Err(EnrolmentError::NotOurs { which })
+}
+
+/// A partner whose enrolment was verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partner {
+    /// The party.
+    pub party: PartyId,
+    /// Verifies its receipts and grants.
+    pub receipt_key: VerifyingKey,
+    /// Verifies its log's checkpoints; the origin is [`crate::signing::log_origin`].
+    pub log_key: VerifyingKey,
+    /// Its public subject-tag key, when it is a bank.
+    pub subject_tag_key: Option<[u8; 32]>,
+    /// The digest that its TLS certificate must bind: compare on every connection with
+    /// [`CertificateIdentity::keys_digest`].
+    pub keys_digest: Hash,
+    /// SHA-256 over the certificate's DER.
+    pub certificate_fingerprint_sha256: [u8; 32],
+    /// The authority that its TLS certificate must chain to, DER.
+    pub authority_der: Vec<u8>,
+    /// Last instant of the certificate's validity, in milliseconds since the Unix epoch.
+    pub valid_until_ms: u64,
+}

@@ -1,0 +1,306 @@
+//! What is known of a key without its secret: identifier, purpose, state, age and public half.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rand::CryptoRng;
+use windvane_protocols::limits::MAX_DATA_SET_BYTES;
+use windvane_protocols::transcript::{Reader, Transcript, TranscriptError};
+
+const KEY_ID_DOMAIN: &str = "windvane/key-id/v1";
+const HEADER_DOMAIN: &str = "windvane/key-header/v1";
+
+/// Names one key, in the store, in receipts and on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId([u8; 16]);
+
+impl KeyId {
+    /// The identifier of a public key: the first 16 bytes of SHA-512 over the transcript
+    /// `windvane/key-id/v1` of `purpose` (text) and `public`.
+    pub fn of_public(purpose: &Purpose, public: &[u8]) -> Self {
+        let digest = Transcript::new(KEY_ID_DOMAIN)
+            .text("purpose", &purpose.to_string())
+            .bytes("public", public)
+            .digest();
+        Self(*digest.first_chunk().expect("a SHA-512 digest has 64 bytes"))
+    }
+
+    /// A fresh identifier for a key without a public half.
+    pub fn random(rng: &mut (impl CryptoRng + ?Sized)) -> Self {
+        let mut bytes = [0; 16];
+        rng.fill_bytes(&mut bytes);
+        Self(bytes)
+    }
+
+    /// The bytes as received or stored.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes to send or store.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+/// Which label families an epoch's key evaluates: a right to match must not buy attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeyGroup {
+    /// Families 2 to 4: presence only.
+    Match,
+    /// Family 1: the label.
+    Attribute,
+}
+
+impl KeyGroup {
+    /// Both groups, in the order in which an epoch's keys are made.
+    pub const ALL: [Self; 2] = [Self::Match, Self::Attribute];
+
+    /// The group's name in purposes.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Match => "match",
+            Self::Attribute => "attribute",
+        }
+    }
+}
+
+/// What a key may be used for. Its text form is part of the key's identifier.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Purpose {
+    /// The node's TLS key, ECDSA P-256 as PKCS#8.
+    Tls,
+    /// Ed25519 over receipts and grants.
+    Receipt,
+    /// Ed25519 over the log's checkpoints.
+    Log,
+    /// A ristretto255 scalar that tags a person's calls in the bank's own log.
+    SubjectTag,
+    /// Symmetric: seals identities in the database and in staging files.
+    Storage,
+    /// Symmetric: the keyed index by which sealed identities are found.
+    Lookup,
+    /// A trial certificate authority's key, ECDSA P-256 as PKCS#8; its public part is its certificate.
+    Authority,
+    /// A ristretto255 scalar of the oblivious PRF.
+    Oprf {
+        /// The data set's name, 1 to [`MAX_DATA_SET_BYTES`] bytes.
+        data_set: String,
+        /// The epoch, which only grows.
+        epoch: u64,
+        /// The families that this key evaluates.
+        group: KeyGroup,
+    },
+}
+
+/// A text that names no purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not a key's purpose: expected a known word, or oprf/GROUP/EPOCH/DATA-SET with 1 to {MAX_DATA_SET_BYTES} bytes of data set"
+)]
+pub struct PurposeError;
+
+impl Purpose {
+    /// Checks what a text form cannot carry.
+    pub(crate) fn check(&self) -> Result<(), PurposeError> {
+        match self {
+            Self::Oprf { data_set, .. } => {
+                let fits = !data_set.is_empty() && data_set.len() <= MAX_DATA_SET_BYTES;
+                if fits && !data_set.contains(char::is_control) { Ok(()) } else { Err(PurposeError) }
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tls => f.write_str("tls"),
+            Self::Receipt => f.write_str("receipt"),
+            Self::Log => f.write_str("log"),
+            Self::SubjectTag => f.write_str("subject-tag"),
+            Self::Storage => f.write_str("storage"),
+            Self::Lookup => f.write_str("lookup"),
+            Self::Authority => f.write_str("authority"),
+            Self::Oprf { data_set, epoch, group } => write!(f, "oprf/{}/{epoch}/{data_set}", group.as_str()),
+        }
+    }
+}
+
+impl FromStr for Purpose {
+    type Err = PurposeError;
+
+    fn from_str(text: &str) -> Result<Self, PurposeError> {
+        let purpose = match text {
+            "tls" => Self::Tls,
+            "receipt" => Self::Receipt,
+            "log" => Self::Log,
+            "subject-tag" => Self::SubjectTag,
+            "storage" => Self::Storage,
+            "lookup" => Self::Lookup,
+            "authority" => Self::Authority,
+            _ => oprf_from_str(text)?,
+        };
+        purpose.check()?;
+        // One purpose, one text: `+7` and `007` parse as numbers but are not what we write.
+        if purpose.to_string() == text { Ok(purpose) } else { Err(PurposeError) }
+    }
+}
+
+fn oprf_from_str(text: &str) -> Result<Purpose, PurposeError> {
+    let mut parts = text.strip_prefix("oprf/").ok_or(PurposeError)?.splitn(3, '/');
+    let mut part = || parts.next().ok_or(PurposeError);
+    let name = part()?;
+    let group = KeyGroup::ALL.into_iter().find(|group| group.as_str() == name).ok_or(PurposeError)?;
+    let epoch = part()?.parse().map_err(|_| PurposeError)?;
+    Ok(Purpose::Oprf { data_set: part()?.to_owned(), epoch, group })
+}
+
+/// Where a key stands in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum State {
+    /// In use.
+    Active,
+    /// The secret is gone; the record stays, so that nothing is issued twice and old evidence can be read.
+    Destroyed,
+}
+
+impl State {
+    /// The state's name in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Destroyed => "destroyed",
+        }
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        [Self::Active, Self::Destroyed].into_iter().find(|state| state.as_str() == text)
+    }
+}
+
+/// Everything about a key but its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// The key's identifier.
+    pub id: KeyId,
+    /// What it may be used for.
+    pub purpose: Purpose,
+    /// Where it stands in its life.
+    pub state: State,
+    /// When it was made, in milliseconds since the Unix epoch.
+    pub created_at_ms: u64,
+    /// The public half: 32 bytes for Ed25519 and ristretto255, `SubjectPublicKeyInfo` for TLS, the
+    /// certificate for an authority, empty for symmetric keys.
+    pub public: Vec<u8>,
+}
+
+impl KeyRecord {
+    /// A new, active key with a public half, under the identifier of that half.
+    pub fn with_public(purpose: Purpose, public: Vec<u8>, created_at_ms: u64) -> Self {
+        let id = KeyId::of_public(&purpose, &public);
+        Self { id, purpose, state: State::Active, created_at_ms, public }
+    }
+
+    /// A new, active symmetric key under a random identifier.
+    pub fn symmetric(purpose: Purpose, created_at_ms: u64, rng: &mut (impl CryptoRng + ?Sized)) -> Self {
+        Self { id: KeyId::random(rng), purpose, state: State::Active, created_at_ms, public: Vec::new() }
+    }
+
+    /// The header that stands in clear before the sealed secret, and that the seal covers.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        Transcript::new(HEADER_DOMAIN)
+            .bytes("id", self.id.as_bytes())
+            .text("purpose", &self.purpose.to_string())
+            .text("state", self.state.as_str())
+            .u64("created_at_ms", self.created_at_ms)
+            .bytes("public", &self.public)
+            .into_bytes()
+    }
+
+    pub(crate) fn decode(header: &[u8]) -> Result<Self, TranscriptError> {
+        let mut reader = Reader::new(header, HEADER_DOMAIN)?;
+        let record = Self {
+            id: KeyId(reader.array("id")?),
+            purpose: reader.parse("purpose")?,
+            state: State::from_text(reader.text("state")?)
+                .ok_or(TranscriptError::Form { label: "state", expected: "a known state" })?,
+            created_at_ms: reader.u64("created_at_ms")?,
+            public: reader.bytes("public")?.to_vec(),
+        };
+        reader.finish()?;
+        Ok(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn oprf(data_set: &str, epoch: u64, group: KeyGroup) -> Purpose {
+        Purpose::Oprf { data_set: data_set.to_owned(), epoch, group }
+    }
+
+    #[test]
+    fn every_purpose_survives_its_text() {
+        let all = [
+            Purpose::Tls,
+            Purpose::Receipt,
+            Purpose::Log,
+            Purpose::SubjectTag,
+            Purpose::Storage,
+            Purpose::Lookup,
+            Purpose::Authority,
+            oprf("subscribers", 0, KeyGroup::Match),
+            oprf("a/b", u64::MAX, KeyGroup::Attribute),
+        ];
+        for purpose in all {
+            assert_eq!(purpose.to_string().parse(), Ok(purpose));
+        }
+    }
+
+    #[test]
+    fn texts_that_we_would_not_write_are_refused() {
+        let long = format!("oprf/match/1/{}", "x".repeat(MAX_DATA_SET_BYTES + 1));
+        let others = ["", "TLS", "oprf", "oprf/match/1", "oprf/match/1/", "oprf/both/1/x", "oprf/match/x/x"];
+        let numbers = ["oprf/match/+1/x", "oprf/match/01/x", "oprf/match/18446744073709551616/x", &long];
+        for text in others.into_iter().chain(numbers) {
+            assert_eq!(text.parse::<Purpose>(), Err(PurposeError), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_header_survives_its_encoding() {
+        let record = KeyRecord::with_public(oprf("subscribers", 7, KeyGroup::Match), vec![9; 32], 1_234);
+        assert_eq!(KeyRecord::decode(&record.encode()), Ok(record));
+    }
+
+    #[test]
+    fn one_public_key_has_another_id_under_another_purpose() {
+        let public = [7; 32];
+        assert_ne!(KeyId::of_public(&Purpose::Receipt, &public), KeyId::of_public(&Purpose::Log, &public));
+    }
+
+    #[test]
+    fn a_key_id_is_the_documented_digest() {
+        use sha2::{Digest as _, Sha512};
+        let bytes = b"\x00\x06domain\x00\x00\x00\x12windvane/key-id/v1\
+            \x00\x07purpose\x00\x00\x00\x03log\x00\x06public\x00\x00\x00\x02\x01\x02";
+        assert_eq!(KeyId::of_public(&Purpose::Log, &[1, 2]).as_bytes(), &Sha512::digest(bytes)[..16]);
+    }
+}

@@ -1,0 +1,231 @@
+//! Keys at rest, behind one small trait: files for a node, memory for tests and short-lived tools.
+//!
+//! Promised by every store: a secret is given out only while its key is active; a destroyed key leaves a
+//! record but no secret; an oblivious PRF epoch only grows, per data set and key group, and is never used
+//! twice, not after destruction either; of every other purpose there is at most one active key.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use windvane_protocols::secret::Secret;
+
+use crate::files::FileError;
+use crate::record::{KeyGroup, KeyId, KeyRecord, Purpose, State};
+
+mod file;
+mod memory;
+#[cfg(test)]
+mod tests;
+
+pub use file::FileStore;
+pub use memory::MemoryStore;
+
+/// Longest secret: PKCS#8 keys need under 200 bytes.
+pub const MAX_SECRET_BYTES: usize = 4_096;
+
+/// Longest public half: certificates need under 1,000 bytes.
+pub const MAX_PUBLIC_BYTES: usize = 4_096;
+
+/// Where keys are kept.
+pub trait KeyStore: fmt::Debug + Send + Sync {
+    /// Takes a new, active key.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the identifier is there, when the purpose has an active key, and when an epoch
+    /// does not grow.
+    fn insert(&self, record: &KeyRecord, secret: &Secret<Vec<u8>>) -> Result<(), StoreError>;
+
+    /// An active key's secret.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Destroyed`], or when the store was altered.
+    fn secret(&self, id: &KeyId) -> Result<Secret<Vec<u8>>, StoreError>;
+
+    /// Every key's record, destroyed ones too, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when any part of the store was altered.
+    fn records(&self) -> Result<Vec<KeyRecord>, StoreError>;
+
+    /// Removes a key's secret and keeps its record; a destroyed key stays destroyed.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], or when the store cannot be written.
+    fn destroy(&self, id: &KeyId) -> Result<(), StoreError>;
+
+    /// The records of one purpose, destroyed ones too, oldest first.
+    ///
+    /// # Errors
+    /// As [`Self::records`].
+    fn find(&self, purpose: &Purpose) -> Result<Vec<KeyRecord>, StoreError> {
+        let mut records = self.records()?;
+        records.retain(|record| record.purpose == *purpose);
+        Ok(records)
+    }
+
+    /// The active key of a purpose.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`], [`StoreError::Destroyed`] when only destroyed ones are left.
+    fn active(&self, purpose: &Purpose) -> Result<(KeyRecord, Secret<Vec<u8>>), StoreError> {
+        let records = self.find(purpose)?;
+        let last = records.last().ok_or_else(|| StoreError::Missing { purpose: purpose.clone() })?.id;
+        let found = records.into_iter().find(|record| record.state == State::Active);
+        let record = found.ok_or(StoreError::Destroyed { id: last })?;
+        let secret = self.secret(&record.id)?;
+        Ok((record, secret))
+    }
+}
+
+/// Why a store did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A file or directory cannot be used.
+    #[error("key store: {0}")]
+    File(#[from] FileError),
+    /// The passphrase is not the one that this store was made with.
+    #[error("WRONG_PASSPHRASE: the passphrase does not open the key store {path}")]
+    WrongPassphrase {
+        /// The store's directory.
+        path: PathBuf,
+    },
+    /// A file is not as this store wrote it.
+    #[error("{path} was altered or belongs to another key store; restore it from a backup")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is no store in the directory.
+    #[error("there is no key store in {path}; make one first")]
+    NoStore {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// There is a store in the directory already.
+    #[error("there is a key store in {path} already")]
+    Exists {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The operating system has no randomness, or the key derivation no memory.
+    #[error("no randomness, or not enough memory to derive the key-encryption key")]
+    Resources,
+    /// No key has this identifier.
+    #[error("no key {id}")]
+    NotFound {
+        /// The identifier.
+        id: KeyId,
+    },
+    /// The key was destroyed.
+    #[error("key {id} was destroyed")]
+    Destroyed {
+        /// The identifier.
+        id: KeyId,
+    },
+    /// No key has this purpose.
+    #[error("no key for {purpose}; generate it first")]
+    Missing {
+        /// The purpose.
+        purpose: Purpose,
+    },
+    /// A key with this identifier is there.
+    #[error("key {id} is in the store already")]
+    Duplicate {
+        /// The identifier.
+        id: KeyId,
+    },
+    /// The purpose has an active key.
+    #[error("there is an active key for {purpose} already; destroy it first")]
+    AlreadyActive {
+        /// The purpose.
+        purpose: Purpose,
+    },
+    /// The epoch does not grow.
+    #[error("epoch {found} of {data_set} was reached before; the next one is at least {expected}")]
+    EpochReused {
+        /// The data set.
+        data_set: String,
+        /// The epoch that was asked for.
+        found: u64,
+        /// The smallest epoch that is free; 2^64 − 1 was the last when it equals `found`.
+        expected: u64,
+    },
+    /// A key's record or secret does not have the form that its purpose needs.
+    #[error("the key for {purpose} is not {expected}")]
+    Form {
+        /// The purpose.
+        purpose: Purpose,
+        /// What it should be.
+        expected: &'static str,
+    },
+}
+
+impl StoreError {
+    /// The error's stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::File(error) => error.code(),
+            Self::WrongPassphrase { .. } => "WRONG_PASSPHRASE",
+            Self::Damaged { .. } => "KEY_STORE_DAMAGED",
+            Self::NoStore { .. } => "NO_KEY_STORE",
+            Self::Exists { .. } => "KEY_STORE_EXISTS",
+            Self::Resources => "KEY_STORE_RESOURCES",
+            Self::NotFound { .. } => "KEY_NOT_FOUND",
+            Self::Destroyed { .. } => "KEY_DESTROYED",
+            Self::Missing { .. } => "KEY_MISSING",
+            Self::Duplicate { .. } => "KEY_DUPLICATE",
+            Self::AlreadyActive { .. } => "KEY_ALREADY_ACTIVE",
+            Self::EpochReused { .. } => "EPOCH_REUSED",
+            Self::Form { .. } => "KEY_FORM",
+        }
+    }
+}
+
+/// The rules of the module documentation, for a key that would join these.
+fn admit(present: &[KeyRecord], new: &KeyRecord, secret: &Secret<Vec<u8>>) -> Result<(), StoreError> {
+    check_form(new, secret)?;
+    if present.iter().any(|record| record.id == new.id) {
+        return Err(StoreError::Duplicate { id: new.id });
+    }
+    if let Purpose::Oprf { data_set, epoch, group } = &new.purpose {
+        return check_epoch(present, data_set, *epoch, *group);
+    }
+    let taken = |record: &KeyRecord| record.purpose == new.purpose && record.state == State::Active;
+    if present.iter().any(taken) {
+        return Err(StoreError::AlreadyActive { purpose: new.purpose.clone() });
+    }
+    Ok(())
+}
+
+fn check_form(new: &KeyRecord, secret: &Secret<Vec<u8>>) -> Result<(), StoreError> {
+    let form = |expected| Err(StoreError::Form { purpose: new.purpose.clone(), expected });
+    match () {
+        () if new.purpose.check().is_err() => form("for a data set with a name within its limits"),
+        () if new.state != State::Active => form("active"),
+        () if secret.expose().is_empty() || secret.expose().len() > MAX_SECRET_BYTES => {
+            form("a secret of 1 to 4,096 bytes")
+        }
+        () if new.public.len() > MAX_PUBLIC_BYTES => form("a public half of at most 4,096 bytes"),
+        () => Ok(()),
+    }
+}
+
+fn check_epoch(present: &[KeyRecord], name: &str, new: u64, of: KeyGroup) -> Result<(), StoreError> {
+    let reached = present.iter().filter_map(|record| match &record.purpose {
+        Purpose::Oprf { data_set, epoch, group } if data_set == name && *group == of => Some(*epoch),
+        _ => None,
+    });
+    match reached.max() {
+        Some(last) if new <= last => Err(StoreError::EpochReused {
+            data_set: name.to_owned(),
+            found: new,
+            expected: last.saturating_add(1),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn oldest_first(records: &mut [KeyRecord]) {
+    records.sort_by_key(|record| (record.created_at_ms, record.id));
+}
