@@ -1,1 +1,3 @@
-//! TBD
+//! Windvane: a node of a private computation network between banks and carriers.
+
+pub mod verification;
