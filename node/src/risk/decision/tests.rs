@@ -157,17 +157,21 @@ fn the_worst_colour_wins_and_reasons_stand_in_order_of_severity() {
         zh = "红"
         en = "red"
         restriction = "strong"
-        when = { tags_any = ["money_mule"] }
+        when = { tags_any = ["fraud_confirmed"] }
         "#,
     );
     let decide_on = |tags: &[&str]| decide(&rules, &facts(&tagged(tags)));
 
-    let red = decide_on(&["bulk_sms", "money_mule"]);
+    let red = decide_on(&["bulk_sms", "fraud_confirmed", "money_mule"]);
     assert_eq!(red.colour, Colour::Red);
     assert_eq!(reason_ids(&red), ["worst", "worst_too", "first", "calm"]);
-    assert_eq!(red.restriction.as_deref(), Some("strong"), "a lesser rule's restriction would be too weak");
+    assert_eq!(red.restriction.as_deref(), Some("strong"));
     let advice: Vec<_> = red.advice.iter().map(|advice| advice.en.as_str()).collect();
     assert_eq!(advice, ["check", "nothing"], "advice is not repeated");
+
+    let unrestricted = decide_on(&["bulk_sms", "money_mule"]);
+    assert_eq!(unrestricted.colour, Colour::Red);
+    assert_eq!(unrestricted.restriction, None, "a lesser rule's restriction would be too weak");
 
     let yellow = decide_on(&["bulk_sms"]);
     assert_eq!((yellow.colour, yellow.restriction.as_deref()), (Colour::Yellow, Some("weak")));
