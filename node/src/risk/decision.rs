@@ -1,0 +1,92 @@
+//! From the rules that fired to one decision.
+
+use super::rules::{Rule, Rules};
+use crate::verification::{Advice, Colour, Decision, MatchResult, Merged, Reason};
+
+/// Reasons that come from no rule; rule files may not use these ids.
+pub(super) const BUILT_IN: [&str; 3] = ["all_clear", "uncovered", "missing_sources"];
+
+/// What the rules see.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// What all providers say together.
+    pub found: &'a Merged,
+    /// The bank's own code of the customer type, if the call names one.
+    pub customer_type: Option<&'a str>,
+    /// The bank's own code of the document type, if the call names one.
+    pub document_type: Option<&'a str>,
+}
+
+/// Decides: the worst colour of the rules that fired, with all their reasons and advice.
+///
+/// Where none fires, a `match` is green (`all_clear`) and any other result yellow (`uncovered`). Sources
+/// without a verdict are named in a last reason (`missing_sources`), whatever the colour. The restriction is
+/// that of the first rule of the worst colour that suggests one.
+pub fn decide(rules: &Rules, facts: &Facts<'_>) -> Decision {
+    let fired = rules.fired(facts);
+    let (colour, mut reasons) = match fired.first() {
+        Some(worst) => (worst.colour, fired.iter().map(|rule| reason_of(rule)).collect()),
+        None => without_rule(facts.found.result),
+    };
+    reasons.extend(missing_reason(facts.found));
+    Decision {
+        colour,
+        reasons,
+        advice: advice_of(&fired),
+        restriction: restriction_of(&fired, colour),
+        missing_sources: facts.found.missing_sources.clone(),
+    }
+}
+
+fn reason_of(rule: &Rule) -> Reason {
+    reason(&rule.id, rule.zh.clone(), rule.en.clone())
+}
+
+fn reason(rule: &str, zh: impl Into<String>, en: impl Into<String>) -> Reason {
+    Reason { rule: rule.to_owned(), zh: zh.into(), en: en.into() }
+}
+
+fn without_rule(result: MatchResult) -> (Colour, Vec<Reason>) {
+    let [all_clear, uncovered, _] = BUILT_IN;
+    if result == MatchResult::Match {
+        let reason =
+            reason(all_clear, "核验一致，未触发风险规则", "The details match and no risk rule fired");
+        return (Colour::Green, vec![reason]);
+    }
+    let en = "No rule covers this result; decide by hand";
+    (Colour::Yellow, vec![reason(uncovered, "现行规则未覆盖该核验结果，请人工判断", en)])
+}
+
+/// Names the missing sources and says what the colour rests on.
+fn missing_reason(found: &Merged) -> Option<Reason> {
+    if found.missing_sources.is_empty() {
+        return None;
+    }
+    let [_, _, missing_sources] = BUILT_IN;
+    let has_verdict = matches!(found.result, MatchResult::Match | MatchResult::Mismatch);
+    let (zh_rest, en_rest) = if has_verdict {
+        ("；颜色依据其余来源得出", "; the colour rests on the other sources")
+    } else {
+        ("；其余来源也未能核实", "; no other source could confirm the details")
+    };
+    let zh = format!("以下来源未给出结论：{}{zh_rest}", found.missing_sources.join("、"));
+    let en = format!("No verdict from: {}{en_rest}", found.missing_sources.join(", "));
+    Some(reason(missing_sources, zh, en))
+}
+
+fn advice_of(fired: &[&Rule]) -> Vec<Advice> {
+    let mut advice: Vec<Advice> = Vec::new();
+    for given in fired.iter().filter_map(|rule| rule.advice.as_ref()) {
+        if !advice.contains(given) {
+            advice.push(given.clone());
+        }
+    }
+    advice
+}
+
+fn restriction_of(fired: &[&Rule], colour: Colour) -> Option<String> {
+    fired.iter().filter(|rule| rule.colour == colour).find_map(|rule| rule.restriction.clone())
+}
+
+#[cfg(test)]
+mod tests;
