@@ -7,7 +7,7 @@
 pub mod convert;
 
 /// Generated from `common/v1`.
-#[allow(missing_docs, unreachable_pub, clippy::all)] // generated code
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)] // generated code
 pub mod common {
     pub mod v1 {
         tonic::include_proto!("windvane.common.v1");
@@ -15,7 +15,7 @@ pub mod common {
 }
 
 /// Generated from `lookup/v1`.
-#[allow(missing_docs, unreachable_pub, clippy::all)] // generated code
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)] // generated code
 pub mod lookup {
     pub mod v1 {
         tonic::include_proto!("windvane.lookup.v1");
@@ -23,7 +23,7 @@ pub mod lookup {
 }
 
 /// Generated from `audit/v1`.
-#[allow(missing_docs, unreachable_pub, clippy::all)] // generated code
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)] // generated code
 pub mod audit {
     pub mod v1 {
         tonic::include_proto!("windvane.audit.v1");

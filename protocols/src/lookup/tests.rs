@@ -135,6 +135,11 @@ fn dishonest(change: impl FnOnce(&mut World, &mut Answer)) -> Option<AnswerError
     wait.on_answer(answer, &carrier).err()
 }
 
+fn repeat_first(answer: &mut Answer) {
+    let first = answer.groups[0].elements[0];
+    answer.groups[0].elements.push(first);
+}
+
 /// Signs what was changed, so that only the change itself can be found.
 fn resign(w: &World, answer: &mut Answer) {
     let mut receipt = answer.receipt.body().clone();
@@ -146,10 +151,10 @@ fn resign(w: &World, answer: &mut Answer) {
 #[test]
 fn every_dishonest_answer_has_its_own_error() {
     assert_eq!(dishonest(|_, _| ()), None);
-    let receipt = dishonest(|_, a| a.groups[0].elements.push(a.groups[0].elements[0]));
+    let receipt = dishonest(|_, a| repeat_first(a));
     assert_eq!(receipt, Some(AnswerError::ReceiptInvalid));
     let shape = dishonest(|w, a| {
-        a.groups[0].elements.push(a.groups[0].elements[0]);
+        repeat_first(a);
         resign(w, a);
     });
     assert_eq!(shape, Some(AnswerError::Shape));
