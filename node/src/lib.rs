@@ -1,1 +1,3 @@
-//! TBD
+//! Windvane: a privacy-preserving computation node.
+
+pub mod evidence;
