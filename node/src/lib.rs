@@ -1,4 +1,9 @@
-//! Windvane: a node of a private computation network between banks and carriers.
+//! Windvane: a privacy-preserving computation node.
 
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod evidence;
 pub mod risk;
+pub mod store;
 pub mod verification;
