@@ -191,6 +191,12 @@ pub enum NodeError {
     /// An enrolment.
     #[error(transparent)]
     Enrolment(#[from] windvane_keys::enrolment::EnrolmentError),
+    /// A snapshot or published table.
+    #[error(transparent)]
+    Snapshot(#[from] crate::snapshot::SnapshotError),
+    /// A download.
+    #[error(transparent)]
+    Install(#[from] crate::snapshot::InstallError),
     /// The certificate authority.
     #[error(transparent)]
     Authority(#[from] windvane_keys::authority::AuthorityError),
@@ -243,6 +249,8 @@ impl NodeError {
             Self::File(error) => error.code(),
             Self::Identity(error) => error.code(),
             Self::Enrolment(error) => error.code(),
+            Self::Snapshot(error) => error.code(),
+            Self::Install(error) => error.code(),
             Self::Authority(error) => error.code(),
             Self::Rules(_) => "RULES_INVALID",
             Self::Signed(_) => "SIGNATURE_INVALID",

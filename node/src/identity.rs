@@ -12,6 +12,7 @@ use windvane_keys::signing::{LogKey, ReceiptKey, log_origin};
 use windvane_keys::store::FileStore;
 use windvane_keys::symmetric::{LookupKey, StorageKey};
 use windvane_protocols::audit::entry::Keys;
+use windvane_protocols::lookup::DataSet;
 use windvane_protocols::oprf::PrivateKey;
 use windvane_protocols::party::PartyId;
 
@@ -20,7 +21,7 @@ use crate::error::NodeError;
 use crate::evidence::{EvidenceLog, LogConfig};
 
 /// Largest enrolment file.
-const MAX_ENROLMENT_BYTES: u64 = 64 << 10;
+const MAX_ENROLMENT_BYTES: usize = 64 << 10;
 
 /// Where a node's files are.
 #[derive(Debug, Clone)]
@@ -57,6 +58,20 @@ impl Layout {
     /// The log's journal.
     pub fn journal(&self) -> PathBuf {
         self.root.join("journal")
+    }
+
+    /// The data sets that have a folder here.
+    ///
+    /// # Errors
+    /// [`NodeError::Io`].
+    pub fn data_sets(&self) -> Result<Vec<DataSet>, NodeError> {
+        let dir = self.root.join("datasets");
+        if !dir.exists() {
+            return Ok(Vec::new());
+        }
+        let listed = std::fs::read_dir(&dir).map_err(NodeError::io(dir.display().to_string()))?;
+        let name = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+        Ok(listed.flatten().filter_map(name).collect())
     }
 
     /// The node's own enrolment, with its certificate.

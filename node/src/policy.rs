@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use windvane_protocols::audit::grant::{Grant, GrantId, Operation, Use};
 use windvane_protocols::limits::MAX_EVALUATIONS_PER_KEY;
-use windvane_protocols::lookup::{DataSet, KeyGroup};
+use windvane_protocols::lookup::DataSet;
 use windvane_protocols::lookup::request::Request;
 use windvane_protocols::party::PartyId;
 use windvane_protocols::transcript::{Signed, Transcript};
@@ -95,7 +95,7 @@ impl Policy {
     pub fn restore(&self, counters: &[Counter]) {
         let mut ledger = self.lock();
         for c in counters {
-            let used = ledger.used.entry((c.grant, c.group, c.day)).or_default();
+            let used = ledger.used.entry((c.subject, c.group, c.day)).or_default();
             *used = (*used).max(c.used);
         }
     }
@@ -107,7 +107,7 @@ impl Policy {
 
     /// All counters, to be kept.
     pub fn counters(&self) -> Vec<Counter> {
-        let counter = |(&(grant, group, day), &used)| Counter { grant, group, day, used };
+        let counter = |(&(subject, group, day), &used)| Counter { subject, group, day, used };
         self.lock().used.iter().map(counter).collect()
     }
 

@@ -1,4 +1,5 @@
 use windvane_protocols::identity::{Family, IDENTITY_VERSION};
+use windvane_protocols::lookup::KeyGroup;
 use windvane_protocols::party::SessionId;
 
 use super::*;
@@ -102,6 +103,6 @@ fn a_key_is_refused_past_its_limit_under_any_grant() {
     let policy = policy(Grant { per_day: u64::MAX, total: u64::MAX, ..grant() });
     let key = key_subject(&"subscribers".parse().unwrap(), 1);
     let group = KeyGroup::Match.code();
-    policy.restore(&[Counter { grant: key, group, day: ALL_DAYS, used: MAX_EVALUATIONS_PER_KEY - 1 }]);
+    policy.restore(&[Counter { subject: key, group, day: ALL_DAYS, used: MAX_EVALUATIONS_PER_KEY - 1 }]);
     assert_eq!(quota(admit(&policy, 1, NOW)), "of the key");
 }
