@@ -131,10 +131,8 @@ impl Admin {
         let enrolment = Enrolment::from_pem(pem)?;
         let party = enrolment.request().party().clone();
         let now_ms = self.clock.now_ms();
-        let entry = self.entry(Event::Enrolled {
-            keys: public_keys(&enrolment),
-            enrolment: pem.as_bytes().to_vec(),
-        });
+        let entry =
+            self.entry(Event::Enrolled { keys: public_keys(&enrolment), enrolment: pem.as_bytes().to_vec() });
         if party == self.keys.party {
             enrolment.check_ours(&self.keys.receipt, &self.keys.log, &TlsKey::load(&self.keys.store)?)?;
             enrolment.verify(&enrolment.authority().der, now_ms)?;

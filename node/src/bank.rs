@@ -166,7 +166,11 @@ impl Bank {
         self.contracts.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn run(&self, inquiries: Vec<Inquiry>, deadline_ms: u64) -> Result<Vec<VerificationReport>, BankError> {
+    async fn run(
+        &self,
+        inquiries: Vec<Inquiry>,
+        deadline_ms: u64,
+    ) -> Result<Vec<VerificationReport>, BankError> {
         let begun = Instant::now();
         let contracts = self.contracts();
         if contracts.is_empty() {
@@ -177,7 +181,8 @@ impl Bank {
         let tasks: Vec<_> = contracts
             .iter()
             .map(|contract| {
-                let (shared, contract, inquiries) = (self.shared.clone(), contract.clone(), inquiries.clone());
+                let (shared, contract, inquiries) =
+                    (self.shared.clone(), contract.clone(), inquiries.clone());
                 tokio::spawn(ask::ask(shared, contract, inquiries, deadline))
             })
             .collect();

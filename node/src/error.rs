@@ -197,6 +197,18 @@ pub enum NodeError {
     /// A download.
     #[error(transparent)]
     Install(#[from] crate::snapshot::InstallError),
+    /// A data set's configuration.
+    #[error(transparent)]
+    DataSetConfig(#[from] crate::dataset::ConfigError),
+    /// An import.
+    #[error(transparent)]
+    Import(#[from] crate::dataset::ImportError),
+    /// A build.
+    #[error(transparent)]
+    Build(#[from] crate::dataset::BuildError),
+    /// A publication.
+    #[error(transparent)]
+    Publish(#[from] crate::dataset::PublishError),
     /// The certificate authority.
     #[error(transparent)]
     Authority(#[from] windvane_keys::authority::AuthorityError),
@@ -213,7 +225,9 @@ pub enum NodeError {
     #[error(transparent)]
     Peer(#[from] PeerError),
     /// The node is not enrolled yet.
-    #[error("{path} is not there: export a request with `partner request`, have it signed, import the answer")]
+    #[error(
+        "{path} is not there: export a request with `partner request`, have it signed, import the answer"
+    )]
     NotEnrolled {
         /// Where the enrolment should be.
         path: std::path::PathBuf,
@@ -251,6 +265,10 @@ impl NodeError {
             Self::Enrolment(error) => error.code(),
             Self::Snapshot(error) => error.code(),
             Self::Install(error) => error.code(),
+            Self::DataSetConfig(error) => error.code(),
+            Self::Import(error) => error.code(),
+            Self::Build(error) => error.code(),
+            Self::Publish(error) => error.code(),
             Self::Authority(error) => error.code(),
             Self::Rules(_) => "RULES_INVALID",
             Self::Signed(_) => "SIGNATURE_INVALID",

@@ -187,6 +187,8 @@ pub fn passphrase(config: &KeysConfig) -> Result<Passphrase, NodeError> {
     match (&config.passphrase_file, &config.systemd_credential) {
         (Some(path), _) => Ok(Passphrase::from_file(path)?),
         (None, Some(name)) => Ok(Passphrase::from_credential(name)?),
-        (None, None) => unreachable!("the configuration names exactly one, which was checked when it was read"),
+        (None, None) => {
+            unreachable!("the configuration names exactly one, which was checked when it was read")
+        }
     }
 }

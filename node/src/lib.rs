@@ -5,6 +5,7 @@
 //! [`bank`], REST in [`http`], evidence in [`evidence`] and [`audit`]. What both organisations must compute
 //! alike is not here but in `windvane-protocols`.
 
+pub mod admin;
 pub mod bank;
 pub mod clock;
 pub mod config;

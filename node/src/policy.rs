@@ -175,13 +175,14 @@ impl Ledger {
 }
 
 fn key_subject(data_set: &DataSet, epoch: u64) -> Subject {
-    let digest =
-        Transcript::new("windvane/key-counter/v1").text("data set", data_set.as_str()).u64("epoch", epoch).digest();
+    let digest = Transcript::new("windvane/key-counter/v1")
+        .text("data set", data_set.as_str())
+        .u64("epoch", epoch)
+        .digest();
     let mut subject = [0; 16];
     subject.copy_from_slice(&digest[..16]);
     subject
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -132,7 +132,9 @@ impl Provider {
         self.policy.reload(&self.shared.store)?;
         let mut published = HashMap::new();
         for data_set in self.shared.layout.data_sets()? {
-            let Some(&epoch) = published_epochs(self.shared.layout.root(), &data_set)?.last() else { continue };
+            let Some(&epoch) = published_epochs(self.shared.layout.root(), &data_set)?.last() else {
+                continue;
+            };
             let open = self.published(&data_set).filter(|p| p.manifest().body().epoch == epoch);
             let current = match open {
                 Some(open) => open,
@@ -168,7 +170,12 @@ impl Provider {
     ///
     /// # Errors
     /// [`Refusal::Question`].
-    pub fn check(&self, question: Question, requester: &VerifyingKey, now_ms: u64) -> Result<Checked, Refusal> {
+    pub fn check(
+        &self,
+        question: Question,
+        requester: &VerifyingKey,
+        now_ms: u64,
+    ) -> Result<Checked, Refusal> {
         Ok(question.check(requester, now_ms, self.config.clock_tolerance_ms)?)
     }
 
@@ -186,7 +193,10 @@ impl Provider {
         self.policy.admit(request, self.party(), received_at_ms)?;
         let requester = request.requester.clone();
         let answer = self.evaluate(checked, published, received_at_ms).await?;
-        let entry = Entry::new(answer.receipt.body().answered_at_ms, Event::Answered(Box::new(answer.receipt.clone())));
+        let entry = Entry::new(
+            answer.receipt.body().answered_at_ms,
+            Event::Answered(Box::new(answer.receipt.clone())),
+        );
         let appended = self.append(vec![entry.encode().into_bytes()]).await?;
         self.receipts.expect(answer.receipt.digest(), requester, appended);
         Ok(answer)

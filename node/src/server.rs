@@ -314,7 +314,9 @@ async fn serve_grpc(provider: Arc<Provider>, incoming: Incoming, mut stopped: wa
         .tcp_nodelay(true)
         .add_service(health_service)
         .add_service(PeerServer::new(PeerService(provider.clone())))
-        .add_service(AuditServer::new(AuditService(provider.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(
+            AuditServer::new(AuditService(provider.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
         .add_service(
             LookupServer::new(LookupService(provider))
                 .max_decoding_message_size(MAX_MESSAGE_BYTES)

@@ -87,7 +87,8 @@ impl Admin {
     /// # Errors
     /// [`NodeError`].
     pub fn accept_grant(&self, text: &str) -> Result<Grant, NodeError> {
-        let block = pem::parse(text).map_err(|error| given("GRANT_INVALID", &format!("not a grant: {error}")))?;
+        let block =
+            pem::parse(text).map_err(|error| given("GRANT_INVALID", &format!("not a grant: {error}")))?;
         if block.tag() != PEM_LABEL {
             return Err(given("GRANT_INVALID", "the document is not a grant"));
         }

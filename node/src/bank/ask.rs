@@ -190,7 +190,11 @@ fn prepare(
     blind(session_terms, &customers, session, seed, now_ms, shared.keys.signing_key(), &mut rand::rng())
 }
 
-async fn call(contract: &Contract, question: &Question, deadline: Instant) -> Result<EvaluateResponse, PeerError> {
+async fn call(
+    contract: &Contract,
+    question: &Question,
+    deadline: Instant,
+) -> Result<EvaluateResponse, PeerError> {
     let left = deadline.saturating_duration_since(Instant::now());
     let mut client = LookupClient::new(contract.channel())
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -218,11 +222,8 @@ fn finish(
     let opened = wait.on_answer(answer, &terms.partner.receipt_key).map_err(code)?;
     let Opened { receipt, customers, .. } = opened;
     let session = receipt.body().request.body().session.to_string();
-    let answers = customers
-        .iter()
-        .zip(inquiries)
-        .map(|(keys, inquiry)| read(terms, inquiry, keys, &session))
-        .collect();
+    let answers =
+        customers.iter().zip(inquiries).map(|(keys, inquiry)| read(terms, inquiry, keys, &session)).collect();
     Ok((receipt, answers))
 }
 
@@ -250,7 +251,10 @@ fn read(
             Ok(label) => label,
             Err(code) => {
                 tracing::error!(code, provider, session, "a row of the snapshot cannot be used");
-                return ProviderAnswer { receipt: Some(session.to_owned()), ..ProviderAnswer::unavailable(provider, code) };
+                return ProviderAnswer {
+                    receipt: Some(session.to_owned()),
+                    ..ProviderAnswer::unavailable(provider, code)
+                };
             }
         };
         found.insert(*family, label.is_some());
@@ -269,7 +273,8 @@ fn read(
         all: presence(Family::PhoneIdName),
     };
     let fields = Fields { name: inquiry.person.name.is_some(), id: inquiry.person.document.is_some() };
-    let permitted = |name: &str| terms.grant.columns.is_empty() || terms.grant.columns.iter().any(|c| c == name);
+    let permitted =
+        |name: &str| terms.grant.columns.is_empty() || terms.grant.columns.iter().any(|c| c == name);
     ProviderAnswer {
         attributes: words.attributes.into_iter().filter(|(name, _)| permitted(name)).collect(),
         tags: if permitted("tags") { words.tags.into_iter().collect() } else { Default::default() },

@@ -40,7 +40,8 @@ pub(super) struct ContractTerms {
 impl Contract {
     /// A contract that was not filled in yet; the channel connects when it is first used.
     pub(super) fn new(certificate: &Certificate, config: &ProviderConfig) -> Result<Self, NodeError> {
-        let given = |code, error: &dyn std::fmt::Display| NodeError::Given { code, message: error.to_string() };
+        let given =
+            |code, error: &dyn std::fmt::Display| NodeError::Given { code, message: error.to_string() };
         let party: PartyId = config.party.parse().map_err(|e| given("PARTY_INVALID", &e))?;
         let data_set = config.data_set.parse().map_err(|e| given("DATA_SET_INVALID", &e))?;
         let channel = peer::channel(certificate, &party, &config.address)?;
@@ -113,7 +114,11 @@ impl Contract {
         Ok(grants)
     }
 
-    fn newest_snapshot(&self, shared: &Shared, partner: &Partner) -> Result<Option<Arc<Snapshot>>, NodeError> {
+    fn newest_snapshot(
+        &self,
+        shared: &Shared,
+        partner: &Partner,
+    ) -> Result<Option<Arc<Snapshot>>, NodeError> {
         let root = shared.layout.root();
         let Some(&epoch) = installed_epochs(root, &self.party, &self.data_set)?.last() else {
             return Ok(None);

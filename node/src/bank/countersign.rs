@@ -47,9 +47,6 @@ async fn one(shared: &Shared, contract: &Contract) -> Result<bool, PeerError> {
     let entry = Entry::new(shared.clock.now_ms(), Event::Countersigned(signed));
     let logged = shared.log.append(vec![entry.encode().into_bytes()]).await;
     logged.map_err(|error| ours("LOG_UNAVAILABLE", error.to_string()))?;
-    shared
-        .store
-        .countersigned(provider, last.id)
-        .map_err(|error| ours(error.code(), error.to_string()))?;
+    shared.store.countersigned(provider, last.id).map_err(|error| ours(error.code(), error.to_string()))?;
     Ok(pending.len() == MAX_RECEIPTS_PER_COUNTERSIGNATURE)
 }

@@ -69,9 +69,9 @@ async fn fetch_manifest(
 ) -> Result<Signed<Manifest>, NodeError> {
     let request = FetchManifestRequest { data_set: data_set.to_string() };
     let response = client.fetch_manifest(Request::new(request)).await.map_err(|s| PeerError::from(&s))?;
-    let malformed =
-        |message| PeerError { code: "MANIFEST_INVALID".into(), message, retry_after_ms: None };
-    let manifest = Signed::<Manifest>::try_from(response.into_inner()).map_err(|e| malformed(e.to_string()))?;
+    let malformed = |message| PeerError { code: "MANIFEST_INVALID".into(), message, retry_after_ms: None };
+    let manifest =
+        Signed::<Manifest>::try_from(response.into_inner()).map_err(|e| malformed(e.to_string()))?;
     let body = manifest.body();
     let theirs = body.provider == partner.party && body.data_set == *data_set;
     if theirs && manifest.verify(&partner.receipt_key) {

@@ -80,7 +80,10 @@ impl From<LogError> for BankError {
         tracing::error!(code = "LOG_UNAVAILABLE", %error, "the evidence could not be made durable");
         let busy = matches!(error, LogError::Busy);
         let retry_after_ms = busy.then_some(1_000);
-        Self { retry_after_ms, ..Self::unavailable("LOG_UNAVAILABLE", "the evidence could not be made durable") }
+        Self {
+            retry_after_ms,
+            ..Self::unavailable("LOG_UNAVAILABLE", "the evidence could not be made durable")
+        }
     }
 }
 

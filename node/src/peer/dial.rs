@@ -33,7 +33,10 @@ const SERVER_NAME: &str = "windvane.invalid";
 pub fn channel(certificate: &Certificate, party: &PartyId, address: &str) -> Result<Channel, NodeError> {
     let connector = TlsConnector::from(tls::client_config(certificate, party)?);
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
-        .map_err(|error| NodeError::Given { code: "ADDRESS_INVALID", message: format!("{address}: {error}") })?
+        .map_err(|error| NodeError::Given {
+            code: "ADDRESS_INVALID",
+            message: format!("{address}: {error}"),
+        })?
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .initial_stream_window_size(WINDOW_BYTES)

@@ -33,7 +33,10 @@ pub(super) fn server_config(certificate: &Certificate) -> Result<Arc<ServerConfi
 }
 
 /// What the connector uses: the server's certificate must be signed by the authority and name `party`.
-pub(super) fn client_config(certificate: &Certificate, party: &PartyId) -> Result<Arc<ClientConfig>, NodeError> {
+pub(super) fn client_config(
+    certificate: &Certificate,
+    party: &PartyId,
+) -> Result<Arc<ClientConfig>, NodeError> {
     let verifier = PartyVerifier {
         party: party.clone(),
         roots: roots(certificate)?,
