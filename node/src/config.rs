@@ -1,0 +1,309 @@
+//! The node's configuration file: TOML, unknown fields refused, units in names.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use windvane_protocols::lookup::DataSet;
+use windvane_protocols::party::PartyId;
+
+/// Larger files are no configuration.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
+/// The shipped samples, which a test parses.
+pub const SAMPLES: [(&str, &str); 2] = [
+    ("bank.toml", include_str!("../samples/bank.toml")),
+    ("carrier.toml", include_str!("../samples/carrier.toml")),
+];
+
+/// Everything a node is told.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The node's own name and place.
+    pub node: NodeConfig,
+    /// How the key store is unlocked.
+    pub keys: KeysConfig,
+    /// The interface to other nodes; a bank that only asks has none.
+    pub grpc: Option<GrpcConfig>,
+    /// The interface to the organisation's own systems; a provider needs none.
+    pub http: Option<HttpConfig>,
+    /// The log.
+    #[serde(default)]
+    pub log: LogSection,
+    /// Whom the bank asks.
+    #[serde(default, rename = "provider")]
+    pub providers: Vec<ProviderConfig>,
+    /// How the bank asks.
+    #[serde(default)]
+    pub verification: VerificationConfig,
+    /// What a provider tolerates.
+    #[serde(default)]
+    pub service: ServiceConfig,
+}
+
+/// The node's own name and place.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// The party's name, as in its certificate.
+    pub party: String,
+    /// Where keys, state, log, data sets and snapshots are; relative to the configuration file.
+    pub data_dir: PathBuf,
+}
+
+/// How the key store is unlocked: exactly one of the two.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeysConfig {
+    /// A file that only its owner may read.
+    pub passphrase_file: Option<PathBuf>,
+    /// The name of a systemd credential.
+    pub systemd_credential: Option<String>,
+}
+
+/// The interface to other nodes.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrpcConfig {
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Connections at a time.
+    #[serde(default = "defaults::connections")]
+    pub max_connections: usize,
+}
+
+/// The interface to the organisation's own systems.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpConfig {
+    /// A loopback address; a proxy that terminates TLS stands in front.
+    pub listen: SocketAddr,
+}
+
+/// The log.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSection {
+    /// Longest time between an entry and the checkpoint that covers it.
+    pub checkpoint_interval_ms: u64,
+    /// How long a commit waits for more entries; 0 commits at once.
+    pub commit_delay_us: u64,
+}
+
+/// One provider that the bank asks.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderConfig {
+    /// The provider's name; it must be enrolled as a partner.
+    pub party: String,
+    /// Host and port.
+    pub address: String,
+    /// Which of its data sets to ask.
+    pub data_set: String,
+}
+
+/// How the bank asks.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VerificationConfig {
+    /// When a single verification is answered with what has come.
+    pub deadline_ms: u64,
+    /// When a batch of up to 4,096 is answered with what has come.
+    pub batch_deadline_ms: u64,
+    /// The rules of the first decision; without it the shipped ones.
+    pub rules: Option<PathBuf>,
+    /// How often receipts are countersigned.
+    pub countersign_interval_ms: u64,
+}
+
+/// What a provider tolerates.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServiceConfig {
+    /// How far a request's time may be from this clock; sessions are remembered twice as long.
+    pub clock_tolerance_ms: u64,
+    /// Bytes of answers that are kept for retries.
+    pub stored_answer_bytes: usize,
+    /// How long a stop waits for running calls.
+    pub stop_grace_ms: u64,
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self { checkpoint_interval_ms: 1_000, commit_delay_us: 0 }
+    }
+}
+
+impl Default for VerificationConfig {
+    fn default() -> Self {
+        Self { deadline_ms: 400, batch_deadline_ms: 30_000, rules: None, countersign_interval_ms: 1_000 }
+    }
+}
+
+impl Default for ServiceConfig {
+    fn default() -> Self {
+        Self { clock_tolerance_ms: 300_000, stored_answer_bytes: 64 << 20, stop_grace_ms: 5_000 }
+    }
+}
+
+mod defaults {
+    pub(super) const fn connections() -> usize {
+        256
+    }
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Not TOML, a field is missing, or one is unknown.
+    #[error("{path}: {message}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and reason.
+        message: String,
+    },
+    /// A field's value breaks a rule.
+    #[error("{field}: {rule}")]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// The rule, and the way out.
+        rule: String,
+    },
+}
+
+impl ConfigError {
+    /// The stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "CONFIG_UNREADABLE",
+            Self::Syntax { .. } => "CONFIG_SYNTAX",
+            Self::Field { .. } => "CONFIG_FIELD",
+        }
+    }
+}
+
+impl Config {
+    /// Reads a file; relative paths in it become relative to its folder.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let read = |source| ConfigError::Read { path: path.to_owned(), source };
+        let too_large = || read(std::io::Error::other("larger than 1 MiB"));
+        if std::fs::metadata(path).map_err(read)?.len() > MAX_CONFIG_BYTES {
+            return Err(too_large());
+        }
+        let text = std::fs::read_to_string(path).map_err(read)?;
+        let mut config = Self::parse(&text).map_err(|error| match error {
+            ConfigError::Syntax { message, .. } => ConfigError::Syntax { path: path.to_owned(), message },
+            other => other,
+        })?;
+        config.resolve(path.parent().unwrap_or(Path::new(".")));
+        Ok(config)
+    }
+
+    /// Reads a text; relative paths stay as they are.
+    ///
+    /// # Errors
+    /// [`ConfigError::Syntax`], [`ConfigError::Field`].
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| ConfigError::Syntax {
+            path: PathBuf::from("configuration"),
+            message: error.to_string(),
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The party's name.
+    pub fn party(&self) -> PartyId {
+        self.node.party.parse().expect("checked when the configuration was read")
+    }
+
+    fn resolve(&mut self, base: &Path) {
+        let join = |path: &mut PathBuf| *path = base.join(&*path);
+        join(&mut self.node.data_dir);
+        self.keys.passphrase_file.iter_mut().for_each(join);
+        self.verification.rules.iter_mut().for_each(join);
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |field, rule: &str| Err(ConfigError::Field { field, rule: rule.to_owned() });
+        if let Err(error) = self.node.party.parse::<PartyId>() {
+            return refuse("node.party", &error.to_string());
+        }
+        if self.keys.passphrase_file.is_some() == self.keys.systemd_credential.is_some() {
+            return refuse("keys", "name exactly one of passphrase_file and systemd_credential");
+        }
+        if self.http.as_ref().is_some_and(|http| !http.listen.ip().is_loopback()) {
+            return refuse("http.listen", "must be a loopback address; put a proxy that terminates TLS in front");
+        }
+        if !(100..=3_600_000).contains(&self.log.checkpoint_interval_ms) {
+            return refuse("log.checkpoint_interval_ms", "is 100 to 3600000");
+        }
+        if !(10..=60_000).contains(&self.verification.deadline_ms) {
+            return refuse("verification.deadline_ms", "is 10 to 60000");
+        }
+        self.check_providers()
+    }
+
+    fn check_providers(&self) -> Result<(), ConfigError> {
+        let refuse = |field, rule: String| Err(ConfigError::Field { field, rule });
+        let mut seen = std::collections::BTreeSet::new();
+        for provider in &self.providers {
+            if let Err(error) = provider.party.parse::<PartyId>() {
+                return refuse("provider.party", error.to_string());
+            }
+            if let Err(error) = provider.data_set.parse::<DataSet>() {
+                return refuse("provider.data_set", error.to_string());
+            }
+            if provider.address.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
+                return refuse("provider.address", "is host:port".to_owned());
+            }
+            if !seen.insert((&provider.party, &provider.data_set)) {
+                return refuse("provider", format!("{} is named twice with one data set", provider.party));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_samples_are_valid() {
+        for (name, text) in SAMPLES {
+            Config::parse(text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_named() {
+        let (_, bank) = SAMPLES[0];
+        for (from, to, expected) in [
+            ("party = \"bank\"", "party = \"Bank\"", "node.party"),
+            ("127.0.0.1:8443", "0.0.0.0:8443", "http.listen"),
+            ("data_set = \"subscribers\"", "data_set = \"S\"", "provider.data_set"),
+            ("deadline_ms = 400", "deadline_ms = 1", "verification.deadline_ms"),
+            ("deadline_ms = 400", "deadline = 400", "deadline"),
+        ] {
+            assert!(bank.contains(from), "{from}");
+            let error = Config::parse(&bank.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

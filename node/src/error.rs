@@ -1,0 +1,186 @@
+//! Errors that cross the wire: a stable code, what was wrong, and what to do.
+
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Status};
+use windvane_proto::convert::WireError;
+use windvane_protocols::audit::grant::GrantError;
+use windvane_protocols::lookup::provider::QuestionError;
+
+/// Metadata key of the stable code.
+const CODE_KEY: &str = "windvane-code";
+
+/// Metadata key of the time after which another attempt may succeed, milliseconds.
+const RETRY_KEY: &str = "windvane-retry-after-ms";
+
+/// Why a provider refuses a call. Each has its own code.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The caller's certificate is good, but the caller is not enrolled here, or with other keys.
+    #[error("this node does not know the caller; import its enrolment first")]
+    PeerUnknown,
+    /// A message is malformed.
+    #[error(transparent)]
+    Malformed(#[from] WireError),
+    /// The question does not hold.
+    #[error(transparent)]
+    Question(#[from] QuestionError),
+    /// The request names other parties than those of the connection.
+    #[error("the request is between other parties than this connection")]
+    Parties,
+    /// The grant is not known here, or was ended.
+    #[error("the grant is not known or has been ended; ask for a new one")]
+    GrantUnknown,
+    /// The grant does not permit this.
+    #[error(transparent)]
+    Grant(#[from] GrantError),
+    /// A quota is used up.
+    #[error("the quota {quota} of the grant is used up")]
+    QuotaExhausted {
+        /// Rate, day, total, or the key's own limit.
+        quota: &'static str,
+        /// When another attempt may succeed; `None` when none will.
+        retry_after_ms: Option<u64>,
+    },
+    /// The session was used with other bytes, or its answer is no longer kept.
+    #[error("the session was used before; use a fresh one")]
+    SessionReplayed,
+    /// There is no such data set here.
+    #[error("there is no published data set of this name")]
+    DataSetUnknown,
+    /// The epoch is not the current one.
+    #[error("the current epoch is {current}; fetch its snapshot")]
+    EpochUnknown {
+        /// The current epoch.
+        current: u64,
+    },
+    /// The epoch has ended.
+    #[error("the epoch has ended and its keys are no longer used")]
+    EpochExpired,
+    /// There is no such publication or page.
+    #[error("there is no such publication or page")]
+    PageUnknown,
+    /// A countersignature does not hold.
+    #[error("the countersignature does not hold, or is not about receipts of this node")]
+    CountersignatureInvalid,
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+    /// Something failed here; the node's own log tells more.
+    #[error("the node could not complete the call")]
+    Internal,
+}
+
+impl Refusal {
+    /// The stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::PeerUnknown => "PEER_UNKNOWN",
+            Self::Malformed(WireError::Size { .. }) => "MESSAGE_TOO_LARGE",
+            Self::Malformed(_) => "MESSAGE_MALFORMED",
+            Self::Question(QuestionError::Signature) => "REQUEST_SIGNATURE_INVALID",
+            Self::Question(QuestionError::Elements) => "REQUEST_ELEMENTS_MISMATCH",
+            Self::Question(QuestionError::Clock { .. }) => "CLOCK_SKEW",
+            Self::Question(QuestionError::IdentityVersion) => "IDENTITY_VERSION",
+            Self::Question(_) => "REQUEST_INVALID",
+            Self::Parties => "PARTIES_MISMATCH",
+            Self::GrantUnknown => "GRANT_UNKNOWN",
+            Self::Grant(GrantError::Expired { .. }) => "GRANT_EXPIRED",
+            Self::Grant(GrantError::NotYetValid { .. }) => "GRANT_NOT_YET_VALID",
+            Self::Grant(_) => "GRANT_SCOPE",
+            Self::QuotaExhausted { .. } => "GRANT_EXHAUSTED",
+            Self::SessionReplayed => "SESSION_REPLAYED",
+            Self::DataSetUnknown => "DATA_SET_UNKNOWN",
+            Self::EpochUnknown { .. } => "EPOCH_UNKNOWN",
+            Self::EpochExpired => "EPOCH_EXPIRED",
+            Self::PageUnknown => "PAGE_UNKNOWN",
+            Self::CountersignatureInvalid => "COUNTERSIGNATURE_INVALID",
+            Self::Stopping => "STOPPING",
+            Self::Internal => "INTERNAL",
+        }
+    }
+
+    const fn grpc(&self) -> Code {
+        match self {
+            Self::PeerUnknown | Self::Parties | Self::GrantUnknown | Self::Grant(_) => Code::PermissionDenied,
+            Self::QuotaExhausted { .. } => Code::ResourceExhausted,
+            Self::SessionReplayed => Code::AlreadyExists,
+            Self::DataSetUnknown | Self::PageUnknown => Code::NotFound,
+            Self::EpochUnknown { .. } | Self::EpochExpired => Code::FailedPrecondition,
+            Self::Stopping => Code::Unavailable,
+            Self::Internal => Code::Internal,
+            _ => Code::InvalidArgument,
+        }
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let mut status = Self::new(refusal.grpc(), refusal.to_string());
+        status.metadata_mut().insert(CODE_KEY, MetadataValue::from_static(refusal.code()));
+        if let Refusal::QuotaExhausted { retry_after_ms: Some(ms), .. } = refusal {
+            status.metadata_mut().insert(RETRY_KEY, ms.into());
+        }
+        status
+    }
+}
+
+/// What a peer answered instead of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct PeerError {
+    /// The peer's stable code, or one of ours when it gave none.
+    pub code: String,
+    /// The peer's words, for people; never parsed.
+    pub message: String,
+    /// When another attempt may succeed, milliseconds.
+    pub retry_after_ms: Option<u64>,
+}
+
+/// Longest text that is taken over from a peer.
+const MAX_PEER_TEXT_BYTES: usize = 256;
+
+impl From<&Status> for PeerError {
+    fn from(status: &Status) -> Self {
+        let text = |key| status.metadata().get(key).and_then(|value| value.to_str().ok());
+        let ours = match status.code() {
+            Code::DeadlineExceeded | Code::Cancelled => "DEADLINE_EXCEEDED",
+            Code::Unavailable => "PEER_UNAVAILABLE",
+            _ => "PEER_ERROR",
+        };
+        let code = text(CODE_KEY).filter(|code| is_code(code)).unwrap_or(ours);
+        let printable = status.message().chars().filter(|c| !c.is_control());
+        Self {
+            code: code.to_owned(),
+            message: printable.take(MAX_PEER_TEXT_BYTES).collect(),
+            retry_after_ms: text(RETRY_KEY).and_then(|ms| ms.parse().ok()),
+        }
+    }
+}
+
+/// A peer's code reaches logs and reports, so it must look like one.
+fn is_code(text: &str) -> bool {
+    text.len() <= 64 && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_keeps_its_code_over_the_wire() {
+        let refusal = Refusal::QuotaExhausted { quota: "per day", retry_after_ms: Some(1_500) };
+        let error = PeerError::from(&Status::from(refusal));
+        assert_eq!(error.code, "GRANT_EXHAUSTED");
+        assert_eq!(error.retry_after_ms, Some(1_500));
+    }
+
+    #[test]
+    fn a_peers_text_that_is_no_code_is_not_taken_over() {
+        let mut status = Status::new(Code::Unknown, "line\nbreak");
+        status.metadata_mut().insert(CODE_KEY, MetadataValue::from_static("drop table"));
+        let error = PeerError::from(&status);
+        assert_eq!(error.code, "PEER_ERROR");
+        assert_eq!(error.message, "linebreak");
+    }
+}

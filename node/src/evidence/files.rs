@@ -1,0 +1,65 @@
+//! Files that are whole or not there.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+
+use super::LogError;
+
+/// Turns a system error into one that names the file.
+pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> LogError + '_ {
+    |source| LogError::Io { path: path.to_owned(), source }
+}
+
+/// Takes the exclusive lock of an open file or directory; it lasts until the file is closed.
+pub(super) fn lock(file: &File, path: &Path) -> Result<(), LogError> {
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => LogError::Locked { path: path.to_owned() },
+        TryLockError::Error(source) => at(path)(source),
+    })
+}
+
+/// Reads a file of at most `limit` bytes; `None` when there is none.
+pub(super) fn read(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, LogError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(at(path)(error)),
+    };
+    let mut content = Vec::new();
+    file.take(limit as u64 + 1).read_to_end(&mut content).map_err(at(path))?;
+    if content.len() > limit {
+        return Err(LogError::TooLong { path: path.to_owned(), expected: limit as u64 });
+    }
+    Ok(Some(content))
+}
+
+/// Writes `temporary`, makes it durable and names it `path`. The directory's entry is not yet durable.
+pub(super) fn replace(temporary: &Path, path: &Path, content: &[u8]) -> Result<(), LogError> {
+    let mut file = File::create(temporary).map_err(at(temporary))?;
+    file.write_all(content).map_err(at(temporary))?;
+    file.sync_all().map_err(at(temporary))?;
+    fs::rename(temporary, path).map_err(at(path))
+}
+
+/// Makes the names in a directory durable.
+pub(super) fn sync_dir(dir: &Path) -> Result<(), LogError> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))
+}
+
+/// Makes the names in a path's directory durable.
+pub(super) fn sync_parent(path: &Path) -> Result<(), LogError> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
+        _ => sync_dir(Path::new(".")),
+    }
+}
+
+/// Removes a file or a directory tree, if it is there.
+pub(super) fn remove(path: &Path) -> Result<(), LogError> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path)(error)),
+        _ => Ok(()),
+    }
+}

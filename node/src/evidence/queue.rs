@@ -1,0 +1,348 @@
+//! What waits for the writer, and what the writer has done: the state that handles and threads share.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use windvane_protocols::audit::checkpoint::Checkpoint;
+use windvane_protocols::limits::MAX_ENTRY_BYTES;
+
+use super::journal::Half;
+use super::{LogConfig, LogError};
+
+/// Bytes that may wait for the writer: a second of storage at 32 MiB/s.
+const MAX_QUEUED_BYTES: usize = 32 << 20;
+
+/// What an entry costs in the queue and in the journal beside its bytes.
+const ENTRY_OVERHEAD_BYTES: usize = 32;
+
+/// Sync times that [`LogStats`] looks back on.
+const SAMPLES: usize = 1_024;
+
+/// Where an append's entries are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Index of the first one; the others follow.
+    pub first_index: u64,
+}
+
+/// Counts since the log was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogStats {
+    /// Entries made durable.
+    pub entries: u64,
+    /// Syncs that this took.
+    pub fsyncs: u64,
+    /// Median duration of the last thousand syncs, with their writes, in microseconds.
+    pub fsync_p50_us: u64,
+}
+
+pub(super) type Answer<T> = oneshot::Sender<Result<T, LogError>>;
+
+/// An append that waits.
+pub(super) struct Waiting {
+    pub(super) entries: Vec<Vec<u8>>,
+    pub(super) answer: Answer<Appended>,
+}
+
+/// What the log accepts.
+#[derive(Clone)]
+enum Phase {
+    /// Everything.
+    Open,
+    /// No more appends; what is queued is written, then checkpoints that were asked for are published.
+    Closing,
+    /// What is queued is written, then the threads end.
+    Stopping,
+    /// Nothing.
+    Failed(Arc<str>),
+}
+
+struct State {
+    phase: Phase,
+    queue: Vec<Waiting>,
+    queued_bytes: usize,
+    queued_since: Option<Instant>,
+    durable: u64,
+    unpublished: Vec<Vec<u8>>,
+    unpublished_since: Option<Instant>,
+    requests: Vec<Answer<Checkpoint>>,
+    /// The journal file that is not in use; the publisher has it while it publishes.
+    spare: Option<Half>,
+    checkpoint: Checkpoint,
+    appended: u64,
+    syncs: u64,
+    sync_times: Vec<u32>,
+}
+
+/// What handles and threads share.
+pub(super) struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+    interval: Duration,
+    gather: Duration,
+}
+
+/// What the writer is to do next.
+pub(super) enum Task {
+    /// Make these durable.
+    Commit(Vec<Waiting>),
+    /// Hand the journal file in use to the publisher, with these entries, and go on with the spare one.
+    Publish { spare: Half, entries: Vec<Vec<u8>>, answers: Vec<Answer<Checkpoint>> },
+    /// Nothing more.
+    End,
+}
+
+impl Shared {
+    pub(super) fn new(checkpoint: Checkpoint, config: &LogConfig) -> Self {
+        let state = State {
+            phase: Phase::Open,
+            queue: Vec::new(),
+            queued_bytes: 0,
+            queued_since: None,
+            durable: checkpoint.size,
+            unpublished: Vec::new(),
+            unpublished_since: None,
+            requests: Vec::new(),
+            spare: None,
+            checkpoint,
+            appended: 0,
+            syncs: 0,
+            sync_times: Vec::with_capacity(SAMPLES),
+        };
+        let (interval, gather) = (config.checkpoint_interval, config.gather);
+        Self { state: Mutex::new(state), wake: Condvar::new(), interval, gather }
+    }
+
+    /// The state stays consistent between statements, so that a poisoned lock says nothing.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.lock().durable
+    }
+
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        self.lock().checkpoint.clone()
+    }
+
+    pub(super) fn stats(&self) -> LogStats {
+        let state = self.lock();
+        let (entries, fsyncs, mut times) = (state.appended, state.syncs, state.sync_times.clone());
+        drop(state);
+        times.sort_unstable();
+        let fsync_p50_us = times.get(times.len() / 2).copied().unwrap_or_default().into();
+        LogStats { entries, fsyncs, fsync_p50_us }
+    }
+
+    /// Queues entries; the answer comes when they are durable.
+    pub(super) fn enqueue(
+        &self,
+        entries: Vec<Vec<u8>>,
+    ) -> Result<oneshot::Receiver<Result<Appended, LogError>>, LogError> {
+        let bytes = queue_bytes(&entries)?;
+        let (answer, answered) = oneshot::channel();
+        let mut state = self.lock();
+        state.phase.accepts()?;
+        if state.queued_bytes + bytes > MAX_QUEUED_BYTES {
+            return Err(LogError::Busy);
+        }
+        state.queued_bytes += bytes;
+        state.queued_since.get_or_insert_with(Instant::now);
+        state.queue.push(Waiting { entries, answer });
+        drop(state);
+        self.wake.notify_one();
+        Ok(answered)
+    }
+
+    /// Asks for a checkpoint over all that is durable.
+    pub(super) fn request_checkpoint(
+        &self,
+    ) -> Result<oneshot::Receiver<Result<Checkpoint, LogError>>, LogError> {
+        self.request(None)
+    }
+
+    /// Refuses further appends, and asks for a checkpoint over all that is queued.
+    pub(super) fn close(&self) -> Result<oneshot::Receiver<Result<Checkpoint, LogError>>, LogError> {
+        self.request(Some(Phase::Closing))
+    }
+
+    fn request(
+        &self,
+        phase: Option<Phase>,
+    ) -> Result<oneshot::Receiver<Result<Checkpoint, LogError>>, LogError> {
+        let (answer, answered) = oneshot::channel();
+        let mut state = self.lock();
+        state.phase.accepts()?;
+        state.requests.push(answer);
+        if let Some(phase) = phase {
+            state.phase = phase;
+        }
+        drop(state);
+        self.wake.notify_one();
+        Ok(answered)
+    }
+
+    /// Lets the threads end once the queue is written.
+    pub(super) fn stop(&self) {
+        let mut state = self.lock();
+        if !matches!(state.phase, Phase::Failed(_)) {
+            state.phase = Phase::Stopping;
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Turns the log into one that refuses everything; returns the first reason that did.
+    pub(super) fn fail(&self, error: &LogError) -> Arc<str> {
+        let mut state = self.lock();
+        let reason = match &state.phase {
+            Phase::Failed(reason) => Arc::clone(reason),
+            _ => Arc::from(error.to_string()),
+        };
+        state.phase = Phase::Failed(Arc::clone(&reason));
+        let (queue, requests) = (std::mem::take(&mut state.queue), std::mem::take(&mut state.requests));
+        drop(state);
+        refuse(queue.into_iter().map(|waiting| waiting.answer), &reason);
+        refuse(requests, &reason);
+        self.wake.notify_one();
+        reason
+    }
+
+    /// Waits for the writer's next task.
+    pub(super) fn next_task(&self) -> Task {
+        let mut state = self.lock();
+        loop {
+            if matches!(state.phase, Phase::Failed(_)) {
+                return Task::End;
+            }
+            let now = Instant::now();
+            let publish_in = self.publish_in(&state, now);
+            let commit_in = self.commit_in(&state, now);
+            if publish_in == Some(Duration::ZERO)
+                && let Some(spare) = state.spare.take()
+            {
+                return state.cut(spare);
+            }
+            if commit_in == Some(Duration::ZERO) {
+                return Task::Commit(state.take_queue());
+            }
+            if matches!(state.phase, Phase::Stopping) {
+                return Task::End;
+            }
+            let next = [publish_in, commit_in].into_iter().flatten().min();
+            state = match next {
+                Some(next) => self.wake.wait_timeout(state, next).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// How long until a checkpoint is due; `None` while there is nothing to publish, or the publisher works.
+    fn publish_in(&self, state: &State, now: Instant) -> Option<Duration> {
+        state.spare.as_ref()?;
+        match state.phase {
+            Phase::Open if !state.requests.is_empty() => Some(Duration::ZERO),
+            Phase::Open => remaining(state.unpublished_since?, self.interval, now),
+            Phase::Closing if state.queue.is_empty() && !state.requests.is_empty() => Some(Duration::ZERO),
+            _ => None,
+        }
+    }
+
+    /// How long until the queue is to be written; `None` while it is empty.
+    fn commit_in(&self, state: &State, now: Instant) -> Option<Duration> {
+        let since = state.queued_since?;
+        match state.phase {
+            Phase::Open if state.queued_bytes < MAX_QUEUED_BYTES / 2 => remaining(since, self.gather, now),
+            _ => Some(Duration::ZERO),
+        }
+    }
+
+    /// Records a group that became durable.
+    pub(super) fn committed(&self, entries: impl Iterator<Item = Vec<u8>>, durable: u64, took: Duration) {
+        let mut state = self.lock();
+        state.appended += durable - state.durable;
+        state.durable = durable;
+        state.unpublished.extend(entries);
+        state.unpublished_since.get_or_insert_with(Instant::now);
+        let slot = usize::try_from(state.syncs).unwrap_or_default() % SAMPLES;
+        let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        match state.sync_times.get_mut(slot) {
+            Some(sample) => *sample = micros,
+            None => state.sync_times.push(micros),
+        }
+        state.syncs += 1;
+    }
+
+    /// Gives the journal file that is not in use, before the threads start.
+    pub(super) fn set_spare(&self, spare: Half) {
+        self.lock().spare = Some(spare);
+    }
+
+    /// Takes the file that is not in use, once the publisher has ended.
+    pub(super) fn take_spare(&self) -> Option<Half> {
+        self.lock().spare.take()
+    }
+
+    pub(super) fn published(&self, checkpoint: Checkpoint, spare: Half) {
+        let mut state = self.lock();
+        state.checkpoint = checkpoint;
+        state.spare = Some(spare);
+        drop(state);
+        self.wake.notify_one();
+    }
+}
+
+/// What is left of a delay; `None` when it never ends.
+fn remaining(since: Instant, delay: Duration, now: Instant) -> Option<Duration> {
+    Some(since.checked_add(delay)?.saturating_duration_since(now))
+}
+
+impl State {
+    fn take_queue(&mut self) -> Vec<Waiting> {
+        self.queued_bytes = 0;
+        self.queued_since = None;
+        std::mem::take(&mut self.queue)
+    }
+
+    /// Hands over what is durable and not published.
+    fn cut(&mut self, spare: Half) -> Task {
+        self.unpublished_since = None;
+        let entries = std::mem::take(&mut self.unpublished);
+        Task::Publish { spare, entries, answers: std::mem::take(&mut self.requests) }
+    }
+}
+
+impl Phase {
+    fn accepts(&self) -> Result<(), LogError> {
+        match self {
+            Self::Open => Ok(()),
+            Self::Closing | Self::Stopping => Err(LogError::Closed),
+            Self::Failed(reason) => Err(LogError::Failed { reason: Arc::clone(reason) }),
+        }
+    }
+}
+
+/// What an append takes from the queue, when its entries can be taken at all.
+fn queue_bytes(entries: &[Vec<u8>]) -> Result<usize, LogError> {
+    let mut bytes = 0_usize;
+    for entry in entries {
+        if entry.is_empty() || entry.len() > MAX_ENTRY_BYTES {
+            return Err(LogError::EntryBytes { found: entry.len(), expected: MAX_ENTRY_BYTES });
+        }
+        bytes = bytes.saturating_add(ENTRY_OVERHEAD_BYTES + entry.len());
+    }
+    if bytes > MAX_QUEUED_BYTES {
+        return Err(LogError::AppendBytes { found: bytes, expected: MAX_QUEUED_BYTES });
+    }
+    Ok(bytes)
+}
+
+/// Tells everyone who waits that the log has failed.
+pub(super) fn refuse<T>(answers: impl IntoIterator<Item = Answer<T>>, reason: &Arc<str>) {
+    for answer in answers {
+        // Whoever stopped waiting needs no answer; so everywhere.
+        let _ = answer.send(Err(LogError::Failed { reason: Arc::clone(reason) }));
+    }
+}

@@ -1,0 +1,394 @@
+//! The node's state: one SQLite file beside the log.
+//!
+//! Promised: a change of state and the log entry that tells of it commit together (the entry waits in the
+//! outbox until the log has it); identities are sealed, and found only through a keyed index. **The log is
+//! the truth**: counters here are a shortcut that is brought up to date from the log at every start, so the
+//! hot path needs no second `fsync`.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+mod verifications;
+
+pub use verifications::{PendingReceipt, VerificationRow, VerificationWriter};
+
+const SCHEMA_VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+    CREATE TABLE partner (party TEXT PRIMARY KEY, enrolment TEXT NOT NULL, at_ms INTEGER NOT NULL) STRICT;
+    CREATE TABLE permit (id BLOB PRIMARY KEY, issued INTEGER NOT NULL, signed BLOB NOT NULL,
+        ended_at_ms INTEGER) STRICT;
+    CREATE TABLE caller (name TEXT PRIMARY KEY, token_sha256 BLOB NOT NULL UNIQUE, at_ms INTEGER NOT NULL)
+        STRICT;
+    CREATE TABLE outbox (id INTEGER PRIMARY KEY, entry BLOB NOT NULL) STRICT;
+    CREATE TABLE counter (permit BLOB NOT NULL, key_group INTEGER NOT NULL, day INTEGER NOT NULL,
+        used INTEGER NOT NULL, PRIMARY KEY (permit, key_group, day)) STRICT, WITHOUT ROWID;
+    CREATE TABLE fact (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+    CREATE TABLE verification (id BLOB PRIMARY KEY, person BLOB NOT NULL, at_ms INTEGER NOT NULL,
+        sealed BLOB NOT NULL) STRICT;
+    CREATE INDEX verification_person ON verification (person);
+    CREATE TABLE uncountersigned (id INTEGER PRIMARY KEY, provider TEXT NOT NULL, receipt BLOB NOT NULL)
+        STRICT;
+";
+
+/// The state file.
+#[derive(Debug)]
+pub struct Store {
+    connection: Mutex<Connection>,
+}
+
+/// Why the state cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// SQLite says so.
+    #[error("the state file: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The file was made by another version.
+    #[error("the state file has version {found}, this node reads version {SCHEMA_VERSION}")]
+    Version {
+        /// The file's version.
+        found: i64,
+    },
+    /// The writer has stopped.
+    #[error("the state file's writer has stopped")]
+    Closed,
+    /// There is one already under this name.
+    #[error("{what} is there already")]
+    Exists {
+        /// What.
+        what: String,
+    },
+    /// There is none under this name.
+    #[error("there is no {what}")]
+    Missing {
+        /// What.
+        what: String,
+    },
+}
+
+impl StoreError {
+    /// The stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "STATE_UNAVAILABLE",
+            Self::Version { .. } => "STATE_VERSION",
+            Self::Closed => "STATE_CLOSED",
+            Self::Exists { .. } => "ALREADY_EXISTS",
+            Self::Missing { .. } => "NOT_FOUND",
+        }
+    }
+}
+
+/// A grant as it is kept.
+#[derive(Debug, Clone)]
+pub struct StoredGrant {
+    /// Whether this node issued it, or accepted it.
+    pub issued: bool,
+    /// The signed grant.
+    pub signed: Vec<u8>,
+    /// When it was ended before its time.
+    pub ended_at_ms: Option<u64>,
+}
+
+/// A counter of one grant, key group and day (0 stands for the grant's whole life).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counter {
+    /// The grant's id.
+    pub grant: [u8; 16],
+    /// The key group's code.
+    pub group: u8,
+    /// Days since 1970-01-01, or 0 for all days.
+    pub day: u64,
+    /// Elements evaluated.
+    pub used: u64,
+}
+
+impl Store {
+    /// Opens the file, or makes it.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`], [`StoreError::Version`].
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let connection = connect(path)?;
+        let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        match found {
+            0 => connection
+                .execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?,
+            SCHEMA_VERSION => {}
+            found => return Err(StoreError::Version { found }),
+        }
+        Ok(Self { connection: Mutex::new(connection) })
+    }
+
+    /// Enrols a partner, or renews its enrolment.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_partner(&self, party: &str, enrolment: &str, at_ms: u64, entry: &[u8]) -> Result<(), StoreError> {
+        self.change(entry, |t| {
+            t.execute(
+                "INSERT INTO partner VALUES (?1, ?2, ?3)
+                 ON CONFLICT (party) DO UPDATE SET enrolment = ?2, at_ms = ?3",
+                params![party, enrolment, int(at_ms)],
+            )
+        })
+        .map(drop)
+    }
+
+    /// The enrolments of all partners.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn partners(&self) -> Result<Vec<String>, StoreError> {
+        self.rows("SELECT enrolment FROM partner ORDER BY party", |row| row.get(0))
+    }
+
+    /// Keeps a grant.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] when it is there already.
+    pub fn put_grant(&self, id: &[u8; 16], issued: bool, signed: &[u8], entry: &[u8]) -> Result<(), StoreError> {
+        let added = self.change(entry, |t| {
+            t.execute("INSERT OR IGNORE INTO permit VALUES (?1, ?2, ?3, NULL)", params![id, issued, signed])
+        })?;
+        if added == 0 { Err(StoreError::Exists { what: "this grant".into() }) } else { Ok(()) }
+    }
+
+    /// Ends a grant before its time.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] when there is none, or it has been ended.
+    pub fn end_grant(&self, id: &[u8; 16], at_ms: u64, entry: &[u8]) -> Result<(), StoreError> {
+        let ended = self.change(entry, |t| {
+            t.execute(
+                "UPDATE permit SET ended_at_ms = ?2 WHERE id = ?1 AND ended_at_ms IS NULL",
+                params![id, int(at_ms)],
+            )
+        })?;
+        if ended == 0 { Err(StoreError::Missing { what: "running grant of this id".into() }) } else { Ok(()) }
+    }
+
+    /// All grants.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn grants(&self) -> Result<Vec<StoredGrant>, StoreError> {
+        self.rows("SELECT issued, signed, ended_at_ms FROM permit ORDER BY rowid", |row| {
+            Ok(StoredGrant {
+                issued: row.get(0)?,
+                signed: row.get(1)?,
+                ended_at_ms: row.get::<_, Option<i64>>(2)?.map(|ms| ms as u64),
+            })
+        })
+    }
+
+    /// Admits a caller of the REST interface.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] when the name is taken.
+    pub fn admit(&self, name: &str, token: &[u8; 32], at_ms: u64, entry: &[u8]) -> Result<(), StoreError> {
+        let added = self.change(entry, |t| {
+            t.execute("INSERT OR IGNORE INTO caller VALUES (?1, ?2, ?3)", params![name, token, int(at_ms)])
+        })?;
+        if added == 0 { Err(StoreError::Exists { what: format!("a caller named {name}") }) } else { Ok(()) }
+    }
+
+    /// Dismisses a caller.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`].
+    pub fn dismiss(&self, name: &str, entry: &[u8]) -> Result<(), StoreError> {
+        let gone = self.change(entry, |t| t.execute("DELETE FROM caller WHERE name = ?1", [name]))?;
+        if gone == 0 { Err(StoreError::Missing { what: format!("caller named {name}") }) } else { Ok(()) }
+    }
+
+    /// Names and token digests of all callers.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn callers(&self) -> Result<Vec<([u8; 32], String)>, StoreError> {
+        self.rows("SELECT token_sha256, name FROM caller", |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
+    /// Queues an entry that goes with no other change of state.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn queue_entry(&self, entry: &[u8]) -> Result<(), StoreError> {
+        self.change(entry, |_| Ok(0)).map(drop)
+    }
+
+    /// Entries that wait for the log, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn outbox(&self) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+        self.rows("SELECT id, entry FROM outbox ORDER BY id", |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
+    /// Forgets entries that the log has, up to and including `last`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn clear_outbox(&self, last: i64) -> Result<(), StoreError> {
+        self.lock().execute("DELETE FROM outbox WHERE id <= ?1", [last])?;
+        Ok(())
+    }
+
+    /// A number that changes whenever another process, or another connection, changed the file.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn data_version(&self) -> Result<i64, StoreError> {
+        Ok(self.lock().query_row("PRAGMA data_version", [], |row| row.get(0))?)
+    }
+
+    /// All counters, and the number of log entries that they cover.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn counters(&self) -> Result<(u64, Vec<Counter>), StoreError> {
+        let covered: Option<i64> = self
+            .lock()
+            .query_row("SELECT value FROM fact WHERE name = 'counted entries'", [], |row| row.get(0))
+            .optional()?;
+        let counters = self.rows("SELECT permit, key_group, day, used FROM counter", |row| {
+            Ok(Counter {
+                grant: row.get(0)?,
+                group: row.get(1)?,
+                day: row.get::<_, i64>(2)? as u64,
+                used: row.get::<_, i64>(3)? as u64,
+            })
+        })?;
+        Ok((covered.unwrap_or(0) as u64, counters))
+    }
+
+    /// Replaces the counters; they only grow.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_counters(&self, covered: u64, counters: &[Counter]) -> Result<(), StoreError> {
+        let mut connection = self.lock();
+        let t = connection.transaction()?;
+        for c in counters {
+            t.execute(
+                "INSERT INTO counter VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT DO UPDATE SET used = max(used, ?4)",
+                params![c.grant, c.group, int(c.day), int(c.used)],
+            )?;
+        }
+        t.execute(
+            "INSERT INTO fact VALUES ('counted entries', ?1)
+             ON CONFLICT DO UPDATE SET value = max(value, ?1)",
+            [int(covered)],
+        )?;
+        Ok(t.commit()?)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A panic while the lock was held leaves no half-done transaction: SQLite rolls it back.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(
+        &self,
+        entry: &[u8],
+        act: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<usize>,
+    ) -> Result<usize, StoreError> {
+        let mut connection = self.lock();
+        let t = connection.transaction()?;
+        let changed = act(&t)?;
+        t.execute("INSERT INTO outbox (entry) VALUES (?1)", [entry])?;
+        t.commit()?;
+        Ok(changed)
+    }
+
+    fn rows<T>(
+        &self,
+        sql: &str,
+        read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached(sql)?;
+        let rows = statement.query_map([], read)?.collect::<Result<_, _>>()?;
+        Ok(rows)
+    }
+}
+
+/// Write-ahead logging without an `fsync` per commit: a cut of power may lose the last moments, which the log
+/// still has; a killed process loses nothing.
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let connection = Connection::open(path)?;
+    connection.execute_batch(
+        "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+         PRAGMA foreign_keys = ON;",
+    )?;
+    Ok(connection)
+}
+
+/// SQLite's integers are signed; ours are times and counts, far below the border.
+fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("state.db")).unwrap();
+        (dir, store)
+    }
+
+    #[test]
+    fn a_change_and_its_entry_commit_together() {
+        let (_dir, store) = store();
+        store.put_partner("bank", "enrolment", 1, b"entry").unwrap();
+        assert_eq!(store.partners().unwrap(), ["enrolment"]);
+        let outbox = store.outbox().unwrap();
+        assert_eq!(outbox, [(1, b"entry".to_vec())]);
+        store.clear_outbox(1).unwrap();
+        assert!(store.outbox().unwrap().is_empty());
+    }
+
+    #[test]
+    fn counters_never_go_back() {
+        let (_dir, store) = store();
+        let counter = |used| Counter { grant: [1; 16], group: 2, day: 3, used };
+        store.put_counters(10, &[counter(5)]).unwrap();
+        store.put_counters(8, &[counter(4)]).unwrap();
+        assert_eq!(store.counters().unwrap(), (10, vec![counter(5)]));
+    }
+
+    #[test]
+    fn another_processes_change_is_noticed() {
+        let (dir, store) = store();
+        let before = store.data_version().unwrap();
+        let other = Store::open(&dir.path().join("state.db")).unwrap();
+        assert_eq!(store.data_version().unwrap(), before);
+        other.queue_entry(b"x").unwrap();
+        assert_ne!(store.data_version().unwrap(), before);
+    }
+
+    #[test]
+    fn a_file_of_another_version_is_refused() {
+        let (dir, store) = store();
+        store.lock().execute_batch("PRAGMA user_version = 99").unwrap();
+        let reopened = Store::open(&dir.path().join("state.db"));
+        assert!(matches!(reopened, Err(StoreError::Version { found: 99 })));
+    }
+
+    #[test]
+    fn a_grant_ends_once() {
+        let (_dir, store) = store();
+        store.put_grant(&[1; 16], true, b"grant", b"e").unwrap();
+        assert!(matches!(store.put_grant(&[1; 16], true, b"grant", b"e"), Err(StoreError::Exists { .. })));
+        store.end_grant(&[1; 16], 7, b"e").unwrap();
+        assert_eq!(store.grants().unwrap()[0].ended_at_ms, Some(7));
+        assert!(store.end_grant(&[1; 16], 8, b"e").is_err());
+    }
+}

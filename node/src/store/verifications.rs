@@ -1,0 +1,235 @@
+//! Stored verifications: written by one thread, many in one transaction.
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use tokio::sync::oneshot;
+
+use super::{Store, StoreError, connect, int};
+
+/// Rows in one transaction at most.
+const MAX_ROWS_PER_COMMIT: usize = 8_192;
+
+/// Jobs that may wait; callers beyond it wait for a place.
+const QUEUE: usize = 1_024;
+
+/// One verification as it is kept.
+#[derive(Debug, Clone)]
+pub struct VerificationRow {
+    /// The verification's name.
+    pub id: [u8; 16],
+    /// Keyed index of the person.
+    pub person: [u8; 32],
+    /// Milliseconds of Unix time.
+    pub at_ms: u64,
+    /// Report, identity and commitment seeds, sealed.
+    pub sealed: Vec<u8>,
+}
+
+/// A receipt that waits for its countersignature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingReceipt {
+    /// Its place in the queue.
+    pub id: i64,
+    /// Who answered.
+    pub provider: String,
+    /// Digest of the signed receipt.
+    pub receipt: [u8; 64],
+}
+
+struct Job {
+    rows: Vec<VerificationRow>,
+    receipts: Vec<(String, [u8; 64])>,
+    done: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// The thread that writes; it ends when the last handle is gone.
+#[derive(Debug)]
+pub struct VerificationWriter {
+    jobs: Option<mpsc::SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl VerificationWriter {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn start(path: &Path) -> Result<Self, StoreError> {
+        let mut connection = connect(path)?;
+        let (jobs, queue) = mpsc::sync_channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("verifications".into())
+            .spawn(move || run(&mut connection, &queue))
+            .map_err(|_| StoreError::Closed)?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    /// Keeps verifications, and receipts for countersigning; returns when they are committed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn write(
+        &self,
+        rows: Vec<VerificationRow>,
+        receipts: Vec<(String, [u8; 64])>,
+    ) -> Result<(), StoreError> {
+        let (done, answer) = oneshot::channel();
+        let job = Job { rows, receipts, done };
+        let sender = self.jobs.as_ref().ok_or(StoreError::Closed)?;
+        match sender.try_send(job) {
+            Ok(()) => {}
+            Err(mpsc::TrySendError::Full(job)) => {
+                let sender = sender.clone();
+                tokio::task::spawn_blocking(move || sender.send(job))
+                    .await
+                    .map_err(|_| StoreError::Closed)?
+                    .map_err(|_| StoreError::Closed)?;
+            }
+            Err(mpsc::TrySendError::Disconnected(_)) => return Err(StoreError::Closed),
+        }
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+impl Drop for VerificationWriter {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            // The thread returns errors to its callers and does not panic; there is nobody left to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(connection: &mut Connection, queue: &mpsc::Receiver<Job>) {
+    while let Ok(first) = queue.recv() {
+        let mut jobs = vec![first];
+        let mut rows = jobs[0].rows.len();
+        while rows < MAX_ROWS_PER_COMMIT {
+            let Ok(job) = queue.try_recv() else { break };
+            rows += job.rows.len();
+            jobs.push(job);
+        }
+        let result = commit(connection, &jobs).map_err(|error| error.to_string());
+        for job in jobs {
+            let answer = result.clone().map_err(|_| StoreError::Closed);
+            // A caller that no longer waits does not need the answer.
+            let _ = job.done.send(answer);
+        }
+        if let Err(error) = result {
+            tracing::error!(code = "STATE_UNAVAILABLE", %error, "verifications were not stored");
+        }
+    }
+}
+
+fn commit(connection: &mut Connection, jobs: &[Job]) -> rusqlite::Result<()> {
+    let t = connection.transaction()?;
+    {
+        let mut row = t.prepare_cached("INSERT INTO verification VALUES (?1, ?2, ?3, ?4)")?;
+        let mut receipt = t.prepare_cached("INSERT INTO uncountersigned (provider, receipt) VALUES (?1, ?2)")?;
+        for job in jobs {
+            for r in &job.rows {
+                row.execute(params![r.id, r.person, int(r.at_ms), r.sealed])?;
+            }
+            for (provider, digest) in &job.receipts {
+                receipt.execute(params![provider, digest])?;
+            }
+        }
+    }
+    t.commit()
+}
+
+impl Store {
+    /// A stored verification.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn verification(&self, id: &[u8; 16]) -> Result<Option<VerificationRow>, StoreError> {
+        let connection = self.lock();
+        let mut statement =
+            connection.prepare_cached("SELECT id, person, at_ms, sealed FROM verification WHERE id = ?1")?;
+        Ok(statement.query_row([id], |row| read(row)).optional()?)
+    }
+
+    /// All verifications of one person, oldest first, through the keyed index.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn verifications_of(&self, person: &[u8; 32]) -> Result<Vec<VerificationRow>, StoreError> {
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached(
+            "SELECT id, person, at_ms, sealed FROM verification WHERE person = ?1 ORDER BY at_ms",
+        )?;
+        let rows = statement.query_map([person], |row| read(row))?.collect::<Result<_, _>>()?;
+        Ok(rows)
+    }
+
+    /// Receipts that wait for their countersignature, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn uncountersigned(&self, provider: &str, limit: usize) -> Result<Vec<PendingReceipt>, StoreError> {
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached(
+            "SELECT id, provider, receipt FROM uncountersigned WHERE provider = ?1 ORDER BY id LIMIT ?2",
+        )?;
+        let rows = statement
+            .query_map(params![provider, int(limit as u64)], |row| {
+                Ok(PendingReceipt { id: row.get(0)?, provider: row.get(1)?, receipt: row.get(2)? })
+            })?
+            .collect::<Result<_, _>>()?;
+        Ok(rows)
+    }
+
+    /// Forgets receipts that were countersigned, up to and including `last`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn countersigned(&self, provider: &str, last: i64) -> Result<(), StoreError> {
+        self.lock()
+            .execute("DELETE FROM uncountersigned WHERE provider = ?1 AND id <= ?2", params![provider, last])?;
+        Ok(())
+    }
+}
+
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<VerificationRow> {
+    Ok(VerificationRow {
+        id: row.get(0)?,
+        person: row.get(1)?,
+        at_ms: row.get::<_, i64>(2)? as u64,
+        sealed: row.get(3)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn concurrent_verifications_are_all_kept_and_found_by_person() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        let store = Store::open(&path).unwrap();
+        let writer = std::sync::Arc::new(VerificationWriter::start(&path).unwrap());
+        let tasks: Vec<_> = (0..50_u8)
+            .map(|i| {
+                let writer = writer.clone();
+                let row =
+                    VerificationRow { id: [i; 16], person: [i % 5; 32], at_ms: i.into(), sealed: vec![i] };
+                tokio::spawn(async move { writer.write(vec![row], vec![("p".into(), [i; 64])]).await })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap().unwrap();
+        }
+        assert_eq!(store.verifications_of(&[3; 32]).unwrap().len(), 10);
+        assert_eq!(store.verification(&[7; 16]).unwrap().unwrap().sealed, [7]);
+        let pending = store.uncountersigned("p", 20).unwrap();
+        assert_eq!(pending.len(), 20);
+        store.countersigned("p", pending[19].id).unwrap();
+        assert_eq!(store.uncountersigned("p", 100).unwrap().len(), 30);
+    }
+}
