@@ -127,7 +127,13 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn put_partner(&self, party: &str, enrolment: &str, at_ms: u64, entry: &[u8]) -> Result<(), StoreError> {
+    pub fn put_partner(
+        &self,
+        party: &str,
+        enrolment: &str,
+        at_ms: u64,
+        entry: &[u8],
+    ) -> Result<(), StoreError> {
         self.change(entry, |t| {
             t.execute(
                 "INSERT INTO partner VALUES (?1, ?2, ?3)
@@ -150,7 +156,13 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Exists`] when it is there already.
-    pub fn put_grant(&self, id: &[u8; 16], issued: bool, signed: &[u8], entry: &[u8]) -> Result<(), StoreError> {
+    pub fn put_grant(
+        &self,
+        id: &[u8; 16],
+        issued: bool,
+        signed: &[u8],
+        entry: &[u8],
+    ) -> Result<(), StoreError> {
         let added = self.change(entry, |t| {
             t.execute("INSERT OR IGNORE INTO permit VALUES (?1, ?2, ?3, NULL)", params![id, issued, signed])
         })?;
