@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ed25519_dalek::VerifyingKey;
-use sha2::{Digest as _, Sha256};
 use windvane_keys::enrolment::{Enrolment, EnrolmentRequest, Partner};
 use windvane_keys::files::{read_public, write_private, write_public};
 use windvane_keys::identity::TlsKey;
@@ -23,6 +22,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::NodeError;
 use crate::evidence::LogError;
+use crate::http::Token;
 use crate::identity::{Certificate, Layout, NodeKeys, passphrase};
 use crate::store::Store;
 
@@ -35,8 +35,8 @@ pub use grants::GrantTerms;
 /// Largest text document that a command reads: a request, an enrolment, a grant.
 const MAX_TEXT_BYTES: usize = 64 << 10;
 
-/// Random bytes of a generated passphrase or a bearer token.
-const TOKEN_BYTES: usize = 32;
+/// Random bytes of a generated passphrase.
+const PASSPHRASE_BYTES: usize = 32;
 
 /// A node's files in an operator's hands.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Admin {
         }
         std::fs::create_dir_all(layout.root()).map_err(NodeError::io(layout.root().display().to_string()))?;
         if let Some(path) = config.keys.passphrase_file.as_ref().filter(|path| !path.exists()) {
-            write_private(path, hex::encode(rand::random::<[u8; TOKEN_BYTES]>()).as_bytes())?;
+            write_private(path, hex::encode(rand::random::<[u8; PASSPHRASE_BYTES]>()).as_bytes())?;
         }
         let (now_ms, rng) = (clock.now_ms(), &mut rand::rng());
         let keys = FileStore::create(&layout.keys(), &passphrase(&config.keys)?)?;
@@ -160,15 +160,13 @@ impl Admin {
     ///
     /// # Errors
     /// [`NodeError`].
-    pub fn admit_caller(&self, name: &str) -> Result<String, NodeError> {
+    pub fn admit_caller(&self, name: &str) -> Result<Token, NodeError> {
         check_name(name)?;
-        let token = crate::http::Token::random(&mut rand::rng());
-        let text = token.expose().to_owned();
-        let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+        let token = Token::from_bytes(rand::random());
         let entry = self.entry(Event::User { name: name.to_owned(), action: "admitted".into() });
-        self.store.admit(name, &digest, self.clock.now_ms(), &entry)?;
+        self.store.admit(name, &token.digest(), self.clock.now_ms(), &entry)?;
         self.flush()?;
-        Ok(text)
+        Ok(token)
     }
 
     /// Dismisses a caller of the REST interface.

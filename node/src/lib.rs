@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod bank;
+pub mod batch;
 pub mod clock;
 pub mod config;
 pub mod dataset;

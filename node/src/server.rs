@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::config::{Config, GrpcConfig};
 use crate::error::NodeError;
 use crate::evidence::EvidenceLog;
+use crate::http;
 use crate::identity::{Certificate, Layout, NodeKeys};
 use crate::peer::{Incoming, Partners};
 use crate::provider::{Provider, Shared};
@@ -177,7 +178,7 @@ impl Node {
         let bank = Arc::new(Bank::start(shared, &config, &certificate)?);
         let listener = listen(address).await?;
         self.http = listener.local_addr().ok();
-        self.tasks.push(tokio::spawn(crate::http::serve(listener, bank.clone(), stopped.clone())));
+        self.tasks.push(tokio::spawn(serve_http(bank.clone(), listener, stopped.clone())));
         let countersigner = bank.clone();
         self.tasks.push(every(interval, stopped, move || {
             let bank = countersigner.clone();
@@ -326,5 +327,18 @@ async fn serve_grpc(provider: Arc<Provider>, incoming: Incoming, mut stopped: wa
         .await;
     if let Err(error) = served {
         tracing::error!(code = "SERVE_FAILED", %error, "the gRPC server ended");
+    }
+}
+
+async fn serve_http(bank: Arc<Bank>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
+    let ready = bank.clone();
+    let failing =
+        move || ready.missing().into_iter().map(|(party, code)| format!("{party}: {code}")).collect();
+    let stop = async move {
+        // The sender lives as long as the node; either way it is time to stop.
+        let _ = stopped.changed().await;
+    };
+    if let Err(error) = http::serve(listener, http::router(bank, failing), stop).await {
+        tracing::error!(code = "SERVE_FAILED", %error, "the REST server ended");
     }
 }

@@ -167,9 +167,7 @@ impl Record for Entry {
                 public: r.bytes("public")?.to_vec(),
                 state: r.parse("state")?,
             },
-            "enrolled" => {
-                Event::Enrolled { keys: Keys::read(r)?, enrolment: r.bytes("enrolment")?.to_vec() }
-            }
+            "enrolled" => Event::Enrolled { keys: Keys::read(r)?, enrolment: r.bytes("enrolment")?.to_vec() },
             "user" => Event::User { name: r.parse("name")?, action: r.parse("action")? },
             "granted" => Event::Granted(signed(r)?),
             "grant ended" => Event::GrantEnded(GrantId::from_bytes(r.array("grant")?)),
@@ -177,11 +175,9 @@ impl Record for Entry {
             "requested" => Event::Requested(signed(r)?),
             "answered" => Event::Answered(Box::new(signed(r)?)),
             "countersigned" => Event::Countersigned(signed(r)?),
-            "failed" => Event::Failed {
-                session: read_session(r)?,
-                peer: r.parse("peer")?,
-                code: r.parse("code")?,
-            },
+            "failed" => {
+                Event::Failed { session: read_session(r)?, peer: r.parse("peer")?, code: r.parse("code")? }
+            }
             "decided" => Event::Decided(Decided::read(r)?),
             _ => return Err(TranscriptError::Form { label: "kind", expected: "a known kind of entry" }),
         };
@@ -290,12 +286,8 @@ mod tests {
     use ed25519_dalek::SigningKey;
 
     fn entries() -> Vec<Entry> {
-        let keys = Keys {
-            party: "bank".parse().unwrap(),
-            receipt: [1; 32],
-            log: [2; 32],
-            subject_tag: vec![3; 32],
-        };
+        let keys =
+            Keys { party: "bank".parse().unwrap(), receipt: [1; 32], log: [2; 32], subject_tag: vec![3; 32] };
         let peer: PartyId = "carrier-a".parse().unwrap();
         let session = SessionId::from_bytes([9; 16]);
         let countersignature = Countersignature {

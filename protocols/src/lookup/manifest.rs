@@ -138,12 +138,8 @@ impl Record for Publication {
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
-        let publication = Self {
-            id: r.array("id")?,
-            rows: r.u64("rows")?,
-            pages: r.u64("pages")?,
-            root: r.array("root")?,
-        };
+        let publication =
+            Self { id: r.array("id")?, rows: r.u64("rows")?, pages: r.u64("pages")?, root: r.array("root")? };
         if publication.pages > MAX_PAGES {
             return Err(TranscriptError::Form { label: "pages", expected: "within the limit of pages" });
         }

@@ -120,7 +120,10 @@ pub struct GroupAnswer {
 /// Digest of all blinded elements, as the request names it.
 pub fn digest_elements(groups: &[GroupElements]) -> Hash {
     let t = Transcript::new("windvane/lookup-elements/v1").u64("groups", groups.len() as u64);
-    groups.iter().fold(t, |t, g| t.u64("group", g.group.code().into()).bytes("elements", &concat(&g.elements))).digest()
+    groups
+        .iter()
+        .fold(t, |t, g| t.u64("group", g.group.code().into()).bytes("elements", &concat(&g.elements)))
+        .digest()
 }
 
 /// Digest of the whole answer to a request, as the receipt names it: the transcript hash of the run.

@@ -235,7 +235,8 @@ mod tests {
 
     #[test]
     fn the_highest_publication_that_opens_wins() {
-        let rows = [sealed(&keys(1), 0, &[1; 14]), sealed(&keys(1), 2, &[3; 14]), sealed(&keys(1), 1, &[2; 14])];
+        let rows =
+            [sealed(&keys(1), 0, &[1; 14]), sealed(&keys(1), 2, &[3; 14]), sealed(&keys(1), 1, &[2; 14])];
         let rows: Vec<_> = rows.iter().map(Vec::as_slice).collect();
         assert_eq!(keys(1).open(&table(), publication, &rows), Ok(Some(vec![3; 14])));
     }

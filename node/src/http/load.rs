@@ -1,0 +1,56 @@
+//! Shedding: more calls at once than the node can hold are refused at once, instead of queueing without end.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use tokio::sync::Semaphore;
+
+use super::app::App;
+use super::problem::Problem;
+
+/// Single verifications under way at once: half a second's worth at 1,000 a second.
+const MAX_SINGLES: usize = 512;
+
+/// Batches under way at once: each may hold 4,096 customers, about 20 MB with its answer.
+const MAX_BATCHES: usize = 8;
+
+/// A refused caller should wait this long.
+const RETRY_AFTER_MS: u64 = 1_000;
+
+/// Places for calls under way.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    singles: Arc<Semaphore>,
+    batches: Arc<Semaphore>,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        let places = |count| Arc::new(Semaphore::new(count));
+        Self { singles: places(MAX_SINGLES), batches: places(MAX_BATCHES) }
+    }
+}
+
+/// Takes a place for a single call, or refuses it.
+pub(super) async fn single(
+    State(app): State<App>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    with_place(&app.places.singles, request, next).await
+}
+
+/// Takes a place for a batch, or refuses it.
+pub(super) async fn batch(State(app): State<App>, request: Request, next: Next) -> Result<Response, Problem> {
+    with_place(&app.places.batches, request, next).await
+}
+
+async fn with_place(places: &Semaphore, request: Request, next: Next) -> Result<Response, Problem> {
+    let Ok(_place) = places.try_acquire() else {
+        let problem = Problem::new(503, "OVERLOADED", "too many calls at once", "wait as Retry-After says");
+        return Err(problem.after(RETRY_AFTER_MS));
+    };
+    Ok(next.run(request).await)
+}

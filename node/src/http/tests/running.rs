@@ -1,0 +1,164 @@
+//! The listener itself: health, description, load, logs and the end.
+
+use std::io::Write;
+use std::sync::PoisonError;
+
+use super::*;
+
+#[tokio::test]
+async fn health_and_description_are_open_to_everybody() {
+    let served = Served::start().await;
+    let open = |path: &str| {
+        let request = Request::builder().uri(format!("{}{path}", served.base)).body(Full::default());
+        served.send(request.unwrap())
+    };
+    assert_eq!(open("/healthz").await.json(), json!({ "live": true }));
+    let ready = open("/readyz").await;
+    assert_eq!((ready.status, ready.json()), (200, json!({ "ready": true, "failing": [] })));
+    served.failing.send_replace(vec!["EPOCH_STALE".into()]);
+    let failing = open("/readyz").await;
+    assert_eq!(failing.status, 503);
+    assert_eq!(failing.json(), json!({ "ready": false, "failing": ["EPOCH_STALE"] }));
+    let document = open("/openapi.json").await;
+    assert_eq!(document.json(), serde_json::to_value(openapi()).unwrap());
+}
+
+#[test]
+fn the_description_has_every_route_and_no_other() {
+    let document = serde_json::to_value(openapi()).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+    let described: BTreeSet<(String, String)> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, methods)| {
+            methods.as_object().unwrap().keys().map(|method| (method.clone(), path.clone()))
+        })
+        .collect();
+    let routes = routes().into_iter().map(|(method, path)| (method.to_owned(), path));
+    assert_eq!(described, routes.collect());
+    for (method, path) in &described {
+        let secured = document["paths"][path][method].get("security").is_some();
+        assert_eq!(secured, path.starts_with("/v1/"), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn more_batches_than_places_are_refused_at_once_while_single_calls_pass() {
+    let served = Served::start().await;
+    let waiting: BatchBody = serde_json::from_value(batch(vec![item(&json!({ "ticket": "wait" }))])).unwrap();
+    let under_way: Vec<_> = (0..8)
+        .map(|_| {
+            let (client, body) = (served.client(), waiting.clone());
+            tokio::spawn(async move { client.verify_batch(&body).await })
+        })
+        .collect();
+    served.script.waiting.subscribe().wait_for(|count| *count == 8).await.unwrap();
+    let refused = served.client().verify_batch(&waiting).await.unwrap_err();
+    assert_eq!((refused.status, refused.code.as_str()), (503, "OVERLOADED"));
+    assert_eq!(refused.retry_after_ms, Some(1_000));
+    assert_eq!(served.post("/v1/verifications", question(&json!({})).to_string()).await.status, 200);
+    served.script.gate.send_replace(true);
+    for call in under_way {
+        call.await.unwrap().unwrap();
+    }
+    served.client().verify_batch(&waiting).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_does_not_undo_its_verification() {
+    let served = Served::start().await;
+    let client = served.client();
+    let body = serde_json::from_value(question(&json!({ "ticket": "wait" }))).unwrap();
+    let call = tokio::spawn(async move { client.verify(&body).await });
+    served.script.waiting.subscribe().wait_for(|count| *count == 1).await.unwrap();
+    call.abort();
+    assert!(call.await.unwrap_err().is_cancelled());
+    // A whole round trip later the listener has seen the end of the connection.
+    served.client().report("known-1").await.unwrap();
+    served.script.gate.send_replace(true);
+    served.script.answered.subscribe().wait_for(|count| *count == 1).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_end_lets_a_request_under_way_finish_and_takes_no_other() {
+    let served = Served::start().await;
+    let client = served.client();
+    let body: VerificationBody = serde_json::from_value(question(&json!({ "ticket": "wait" }))).unwrap();
+    let call = tokio::spawn(async move { client.verify(&body).await });
+    served.script.waiting.subscribe().wait_for(|count| *count == 1).await.unwrap();
+    served.stop.send(()).unwrap();
+    let late = loop {
+        let late = Client::new(&served.base, &token()).unwrap().report("known-1").await;
+        if late.is_err() {
+            break late.unwrap_err();
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!((late.status, late.code.as_str()), (0, "NODE_UNREACHABLE"));
+    served.script.gate.send_replace(true);
+    assert_eq!(call.await.unwrap().unwrap().id, "wait");
+    served.server.await.unwrap().unwrap();
+}
+
+#[test]
+fn a_client_needs_a_plain_http_address() {
+    for base in ["", "127.0.0.1:1", "https://bank", "http://", "http://bank/path", "http://bank/?q"] {
+        let problem = Client::new(base, &token()).unwrap_err();
+        assert_eq!((problem.status, problem.code.as_str()), (0, "URL_INVALID"), "{base}");
+    }
+    let client = Client::new("http://bank:8080/", &token()).unwrap();
+    assert!(!format!("{client:?}").contains(token().expose()));
+}
+
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_request_leaves_method_route_caller_status_and_duration_in_the_log_and_nothing_of_its_content() {
+    let captured = Captured::default();
+    let writer = captured.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let served = Served::start().await;
+    served.post("/v1/verifications?phone=13800138000", question(&json!({})).to_string()).await;
+    served.post("/v1/verifications", question(&json!({ "phone": "1380013800" })).to_string()).await;
+    served.get("/v1/13800138000").await;
+    served.get("/v1/verifications/13800138000").await;
+    let log = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+    let spans: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["span"]["name"] == "http_request")
+        .map(|line| line["span"].clone())
+        .collect();
+    let seen: Vec<_> = spans.iter().map(|s| (&s["method"], &s["path"], &s["status"])).collect();
+    let (get, post) = (json!("GET"), json!("POST"));
+    let expected = [
+        (&post, &json!("/v1/verifications"), &json!(200)),
+        (&post, &json!("/v1/verifications"), &json!(422)),
+        (&get, &json!("unmatched"), &json!(404)),
+        (&get, &json!("/v1/verifications/{id}"), &json!(404)),
+    ];
+    assert_eq!(seen, expected, "{log}");
+    assert_eq!(spans[0]["caller"], "counter-system");
+    assert!(spans.iter().all(|span| span["duration_ms"].as_f64().unwrap() >= 0.0));
+    for secret in ["1380013800", NAME, ID_NUMBER, token().expose()] {
+        assert!(!log.contains(secret), "{log}");
+    }
+}

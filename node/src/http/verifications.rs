@@ -1,0 +1,206 @@
+//! Asking, asking in batches, and reading an answer again.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use tokio::task::JoinError;
+use tracing::Instrument as _;
+use utoipa::IntoResponses;
+
+use super::app::App;
+use super::body::{Asker, BatchBody, BatchItem, BatchResult, BatchResults, VerificationBody};
+use super::problem::Problem;
+use super::receive;
+use crate::bank::{BankError, Inquiry};
+use crate::verification::VerificationReport;
+
+/// A single question is well under 2 KiB.
+const MAX_BODY_BYTES: usize = 64 << 10;
+
+/// 4,096 items of 2 KiB.
+const MAX_BATCH_BYTES: usize = 8 << 20;
+
+/// A verification's id is far shorter.
+const MAX_ID_BYTES: usize = 64;
+
+/// What any call may meet.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only describes the responses")]
+enum Refused {
+    /// No token, or one that is not admitted.
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthenticated(Problem),
+    /// The node failed.
+    #[response(status = 500, content_type = "application/problem+json")]
+    Failed(Problem),
+    /// The node cannot answer now.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(Problem),
+}
+
+/// What a question may meet besides.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only describes the responses")]
+enum NotAsked {
+    /// The body is not JSON, or broke off.
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(Problem),
+    /// No grant covers the question.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+    /// The body came too slowly.
+    #[response(status = 408, content_type = "application/problem+json")]
+    TooSlow(Problem),
+    /// The body is too large.
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(Problem),
+    /// The body is not said to be JSON.
+    #[response(status = 415, content_type = "application/problem+json")]
+    WrongType(Problem),
+    /// A field breaks a rule, or the body does not fit the schema.
+    #[response(status = 422, content_type = "application/problem+json")]
+    Refused(Problem),
+    /// A quota is used up; Retry-After says when to ask again.
+    #[response(status = 429, content_type = "application/problem+json")]
+    Exhausted(Problem),
+}
+
+/// Verifies one person against every contracted provider.
+#[utoipa::path(
+    post, path = "/v1/verifications", tag = "verifications",
+    request_body = VerificationBody, security(("bearer" = [])),
+    responses(
+        (status = 200, description = "The answer", body = VerificationReport),
+        Refused, NotAsked,
+    )
+)]
+pub(super) async fn verify(
+    State(app): State<App>,
+    request: Request,
+) -> Result<Json<VerificationReport>, Problem> {
+    let body: VerificationBody = receive::json(request, MAX_BODY_BYTES).await?;
+    let (asker, item) = body.into_item();
+    asker.check()?;
+    let inquiry = item.inquiry(&asker)?;
+    let bank = Arc::clone(&app.bank);
+    to_the_end(async move { bank.verify(inquiry).await }).await.map(Json)
+}
+
+/// Verifies up to 4,096 people in one session.
+///
+/// A body that does not fit the schema is refused as a whole; a value that breaks a rule gives only its own
+/// item an error.
+#[utoipa::path(
+    post, path = "/v1/verifications:batch", tag = "verifications",
+    request_body = BatchBody, security(("bearer" = [])),
+    responses(
+        (status = 200, description = "One answer for every item, in order", body = BatchResults),
+        Refused, NotAsked,
+    )
+)]
+pub(super) async fn verify_batch(
+    State(app): State<App>,
+    request: Request,
+) -> Result<Json<BatchResults>, Problem> {
+    let body: BatchBody = receive::json(request, MAX_BATCH_BYTES).await?;
+    let asker = Asker { purpose: body.purpose, operator: body.operator };
+    asker.check()?;
+    if body.items.is_empty() {
+        return Err(Problem::rule("items", "ITEMS_COUNT", "items: none, expected at least 1"));
+    }
+    let (inquiries, refused) = sorted(body.items, &asker);
+    let reports = ask_all(&app, inquiries).await?;
+    joined(refused, reports).map(|results| Json(BatchResults { results }))
+}
+
+/// Reads an answer again.
+#[utoipa::path(
+    get, path = "/v1/verifications/{id}", tag = "verifications", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The verification's id")),
+    responses(
+        (status = 200, description = "The answer", body = VerificationReport),
+        (status = 404, description = "No such verification", body = Problem,
+            content_type = "application/problem+json"),
+        Refused,
+    )
+)]
+pub(super) async fn report(
+    State(app): State<App>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<VerificationReport>, Problem> {
+    let Ok(Path(id)) = id else { return Err(unknown()) };
+    let sensible = id.len() <= MAX_ID_BYTES && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if !sensible {
+        return Err(unknown());
+    }
+    app.bank.report(&id).await?.map(Json).ok_or_else(unknown)
+}
+
+fn unknown() -> Problem {
+    Problem::new(404, "VERIFICATION_UNKNOWN", "no verification has this id", "use the id of a report")
+}
+
+/// Good items as questions; for every item its error, if it has one.
+fn sorted(items: Vec<BatchItem>, asker: &Asker) -> (Vec<Inquiry>, Vec<Option<Problem>>) {
+    let mut inquiries = Vec::with_capacity(items.len());
+    let refused = items.into_iter().map(|item| match item.inquiry(asker) {
+        Ok(inquiry) => {
+            inquiries.push(inquiry);
+            None
+        }
+        Err(problem) => Some(problem),
+    });
+    let refused = refused.collect();
+    (inquiries, refused)
+}
+
+async fn ask_all(app: &App, inquiries: Vec<Inquiry>) -> Result<Vec<VerificationReport>, Problem> {
+    if inquiries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let bank = Arc::clone(&app.bank);
+    to_the_end(async move { bank.verify_batch(inquiries).await }).await
+}
+
+/// Puts the reports back between the errors.
+fn joined(
+    refused: Vec<Option<Problem>>,
+    reports: Vec<VerificationReport>,
+) -> Result<Vec<BatchResult>, Problem> {
+    let mut reports = reports.into_iter();
+    let results = refused.into_iter().map(|refusal| match refusal {
+        Some(problem) => Some(BatchResult::Error(problem)),
+        None => reports.next().map(|report| BatchResult::Report(Box::new(report))),
+    });
+    results.collect::<Option<Vec<_>>>().ok_or_else(failed)
+}
+
+/// Runs a call on its own task: a caller that hangs up must not stop it between its log entries.
+async fn to_the_end<T: Send + 'static>(
+    call: impl Future<Output = Result<T, BankError>> + Send + 'static,
+) -> Result<T, Problem> {
+    let answer = tokio::spawn(call.in_current_span()).await;
+    answer.map_err(|error: JoinError| stopped(&error))?.map_err(noted)
+}
+
+/// The caller only learns that the node failed; the log learns why.
+fn noted(error: BankError) -> Problem {
+    let code = error.code;
+    let message = error.message.clone();
+    let problem = Problem::from(error);
+    if problem.status == 500 {
+        tracing::error!(code, message, "verification failed");
+    }
+    problem
+}
+
+fn stopped(error: &JoinError) -> Problem {
+    tracing::error!(panicked = error.is_panic(), "verification stopped");
+    failed()
+}
+
+fn failed() -> Problem {
+    Problem::new(500, "INTERNAL", "the node failed", "give the code and the time to the node's operator")
+}
