@@ -46,6 +46,14 @@ pub(crate) fn put_in_place(from: &Path, to: &Path) -> Result<(), FileError> {
     sync_directory(to.parent().expect("what is put in place has a parent"))
 }
 
+/// Removes a file, if it is there.
+pub(crate) fn remove_file(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(at(path)(source)),
+        _ => Ok(()),
+    }
+}
+
 /// Removes a directory and all in it, if it is there.
 pub(crate) fn remove_directory(path: &Path) -> Result<(), FileError> {
     match fs::remove_dir_all(path) {
