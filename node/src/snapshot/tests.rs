@@ -263,6 +263,16 @@ fn more_pages_than_the_manifest_says_are_refused_before_they_are_written() {
 }
 
 #[test]
+fn an_abandoned_download_of_another_epoch_is_removed() {
+    let (data, source) = (tempfile::tempdir().unwrap(), Source::new(300));
+    let sets = data.path().join("snapshots/carrier-a/subscribers");
+    fs::create_dir_all(sets.join("partial-2")).unwrap();
+    let download = Download::resume(data.path(), &source.manifest).unwrap();
+    assert!(!sets.join("partial-2").exists() && sets.join("partial-3").exists());
+    drop(download);
+}
+
+#[test]
 fn two_downloads_of_one_epoch_do_not_mix() {
     let (data, source) = (tempfile::tempdir().unwrap(), Source::new(300));
     let first = Download::resume(data.path(), &source.manifest).unwrap();
