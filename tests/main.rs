@@ -1,6 +1,6 @@
 //! Real nodes over loopback mutual TLS: what they promise each other, and what a dishonest one gets.
 
-#![allow(unreachable_pub, missing_docs, reason = "one test binary")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod hostile;
 mod lab;

@@ -34,6 +34,9 @@ use record::Sealer;
 /// Customers of one call, as one session with each provider.
 pub const MAX_BATCH: usize = windvane_protocols::limits::MAX_CUSTOMERS_PER_SESSION;
 
+/// Token digest and name of a caller of the REST interface.
+type Caller = ([u8; 32], String);
+
 /// The bank.
 #[derive(Debug)]
 pub struct Bank {
@@ -41,7 +44,7 @@ pub struct Bank {
     config: VerificationConfig,
     rules: Rules,
     contracts: RwLock<Arc<Vec<Arc<Contract>>>>,
-    callers: RwLock<Arc<Vec<([u8; 32], String)>>>,
+    callers: RwLock<Arc<Vec<Caller>>>,
     writer: VerificationWriter,
     sealer: Sealer,
 }

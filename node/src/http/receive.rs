@@ -87,9 +87,9 @@ fn misfit<T: DeserializeOwned>(error: &serde_json::Error, bytes: &[u8]) -> Probl
 fn field_of<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
     let mut parser = serde_json::Deserializer::from_slice(bytes);
     let error = serde_path_to_error::deserialize::<_, T>(&mut parser).err()?;
-    let innermost = error.path().iter().filter_map(|segment| match segment {
+    let mut innermost = error.path().iter().filter_map(|segment| match segment {
         Segment::Map { key } => Some(key.as_str()),
         _ => None,
     });
-    innermost.last().filter(|key| FIELDS.contains(key)).map(str::to_owned)
+    innermost.next_back().filter(|key| FIELDS.contains(key)).map(str::to_owned)
 }

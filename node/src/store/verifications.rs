@@ -152,7 +152,7 @@ impl Store {
         let connection = self.lock();
         let mut statement =
             connection.prepare_cached("SELECT id, person, at_ms, sealed FROM verification WHERE id = ?1")?;
-        Ok(statement.query_row([id], |row| read(row)).optional()?)
+        Ok(statement.query_row([id], read).optional()?)
     }
 
     /// All verifications of one person, oldest first, through the keyed index.
@@ -164,7 +164,7 @@ impl Store {
         let mut statement = connection.prepare_cached(
             "SELECT id, person, at_ms, sealed FROM verification WHERE person = ?1 ORDER BY at_ms",
         )?;
-        let rows = statement.query_map([person], |row| read(row))?.collect::<Result<_, _>>()?;
+        let rows = statement.query_map([person], read)?.collect::<Result<_, _>>()?;
         Ok(rows)
     }
 
