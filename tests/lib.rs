@@ -1,1 +1,1 @@
-//! The proofs stand in `main.rs`.
+//! Real Windvane nodes over loopback mutual TLS. The proofs stand in the one test binary, `main.rs`.

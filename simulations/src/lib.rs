@@ -1,1 +1,4 @@
-//! TBD
+//! Simulations of Windvane: network faults, adversaries and capacity; one seed in, one table out.
+//!
+//! The simulated world itself, which demo, benches and tests share, is the crate `windvane-world`. Faults under
+//! virtual time will stand here.
