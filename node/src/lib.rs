@@ -8,6 +8,7 @@
 pub mod admin;
 pub mod bank;
 pub mod batch;
+pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod dataset;

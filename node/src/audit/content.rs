@@ -1,0 +1,329 @@
+//! What the entries of one log say, read in order: chunks are decoded in parallel, walked one entry after
+//! another, and their signatures checked in parallel against the keys that the log had named by then.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use ed25519_dalek::VerifyingKey;
+use rayon::prelude::*;
+use windvane_protocols::audit::entry::{Entry, Event, Keys};
+use windvane_protocols::audit::grant::Grant;
+use windvane_protocols::audit::receipt::{Countersignature, Receipt};
+use windvane_protocols::lookup::manifest::Manifest;
+use windvane_protocols::lookup::request::Request;
+use windvane_protocols::party::{PartyId, SessionId};
+use windvane_protocols::transcript::{Hash, Record as _, Signed};
+
+use super::code;
+use super::decisions::Decisions;
+use super::grants::Grants;
+use super::keyring::{Keyring, Signers};
+use super::report::{Fault, Finding};
+use super::sessions::Sessions;
+
+/// How far entries may step back in time, and a node's own signed records differ from their entries. Appends
+/// race each other by milliseconds, a batch's entries carry the time at which it began (at most a minute
+/// earlier), and an operator corrects a clock; a node tolerates the same 5 minutes between its clock and a
+/// peer's unless configured otherwise.
+pub(super) const TIME_TOLERANCE_MS: u64 = 300_000;
+
+/// Entries that are decoded and checked at a time: enough for every core, and few megabytes.
+const CHUNK: usize = 4_096;
+
+/// What a log says, and what is wrong with it.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    pub(super) findings: Vec<Finding>,
+    pub(super) counts: BTreeMap<&'static str, u64>,
+    pub(super) keyring: Keyring,
+    pub(super) grants: Grants,
+    pub(super) sessions: Sessions,
+    /// Digests of all manifests, with their entries and providers.
+    pub(super) manifests: HashMap<Hash, (u64, PartyId)>,
+    /// Parties whose grants or sessions name this log's own party.
+    pub(super) partners: BTreeSet<PartyId>,
+    /// Times of the first and the last entry.
+    pub(super) span_ms: Option<(u64, u64)>,
+    /// Answered customers that may still be decided.
+    pub(super) undecided: u64,
+    decisions: Decisions,
+    latest_ms: u64,
+}
+
+/// A signature to check.
+struct Check<'a> {
+    entry: u64,
+    session: Option<SessionId>,
+    signers: Signers,
+    record: Signature<'a>,
+}
+
+/// A signed record in an entry.
+#[derive(Clone, Copy)]
+enum Signature<'a> {
+    Request(&'a Signed<Request>),
+    Receipt(&'a Signed<Receipt>),
+    Grant(&'a Signed<Grant>),
+    Manifest(&'a Signed<Manifest>),
+    Countersignature(&'a Signed<Countersignature>),
+}
+
+impl Signature<'_> {
+    fn verify(&self, key: &VerifyingKey) -> bool {
+        match self {
+            Self::Request(signed) => signed.verify(key),
+            Self::Receipt(signed) => signed.verify(key),
+            Self::Grant(signed) => signed.verify(key),
+            Self::Manifest(signed) => signed.verify(key),
+            Self::Countersignature(signed) => signed.verify(key),
+        }
+    }
+
+    fn signer(&self) -> &PartyId {
+        match self {
+            Self::Request(signed) => &signed.body().requester,
+            Self::Receipt(signed) => &signed.body().request.body().provider,
+            Self::Grant(signed) => &signed.body().provider,
+            Self::Manifest(signed) => &signed.body().provider,
+            Self::Countersignature(signed) => &signed.body().requester,
+        }
+    }
+
+    fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Request(signed) => Some(signed.body().session),
+            Self::Receipt(signed) => Some(signed.body().request.body().session),
+            _ => None,
+        }
+    }
+
+    const fn code(&self) -> &'static str {
+        match self {
+            Self::Request(_) => code::REQUEST_SIGNATURE,
+            Self::Receipt(_) => code::RECEIPT_SIGNATURE,
+            Self::Grant(_) => code::GRANT_SIGNATURE,
+            Self::Manifest(_) => code::MANIFEST_SIGNATURE,
+            Self::Countersignature(_) => code::COUNTERSIGNATURE_INVALID,
+        }
+    }
+}
+
+impl Check<'_> {
+    /// The latest key is the likeliest.
+    fn run(&self) -> Option<Finding> {
+        if self.signers.iter().rev().any(|key| self.record.verify(key)) {
+            return None;
+        }
+        let text = format!("no key of {} that the log names by then signed this", self.record.signer());
+        let fault = Fault { session: self.session, ..Fault::new(self.record.code(), text) };
+        Some(fault.at(self.entry))
+    }
+}
+
+impl Content {
+    /// Reads all entries. Gaps are the business of whoever checks the log's files.
+    pub(super) fn read(entries: Vec<(u64, Vec<u8>)>) -> Self {
+        let mut content = Self::default();
+        if entries.first().is_none_or(|(index, _)| *index != 0) {
+            let text = "the log's first entry, which names its party and keys, cannot be read";
+            content.findings.push(Fault::new(code::OPENING_MISSING, text).at(0));
+        }
+        let mut entries = entries.into_iter();
+        loop {
+            let chunk: Vec<_> = entries.by_ref().take(CHUNK).collect();
+            if chunk.is_empty() {
+                break;
+            }
+            content.read_chunk(&chunk);
+        }
+        content.finish();
+        content
+    }
+
+    fn read_chunk(&mut self, chunk: &[(u64, Vec<u8>)]) {
+        let decoded: Vec<_> = chunk.par_iter().map(|(index, bytes)| (*index, Entry::decode(bytes))).collect();
+        let mut checks = Vec::new();
+        for (index, entry) in &decoded {
+            match entry {
+                Ok(entry) => self.entry(*index, entry, &mut checks),
+                Err(error) => self.find(*index, Fault::new(code::ENTRY_MALFORMED, error)),
+            }
+        }
+        let found: Vec<_> = checks.par_iter().filter_map(Check::run).collect();
+        self.findings.extend(found);
+    }
+
+    fn finish(&mut self) {
+        self.findings.extend(self.grants.exceeded());
+        let last_ms = self.span_ms.map_or(0, |(_, last)| last);
+        let (missing, undecided) = self.decisions.missing(&self.sessions, last_ms);
+        self.findings.extend(missing);
+        self.undecided = undecided;
+        self.findings.sort_by_key(|finding| finding.entry);
+    }
+
+    fn find(&mut self, entry: u64, fault: Fault) {
+        self.findings.push(fault.at(entry));
+    }
+
+    fn entry<'a>(&mut self, index: u64, entry: &'a Entry, checks: &mut Vec<Check<'a>>) {
+        *self.counts.entry(entry.event.kind()).or_default() += 1;
+        self.time(index, entry.at_ms);
+        if index == 0 && !matches!(entry.event, Event::Opened(_)) {
+            self.find(0, Fault::new(code::OPENING_MISSING, "the log does not begin with its party and keys"));
+        }
+        for fault in self.event(index, entry, checks) {
+            self.find(index, fault);
+        }
+    }
+
+    /// Against the latest time so far, but a step back counts once, not for every entry after it.
+    fn time(&mut self, index: u64, at_ms: u64) {
+        let first = self.span_ms.map_or(at_ms, |(first, _)| first);
+        self.span_ms = Some((first, at_ms));
+        if at_ms.saturating_add(TIME_TOLERANCE_MS) < self.latest_ms {
+            let back_ms = self.latest_ms - at_ms;
+            let text = format!("the entry's time is {back_ms} ms before an earlier entry's");
+            self.find(index, Fault::new(code::TIME_BACKWARDS, text));
+            self.latest_ms = at_ms;
+        }
+        self.latest_ms = self.latest_ms.max(at_ms);
+    }
+
+    fn event<'a>(&mut self, index: u64, entry: &'a Entry, checks: &mut Vec<Check<'a>>) -> Vec<Fault> {
+        let at_ms = entry.at_ms;
+        let one = |result: Result<(), Fault>| result.err().into_iter().collect();
+        match &entry.event {
+            Event::Opened(keys) => one(self.opened(index, keys)),
+            Event::Enrolled { keys, enrolment } => one(self.keyring.enrol(index, at_ms, keys, enrolment)),
+            Event::Granted(signed) => {
+                let mut faults = self.signed(index, Signature::Grant(signed), checks);
+                let grant = signed.body();
+                faults.extend(self.ours(&grant.requester, &grant.provider));
+                faults.extend(self.grants.add(index, signed).err());
+                faults
+            }
+            Event::GrantEnded(id) => one(self.grants.end(index, at_ms, *id)),
+            Event::Published(signed) => {
+                let provider = signed.body().provider.clone();
+                self.manifests.entry(signed.digest()).or_insert((index, provider));
+                self.signed(index, Signature::Manifest(signed), checks)
+            }
+            Event::Requested(signed) => self.requested(index, at_ms, signed, checks),
+            Event::Answered(signed) => self.answered(index, at_ms, signed, checks),
+            Event::Countersigned(signed) => self.countersigned(index, at_ms, signed, checks),
+            Event::Failed { session: Some(session), code, .. } => {
+                self.sessions.fail(index, *session, code);
+                Vec::new()
+            }
+            Event::Decided(decided) => self.decisions.decide(decided, &self.sessions),
+            // Starts, keys of epochs and users are said by the node alone: nothing to hold them against.
+            _ => Vec::new(),
+        }
+    }
+
+    fn opened(&mut self, index: u64, keys: &Keys) -> Result<(), Fault> {
+        if index == 0 {
+            return self.keyring.open(keys);
+        }
+        Err(Fault::new(code::OPENED_AGAIN, "the log is opened once, by its first entry"))
+    }
+
+    fn requested<'a>(
+        &mut self,
+        index: u64,
+        at_ms: u64,
+        signed: &'a Signed<Request>,
+        checks: &mut Vec<Check<'a>>,
+    ) -> Vec<Fault> {
+        let request = signed.body();
+        let mut faults = self.signed(index, Signature::Request(signed), checks);
+        faults.extend(self.ours(&request.requester, &request.provider));
+        if self.keyring.party().is_some_and(|own| *own != request.requester) {
+            let text = format!("the request is made by {}, not by the log's party", request.requester);
+            faults.push(Fault::new(code::FOREIGN_RECORD, text));
+        }
+        faults.extend(own_time("request", at_ms, request.requested_at_ms));
+        faults.extend(self.sessions.request(index, signed).err());
+        faults.into_iter().map(|fault| fault.of(request.session)).collect()
+    }
+
+    fn answered<'a>(
+        &mut self,
+        index: u64,
+        at_ms: u64,
+        signed: &'a Signed<Receipt>,
+        checks: &mut Vec<Check<'a>>,
+    ) -> Vec<Fault> {
+        let receipt = signed.body();
+        let request = receipt.request.body();
+        let own = self.keyring.party().unwrap_or(&request.provider).clone();
+        let mut faults = self.signed(index, Signature::Receipt(signed), checks);
+        faults.extend(self.ours(&request.requester, &request.provider));
+        let (known, found) = self.sessions.answer((index, at_ms), signed, &own);
+        faults.extend(found);
+        if !known {
+            faults.extend(self.signed(index, Signature::Request(&receipt.request), checks));
+        }
+        if own == request.provider {
+            faults.extend(own_time("receipt", at_ms, receipt.received_at_ms));
+            faults.extend(own_time("receipt", at_ms, receipt.answered_at_ms));
+        }
+        faults.extend(self.grants.charge(index, receipt, &own));
+        faults.into_iter().map(|fault| fault.of(request.session)).collect()
+    }
+
+    fn countersigned<'a>(
+        &mut self,
+        index: u64,
+        at_ms: u64,
+        signed: &'a Signed<Countersignature>,
+        checks: &mut Vec<Check<'a>>,
+    ) -> Vec<Fault> {
+        let body = signed.body();
+        let mut faults = self.signed(index, Signature::Countersignature(signed), checks);
+        faults.extend(self.ours(&body.requester, &body.provider));
+        if self.keyring.party() == Some(&body.requester) {
+            faults.extend(own_time("countersignature", at_ms, body.signed_at_ms));
+        }
+        faults.extend(self.sessions.countersign(index, body));
+        faults
+    }
+
+    /// Notes a signature to check, if anybody is known who could have made it.
+    fn signed<'a>(&self, entry: u64, record: Signature<'a>, checks: &mut Vec<Check<'a>>) -> Vec<Fault> {
+        match self.keyring.signers(record.signer()) {
+            Some(signers) => {
+                let (session, signers) = (record.session(), signers.clone());
+                checks.push(Check { entry, session, signers, record });
+                Vec::new()
+            }
+            None => {
+                let text = format!("no entry before this one names a key of {}", record.signer());
+                vec![Fault::new(code::SIGNER_UNKNOWN, text)]
+            }
+        }
+    }
+
+    /// A record concerns the log's own party, and somebody else.
+    fn ours(&mut self, requester: &PartyId, provider: &PartyId) -> Option<Fault> {
+        let own = self.keyring.party()?;
+        let partner = match (own == requester, own == provider) {
+            (true, false) => provider,
+            (false, true) => requester,
+            _ => {
+                let text = format!("the record is between {requester} and {provider}; the log is of {own}");
+                return Some(Fault::new(code::FOREIGN_RECORD, text));
+            }
+        };
+        if !self.partners.contains(partner) {
+            self.partners.insert(partner.clone());
+        }
+        None
+    }
+}
+
+fn own_time(what: &str, entry_ms: u64, record_ms: u64) -> Option<Fault> {
+    let off_ms = entry_ms.abs_diff(record_ms);
+    let text = || format!("the {what} that the node itself signed is {off_ms} ms away from its entry");
+    (off_ms > TIME_TOLERANCE_MS).then(|| Fault::new(code::TIME_DIFFERS, text()))
+}

@@ -1,0 +1,191 @@
+//! What a check of one log found, for people and for programs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+use windvane_protocols::party::SessionId;
+
+use crate::evidence::verify;
+
+/// One failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What kind of failure, stable over versions: see [`super::code`] and [`verify::code`].
+    pub code: &'static str,
+    /// Index of the entry, where it is about one.
+    pub entry: Option<u64>,
+    /// The session as hexadecimal digits, where it is about one.
+    pub session: Option<String>,
+    /// Where: an entry, or a path below the log's directory.
+    pub location: String,
+    /// In words.
+    pub text: String,
+}
+
+impl From<verify::Finding> for Finding {
+    fn from(found: verify::Finding) -> Self {
+        let entry = found.location.strip_prefix("entry ").and_then(|index| index.parse().ok());
+        let (location, text) = (printable(&found.location), printable(&found.text));
+        Self { code: found.code, entry, session: None, location, text }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.code, self.location)?;
+        if let Some(session) = &self.session {
+            write!(f, ", session {session}")?;
+        }
+        write!(f, ": {}", self.text)
+    }
+}
+
+/// A failure before its entry is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) code: &'static str,
+    pub(super) session: Option<SessionId>,
+    pub(super) text: String,
+}
+
+impl Fault {
+    pub(super) fn new(code: &'static str, text: impl fmt::Display) -> Self {
+        Self { code, session: None, text: text.to_string() }
+    }
+
+    pub(super) fn of(self, session: SessionId) -> Self {
+        Self { session: Some(session), ..self }
+    }
+
+    pub(super) fn at(self, entry: u64) -> Finding {
+        Finding {
+            code: self.code,
+            entry: Some(entry),
+            session: self.session.map(|session| session.to_string()),
+            location: format!("entry {entry}"),
+            text: self.text,
+        }
+    }
+}
+
+/// How much of a grant was used, as one log has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GrantUse {
+    /// The grant.
+    pub grant: String,
+    /// Who asked.
+    pub requester: String,
+    /// Who answered.
+    pub provider: String,
+    /// The key group.
+    pub group: &'static str,
+    /// Elements answered in all.
+    pub used: u64,
+    /// Elements permitted in all.
+    pub total: u64,
+    /// Elements answered on the busiest day (UTC).
+    pub busiest_day: u64,
+    /// Elements permitted in a day.
+    pub per_day: u64,
+}
+
+/// What a check of one log found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct AuditReport {
+    /// Whose log it is, as its first entry says.
+    pub party: Option<String>,
+    /// The key under which the checkpoint was checked, as text: to compare with what the party published.
+    pub log_key: Option<String>,
+    /// Entries under the checkpoint.
+    pub size: u64,
+    /// The checkpoint's root, hexadecimal.
+    pub root: String,
+    /// Time of the first entry, RFC 3339.
+    pub from: Option<String>,
+    /// Time of the last entry, RFC 3339.
+    pub to: Option<String>,
+    /// Entries by kind.
+    pub counts: BTreeMap<&'static str, u64>,
+    /// What was used of every grant.
+    pub grants: Vec<GrantUse>,
+    /// All failures; none when the log is good.
+    pub findings: Vec<Finding>,
+    /// What is worth knowing and is no failure.
+    pub notes: Vec<String>,
+    /// Receipts without a countersignature (`UNCOUNTERSIGNED`).
+    pub uncountersigned: u64,
+}
+
+impl AuditReport {
+    /// Whether nothing is wrong.
+    pub fn is_ok(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    /// The verdict: `OK`, or the number of findings.
+    pub fn verdict(&self) -> String {
+        match self.findings.len() {
+            0 => "OK".to_owned(),
+            found => counted(found as u64, "finding"),
+        }
+    }
+
+    fn write_head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Log of {}", self.party.as_deref().unwrap_or("an unknown party"))?;
+        writeln!(f, "  entries          {}", self.size)?;
+        writeln!(f, "  root             {}", self.root)?;
+        if let Some(key) = &self.log_key {
+            writeln!(f, "  key              {key}")?;
+        }
+        if let (Some(from), Some(to)) = (&self.from, &self.to) {
+            writeln!(f, "  time             {from} to {to}")?;
+        }
+        self.counts.iter().try_for_each(|(kind, count)| writeln!(f, "    {kind:<15}{count:>12}"))?;
+        writeln!(f, "  UNCOUNTERSIGNED  {}", self.uncountersigned)
+    }
+
+    fn write_grants(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.grants.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "  grants           used / total, busiest day / per day")?;
+        self.grants.iter().try_for_each(|g| {
+            let (who, uses) = (format!("{} asks {}", g.requester, g.provider), g.group);
+            let days = format!("{} / {}", g.busiest_day, g.per_day);
+            writeln!(f, "    {} {who}, {uses}: {} / {}, {days}", g.grant, g.used, g.total)
+        })
+    }
+}
+
+impl fmt::Display for AuditReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_head(f)?;
+        self.write_grants(f)?;
+        write_list(f, "notes", &self.notes)?;
+        write_list(f, "findings", &self.findings)?;
+        writeln!(f, "  verdict          {}", self.verdict())
+    }
+}
+
+/// A titled list; nothing when it is empty.
+pub(super) fn write_list<T: fmt::Display>(
+    f: &mut fmt::Formatter<'_>,
+    title: &str,
+    items: &[T],
+) -> fmt::Result {
+    if !items.is_empty() {
+        writeln!(f, "  {title}")?;
+    }
+    items.iter().try_for_each(|item| writeln!(f, "    {item}"))
+}
+
+/// Names of files are whatever somebody put there; they must not drive the reader's terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// A number and its noun.
+pub(super) fn counted(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
