@@ -40,8 +40,8 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 
-pub use reconcile::{Difference, PairReport, Place, ReconcileReport, reconcile};
-pub use report::{AuditReport, Finding, GrantUse};
+pub use reconcile::reconcile;
+pub use report::{AuditReport, Difference, Finding, GrantUse, PairReport, Place, ReconcileReport};
 
 use content::Content;
 use keyring::usable;

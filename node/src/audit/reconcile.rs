@@ -1,125 +1,14 @@
 //! The logs of both sides of every call, held against each other.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::PathBuf;
 
-use serde::Serialize;
 use windvane_protocols::party::{PartyId, SessionId};
 
 use super::content::Content;
-use super::report::{AuditReport, counted, write_list};
+use super::report::{Difference, PairReport, Place, ReconcileReport};
 use super::sessions::{Answered, Session};
 use super::{VerifyOptions, code, examine};
-
-/// An entry in a party's log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Place {
-    /// Whose log.
-    pub party: String,
-    /// Index of the entry.
-    pub entry: u64,
-}
-
-/// One difference between two logs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Difference {
-    /// What kind of difference, stable over versions: see [`super::code`].
-    pub code: &'static str,
-    /// The party whose log lacks something; where both have it and differ, `None`.
-    pub lacking: Option<String>,
-    /// The session as hexadecimal digits, where it is about one.
-    pub session: Option<String>,
-    /// The entries that it is about, in the logs that have them.
-    pub places: Vec<Place>,
-    /// In words.
-    pub text: String,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.code)?;
-        if let Some(session) = &self.session {
-            write!(f, ", session {session}")?;
-        }
-        self.places.iter().try_for_each(|place| write!(f, ", entry {} of {}", place.entry, place.party))?;
-        write!(f, ": {}", self.text)
-    }
-}
-
-/// What two parties have in common.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct PairReport {
-    /// Who asked.
-    pub requester: String,
-    /// Who answered.
-    pub provider: String,
-    /// Sessions that stand in at least one of the logs.
-    pub sessions: u64,
-    /// Sessions whose receipt stands in both logs, the same.
-    pub agreed: u64,
-    /// Of these, those countersigned in both logs.
-    pub countersigned: u64,
-    /// Receipts without a countersignature in either log (`UNCOUNTERSIGNED`).
-    pub uncountersigned: u64,
-    /// Sessions without a receipt for which a log gives a reason, by its code.
-    pub explained: BTreeMap<String, u64>,
-    /// Grants that both logs have.
-    pub grants: u64,
-}
-
-/// What a comparison of logs found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct ReconcileReport {
-    /// The checks of every log by itself, in the order given.
-    pub logs: Vec<AuditReport>,
-    /// Every requester with every provider that it had to do with.
-    pub pairs: Vec<PairReport>,
-    /// All differences; none when the logs agree.
-    pub differences: Vec<Difference>,
-    /// What is worth knowing and is no difference.
-    pub notes: Vec<String>,
-}
-
-impl ReconcileReport {
-    /// Whether the logs agree and every one of them is good.
-    pub fn is_ok(&self) -> bool {
-        self.differences.is_empty() && self.logs.iter().all(AuditReport::is_ok)
-    }
-
-    /// The verdict: `OK`, or the numbers of differences and findings.
-    pub fn verdict(&self) -> String {
-        let findings: usize = self.logs.iter().map(|log| log.findings.len()).sum();
-        match (self.differences.len(), findings) {
-            (0, 0) => "OK".to_owned(),
-            (differences, findings) => {
-                let differences = counted(differences as u64, "difference");
-                format!("{differences}, {}", counted(findings as u64, "finding"))
-            }
-        }
-    }
-}
-
-impl fmt::Display for ReconcileReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.logs.iter().try_for_each(|log| writeln!(f, "{log}"))?;
-        writeln!(f, "Reconciliation")?;
-        for pair in &self.pairs {
-            let PairReport { requester, provider, sessions, agreed, countersigned, .. } = pair;
-            writeln!(f, "  {requester} asks {provider}")?;
-            writeln!(f, "    sessions         {sessions:>12}\n    receipts agreed  {agreed:>12}")?;
-            writeln!(f, "    countersigned    {countersigned:>12}")?;
-            writeln!(f, "    UNCOUNTERSIGNED  {:>12}", pair.uncountersigned)?;
-            pair.explained
-                .iter()
-                .try_for_each(|(code, count)| writeln!(f, "    no receipt       {count:>12}  {code}"))?;
-            writeln!(f, "    grants           {:>12}", pair.grants)?;
-        }
-        write_list(f, "notes", &self.notes)?;
-        write_list(f, "differences", &self.differences)?;
-        writeln!(f, "  verdict          {}", self.verdict())
-    }
-}
 
 /// Checks every log by itself, and then every requester's log against every provider's. The directories come
 /// in any order: who asks and who answers is read from the logs.

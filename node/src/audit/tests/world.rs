@@ -160,6 +160,15 @@ impl World {
         self.log(at, event);
     }
 
+    /// An enrolment of a party under another log key than the one that its log is made with.
+    pub(super) fn enrolment_of_another_log(&mut self, of: usize) -> Event {
+        let other = LogKey::generate(&MemoryStore::new(), self.now_ms, &mut self.rng).unwrap();
+        let own = std::mem::replace(&mut self.parties[of].log, other);
+        let event = self.enrolment(of);
+        self.parties[of].log = own;
+        event
+    }
+
     /// Gives a party a new receipt key.
     pub(super) fn renew(&mut self, party: usize) {
         let receipt = ReceiptKey::generate(&MemoryStore::new(), self.now_ms, &mut self.rng);
