@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(connected(7..9, 5..7).unwrap(), [5, 6, 7, 8]);
         assert_eq!(connected(0..5, 5..7).unwrap(), [5, 6]);
         assert_eq!(connected(2..6, 6..7).unwrap(), [5, 6]);
-        assert_eq!(connected(0..0, 0..3).unwrap(), []);
+        assert_eq!(connected(0..0, 0..3).unwrap(), Vec::<u8>::new());
         for (a, b) in [(6..8, 0..0), (5..7, 8..9), (5..7, 5..6), (5..8, 7..9)] {
             assert!(matches!(connected(a, b), Err(LogError::JournalGap { .. })));
         }
