@@ -10,6 +10,7 @@
 
 use ed25519_dalek::VerifyingKey;
 use windvane_protocols::limits::MAX_DOCUMENT_BYTES;
+use windvane_protocols::oprf::PublicKey;
 use windvane_protocols::party::PartyId;
 use windvane_protocols::transcript::{Hash, TranscriptError};
 
@@ -312,7 +313,7 @@ pub struct Partner {
     /// Verifies its log's checkpoints; the origin is [`crate::signing::log_origin`].
     pub log_key: VerifyingKey,
     /// Its public subject-tag key, when it is a bank.
-    pub subject_tag_key: Option<[u8; 32]>,
+    pub subject_tag_key: Option<PublicKey>,
     /// The digest that its TLS certificate must bind: compare on every connection with
     /// [`CertificateIdentity::keys_digest`].
     pub keys_digest: Hash,

@@ -1,7 +1,7 @@
 //! Windvane's keys: a sealed store, the keys that live in it, and how organisations come to trust each
 //! other's.
 //!
-//! **In scope**: keys at rest ([`store`]), Ed25519 keys for receipts and logs ([`signing`]), the scalars of
+//! **In scope**: keys at rest ([`store`]), Ed25519 keys for receipts and logs ([`signing`]), the keys of
 //! oblivious PRF epochs and subject tags ([`rotation`]), symmetric keys for the node's own state
 //! ([`symmetric`]), the TLS key and what a certificate must say ([`identity`]), a certificate authority for a
 //! trial ([`authority`]) and partner enrolment ([`enrolment`]).

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use rand::CryptoRng;
-use windvane_protocols::limits::MAX_DATA_SET_BYTES;
+use windvane_protocols::lookup::{DataSet, KeyGroup};
 use windvane_protocols::transcript::{Reader, Transcript, TranscriptError};
 
 const KEY_ID_DOMAIN: &str = "windvane/key-id/v1";
@@ -55,28 +55,6 @@ impl fmt::Debug for KeyId {
     }
 }
 
-/// Which label families an epoch's key evaluates: a right to match must not buy attributes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum KeyGroup {
-    /// Families 2 to 4: presence only.
-    Match,
-    /// Family 1: the label.
-    Attribute,
-}
-
-impl KeyGroup {
-    /// Both groups, in the order in which an epoch's keys are made.
-    pub const ALL: [Self; 2] = [Self::Match, Self::Attribute];
-
-    /// The group's name in purposes.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Match => "match",
-            Self::Attribute => "attribute",
-        }
-    }
-}
-
 /// What a key may be used for. Its text form is part of the key's identifier.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -97,29 +75,26 @@ pub enum Purpose {
     Authority,
     /// A ristretto255 scalar of the oblivious PRF.
     Oprf {
-        /// The data set's name, 1 to [`MAX_DATA_SET_BYTES`] bytes.
-        data_set: String,
+        /// The data set.
+        data_set: DataSet,
         /// The epoch, which only grows.
         epoch: u64,
-        /// The families that this key evaluates.
+        /// The families that this key evaluates; a group that [`KeyGroup::of`] gives.
         group: KeyGroup,
     },
 }
 
 /// A text that names no purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "not a key's purpose: expected a known word, or oprf/GROUP/EPOCH/DATA-SET with 1 to {MAX_DATA_SET_BYTES} bytes of data set"
-)]
+#[error("not a key's purpose: expected a known word, or oprf/DATA-SET/EPOCH/GROUP")]
 pub struct PurposeError;
 
 impl Purpose {
-    /// Checks what a text form cannot carry.
+    /// Checks what a text form cannot carry: families that never stand alone have no group of their own.
     pub(crate) fn check(&self) -> Result<(), PurposeError> {
         match self {
-            Self::Oprf { data_set, .. } => {
-                let fits = !data_set.is_empty() && data_set.len() <= MAX_DATA_SET_BYTES;
-                if fits && !data_set.contains(char::is_control) { Ok(()) } else { Err(PurposeError) }
+            Self::Oprf { group, .. } if KeyGroup::from_name(group.name()) != Some(*group) => {
+                Err(PurposeError)
             }
             _ => Ok(()),
         }
@@ -136,7 +111,7 @@ impl fmt::Display for Purpose {
             Self::Storage => f.write_str("storage"),
             Self::Lookup => f.write_str("lookup"),
             Self::Authority => f.write_str("authority"),
-            Self::Oprf { data_set, epoch, group } => write!(f, "oprf/{}/{epoch}/{data_set}", group.as_str()),
+            Self::Oprf { data_set, epoch, group } => write!(f, "oprf/{data_set}/{epoch}/{}", group.name()),
         }
     }
 }
@@ -155,19 +130,19 @@ impl FromStr for Purpose {
             "authority" => Self::Authority,
             _ => oprf_from_str(text)?,
         };
-        purpose.check()?;
         // One purpose, one text: `+7` and `007` parse as numbers but are not what we write.
         if purpose.to_string() == text { Ok(purpose) } else { Err(PurposeError) }
     }
 }
 
 fn oprf_from_str(text: &str) -> Result<Purpose, PurposeError> {
-    let mut parts = text.strip_prefix("oprf/").ok_or(PurposeError)?.splitn(3, '/');
-    let mut part = || parts.next().ok_or(PurposeError);
-    let name = part()?;
-    let group = KeyGroup::ALL.into_iter().find(|group| group.as_str() == name).ok_or(PurposeError)?;
-    let epoch = part()?.parse().map_err(|_| PurposeError)?;
-    Ok(Purpose::Oprf { data_set: part()?.to_owned(), epoch, group })
+    let parts: Vec<_> = text.splitn(4, '/').collect();
+    let ["oprf", data_set, epoch, group] = parts[..] else { return Err(PurposeError) };
+    Ok(Purpose::Oprf {
+        data_set: data_set.parse().map_err(|_| PurposeError)?,
+        epoch: epoch.parse().map_err(|_| PurposeError)?,
+        group: KeyGroup::from_name(group).ok_or(PurposeError)?,
+    })
 }
 
 /// Where a key stands in its life.
@@ -250,10 +225,12 @@ impl KeyRecord {
 
 #[cfg(test)]
 mod tests {
+    use windvane_protocols::identity::Family;
+
     use super::*;
 
     fn oprf(data_set: &str, epoch: u64, group: KeyGroup) -> Purpose {
-        Purpose::Oprf { data_set: data_set.to_owned(), epoch, group }
+        Purpose::Oprf { data_set: data_set.parse().unwrap(), epoch, group }
     }
 
     #[test]
@@ -267,20 +244,30 @@ mod tests {
             Purpose::Lookup,
             Purpose::Authority,
             oprf("subscribers", 0, KeyGroup::Match),
-            oprf("a/b", u64::MAX, KeyGroup::Attribute),
         ];
-        for purpose in all {
+        let epochs = Family::ALL.map(|family| oprf("a-b", u64::MAX, KeyGroup::of(family)));
+        for purpose in all.into_iter().chain(epochs) {
+            assert_eq!(purpose.check(), Ok(()));
             assert_eq!(purpose.to_string().parse(), Ok(purpose));
         }
+        assert_eq!(oprf("tags", 7, KeyGroup::Match).to_string(), "oprf/tags/7/match");
     }
 
     #[test]
     fn texts_that_we_would_not_write_are_refused() {
-        let long = format!("oprf/match/1/{}", "x".repeat(MAX_DATA_SET_BYTES + 1));
-        let others = ["", "TLS", "oprf", "oprf/match/1", "oprf/match/1/", "oprf/both/1/x", "oprf/match/x/x"];
-        let numbers = ["oprf/match/+1/x", "oprf/match/01/x", "oprf/match/18446744073709551616/x", &long];
-        for text in others.into_iter().chain(numbers) {
+        let others = ["", "TLS", "oprf", "oprf/x/1", "oprf/x/1/", "oprf/x/1/both", "oprf/x/x/match"];
+        let numbers = ["oprf/x/+1/match", "oprf/x/01/match", "oprf/x/18446744073709551616/match"];
+        for text in others.into_iter().chain(numbers).chain(["oprf/x/1/match/", "oprf/x/1/match/2"]) {
             assert_eq!(text.parse::<Purpose>(), Err(PurposeError), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_data_set_name_beyond_its_limit_is_refused() {
+        let text = |name: &str| format!("oprf/{name}/1/match");
+        assert!(text(&"x".repeat(64)).parse::<Purpose>().is_ok());
+        for name in [String::new(), "x".repeat(65), "a\nb".to_owned(), "a/b".to_owned()] {
+            assert_eq!(text(&name).parse::<Purpose>(), Err(PurposeError), "{name}");
         }
     }
 

@@ -1,16 +1,18 @@
 //! Keys at rest, behind one small trait: files for a node, memory for tests and short-lived tools.
 //!
 //! Promised by every store: a secret is given out only while its key is active; a destroyed key leaves a
-//! record but no secret; an oblivious PRF epoch only grows, per data set and key group, and is never used
-//! twice, not after destruction either; of every other purpose there is at most one active key.
+//! record but no secret; a data set's oblivious PRF epoch only grows, whatever its key groups, and no group
+//! gets a second key in it, not after destruction either; of every other purpose there is at most one active
+//! key.
 
 use std::fmt;
 use std::path::PathBuf;
 
+use windvane_protocols::lookup::{DataSet, KeyGroup};
 use windvane_protocols::secret::Secret;
 
 use crate::files::FileError;
-use crate::record::{KeyGroup, KeyId, KeyRecord, Purpose, State};
+use crate::record::{KeyId, KeyRecord, Purpose, State};
 
 mod file;
 mod memory;
@@ -129,6 +131,22 @@ pub enum StoreError {
         /// The purpose.
         purpose: Purpose,
     },
+    /// The epoch has no keys, or others than it was made with.
+    #[error(
+        "epoch {epoch} of {data_set} has no keys, or not exactly those it was made with; create the next one"
+    )]
+    MissingEpoch {
+        /// The data set.
+        data_set: DataSet,
+        /// The epoch.
+        epoch: u64,
+    },
+    /// An epoch was to be made without keys.
+    #[error("an epoch of {data_set} needs at least one key group")]
+    NoGroups {
+        /// The data set.
+        data_set: DataSet,
+    },
     /// A key with this identifier is there.
     #[error("key {id} is in the store already")]
     Duplicate {
@@ -142,10 +160,10 @@ pub enum StoreError {
         purpose: Purpose,
     },
     /// The epoch does not grow.
-    #[error("epoch {found} of {data_set} was reached before; the next one is at least {expected}")]
+    #[error("epoch {found} of {data_set} is not above every one before; the next one is at least {expected}")]
     EpochReused {
         /// The data set.
-        data_set: String,
+        data_set: DataSet,
         /// The epoch that was asked for.
         found: u64,
         /// The smallest epoch that is free; 2^64 − 1 was the last when it equals `found`.
@@ -173,7 +191,8 @@ impl StoreError {
             Self::Resources => "KEY_STORE_RESOURCES",
             Self::NotFound { .. } => "KEY_NOT_FOUND",
             Self::Destroyed { .. } => "KEY_DESTROYED",
-            Self::Missing { .. } => "KEY_MISSING",
+            Self::Missing { .. } | Self::MissingEpoch { .. } => "KEY_MISSING",
+            Self::NoGroups { .. } => "EPOCH_WITHOUT_GROUPS",
             Self::Duplicate { .. } => "KEY_DUPLICATE",
             Self::AlreadyActive { .. } => "KEY_ALREADY_ACTIVE",
             Self::EpochReused { .. } => "EPOCH_REUSED",
@@ -201,7 +220,7 @@ fn admit(present: &[KeyRecord], new: &KeyRecord, secret: &Secret<Vec<u8>>) -> Re
 fn check_form(new: &KeyRecord, secret: &Secret<Vec<u8>>) -> Result<(), StoreError> {
     let form = |expected| Err(StoreError::Form { purpose: new.purpose.clone(), expected });
     match () {
-        () if new.purpose.check().is_err() => form("for a data set with a name within its limits"),
+        () if new.purpose.check().is_err() => form("for a group of families that share a key"),
         () if new.state != State::Active => form("active"),
         () if secret.expose().is_empty() || secret.expose().len() > MAX_SECRET_BYTES => {
             form("a secret of 1 to 4,096 bytes")
@@ -211,19 +230,22 @@ fn check_form(new: &KeyRecord, secret: &Secret<Vec<u8>>) -> Result<(), StoreErro
     }
 }
 
-fn check_epoch(present: &[KeyRecord], name: &str, new: u64, of: KeyGroup) -> Result<(), StoreError> {
-    let reached = present.iter().filter_map(|record| match &record.purpose {
-        Purpose::Oprf { data_set, epoch, group } if data_set == name && *group == of => Some(*epoch),
-        _ => None,
-    });
-    match reached.max() {
-        Some(last) if new <= last => Err(StoreError::EpochReused {
-            data_set: name.to_owned(),
-            found: new,
-            expected: last.saturating_add(1),
-        }),
-        _ => Ok(()),
+fn check_epoch(present: &[KeyRecord], name: &DataSet, new: u64, of: KeyGroup) -> Result<(), StoreError> {
+    let mut last = 0;
+    let mut reused = false;
+    for record in present {
+        if let Purpose::Oprf { data_set, epoch, group } = &record.purpose
+            && data_set == name
+        {
+            last = last.max(*epoch);
+            // An epoch's keys come one by one, so the last epoch still takes another group's, until it ends.
+            reused |= *epoch == new && (*group == of || record.state != State::Active);
+        }
     }
+    if new >= last && !reused {
+        return Ok(());
+    }
+    Err(StoreError::EpochReused { data_set: name.clone(), found: new, expected: last.saturating_add(1) })
 }
 
 fn oldest_first(records: &mut [KeyRecord]) {

@@ -4,11 +4,12 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
 
 use rcgen::CertificateParams;
+use windvane_protocols::oprf::PrivateKey;
 
 use crate::authority::{self, CertificateAuthority};
 use crate::enrolment::EnrolmentRequest;
 use crate::identity::TlsKey;
-use crate::rotation::{self, ScalarKey};
+use crate::rotation;
 use crate::signing::{LogKey, ReceiptKey};
 use crate::store::MemoryStore;
 
@@ -47,7 +48,7 @@ pub(crate) struct Party {
     pub(crate) name: &'static str,
     pub(crate) receipt: ReceiptKey,
     pub(crate) log: LogKey,
-    pub(crate) subject_tag: ScalarKey,
+    pub(crate) subject_tag: PrivateKey,
     pub(crate) tls: TlsKey,
 }
 

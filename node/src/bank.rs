@@ -1,108 +1,249 @@
-//! The bank's verifier.
+//! The bank's side of the node: asks every contracted provider at once and answers with what came in time.
+//!
+//! Every provider gets a request of the same shape, a fresh session and fresh salts. A request is durable in
+//! the log before it leaves; receipts and results are durable before the caller has its answer.
+//! Countersignatures follow in batches, off the hot path and at times that tell nothing of a result.
 
-use windvane_protocols::identity::Person;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
-use crate::verification::VerificationReport;
+use windvane_protocols::audit::entry::{Entry, Event};
+use windvane_protocols::transcript::Record as _;
 
-/// The bank's verifier, shared by every way to ask it.
+use crate::clock::rfc3339;
+use crate::config::{Config, VerificationConfig};
+use crate::error::NodeError;
+use crate::provider::Shared;
+use crate::risk::{Facts, Rules, Vocabulary, decide};
+use crate::store::{PendingReceipt, VerificationWriter};
+use crate::verification::{VerificationReport, merge};
+
+mod ask;
+mod contract;
+mod countersign;
+pub mod fetch;
+mod inquiry;
+mod record;
+
+pub use contract::Contract;
+pub use inquiry::{BankError, BankErrorKind, Inquiry};
+
+use ask::Run;
+use record::Sealer;
+
+/// Customers of one call, as one session with each provider.
+pub const MAX_BATCH: usize = windvane_protocols::limits::MAX_CUSTOMERS_PER_SESSION;
+
+/// The bank.
 #[derive(Debug)]
-pub struct Bank;
-
-/// One question about a person.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inquiry {
-    /// Who is asked about.
-    pub person: Person,
-    /// The bank's own code of the customer type.
-    pub customer_type: Option<String>,
-    /// The code of the document type.
-    pub document_type: Option<String>,
-    /// What the call is for.
-    pub purpose: String,
-    /// The bank's own application number.
-    pub ticket: String,
-    /// The customer's recorded authorisation.
-    pub consent: String,
-    /// Who asks.
-    pub operator: String,
-    /// The outlet where the operator works.
-    pub outlet: Option<String>,
-    /// The branch that the outlet belongs to.
-    pub branch: Option<String>,
-}
-
-/// What kind of failure it is, for the caller to react.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BankErrorKind {
-    /// The question is wrong.
-    BadInput,
-    /// No grant covers the question.
-    Forbidden,
-    /// A quota is used up.
-    Exhausted,
-    /// The node cannot answer now.
-    Unavailable,
-    /// The node failed.
-    Internal,
-}
-
-/// Why there is no report.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{code}: {message}")]
-pub struct BankError {
-    /// The stable code.
-    pub code: &'static str,
-    /// What was wrong.
-    pub message: String,
-    /// When to try again, where that can help.
-    pub retry_after_ms: Option<u64>,
-    /// The kind.
-    pub kind: BankErrorKind,
+pub struct Bank {
+    shared: Shared,
+    config: VerificationConfig,
+    rules: Rules,
+    contracts: RwLock<Arc<Vec<Arc<Contract>>>>,
+    callers: RwLock<Arc<Vec<([u8; 32], String)>>>,
+    writer: VerificationWriter,
+    sealer: Sealer,
 }
 
 impl Bank {
-    /// Answers one question.
+    /// Loads rules, contracts and callers.
     ///
     /// # Errors
-    /// See [`BankErrorKind`].
-    pub async fn verify(&self, inquiry: Inquiry) -> Result<VerificationReport, BankError> {
-        drop(inquiry);
-        Err(unavailable())
+    /// [`NodeError`].
+    pub fn start(
+        shared: Shared,
+        config: &Config,
+        certificate: &crate::identity::Certificate,
+    ) -> Result<Self, NodeError> {
+        let rules = match &config.verification.rules {
+            Some(path) => Rules::load(path, &Vocabulary::carrier())?,
+            None => Rules::shipped(),
+        };
+        let dial = |provider| Contract::new(certificate, provider).map(Arc::new);
+        let contracts = config.providers.iter().map(dial).collect::<Result<_, _>>()?;
+        let bank = Self {
+            config: config.verification.clone(),
+            rules,
+            contracts: RwLock::new(Arc::new(contracts)),
+            callers: RwLock::default(),
+            writer: VerificationWriter::start(&shared.layout.state())?,
+            sealer: Sealer::new(&shared.keys),
+            shared,
+        };
+        bank.reload()?;
+        Ok(bank)
     }
 
-    /// Answers 1 to 4,096 questions of one purpose, in order.
+    /// Reads grants, snapshots and callers again.
     ///
     /// # Errors
-    /// See [`BankErrorKind`].
-    pub async fn verify_batch(&self, inquiries: Vec<Inquiry>) -> Result<Vec<VerificationReport>, BankError> {
-        drop(inquiries);
-        Err(unavailable())
+    /// [`NodeError`].
+    pub fn reload(&self) -> Result<(), NodeError> {
+        let renewed: Vec<_> = self
+            .contracts()
+            .iter()
+            .map(|contract| Ok(Arc::new(contract.renewed(&self.shared)?)))
+            .collect::<Result<_, NodeError>>()?;
+        *self.contracts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(renewed);
+        let callers = self.shared.store.callers()?;
+        *self.callers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(callers);
+        Ok(())
     }
 
-    /// A stored report.
-    ///
-    /// # Errors
-    /// See [`BankErrorKind`].
-    pub async fn report(&self, id: &str) -> Result<Option<VerificationReport>, BankError> {
-        let _ = id;
-        Err(unavailable())
+    /// Whether every contract can be asked, and if not, why: provider and code.
+    pub fn missing(&self) -> Vec<(String, String)> {
+        let now_ms = self.shared.clock.now_ms();
+        let contracts = self.contracts();
+        let missing = |c: &Arc<Contract>| Some((c.party().to_string(), c.terms(now_ms).err()?.to_owned()));
+        contracts.iter().filter_map(missing).collect()
     }
 
     /// The name of the caller that was admitted with this token.
     ///
     /// # Errors
-    /// See [`BankErrorKind`].
+    /// None at present; the state was read beforehand.
+    #[expect(clippy::unused_async, reason = "callers may come from another store later")]
     pub async fn user_of_token(&self, token_sha256: [u8; 32]) -> Result<Option<String>, BankError> {
-        let _ = token_sha256;
-        Err(unavailable())
+        let callers = self.callers.read().unwrap_or_else(PoisonError::into_inner).clone();
+        // The digest of a 256-bit random token is no secret that timing could help to guess.
+        Ok(callers.iter().find(|(digest, _)| *digest == token_sha256).map(|(_, name)| name.clone()))
     }
-}
 
-fn unavailable() -> BankError {
-    BankError {
-        code: "BANK_UNAVAILABLE",
-        message: "no bank".into(),
-        retry_after_ms: None,
-        kind: BankErrorKind::Unavailable,
+    /// Answers one question.
+    ///
+    /// # Errors
+    /// [`BankError`] when there is no durable answer; a missing provider is part of an answer.
+    pub async fn verify(&self, inquiry: Inquiry) -> Result<VerificationReport, BankError> {
+        let mut reports = self.run(vec![inquiry], self.config.deadline_ms).await?;
+        reports.pop().ok_or_else(BankError::internal)
+    }
+
+    /// Answers 1 to 4,096 questions of one purpose, in order.
+    ///
+    /// # Errors
+    /// [`BankError`].
+    pub async fn verify_batch(&self, inquiries: Vec<Inquiry>) -> Result<Vec<VerificationReport>, BankError> {
+        if !(1..=MAX_BATCH).contains(&inquiries.len()) {
+            return Err(BankError::bad_input("BATCH_SIZE", "a batch has 1 to 4,096 customers"));
+        }
+        if inquiries.iter().any(|inquiry| inquiry.purpose != inquiries[0].purpose) {
+            return Err(BankError::bad_input("BATCH_PURPOSE", "all customers of a batch have one purpose"));
+        }
+        self.run(inquiries, self.config.batch_deadline_ms).await
+    }
+
+    /// A stored report.
+    ///
+    /// # Errors
+    /// [`BankError`] when the state cannot be read, or the record is damaged.
+    pub async fn report(&self, id: &str) -> Result<Option<VerificationReport>, BankError> {
+        let Some(id) = hex::decode(id).ok().and_then(|bytes| <[u8; 16]>::try_from(bytes).ok()) else {
+            return Ok(None);
+        };
+        let store = self.shared.store.clone();
+        let row = tokio::task::spawn_blocking(move || store.verification(&id)).await;
+        let row = row.map_err(|_| BankError::internal())??;
+        row.map(|row| self.sealer.open(&row)).transpose()
+    }
+
+    /// Countersigns what waits, for every provider.
+    pub async fn countersign(&self) {
+        for contract in self.contracts().iter() {
+            countersign::all(&self.shared, contract).await;
+        }
+    }
+
+    /// Receipts of a provider that wait for their countersignature, at most `limit`.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn uncountersigned(&self, provider: &str, limit: usize) -> Result<Vec<PendingReceipt>, NodeError> {
+        Ok(self.shared.store.uncountersigned(provider, limit)?)
+    }
+
+    fn contracts(&self) -> Arc<Vec<Arc<Contract>>> {
+        self.contracts.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn run(
+        &self,
+        inquiries: Vec<Inquiry>,
+        deadline_ms: u64,
+    ) -> Result<Vec<VerificationReport>, BankError> {
+        let begun = Instant::now();
+        let contracts = self.contracts();
+        if contracts.is_empty() {
+            return Err(BankError::unavailable("NO_PROVIDER", "no provider is configured"));
+        }
+        let inquiries: Arc<[Inquiry]> = inquiries.into();
+        let deadline = begun + std::time::Duration::from_millis(deadline_ms);
+        let tasks: Vec<_> = contracts
+            .iter()
+            .map(|contract| {
+                let (shared, contract, inquiries) =
+                    (self.shared.clone(), contract.clone(), inquiries.clone());
+                tokio::spawn(ask::ask(shared, contract, inquiries, deadline))
+            })
+            .collect();
+        let mut runs = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            runs.push(task.await.map_err(|_| BankError::internal())??);
+        }
+        let reports = self.conclude(&inquiries, &runs, begun);
+        self.keep(&inquiries, &runs, &reports).await?;
+        Ok(reports)
+    }
+
+    fn conclude(&self, inquiries: &[Inquiry], runs: &[Run], begun: Instant) -> Vec<VerificationReport> {
+        let at = rfc3339(self.shared.clock.now_ms());
+        (0..)
+            .zip(inquiries)
+            .map(|(i, inquiry): (usize, _)| {
+                let answers: Vec<_> = runs.iter().map(|run| run.answers[i].clone()).collect();
+                let found = merge(&answers);
+                let facts = Facts {
+                    found: &found,
+                    customer_type: inquiry.customer_type.as_deref(),
+                    document_type: inquiry.document_type.as_deref(),
+                };
+                let decision = decide(&self.rules, &facts);
+                VerificationReport {
+                    id: hex::encode(rand::random::<[u8; 16]>()),
+                    result: found.result,
+                    mismatch: found.mismatch,
+                    attributes: found.attributes,
+                    tags: found.tags,
+                    providers: answers,
+                    decision,
+                    elapsed_ms: begun.elapsed().as_secs_f64() * 1_000.0,
+                    at: at.clone(),
+                }
+            })
+            .collect()
+    }
+
+    /// Makes the evidence durable and keeps the sealed records; both must succeed.
+    async fn keep(
+        &self,
+        inquiries: &[Inquiry],
+        runs: &[Run],
+        reports: &[VerificationReport],
+    ) -> Result<(), BankError> {
+        let now_ms = self.shared.clock.now_ms();
+        let mut entries: Vec<_> = runs.iter().map(|run| run.event(&self.shared)).collect();
+        let mut rows = Vec::with_capacity(reports.len());
+        for (i, (inquiry, report)) in inquiries.iter().zip(reports).enumerate() {
+            let (decided, row) = self.sealer.seal(now_ms, i, inquiry, report, runs)?;
+            entries.push(Event::Decided(decided));
+            rows.push(row);
+        }
+        let encode = |event| Entry::new(now_ms, event).encode().into_bytes();
+        let entries = entries.into_iter().map(encode).collect();
+        let receipts = runs.iter().filter_map(Run::receipt_digest).collect();
+        let (logged, stored) =
+            tokio::join!(self.shared.log.append(entries), self.writer.write(rows, receipts));
+        logged?;
+        Ok(stored?)
     }
 }

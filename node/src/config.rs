@@ -248,7 +248,10 @@ impl Config {
             return refuse("keys", "name exactly one of passphrase_file and systemd_credential");
         }
         if self.http.as_ref().is_some_and(|http| !http.listen.ip().is_loopback()) {
-            return refuse("http.listen", "must be a loopback address; put a proxy that terminates TLS in front");
+            return refuse(
+                "http.listen",
+                "must be a loopback address; put a proxy that terminates TLS in front",
+            );
         }
         if !(100..=3_600_000).contains(&self.log.checkpoint_interval_ms) {
             return refuse("log.checkpoint_interval_ms", "is 100 to 3600000");

@@ -163,6 +163,130 @@ fn is_code(text: &str) -> bool {
     text.len() <= 64 && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
 }
 
+/// Why a node cannot start, or a command cannot be carried out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    /// The state file.
+    #[error(transparent)]
+    State(#[from] crate::store::StoreError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] crate::evidence::LogError),
+    /// The key store.
+    #[error(transparent)]
+    Keys(#[from] windvane_keys::store::StoreError),
+    /// The passphrase.
+    #[error(transparent)]
+    Passphrase(#[from] windvane_keys::passphrase::PassphraseError),
+    /// A file of the keys.
+    #[error(transparent)]
+    File(#[from] windvane_keys::files::FileError),
+    /// A certificate.
+    #[error(transparent)]
+    Identity(#[from] windvane_keys::identity::IdentityError),
+    /// An enrolment.
+    #[error(transparent)]
+    Enrolment(#[from] windvane_keys::enrolment::EnrolmentError),
+    /// A snapshot or published table.
+    #[error(transparent)]
+    Snapshot(#[from] crate::snapshot::SnapshotError),
+    /// A download.
+    #[error(transparent)]
+    Install(#[from] crate::snapshot::InstallError),
+    /// A data set's configuration.
+    #[error(transparent)]
+    DataSetConfig(#[from] crate::dataset::ConfigError),
+    /// An import.
+    #[error(transparent)]
+    Import(#[from] crate::dataset::ImportError),
+    /// A build.
+    #[error(transparent)]
+    Build(#[from] crate::dataset::BuildError),
+    /// A publication.
+    #[error(transparent)]
+    Publish(#[from] crate::dataset::PublishError),
+    /// The certificate authority.
+    #[error(transparent)]
+    Authority(#[from] windvane_keys::authority::AuthorityError),
+    /// The rules of the decision.
+    #[error(transparent)]
+    Rules(#[from] crate::risk::RuleError),
+    /// A signed record.
+    #[error(transparent)]
+    Signed(#[from] windvane_protocols::transcript::SignedError),
+    /// TLS.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The peer refused or failed.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// The node is not enrolled yet.
+    #[error(
+        "{path} is not there: export a request with `partner request`, have it signed, import the answer"
+    )]
+    NotEnrolled {
+        /// Where the enrolment should be.
+        path: std::path::PathBuf,
+    },
+    /// A file or socket.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was read, written or opened.
+        what: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Something that the caller gave does not fit; the text says what and what to do.
+    #[error("{message}")]
+    Given {
+        /// The stable code.
+        code: &'static str,
+        /// What is wrong and what to do.
+        message: String,
+    },
+}
+
+impl NodeError {
+    /// The stable code.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Config(error) => error.code(),
+            Self::State(error) => error.code(),
+            Self::Log(crate::evidence::LogError::Locked { .. }) => "LOG_IN_USE",
+            Self::Log(_) => "LOG_UNAVAILABLE",
+            Self::Keys(error) => error.code(),
+            Self::Passphrase(error) => error.code(),
+            Self::File(error) => error.code(),
+            Self::Identity(error) => error.code(),
+            Self::Enrolment(error) => error.code(),
+            Self::Snapshot(error) => error.code(),
+            Self::Install(error) => error.code(),
+            Self::DataSetConfig(error) => error.code(),
+            Self::Import(error) => error.code(),
+            Self::Build(error) => error.code(),
+            Self::Publish(error) => error.code(),
+            Self::Authority(error) => error.code(),
+            Self::Rules(_) => "RULES_INVALID",
+            Self::Signed(_) => "SIGNATURE_INVALID",
+            Self::Tls(_) => "TLS",
+            Self::Peer(error) => &error.code,
+            Self::NotEnrolled { .. } => "NOT_ENROLLED",
+            Self::Io { .. } => "IO",
+            Self::Given { code, .. } => code,
+        }
+    }
+
+    /// Adds what was being done to an error of the system.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,12 +1,30 @@
 //! Windvane: a privacy-preserving computation node.
+//!
+//! One crate for every party. [`Node::start`] makes a bank's or a provider's node of a configuration: the
+//! gRPC services for other nodes are in [`service`], the provider's state in [`provider`], the bank's in
+//! [`bank`], REST in [`http`], evidence in [`evidence`] and [`audit`]. What both organisations must compute
+//! alike is not here but in `windvane-protocols`.
 
+pub mod admin;
 pub mod bank;
 pub mod batch;
 pub mod clock;
 pub mod config;
+pub mod dataset;
 pub mod error;
 pub mod evidence;
 pub mod http;
+pub mod identity;
+pub mod peer;
+pub mod policy;
+pub mod provider;
 pub mod risk;
+pub mod server;
+pub mod service;
+pub mod session;
+pub mod snapshot;
 pub mod store;
+pub mod telemetry;
 pub mod verification;
+
+pub use server::Node;

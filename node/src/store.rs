@@ -23,8 +23,8 @@ const SCHEMA: &str = "
     CREATE TABLE caller (name TEXT PRIMARY KEY, token_sha256 BLOB NOT NULL UNIQUE, at_ms INTEGER NOT NULL)
         STRICT;
     CREATE TABLE outbox (id INTEGER PRIMARY KEY, entry BLOB NOT NULL) STRICT;
-    CREATE TABLE counter (permit BLOB NOT NULL, key_group INTEGER NOT NULL, day INTEGER NOT NULL,
-        used INTEGER NOT NULL, PRIMARY KEY (permit, key_group, day)) STRICT, WITHOUT ROWID;
+    CREATE TABLE counter (subject BLOB NOT NULL, key_group INTEGER NOT NULL, day INTEGER NOT NULL,
+        used INTEGER NOT NULL, PRIMARY KEY (subject, key_group, day)) STRICT, WITHOUT ROWID;
     CREATE TABLE fact (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
     CREATE TABLE verification (id BLOB PRIMARY KEY, person BLOB NOT NULL, at_ms INTEGER NOT NULL,
         sealed BLOB NOT NULL) STRICT;
@@ -93,11 +93,23 @@ pub struct StoredGrant {
     pub ended_at_ms: Option<u64>,
 }
 
-/// A counter of one grant, key group and day (0 stands for the grant's whole life).
+/// How far a provider's shortcuts go; the log is read from there at a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// Log entries that the counters cover.
+    pub counted: u64,
+    /// Log entries before the first receipt without a countersignature.
+    pub countersigned: u64,
+}
+
+const COUNTED: &str = "counted entries";
+const COUNTERSIGNED: &str = "countersigned entries";
+
+/// A counter of one grant or key, key group and day (0 stands for the whole life).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counter {
-    /// The grant's id.
-    pub grant: [u8; 16],
+    /// A grant's id, or a key's.
+    pub subject: [u8; 16],
     /// The key group's code.
     pub group: u8,
     /// Days since 1970-01-01, or 0 for all days.
@@ -127,7 +139,13 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn put_partner(&self, party: &str, enrolment: &str, at_ms: u64, entry: &[u8]) -> Result<(), StoreError> {
+    pub fn put_partner(
+        &self,
+        party: &str,
+        enrolment: &str,
+        at_ms: u64,
+        entry: &[u8],
+    ) -> Result<(), StoreError> {
         self.change(entry, |t| {
             t.execute(
                 "INSERT INTO partner VALUES (?1, ?2, ?3)
@@ -150,7 +168,13 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Exists`] when it is there already.
-    pub fn put_grant(&self, id: &[u8; 16], issued: bool, signed: &[u8], entry: &[u8]) -> Result<(), StoreError> {
+    pub fn put_grant(
+        &self,
+        id: &[u8; 16],
+        issued: bool,
+        signed: &[u8],
+        entry: &[u8],
+    ) -> Result<(), StoreError> {
         let added = self.change(entry, |t| {
             t.execute("INSERT OR IGNORE INTO permit VALUES (?1, ?2, ?3, NULL)", params![id, issued, signed])
         })?;
@@ -238,54 +262,50 @@ impl Store {
         Ok(())
     }
 
-    /// A number that changes whenever another process, or another connection, changed the file.
+    /// All counters, and up to which log entries they and the receipts' countersignatures are settled.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn data_version(&self) -> Result<i64, StoreError> {
-        Ok(self.lock().query_row("PRAGMA data_version", [], |row| row.get(0))?)
-    }
-
-    /// All counters, and the number of log entries that they cover.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn counters(&self) -> Result<(u64, Vec<Counter>), StoreError> {
-        let covered: Option<i64> = self
-            .lock()
-            .query_row("SELECT value FROM fact WHERE name = 'counted entries'", [], |row| row.get(0))
-            .optional()?;
-        let counters = self.rows("SELECT permit, key_group, day, used FROM counter", |row| {
+    pub fn counters(&self) -> Result<(Settled, Vec<Counter>), StoreError> {
+        let settled = Settled { counted: self.fact(COUNTED)?, countersigned: self.fact(COUNTERSIGNED)? };
+        let counters = self.rows("SELECT subject, key_group, day, used FROM counter", |row| {
             Ok(Counter {
-                grant: row.get(0)?,
+                subject: row.get(0)?,
                 group: row.get(1)?,
                 day: row.get::<_, i64>(2)? as u64,
                 used: row.get::<_, i64>(3)? as u64,
             })
         })?;
-        Ok((covered.unwrap_or(0) as u64, counters))
+        Ok((settled, counters))
     }
 
     /// Replaces the counters; they only grow.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn put_counters(&self, covered: u64, counters: &[Counter]) -> Result<(), StoreError> {
+    pub fn put_counters(&self, settled: Settled, counters: &[Counter]) -> Result<(), StoreError> {
         let mut connection = self.lock();
         let t = connection.transaction()?;
         for c in counters {
             t.execute(
                 "INSERT INTO counter VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT DO UPDATE SET used = max(used, ?4)",
-                params![c.grant, c.group, int(c.day), int(c.used)],
+                params![c.subject, c.group, int(c.day), int(c.used)],
             )?;
         }
-        t.execute(
-            "INSERT INTO fact VALUES ('counted entries', ?1)
-             ON CONFLICT DO UPDATE SET value = max(value, ?1)",
-            [int(covered)],
-        )?;
+        for (name, value) in [(COUNTED, settled.counted), (COUNTERSIGNED, settled.countersigned)] {
+            t.execute(
+                "INSERT INTO fact VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = max(value, ?2)",
+                params![name, int(value)],
+            )?;
+        }
         Ok(t.commit()?)
+    }
+
+    fn fact(&self, name: &str) -> Result<u64, StoreError> {
+        let sql = "SELECT value FROM fact WHERE name = ?1";
+        let value: Option<i64> = self.lock().query_row(sql, [name], |row| row.get(0)).optional()?;
+        Ok(value.unwrap_or(0) as u64)
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -358,20 +378,11 @@ mod tests {
     #[test]
     fn counters_never_go_back() {
         let (_dir, store) = store();
-        let counter = |used| Counter { grant: [1; 16], group: 2, day: 3, used };
-        store.put_counters(10, &[counter(5)]).unwrap();
-        store.put_counters(8, &[counter(4)]).unwrap();
-        assert_eq!(store.counters().unwrap(), (10, vec![counter(5)]));
-    }
-
-    #[test]
-    fn another_processes_change_is_noticed() {
-        let (dir, store) = store();
-        let before = store.data_version().unwrap();
-        let other = Store::open(&dir.path().join("state.db")).unwrap();
-        assert_eq!(store.data_version().unwrap(), before);
-        other.queue_entry(b"x").unwrap();
-        assert_ne!(store.data_version().unwrap(), before);
+        let counter = |used| Counter { subject: [1; 16], group: 2, day: 3, used };
+        let settled = |counted| Settled { counted, countersigned: 1 };
+        store.put_counters(settled(10), &[counter(5)]).unwrap();
+        store.put_counters(settled(8), &[counter(4)]).unwrap();
+        assert_eq!(store.counters().unwrap(), (settled(10), vec![counter(5)]));
     }
 
     #[test]

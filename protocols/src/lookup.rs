@@ -132,6 +132,11 @@ impl KeyGroup {
             Self::Single(_) => "ip-address",
         }
     }
+
+    /// Reads a name; `None` when no group has it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Family::ALL.into_iter().map(Self::of).find(|group| group.name() == name)
+    }
 }
 
 /// Whether a family's rows carry the label; the others carry presence only, padded to the same length.
@@ -164,6 +169,16 @@ mod names {
         }
         assert_eq!(KeyGroup::from_code(3), None);
         assert_eq!(KeyGroup::from_code(5), Some(KeyGroup::Single(Family::Id)));
+    }
+
+    #[test]
+    fn a_group_survives_its_name() {
+        for group in Family::ALL.map(KeyGroup::of) {
+            assert_eq!(KeyGroup::from_name(group.name()), Some(group));
+        }
+        for name in ["", "Match", "phone", "match "] {
+            assert_eq!(KeyGroup::from_name(name), None, "{name}");
+        }
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! A party's request: its public keys, signed by all of them.
 
-use curve25519_dalek::ristretto::CompressedRistretto;
-use curve25519_dalek::traits::IsIdentity as _;
 use ed25519_dalek::VerifyingKey;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SanType,
 };
 use windvane_protocols::limits::MAX_DOCUMENT_BYTES;
+use windvane_protocols::oprf::{PrivateKey, PublicKey};
 use windvane_protocols::party::PartyId;
 use windvane_protocols::transcript::{
     Hash, Reader, SignatureBytes, Transcript, TranscriptError, digest, sign, verify,
@@ -17,7 +16,6 @@ use x509_parser::prelude::FromDer as _;
 
 use super::{EnrolmentError, REQUEST, blocks};
 use crate::identity::{self, IdentityError, TlsKey};
-use crate::rotation::ScalarKey;
 use crate::signing::{LogKey, ReceiptKey};
 
 pub(super) const DOMAIN: &str = "windvane/enrolment-request/v1";
@@ -31,7 +29,7 @@ pub struct EnrolmentRequest {
     party: PartyId,
     receipt_key: VerifyingKey,
     log_key: VerifyingKey,
-    subject_tag_key: Option<[u8; 32]>,
+    subject_tag_key: Option<PublicKey>,
     tls_public_key: Vec<u8>,
     created_at_ms: u64,
     /// Encoding and signatures, as they travel.
@@ -48,7 +46,7 @@ impl EnrolmentRequest {
         party: &PartyId,
         receipt: &ReceiptKey,
         log: &LogKey,
-        subject_tag: Option<&ScalarKey>,
+        subject_tag: Option<&PrivateKey>,
         tls: &TlsKey,
         now_ms: u64,
     ) -> Result<Self, EnrolmentError> {
@@ -56,7 +54,10 @@ impl EnrolmentRequest {
             .text("party", party.as_str())
             .bytes("receipt_key", receipt.verifying_key().as_bytes())
             .bytes("log_key", log.verifying_key().as_bytes())
-            .bytes("subject_tag_key", subject_tag.map(|key| key.public().as_slice()).unwrap_or_default())
+            .bytes(
+                "subject_tag_key",
+                subject_tag.map(|key| key.public().as_bytes().as_slice()).unwrap_or_default(),
+            )
             .bytes("certificate_request", &certificate_request(party, tls)?)
             .u64("created_at_ms", now_ms)
             .into_bytes();
@@ -114,8 +115,8 @@ impl EnrolmentRequest {
         &self.log_key
     }
 
-    /// The public subject-tag key, a ristretto255 element, when the party is a bank.
-    pub const fn subject_tag_key(&self) -> Option<&[u8; 32]> {
+    /// The public subject-tag key, when the party is a bank.
+    pub const fn subject_tag_key(&self) -> Option<&PublicKey> {
         self.subject_tag_key.as_ref()
     }
 
@@ -156,14 +157,12 @@ fn verifying_key(reader: &mut Reader<'_>, label: &'static str) -> Result<Verifyi
     key.ok_or(EnrolmentError::PublicKey { label })
 }
 
-fn subject_tag_key(item: &[u8]) -> Result<Option<[u8; 32]>, EnrolmentError> {
+fn subject_tag_key(item: &[u8]) -> Result<Option<PublicKey>, EnrolmentError> {
     if item.is_empty() {
         return Ok(None);
     }
-    let bytes = CompressedRistretto::from_slice(item).ok();
-    let key = bytes.filter(|key| key.decompress().is_some_and(|point| !point.is_identity()));
-    let key = key.ok_or(EnrolmentError::PublicKey { label: "subject_tag_key" })?;
-    Ok(Some(key.to_bytes()))
+    let key = item.try_into().ok().and_then(|bytes| PublicKey::from_bytes(bytes).ok());
+    key.map(Some).ok_or(EnrolmentError::PublicKey { label: "subject_tag_key" })
 }
 
 /// The PKCS#10 request; it asks for the party's URI, so that nobody can put it into another's request.

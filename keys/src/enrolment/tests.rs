@@ -30,7 +30,7 @@ impl<'a> Parts<'a> {
             party: party.name,
             receipt_key: party.receipt.verifying_key().to_bytes(),
             log_key: party.log.verifying_key().to_bytes(),
-            subject_tag_key: party.subject_tag.public().to_vec(),
+            subject_tag_key: party.subject_tag.public().as_bytes().to_vec(),
             csr: certificate_request(&party.name.parse().unwrap(), &party.tls).unwrap(),
             signers: [party.receipt.signing_key(), party.log.signing_key()],
         }

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use tempfile::TempDir;
+use windvane_protocols::identity::Family;
 
 use super::*;
 use crate::passphrase::Passphrase;
@@ -20,7 +21,7 @@ fn file_store() -> (TempDir, FileStore) {
 }
 
 fn oprf(epoch: u64, group: KeyGroup) -> Purpose {
-    Purpose::Oprf { data_set: "subscribers".to_owned(), epoch, group }
+    Purpose::Oprf { data_set: "subscribers".parse().unwrap(), epoch, group }
 }
 
 fn secret(byte: u8) -> Secret<Vec<u8>> {
@@ -85,6 +86,10 @@ fn a_purpose_has_one_active_key_and_epochs_only_grow() {
         for epoch in [6, 7] {
             assert_eq!(insert(oprf(epoch, KeyGroup::Match), 5).unwrap_err().code(), "EPOCH_REUSED");
         }
+        let unseen = KeyGroup::Single(Family::Id);
+        assert_eq!(insert(oprf(6, unseen), 5).unwrap_err().code(), "EPOCH_REUSED");
+        store.destroy(&KeyId::of_public(&oprf(7, KeyGroup::Match), &[3; 32])).unwrap();
+        assert_eq!(insert(oprf(7, unseen), 5).unwrap_err().code(), "EPOCH_REUSED");
         insert(oprf(u64::MAX, KeyGroup::Match), 6).unwrap();
         assert_eq!(insert(oprf(u64::MAX, KeyGroup::Match), 7).unwrap_err().code(), "EPOCH_REUSED");
     });

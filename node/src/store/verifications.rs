@@ -129,7 +129,8 @@ fn commit(connection: &mut Connection, jobs: &[Job]) -> rusqlite::Result<()> {
     let t = connection.transaction()?;
     {
         let mut row = t.prepare_cached("INSERT INTO verification VALUES (?1, ?2, ?3, ?4)")?;
-        let mut receipt = t.prepare_cached("INSERT INTO uncountersigned (provider, receipt) VALUES (?1, ?2)")?;
+        let mut receipt =
+            t.prepare_cached("INSERT INTO uncountersigned (provider, receipt) VALUES (?1, ?2)")?;
         for job in jobs {
             for r in &job.rows {
                 row.execute(params![r.id, r.person, int(r.at_ms), r.sealed])?;
@@ -189,8 +190,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn countersigned(&self, provider: &str, last: i64) -> Result<(), StoreError> {
-        self.lock()
-            .execute("DELETE FROM uncountersigned WHERE provider = ?1 AND id <= ?2", params![provider, last])?;
+        self.lock().execute(
+            "DELETE FROM uncountersigned WHERE provider = ?1 AND id <= ?2",
+            params![provider, last],
+        )?;
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use rand_core::CryptoRng;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{Context, OprfError, hash::wide_scalar};
+use crate::secret::Secret;
 use crate::transcript::Transcript;
 
 /// Bytes of an encoded element or scalar.
@@ -171,6 +172,11 @@ impl PrivateKey {
             .find(|scalar| *scalar != Scalar::ZERO)
             .map(Self::from_scalar)
             .ok_or(OprfError::InvalidKey)
+    }
+
+    /// The canonical scalar, for a sealed store; [`Self::from_bytes`] reads it back.
+    pub fn to_bytes(&self) -> Secret<[u8; ELEMENT_BYTES]> {
+        Secret::new(self.scalar.to_bytes())
     }
 
     /// The public half.

@@ -233,6 +233,15 @@ fn rng_with(seed: u64) -> ChaCha20Rng {
 }
 
 #[test]
+fn a_key_is_read_back_from_its_bytes() {
+    let key = PrivateKey::random(&mut rng());
+    let bytes = key.to_bytes();
+    let again = PrivateKey::from_bytes(bytes.expose()).unwrap();
+    assert_eq!(again.to_bytes(), bytes);
+    assert_eq!(again.public(), key.public());
+}
+
+#[test]
 fn the_identity_and_non_canonical_encodings_are_refused() {
     assert_eq!(Element::from_bytes([0; 32]), Err(OprfError::InvalidElement));
     assert_eq!(Element::from_bytes([0xff; 32]), Err(OprfError::InvalidElement));

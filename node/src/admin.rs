@@ -1,0 +1,263 @@
+//! What an operator does with a node's own files: keys, enrolment, grants, callers, data sets, snapshots.
+//!
+//! Every change commits together with the log entry that tells of it. A running node takes both over within
+//! moments; without one, [`Admin::flush`] writes the entries itself.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ed25519_dalek::VerifyingKey;
+use windvane_keys::enrolment::{Enrolment, EnrolmentRequest, Partner};
+use windvane_keys::files::{read_public, write_private, write_public};
+use windvane_keys::identity::TlsKey;
+use windvane_keys::rotation::generate_subject_tag;
+use windvane_keys::signing::{LogKey, ReceiptKey};
+use windvane_keys::store::{FileStore, KeyStore as _};
+use windvane_keys::symmetric::{LookupKey, StorageKey};
+use windvane_protocols::audit::entry::{Entry, Event, Keys};
+use windvane_protocols::party::PartyId;
+use windvane_protocols::transcript::Record as _;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::error::NodeError;
+use crate::evidence::LogError;
+use crate::http::Token;
+use crate::identity::{Certificate, Layout, NodeKeys, passphrase};
+use crate::store::Store;
+
+mod data;
+mod grants;
+
+pub use data::Published;
+pub use grants::GrantTerms;
+
+/// Largest text document that a command reads: a request, an enrolment, a grant.
+const MAX_TEXT_BYTES: usize = 64 << 10;
+
+/// Random bytes of a generated passphrase.
+const PASSPHRASE_BYTES: usize = 32;
+
+/// A node's files in an operator's hands.
+#[derive(Debug)]
+pub struct Admin {
+    config: Config,
+    keys: NodeKeys,
+    store: Store,
+    layout: Layout,
+    clock: Arc<dyn Clock>,
+}
+
+impl Admin {
+    /// Makes the keys of a new node and begins its log. A passphrase file that is not there is made, with
+    /// random content that only its owner may read.
+    ///
+    /// # Errors
+    /// [`NodeError`]; `ALREADY_EXISTS` when there are keys.
+    pub fn init(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, NodeError> {
+        let layout = Layout::new(config.node.data_dir.clone());
+        if layout.keys().exists() {
+            let message = format!("{} is there already; keys are made once", layout.keys().display());
+            return Err(NodeError::Given { code: "ALREADY_EXISTS", message });
+        }
+        std::fs::create_dir_all(layout.root()).map_err(NodeError::io(layout.root().display().to_string()))?;
+        if let Some(path) = config.keys.passphrase_file.as_ref().filter(|path| !path.exists()) {
+            write_private(path, hex::encode(rand::random::<[u8; PASSPHRASE_BYTES]>()).as_bytes())?;
+        }
+        let (now_ms, rng) = (clock.now_ms(), &mut rand::rng());
+        let keys = FileStore::create(&layout.keys(), &passphrase(&config.keys)?)?;
+        ReceiptKey::generate(&keys, now_ms, rng)?;
+        LogKey::generate(&keys, now_ms, rng)?;
+        generate_subject_tag(&keys, now_ms, rng)?;
+        StorageKey::generate(&keys, now_ms, rng)?;
+        LookupKey::generate(&keys, now_ms, rng)?;
+        TlsKey::generate(&keys, now_ms)?;
+        drop(keys);
+        let admin = Self::open(config, clock)?;
+        admin.begin_log()?;
+        Ok(admin)
+    }
+
+    /// Opens a node's files.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, NodeError> {
+        let layout = Layout::new(config.node.data_dir.clone());
+        let keys = NodeKeys::open(config)?;
+        let store = Store::open(&layout.state())?;
+        Ok(Self { config: config.clone(), keys, store, layout, clock })
+    }
+
+    /// The node's keys.
+    pub const fn keys(&self) -> &NodeKeys {
+        &self.keys
+    }
+
+    /// The verifier key of the node's log, for an auditor.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn log_verifier(&self) -> Result<String, NodeError> {
+        let origin = windvane_keys::signing::log_origin(&self.keys.party);
+        let verifier =
+            windvane_protocols::audit::checkpoint::LogVerifier::new(&origin, self.keys.log.verifying_key());
+        Ok(verifier.map_err(LogError::from)?.to_string())
+    }
+
+    /// What the authority signs: the node's name, public keys and certificate request.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn enrolment_request(&self) -> Result<String, NodeError> {
+        let tls = TlsKey::load(&self.keys.store)?;
+        let request = EnrolmentRequest::create(
+            &self.keys.party,
+            &self.keys.receipt,
+            &self.keys.log,
+            Some(&self.keys.subject_tag),
+            &tls,
+            self.clock.now_ms(),
+        )?;
+        Ok(request.to_pem())
+    }
+
+    /// Takes over an enrolment: the node's own, or a partner's.
+    ///
+    /// # Errors
+    /// [`NodeError`]; a partner's enrolment needs the node's own first, because both must be signed by one
+    /// authority.
+    pub fn import_enrolment(&self, pem: &str) -> Result<PartyId, NodeError> {
+        let enrolment = Enrolment::from_pem(pem)?;
+        let party = enrolment.request().party().clone();
+        let now_ms = self.clock.now_ms();
+        let entry =
+            self.entry(Event::Enrolled { keys: public_keys(&enrolment), enrolment: pem.as_bytes().to_vec() });
+        if party == self.keys.party {
+            enrolment.check_ours(&self.keys.receipt, &self.keys.log, &TlsKey::load(&self.keys.store)?)?;
+            enrolment.verify(&enrolment.authority().der, now_ms)?;
+            write_public(&self.layout.enrolment(), pem.as_bytes())?;
+            self.store.queue_entry(&entry)?;
+        } else {
+            enrolment.verify(&self.certificate()?.authority, now_ms)?;
+            self.store.put_partner(party.as_str(), pem, now_ms, &entry)?;
+        }
+        self.flush()?;
+        Ok(party)
+    }
+
+    /// The enrolled partners.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn partners(&self) -> Result<Vec<Partner>, NodeError> {
+        let authority = self.certificate()?.authority;
+        let read = |pem: String| Ok(Enrolment::from_pem(&pem)?.verify(&authority, self.clock.now_ms())?);
+        self.store.partners()?.into_iter().map(read).collect()
+    }
+
+    /// Admits a caller of the REST interface; gives its token, which is shown this once.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn admit_caller(&self, name: &str) -> Result<Token, NodeError> {
+        check_name(name)?;
+        let token = Token::from_bytes(rand::random());
+        let entry = self.entry(Event::User { name: name.to_owned(), action: "admitted".into() });
+        self.store.admit(name, &token.digest(), self.clock.now_ms(), &entry)?;
+        self.flush()?;
+        Ok(token)
+    }
+
+    /// Dismisses a caller of the REST interface.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn dismiss_caller(&self, name: &str) -> Result<(), NodeError> {
+        let entry = self.entry(Event::User { name: name.to_owned(), action: "dismissed".into() });
+        self.store.dismiss(name, &entry)?;
+        self.flush()
+    }
+
+    /// Writes entries that wait into the log, unless a running node has it and does so itself.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn flush(&self) -> Result<(), NodeError> {
+        let waiting = self.store.outbox()?;
+        let Some(&(last, _)) = waiting.last() else { return Ok(()) };
+        let log = match self.keys.open_log(&self.config) {
+            Ok(log) => log,
+            Err(NodeError::Log(LogError::Locked { .. })) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        log.append_blocking(waiting.into_iter().map(|(_, entry)| entry).collect())?;
+        self.store.clear_outbox(last)?;
+        log.seal_blocking()?;
+        Ok(())
+    }
+
+    fn begin_log(&self) -> Result<(), NodeError> {
+        let opened = std::iter::once(Event::Opened(self.keys.public()));
+        let records = self.keys.store.records()?.into_iter().map(|record| Event::Key {
+            purpose: record.purpose.to_string(),
+            public: record.public,
+            state: "active".into(),
+        });
+        let entries = opened.chain(records).map(|event| self.entry(event)).collect();
+        let log = self.keys.open_log(&self.config)?;
+        log.append_blocking(entries)?;
+        log.seal_blocking()?;
+        Ok(())
+    }
+
+    fn certificate(&self) -> Result<Certificate, NodeError> {
+        Certificate::load(&self.config, &self.keys)
+    }
+
+    fn partner(&self, party: &str) -> Result<Partner, NodeError> {
+        let found = self.partners()?.into_iter().find(|partner| partner.party.as_str() == party);
+        found.ok_or_else(|| NodeError::Given {
+            code: "PARTNER_MISSING",
+            message: format!("{party} is not enrolled here; import its enrolment with `partner import`"),
+        })
+    }
+
+    fn entry(&self, event: Event) -> Vec<u8> {
+        Entry::new(self.clock.now_ms(), event).encode().into_bytes()
+    }
+}
+
+/// Reads a text document that another organisation sent.
+///
+/// # Errors
+/// [`NodeError`].
+pub fn read_text(path: &Path) -> Result<String, NodeError> {
+    let bytes = read_public(path, MAX_TEXT_BYTES)?;
+    String::from_utf8(bytes).map_err(|_| NodeError::Given {
+        code: "NOT_TEXT",
+        message: format!("{} is not UTF-8 text", path.display()),
+    })
+}
+
+fn public_keys(enrolment: &Enrolment) -> Keys {
+    let request = enrolment.request();
+    let bytes = |key: &VerifyingKey| key.to_bytes();
+    Keys {
+        party: request.party().clone(),
+        receipt: bytes(request.receipt_key()),
+        log: bytes(request.log_key()),
+        subject_tag: request.subject_tag_key().map(|key| key.as_bytes().to_vec()).unwrap_or_default(),
+    }
+}
+
+fn check_name(name: &str) -> Result<(), NodeError> {
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.@".contains(&b));
+    if plain && (1..=64).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(NodeError::Given {
+        code: "NAME_INVALID",
+        message: "a caller's name has 1 to 64 characters of letters, digits and -_.@".into(),
+    })
+}

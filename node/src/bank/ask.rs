@@ -1,0 +1,303 @@
+//! One session with one provider, from the logged request to the opened rows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tonic::Request;
+use windvane_proto::lookup::v1::lookup_client::LookupClient;
+use windvane_proto::lookup::v1::{EvaluateRequest, EvaluateResponse};
+use windvane_protocols::audit::entry::{Asked, Entry, Event};
+use windvane_protocols::audit::receipt::Receipt;
+use windvane_protocols::identity::Family;
+use windvane_protocols::limits::MAX_MESSAGE_BYTES;
+use windvane_protocols::lookup::client::{
+    Answer, AnswerError, AwaitAnswer, Customer, Opened, Question, Terms, ask as blind,
+};
+use windvane_protocols::lookup::row::{RowError, RowKeys};
+use windvane_protocols::lookup::schema::Decoded;
+use windvane_protocols::lookup::{carries_label, snapshot};
+use windvane_protocols::party::{PartyId, SessionId};
+use windvane_protocols::secret::Secret;
+use windvane_protocols::transcript::{Hash, Record as _, Signed};
+
+use super::contract::{Contract, ContractTerms};
+use super::{BankError, Inquiry};
+use crate::error::PeerError;
+use crate::provider::Shared;
+use crate::snapshot::Snapshot;
+use crate::verification::{Presence, ProviderAnswer, Question as Fields};
+
+/// Customers up to which the cryptography runs where the call is; more go to the blocking pool.
+const INLINE_CUSTOMERS: usize = 8;
+
+/// What came of one session.
+#[derive(Debug)]
+pub(super) struct Run {
+    provider: PartyId,
+    session: SessionId,
+    /// Opens the session's commitments; kept sealed.
+    pub(super) seed: Secret<[u8; 32]>,
+    leaves: Vec<[u8; 64]>,
+    receipt: Option<Signed<Receipt>>,
+    failure: Option<String>,
+    /// One for every customer, in order.
+    pub(super) answers: Vec<ProviderAnswer>,
+}
+
+impl Run {
+    /// What the log is told of the session's end.
+    pub(super) fn event(&self, _shared: &Shared) -> Event {
+        match &self.receipt {
+            Some(receipt) => Event::Answered(Box::new(receipt.clone())),
+            None => Event::Failed {
+                session: self.was_asked().then_some(self.session),
+                peer: self.provider.clone(),
+                code: self.failure.clone().unwrap_or_default(),
+            },
+        }
+    }
+
+    /// The receipt to countersign.
+    pub(super) fn receipt_digest(&self) -> Option<(String, Hash)> {
+        self.receipt.as_ref().map(|receipt| (self.provider.to_string(), receipt.digest()))
+    }
+
+    /// A customer's place in the session, where there was one.
+    pub(super) fn asked(&self, customer: usize) -> Option<Asked> {
+        let leaf = *self.leaves.get(customer)?;
+        Some(Asked { session: self.session, index: customer as u64, leaf })
+    }
+
+    /// The session, for the sealed record.
+    pub(super) const fn session(&self) -> SessionId {
+        self.session
+    }
+
+    fn was_asked(&self) -> bool {
+        !self.leaves.is_empty()
+    }
+}
+
+/// Runs a session until the deadline. A provider's failure is a result; only our own log failing is an error.
+pub(super) async fn ask(
+    shared: Shared,
+    contract: Arc<Contract>,
+    inquiries: Arc<[Inquiry]>,
+    deadline: Instant,
+) -> Result<Run, BankError> {
+    let mut run = Run {
+        provider: contract.party().clone(),
+        session: SessionId::from_bytes(rand::random()),
+        seed: Secret::new(rand::random()),
+        leaves: Vec::new(),
+        receipt: None,
+        failure: None,
+        answers: Vec::new(),
+    };
+    let outcome = match contract.terms(shared.clock.now_ms()) {
+        Ok(terms) => converse(&shared, &contract, terms, &inquiries, deadline, &mut run).await?,
+        Err(code) => Err(code.to_owned()),
+    };
+    match outcome {
+        Ok(answers) => run.answers = answers,
+        Err(code) => {
+            tracing::warn!(code, provider = %run.provider, session = %run.session, "a provider gave no answer");
+            let unavailable = || ProviderAnswer::unavailable(run.provider.as_str(), &code);
+            run.answers = inquiries.iter().map(|_| unavailable()).collect();
+            run.failure = Some(code);
+        }
+    }
+    Ok(run)
+}
+
+/// The inner result is the provider's failure code.
+async fn converse(
+    shared: &Shared,
+    contract: &Contract,
+    terms: ContractTerms,
+    inquiries: &Arc<[Inquiry]>,
+    deadline: Instant,
+    run: &mut Run,
+) -> Result<Result<Vec<ProviderAnswer>, String>, BankError> {
+    let now_ms = shared.clock.now_ms();
+    let terms = Arc::new(terms);
+    let (session, seed) = (run.session, run.seed.clone());
+    let blinded = {
+        let (shared, terms, inquiries) = (shared.clone(), terms.clone(), inquiries.clone());
+        offload(inquiries.len(), move || prepare(&shared, &terms, &inquiries, session, &seed, now_ms)).await?
+    };
+    let (wait, question) = match blinded {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            tracing::error!(code = "ASK_FAILED", %error, "a question could not be made");
+            return Ok(Err("ASK_FAILED".to_owned()));
+        }
+    };
+    run.leaves = wait.leaves().to_vec();
+    let entry = Entry::new(now_ms, Event::Requested(question.request.clone()));
+    shared.log.append(vec![entry.encode().into_bytes()]).await?;
+    let response = match call(contract, &question, deadline).await {
+        Ok(response) => response,
+        Err(error) => return Ok(Err(error.code)),
+    };
+    let work = {
+        let (terms, inquiries) = (terms.clone(), inquiries.clone());
+        move || finish(&terms, &inquiries, wait, response)
+    };
+    match offload(inquiries.len(), work).await? {
+        Ok((receipt, answers)) => {
+            run.receipt = Some(receipt);
+            Ok(Ok(answers))
+        }
+        Err(code) => Ok(Err(code.to_owned())),
+    }
+}
+
+async fn offload<T: Send + 'static>(
+    customers: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, BankError> {
+    if customers <= INLINE_CUSTOMERS {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|_| BankError::internal())
+}
+
+fn prepare(
+    shared: &Shared,
+    terms: &ContractTerms,
+    inquiries: &[Inquiry],
+    session: SessionId,
+    seed: &Secret<[u8; 32]>,
+    now_ms: u64,
+) -> Result<(AwaitAnswer, Question), windvane_protocols::lookup::client::AskError> {
+    let customers: Vec<_> = inquiries
+        .iter()
+        .map(|inquiry| Customer {
+            person: &inquiry.person,
+            ticket: inquiry.ticket.as_bytes(),
+            consent: inquiry.consent.as_bytes(),
+        })
+        .collect();
+    let session_terms = Terms {
+        requester: &shared.keys.party,
+        grant: terms.grant.id,
+        purpose: &inquiries[0].purpose,
+        manifest: terms.snapshot.manifest().body(),
+        families: &terms.families,
+    };
+    blind(session_terms, &customers, session, seed, now_ms, shared.keys.signing_key(), &mut rand::rng())
+}
+
+async fn call(
+    contract: &Contract,
+    question: &Question,
+    deadline: Instant,
+) -> Result<EvaluateResponse, PeerError> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let mut client = LookupClient::new(contract.channel())
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let mut request = Request::new(EvaluateRequest::from(question));
+    request.set_timeout(left);
+    let late = || PeerError {
+        code: "DEADLINE_EXCEEDED".into(),
+        message: "no answer in time".into(),
+        retry_after_ms: None,
+    };
+    let response = tokio::time::timeout(left, client.evaluate(request)).await.map_err(|_| late())?;
+    response.map(tonic::Response::into_inner).map_err(|status| PeerError::from(&status))
+}
+
+type Finished = (Signed<Receipt>, Vec<ProviderAnswer>);
+
+fn finish(
+    terms: &ContractTerms,
+    inquiries: &[Inquiry],
+    wait: AwaitAnswer,
+    response: EvaluateResponse,
+) -> Result<Finished, &'static str> {
+    let answer = Answer::try_from(response).map_err(|_| "ANSWER_MALFORMED")?;
+    let opened = wait.on_answer(answer, &terms.partner.receipt_key).map_err(code)?;
+    let Opened { receipt, customers, .. } = opened;
+    let session = receipt.body().request.body().session.to_string();
+    let answers =
+        customers.iter().zip(inquiries).map(|(keys, inquiry)| read(terms, inquiry, keys, &session)).collect();
+    Ok((receipt, answers))
+}
+
+const fn code(error: AnswerError) -> &'static str {
+    match error {
+        AnswerError::KeyMismatch => "KEY_MISMATCH",
+        AnswerError::ProofInvalid => "PROOF_INVALID",
+        AnswerError::ReceiptInvalid => "RECEIPT_INVALID",
+        _ => "ANSWER_MALFORMED",
+    }
+}
+
+/// One customer's rows in words. A damaged row is reported here and in the report, never to the provider.
+fn read(
+    terms: &ContractTerms,
+    inquiry: &Inquiry,
+    keys: &[(Family, RowKeys)],
+    session: &str,
+) -> ProviderAnswer {
+    let provider = terms.partner.party.as_str();
+    let mut found = BTreeMap::new();
+    let mut words = Decoded::default();
+    for (family, keys) in keys {
+        let label = match open(&terms.snapshot, keys) {
+            Ok(label) => label,
+            Err(code) => {
+                tracing::error!(code, provider, session, "a row of the snapshot cannot be used");
+                return ProviderAnswer {
+                    receipt: Some(session.to_owned()),
+                    ..ProviderAnswer::unavailable(provider, code)
+                };
+            }
+        };
+        found.insert(*family, label.is_some());
+        if let Some(label) = label.filter(|_| carries_label(*family)) {
+            match terms.snapshot.manifest().body().schema.unpack(&label) {
+                Ok(label) => words = terms.snapshot.manifest().body().schema.decode(&label),
+                Err(_) => return ProviderAnswer::unavailable(provider, "LABEL_MALFORMED"),
+            }
+        }
+    }
+    let presence = |family| terms.families.contains(&family).then(|| found.get(&family) == Some(&true));
+    let presence = Presence {
+        number: presence(Family::Phone),
+        number_id: presence(Family::PhoneId),
+        number_name: presence(Family::PhoneName),
+        all: presence(Family::PhoneIdName),
+    };
+    let fields = Fields { name: inquiry.person.name.is_some(), id: inquiry.person.document.is_some() };
+    let permitted =
+        |name: &str| terms.grant.columns.is_empty() || terms.grant.columns.iter().any(|c| c == name);
+    ProviderAnswer {
+        attributes: words.attributes.into_iter().filter(|(name, _)| permitted(name)).collect(),
+        tags: if permitted("tags") { words.tags.into_iter().collect() } else { Default::default() },
+        valid_on: words.dates.get("valid_on").map(|days| date(*days)),
+        receipt: Some(session.to_owned()),
+        ..ProviderAnswer::new(provider, presence.verdict(fields))
+    }
+}
+
+fn open(snapshot: &Snapshot, keys: &RowKeys) -> Result<Option<Vec<u8>>, &'static str> {
+    let page = snapshot.pages().find(keys.locator()).map_err(|_| "SNAPSHOT_UNREADABLE")?;
+    let Some(page) = page else { return Ok(None) };
+    let manifest = snapshot.manifest().body();
+    let table = snapshot.pages().table();
+    let rows = snapshot::find(&page, table, keys.locator());
+    keys.open(table, |index| manifest.publication(index), &rows).map_err(|error| match error {
+        RowError::Corrupt | _ => "ROW_CORRUPT",
+    })
+}
+
+/// Days since 2000-01-01 as an ISO date.
+fn date(days: u64) -> String {
+    let days = i32::try_from(days).unwrap_or(i32::MAX);
+    let start = jiff::civil::date(2000, 1, 1);
+    start.checked_add(jiff::Span::new().try_days(days).unwrap_or_default()).unwrap_or(start).to_string()
+}

@@ -1,0 +1,139 @@
+//! One contracted provider: how to reach it, what it granted, and its encrypted table.
+
+use std::sync::Arc;
+
+use tonic::transport::Channel;
+use windvane_keys::enrolment::Partner;
+use windvane_protocols::audit::grant::{Grant, Operation};
+use windvane_protocols::identity::Family;
+use windvane_protocols::lookup::DataSet;
+use windvane_protocols::party::PartyId;
+use windvane_protocols::transcript::Signed;
+
+use crate::config::ProviderConfig;
+use crate::error::NodeError;
+use crate::identity::Certificate;
+use crate::peer;
+use crate::provider::Shared;
+use crate::snapshot::{Snapshot, installed_dir, installed_epochs};
+
+/// A contracted provider.
+#[derive(Debug, Clone)]
+pub struct Contract {
+    party: PartyId,
+    data_set: DataSet,
+    channel: Channel,
+    partner: Option<Arc<Partner>>,
+    grants: Vec<Grant>,
+    snapshot: Option<Arc<Snapshot>>,
+}
+
+/// What a session with the provider runs under.
+#[derive(Debug, Clone)]
+pub(super) struct ContractTerms {
+    pub(super) partner: Arc<Partner>,
+    pub(super) grant: Grant,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) families: Vec<Family>,
+}
+
+impl Contract {
+    /// A contract that was not filled in yet; the channel connects when it is first used.
+    pub(super) fn new(certificate: &Certificate, config: &ProviderConfig) -> Result<Self, NodeError> {
+        let given =
+            |code, error: &dyn std::fmt::Display| NodeError::Given { code, message: error.to_string() };
+        let party: PartyId = config.party.parse().map_err(|e| given("PARTY_INVALID", &e))?;
+        let data_set = config.data_set.parse().map_err(|e| given("DATA_SET_INVALID", &e))?;
+        let channel = peer::channel(certificate, &party, &config.address)?;
+        Ok(Self { party, data_set, channel, partner: None, grants: Vec::new(), snapshot: None })
+    }
+
+    /// The same contract with the partner, grants and snapshot as they stand now.
+    pub(super) fn renewed(&self, shared: &Shared) -> Result<Self, NodeError> {
+        let partner = shared.partners.find(&self.party);
+        let grants = match &partner {
+            Some(partner) => self.accepted_grants(shared, partner)?,
+            None => Vec::new(),
+        };
+        let snapshot = match &partner {
+            Some(partner) => self.newest_snapshot(shared, partner)?,
+            None => None,
+        };
+        Ok(Self { partner, grants, snapshot, ..self.clone() })
+    }
+
+    /// The provider's name.
+    pub const fn party(&self) -> &PartyId {
+        &self.party
+    }
+
+    /// The channel to the provider.
+    pub(super) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// The partner, once it is enrolled.
+    pub(super) fn partner(&self) -> Option<&Arc<Partner>> {
+        self.partner.as_ref()
+    }
+
+    /// What a session may run under now, or the code of what is missing.
+    pub(super) fn terms(&self, now_ms: u64) -> Result<ContractTerms, &'static str> {
+        let partner = self.partner.clone().ok_or("PARTNER_MISSING")?;
+        let newest = self.grants.last().ok_or("GRANT_MISSING")?;
+        let runs = |g: &&Grant| (g.not_before_ms..=g.not_after_ms).contains(&now_ms);
+        // An expired grant is used nonetheless when there is no other: the provider decides, and its refusal
+        // is evidence.
+        let grant = self.grants.iter().rev().find(runs).unwrap_or(newest).clone();
+        let snapshot = self.snapshot.clone().ok_or("SNAPSHOT_MISSING")?;
+        let manifest = snapshot.manifest().body();
+        if now_ms > manifest.not_after_ms {
+            return Err("EPOCH_EXPIRED");
+        }
+        let families: Vec<_> =
+            manifest.families.iter().copied().filter(|family| grant.families.contains(family)).collect();
+        if families.is_empty() {
+            return Err("GRANT_SCOPE");
+        }
+        Ok(ContractTerms { partner, grant, snapshot, families })
+    }
+
+    fn accepted_grants(&self, shared: &Shared, partner: &Partner) -> Result<Vec<Grant>, NodeError> {
+        let mut grants = Vec::new();
+        for stored in shared.store.grants()?.into_iter().filter(|g| !g.issued && g.ended_at_ms.is_none()) {
+            let grant = Signed::<Grant>::from_bytes_unverified(stored.signed)?;
+            let body = grant.body();
+            let ours = body.provider == self.party
+                && body.requester == shared.keys.party
+                && body.data_sets.contains(&self.data_set)
+                && body.operations.contains(&Operation::Verify);
+            if ours && grant.verify(&partner.receipt_key) {
+                grants.push(body.clone());
+            }
+        }
+        Ok(grants)
+    }
+
+    fn newest_snapshot(
+        &self,
+        shared: &Shared,
+        partner: &Partner,
+    ) -> Result<Option<Arc<Snapshot>>, NodeError> {
+        let root = shared.layout.root();
+        let Some(&epoch) = installed_epochs(root, &self.party, &self.data_set)?.last() else {
+            return Ok(None);
+        };
+        let open = self.snapshot.as_ref().filter(|s| s.manifest().body().epoch == epoch);
+        if let Some(open) = open {
+            return Ok(Some(open.clone()));
+        }
+        let snapshot = Snapshot::open(&installed_dir(root, &self.party, &self.data_set, epoch))?;
+        let body = snapshot.manifest().body();
+        let theirs = body.provider == self.party && body.data_set == self.data_set;
+        if !theirs || !snapshot.manifest().verify(&partner.receipt_key) {
+            tracing::error!(code = "MANIFEST_INVALID", provider = %self.party, "a manifest does not hold");
+            return Ok(None);
+        }
+        Ok(Some(Arc::new(snapshot)))
+    }
+}

@@ -1,0 +1,95 @@
+//! The provider's data sets: from an operator's CSV file to a published encrypted table.
+//!
+//! [`import`] reads the file into a sealed staging file, [`build`] turns it into rows under an epoch's keys,
+//! [`publish`] signs the manifest. The three are separate so that the file can be checked long before an
+//! epoch begins, and every epoch is built from the same staging file.
+//!
+//! **Promised**: memory is bounded whatever the size of the file (16 bytes a row while importing, one row of
+//! the table and 16 bytes a row-family while building); every step either completes and appears by one
+//! rename, or leaves what was there before; no identity reaches the disk in clear; every refused row stands
+//! in a reject file with its line, field and rule, never its value. **Not promised**: that an interrupted
+//! build is continued. It is begun anew under a fresh publication id, because two runs under one id that
+//! differ in one label would seal two labels under one key. Nor that the CSV reader's own buffers are wiped.
+//!
+//! ```text
+//! <data>/datasets/<name>/staging             sealed records of the last import
+//! <data>/datasets/<name>/import-rejects.csv  refused rows of the last import, also of a refused one
+//! <data>/datasets/<name>/build-rejects.csv   rows refused by the last build
+//! <data>/datasets/<name>/building-*          a build that runs, or was interrupted
+//! <data>/datasets/<name>/built/<epoch>/      a complete table that is not published
+//! <data>/datasets/<name>/epochs/<epoch>/     a published table
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use windvane_keys::files::FileError;
+use windvane_protocols::lookup::DataSet;
+
+use crate::snapshot::disk::{self, DirectoryLock};
+
+mod build;
+mod config;
+mod fields;
+mod import;
+mod progress;
+mod publish;
+mod quality;
+mod rejects;
+mod row;
+mod sort;
+mod staging;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use build::{Build, BuildError, BuildReport, build};
+pub use config::{CARRIER_DATASET, CARRIER_SCHEMA, ConfigError, DataSetConfig, Encoding};
+pub use import::{Import, ImportError, import};
+pub use progress::{Position, Progress};
+pub use publish::{
+    DataSetStatus, EpochSummary, Publish, PublishError, PublishedEpoch, publish, published_dir,
+    published_epochs, remove_epoch, status,
+};
+pub use quality::{GateFailure, ImportReport, Quality};
+pub use staging::{StagedRecord, StagingError, StagingReader};
+
+/// A data set's directory, and what stands where in it.
+#[derive(Debug, Clone)]
+struct DataSetDir(PathBuf);
+
+impl DataSetDir {
+    fn new(data_dir: &Path, data_set: &DataSet) -> Self {
+        Self(data_dir.join("datasets").join(data_set.as_str()))
+    }
+
+    /// Makes the directory and holds it for one writer; `None` when another import, build or publication of
+    /// the same data set is running.
+    fn lock(&self) -> Result<Option<DirectoryLock>, FileError> {
+        disk::create_directory(&self.0)?;
+        DirectoryLock::try_acquire(&self.0)
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn staging(&self) -> PathBuf {
+        self.0.join("staging")
+    }
+
+    fn import_rejects(&self) -> PathBuf {
+        self.0.join("import-rejects.csv")
+    }
+
+    fn build_rejects(&self) -> PathBuf {
+        self.0.join("build-rejects.csv")
+    }
+
+    fn built(&self) -> PathBuf {
+        self.0.join("built")
+    }
+
+    fn epochs(&self) -> PathBuf {
+        self.0.join("epochs")
+    }
+}

@@ -1,0 +1,399 @@
+//! Reads an operator's CSV file into the sealed staging file.
+
+use std::fs::File;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use csv::StringRecord;
+use rand_core::CryptoRng;
+use rayon::prelude::*;
+use sha2::{Digest as _, Sha256};
+use windvane_keys::files::FileError;
+use windvane_keys::symmetric::StorageKey;
+use windvane_protocols::identity::{Document, Family, IDENTITY_VERSION, Person, Phone};
+use zeroize::Zeroizing;
+
+use super::DataSetDir;
+use super::config::DataSetConfig;
+use super::fields::{day_of_ms, iso};
+use super::progress::{Position, Progress};
+use super::quality::{GateFailure, ImportReport, Print, Tally, repetitions};
+use super::rejects::{Reject, RejectFile};
+use super::row::{ColumnProblem, RowParser, write_record};
+use super::staging::{StagingError, StagingWriter};
+use super::text::{self, Marks, TextError, Transcoder};
+use crate::snapshot::disk::at;
+
+/// Rows read while the batch before them is parsed.
+const BATCH_ROWS: usize = 16_384;
+
+/// Rows of one sealed chunk, and of one task.
+const CHUNK_ROWS: usize = 512;
+
+/// Bytes of a typical staged record, to size buffers.
+const RECORD_BYTES: usize = 80;
+
+/// One import.
+#[derive(Debug, Clone, Copy)]
+pub struct Import<'a> {
+    /// The node's data directory.
+    pub data_dir: &'a Path,
+    /// The data set.
+    pub config: &'a DataSetConfig,
+    /// The operator's CSV file.
+    pub source: &'a Path,
+    /// The key that staging files are sealed under.
+    pub key: &'a StorageKey,
+    /// Now, milliseconds of Unix time.
+    pub now_ms: u64,
+}
+
+/// Why a file is not imported. What was imported before stays.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Another import, build or publication of the data set is running.
+    #[error("another import, build or publication of this data set is running; wait for it to end")]
+    Busy,
+    /// The configuration names a column that the header does not have.
+    #[error("the header has no column {column}; name the file's own column in the data set's configuration")]
+    ColumnMissing {
+        /// The column.
+        column: String,
+    },
+    /// The header has a column more than once.
+    #[error("the header has column {column} {found} times; rename all but one")]
+    ColumnRepeated {
+        /// The column.
+        column: String,
+        /// How often.
+        found: usize,
+    },
+    /// Bytes that are not of the encoding.
+    #[error("line {line} is not valid {expected}; set the encoding in the configuration or export again")]
+    EncodingInvalid {
+        /// The line.
+        line: u64,
+        /// `utf-8` or `gb18030`.
+        expected: &'static str,
+    },
+    /// A row that does not end, mostly because of an open quotation mark.
+    #[error("the row behind line {line} does not end; look for an open quotation mark")]
+    RowTooLong {
+        /// The last complete line before the limit.
+        line: u64,
+    },
+    /// More lines than a reject file can name.
+    #[error("the file has more than {} lines; split the data set", u32::MAX)]
+    TooManyLines,
+    /// The file has a header only, or every row was refused.
+    #[error("no row of the file was accepted; read {rejects}", rejects = rejects.display())]
+    NoRows {
+        /// The reject file.
+        rejects: PathBuf,
+    },
+    /// The file is not good enough.
+    #[error("the file fails its quality gates ({}); read {rejects}", list(failures), rejects = rejects.display())]
+    QualityGate {
+        /// The gates it fails.
+        failures: Vec<GateFailure>,
+        /// The reject file.
+        rejects: PathBuf,
+        /// Everything that was counted.
+        report: Box<ImportReport>,
+    },
+    /// The staging file cannot be written.
+    #[error(transparent)]
+    Staging(#[from] StagingError),
+}
+
+impl ImportError {
+    /// The error's stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::File(error) => error.code(),
+            Self::Busy => "DATASET_BUSY",
+            Self::ColumnMissing { .. } => "COLUMN_MISSING",
+            Self::ColumnRepeated { .. } => "COLUMN_REPEATED",
+            Self::EncodingInvalid { .. } => "ENCODING_INVALID",
+            Self::RowTooLong { .. } => "ROW_TOO_LONG",
+            Self::TooManyLines => "TOO_MANY_LINES",
+            Self::NoRows { .. } => "NO_ROWS",
+            Self::QualityGate { .. } => "QUALITY_GATE",
+            Self::Staging(error) => error.code(),
+        }
+    }
+}
+
+impl From<ColumnProblem> for ImportError {
+    fn from(ColumnProblem { column, found }: ColumnProblem) -> Self {
+        if found == 0 { Self::ColumnMissing { column } } else { Self::ColumnRepeated { column, found } }
+    }
+}
+
+fn list(failures: &[GateFailure]) -> String {
+    failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Imports a file: the staging file of the data set is replaced when, and only when, the whole file was read
+/// and passes the quality gates. The reject file is written in any case.
+///
+/// # Errors
+/// [`ImportError`].
+pub fn import(
+    job: &Import<'_>,
+    rng: &mut impl CryptoRng,
+    progress: &dyn Progress,
+) -> Result<ImportReport, ImportError> {
+    let dir = DataSetDir::new(job.data_dir, job.config.name());
+    let _lock = dir.lock()?.ok_or(ImportError::Busy)?;
+    let mut input = Input::open(job)?;
+    let header = input.header()?;
+    let parser = RowParser::new(job.config.recipe(), job.config.schema(), &header)?;
+    let mut run = Run::begin(job, &dir, &input, rng)?;
+    let (mut batch, mut next) = (Batch::default(), Batch::default());
+    input.fill(&mut batch)?;
+    while batch.len > 0 {
+        let (filled, parsed) =
+            rayon::join(|| input.fill(&mut next), || run.context.parse(&parser, batch.rows()));
+        run.take(parsed)?;
+        filled?;
+        progress.at(Position { rows: run.tally.rows, done: input.done(), total: input.size });
+        std::mem::swap(&mut batch, &mut next);
+    }
+    run.finish(job, &dir, &input)
+}
+
+/// Rows in memory; their buffers are used again.
+#[derive(Default)]
+struct Batch {
+    records: Vec<StringRecord>,
+    len: usize,
+}
+
+impl Batch {
+    fn rows(&self) -> &[StringRecord] {
+        &self.records[..self.len]
+    }
+}
+
+/// The operator's file as rows.
+struct Input {
+    csv: csv::Reader<Transcoder<Box<dyn io::Read + Send>>>,
+    marks: Arc<Marks>,
+    path: PathBuf,
+    encoding: &'static str,
+    size: u64,
+}
+
+impl Input {
+    fn open(job: &Import<'_>) -> Result<Self, ImportError> {
+        let path = job.source.to_owned();
+        let file = File::open(&path).map_err(at(&path))?;
+        let size = file.metadata().map_err(at(&path))?.len();
+        let (encoding, source) = text::detect(job.config.encoding(), file).map_err(at(&path))?;
+        let marks = Arc::<Marks>::default();
+        let source: Box<dyn io::Read + Send> = Box::new(source);
+        let reader = Transcoder::new(encoding, source, Arc::clone(&marks));
+        let csv = csv::ReaderBuilder::new().flexible(true).buffer_capacity(1 << 16).from_reader(reader);
+        Ok(Self { csv, marks, path, encoding: text::name(encoding), size })
+    }
+
+    fn header(&mut self) -> Result<StringRecord, ImportError> {
+        let path = self.path.clone();
+        self.csv.headers().cloned().map_err(|error| read_error(&path, error))
+    }
+
+    /// Reads the next batch; an empty one behind the last row.
+    fn fill(&mut self, batch: &mut Batch) -> Result<(), ImportError> {
+        batch.records.resize_with(BATCH_ROWS, StringRecord::new);
+        batch.len = 0;
+        while batch.len < BATCH_ROWS {
+            let record = &mut batch.records[batch.len];
+            if !self.csv.read_record(record).map_err(|error| read_error(&self.path, error))? {
+                break;
+            }
+            self.marks.row_end.store(self.csv.position().byte(), Ordering::Relaxed);
+            batch.len += 1;
+        }
+        match self.csv.position().line() {
+            line if line > u64::from(u32::MAX) => Err(ImportError::TooManyLines),
+            _ => Ok(()),
+        }
+    }
+
+    fn done(&self) -> u64 {
+        self.marks.read.load(Ordering::Relaxed)
+    }
+}
+
+fn read_error(path: &Path, error: csv::Error) -> ImportError {
+    let error = match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    };
+    match error.downcast::<TextError>() {
+        Ok(TextError::Encoding { line, encoding }) => {
+            ImportError::EncodingInvalid { line, expected: encoding }
+        }
+        Ok(TextError::RowTooLong { line }) => ImportError::RowTooLong { line },
+        Err(error) => at(path)(error).into(),
+    }
+}
+
+/// What all tasks of an import share.
+struct Context {
+    hasher: RandomState,
+    /// Data dates outside of these days are out of date.
+    dates: std::ops::RangeInclusive<i32>,
+}
+
+/// What a task makes of its rows.
+#[derive(Default)]
+struct Parsed {
+    records: Zeroizing<Vec<u8>>,
+    prints: Vec<Print>,
+    rejects: Vec<Reject>,
+    tally: Tally,
+}
+
+impl Context {
+    fn parse(&self, parser: &RowParser<'_>, rows: &[StringRecord]) -> Vec<Parsed> {
+        rows.par_chunks(CHUNK_ROWS).map(|rows| self.parse_chunk(parser, rows)).collect()
+    }
+
+    fn parse_chunk(&self, parser: &RowParser<'_>, rows: &[StringRecord]) -> Parsed {
+        let mut parsed = Parsed::default();
+        parsed.records.reserve(rows.len() * RECORD_BYTES);
+        for row in rows {
+            let line = row.position().map_or(0, csv::Position::line);
+            let line32 = u32::try_from(line).expect("the reader refuses more lines");
+            parsed.tally.rows += 1;
+            match parser.parse(row, line32) {
+                Ok((record, findings)) => {
+                    self.accept(&record.person, &mut parsed, |bytes| write_record(&record, bytes));
+                    parsed.tally.missing += u64::from(findings.missing);
+                    self.judge_date(findings.data_date, &mut parsed.tally);
+                }
+                Err(refusal) => {
+                    parsed.tally.missing += u64::from(refusal.is_missing());
+                    *parsed.tally.rules.entry(refusal.rule).or_default() += 1;
+                    parsed.rejects.push(Reject { line, field: refusal.field.to_owned(), rule: refusal.rule });
+                }
+            }
+        }
+        parsed
+    }
+
+    fn accept(&self, person: &Person, parsed: &mut Parsed, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = parsed.records.len();
+        write(&mut parsed.records);
+        // The line, four bytes, differs between rows that are otherwise equal.
+        let record = self.hasher.hash_one(&parsed.records[start + 4..]);
+        let subject = person.phone.as_ref().map(Phone::as_str);
+        let subject = subject.or(person.document.as_ref().map(Document::number)).unwrap_or_default();
+        parsed.prints.push((self.hasher.hash_one(subject), record));
+        parsed.tally.accepted += 1;
+    }
+
+    fn judge_date(&self, day: Option<i32>, tally: &mut Tally) {
+        if let Some(day) = day {
+            tally.saw_date(day);
+            tally.out_of_date += u64::from(!self.dates.contains(&day));
+        }
+    }
+}
+
+/// An import on its way.
+struct Run {
+    context: Context,
+    staging: StagingWriter,
+    rejects: RejectFile,
+    prints: Vec<Print>,
+    tally: Tally,
+}
+
+impl Run {
+    fn begin(
+        job: &Import<'_>,
+        dir: &DataSetDir,
+        input: &Input,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Self, ImportError> {
+        let today = day_of_ms(job.now_ms);
+        let oldest = today - i32::try_from(job.config.quality().max_age_days).unwrap_or(i32::MAX);
+        // A typical row has about a hundred bytes; the vector grows if rows are shorter.
+        let rows = usize::try_from(input.size / 100).unwrap_or(0).min(1 << 27);
+        Ok(Self {
+            context: Context { hasher: RandomState::new(), dates: oldest..=today + 1 },
+            staging: StagingWriter::create(&dir.staging(), job.config.name(), job.key, rng)?,
+            rejects: RejectFile::create(&dir.import_rejects())?,
+            prints: Vec::with_capacity(rows),
+            tally: Tally::default(),
+        })
+    }
+
+    fn take(&mut self, parsed: Vec<Parsed>) -> Result<(), ImportError> {
+        for part in parsed {
+            if !part.records.is_empty() {
+                self.staging.append(part.records)?;
+            }
+            part.rejects.iter().try_for_each(|reject| self.rejects.add(reject))?;
+            self.prints.extend_from_slice(&part.prints);
+            self.tally.add(&part.tally);
+        }
+        Ok(())
+    }
+
+    fn finish(
+        mut self,
+        job: &Import<'_>,
+        dir: &DataSetDir,
+        input: &Input,
+    ) -> Result<ImportReport, ImportError> {
+        let report = self.report(job, input);
+        self.rejects.finish()?;
+        let rejects = dir.import_rejects();
+        let failures = report.failures(job.config.quality());
+        if !failures.is_empty() {
+            return Err(ImportError::QualityGate { failures, rejects, report: Box::new(report) });
+        }
+        if report.accepted == 0 {
+            return Err(ImportError::NoRows { rejects });
+        }
+        self.staging.finish(&report)?;
+        Ok(report)
+    }
+
+    fn report(&mut self, job: &Import<'_>, input: &Input) -> ImportReport {
+        let (duplicate, inconsistent) = repetitions(&mut self.prints);
+        let tally = &self.tally;
+        ImportReport {
+            data_set: job.config.name().to_string(),
+            import: hex::encode(self.staging.import()),
+            schema_sha256: hex::encode(Sha256::digest(job.config.schema().text())),
+            identity_version: IDENTITY_VERSION.to_owned(),
+            families: job.config.families().iter().map(|family| Family::code(*family)).collect(),
+            encoding: input.encoding.to_owned(),
+            source_bytes: input.size,
+            imported_at_ms: job.now_ms,
+            rows: tally.rows,
+            accepted: tally.accepted,
+            rejected: tally.rows - tally.accepted,
+            rejected_by_rule: tally.rules.iter().map(|(rule, n)| ((*rule).to_owned(), *n)).collect(),
+            missing: tally.missing,
+            duplicate,
+            inconsistent,
+            out_of_date: tally.out_of_date,
+            oldest: tally.dates.map(|(oldest, _)| iso(oldest)),
+            newest: tally.dates.map(|(_, newest)| iso(newest)),
+            chunks: self.staging.chunks(),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! How good a file is, and how good it must be.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::config::ConfigError;
+
+/// Limits in percent of all data rows, beyond which an import is refused as a whole.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quality {
+    /// Rows with an empty cell that the configuration gives no meaning.
+    pub missing_percent: f64,
+    /// Rows that repeat an earlier row's identity and label.
+    pub duplicate_percent: f64,
+    /// Rows of a subject (phone, else document) that has differing records.
+    pub inconsistent_percent: f64,
+    /// Rows in the reject file.
+    pub rejected_percent: f64,
+    /// Rows whose data date is older than `max_age_days`, or more than a day in the future.
+    pub out_of_date_percent: f64,
+    /// Days that a data date may lie before the import.
+    pub max_age_days: u32,
+}
+
+impl Default for Quality {
+    fn default() -> Self {
+        Self {
+            missing_percent: 1.0,
+            duplicate_percent: 1.0,
+            inconsistent_percent: 0.1,
+            rejected_percent: 1.0,
+            out_of_date_percent: 5.0,
+            max_age_days: 35,
+        }
+    }
+}
+
+impl Quality {
+    /// Limits that no file exceeds.
+    pub const fn anything() -> Self {
+        Self {
+            missing_percent: 100.0,
+            duplicate_percent: 100.0,
+            inconsistent_percent: 100.0,
+            rejected_percent: 100.0,
+            out_of_date_percent: 100.0,
+            max_age_days: 35,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let limits = [
+            ("quality.missing_percent", self.missing_percent),
+            ("quality.duplicate_percent", self.duplicate_percent),
+            ("quality.inconsistent_percent", self.inconsistent_percent),
+            ("quality.rejected_percent", self.rejected_percent),
+            ("quality.out_of_date_percent", self.out_of_date_percent),
+        ];
+        match limits.into_iter().find(|(_, limit)| !(0.0..=100.0).contains(limit)) {
+            Some((field, _)) => Err(ConfigError::field(field, "is 0 to 100")),
+            None => Ok(()),
+        }
+    }
+
+    /// The gates that a file fails.
+    pub(super) fn failures(&self, report: &ImportReport) -> Vec<GateFailure> {
+        let gates = [
+            ("missing", report.missing, self.missing_percent),
+            ("duplicate", report.duplicate, self.duplicate_percent),
+            ("inconsistent", report.inconsistent, self.inconsistent_percent),
+            ("rejected", report.rejected, self.rejected_percent),
+            ("out_of_date", report.out_of_date, self.out_of_date_percent),
+        ];
+        let share = |count: u64| count as f64 * 100.0 / report.rows.max(1) as f64;
+        gates
+            .into_iter()
+            .filter(|(_, count, limit)| share(*count) > *limit)
+            .map(|(gate, count, limit)| GateFailure { gate, rows: count, percent: share(count), limit })
+            .collect()
+    }
+}
+
+/// A quality gate that a file fails.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GateFailure {
+    /// `missing`, `duplicate`, `inconsistent`, `rejected` or `out_of_date`.
+    pub gate: &'static str,
+    /// Rows found.
+    pub rows: u64,
+    /// Their share in percent.
+    pub percent: f64,
+    /// The limit in percent.
+    pub limit: f64,
+}
+
+impl std::fmt::Display for GateFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { gate, rows, percent, limit } = self;
+        write!(f, "{gate}: {rows} rows are {percent:.3} %, limit {limit} %")
+    }
+}
+
+/// What an import found. It holds counts only, no identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportReport {
+    /// The data set.
+    pub data_set: String,
+    /// The import's id: 32 hexadecimal digits.
+    pub import: String,
+    /// SHA-256 of the schema's text by which labels are packed, hexadecimal.
+    pub schema_sha256: String,
+    /// The identity rules that were applied.
+    pub identity_version: String,
+    /// Families whose fields every record has, by number.
+    pub families: Vec<u8>,
+    /// The file's encoding: `utf-8` or `gb18030`.
+    pub encoding: String,
+    /// The file's size.
+    pub source_bytes: u64,
+    /// When it was imported, milliseconds of Unix time.
+    pub imported_at_ms: u64,
+    /// Data rows of the file.
+    pub rows: u64,
+    /// Rows that were accepted.
+    pub accepted: u64,
+    /// Rows that went to the reject file.
+    pub rejected: u64,
+    /// Rejected rows by rule.
+    pub rejected_by_rule: BTreeMap<String, u64>,
+    /// Rows with an empty cell that should not be empty.
+    pub missing: u64,
+    /// Rows that repeat an earlier row.
+    pub duplicate: u64,
+    /// Rows of subjects with differing records.
+    pub inconsistent: u64,
+    /// Rows whose data date is too old or in the future.
+    pub out_of_date: u64,
+    /// The oldest data date, ISO 8601.
+    pub oldest: Option<String>,
+    /// The newest data date, ISO 8601.
+    pub newest: Option<String>,
+    /// Sealed chunks of the staging file.
+    pub chunks: u64,
+}
+
+impl ImportReport {
+    /// The gates of `quality` that the file fails.
+    pub fn failures(&self, quality: &Quality) -> Vec<GateFailure> {
+        quality.failures(self)
+    }
+}
+
+/// Counts of one batch of rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) rows: u64,
+    pub(super) accepted: u64,
+    pub(super) missing: u64,
+    pub(super) out_of_date: u64,
+    pub(super) rules: BTreeMap<&'static str, u64>,
+    /// Oldest and newest data date, in days since 2000-01-01.
+    pub(super) dates: Option<(i32, i32)>,
+}
+
+impl Tally {
+    pub(super) fn saw_date(&mut self, day: i32) {
+        let (oldest, newest) = self.dates.unwrap_or((day, day));
+        self.dates = Some((oldest.min(day), newest.max(day)));
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.accepted += other.accepted;
+        self.missing += other.missing;
+        self.out_of_date += other.out_of_date;
+        for (rule, count) in &other.rules {
+            *self.rules.entry(rule).or_default() += count;
+        }
+        if let Some((oldest, newest)) = other.dates {
+            self.saw_date(oldest);
+            self.saw_date(newest);
+        }
+    }
+}
+
+/// A row's subject and its whole record, as hashes under a key that lives as long as the import.
+pub(super) type Print = (u64, u64);
+
+/// Rows that repeat an earlier one, and rows of subjects with differing records.
+pub(super) fn repetitions(prints: &mut [Print]) -> (u64, u64) {
+    prints.sort_unstable();
+    let (mut duplicate, mut inconsistent) = (0, 0);
+    for subject in prints.chunk_by(|a, b| a.0 == b.0) {
+        let records = subject.chunk_by(|a, b| a.1 == b.1).count();
+        duplicate += (subject.len() - records) as u64;
+        if records > 1 {
+            inconsistent += subject.len() as u64;
+        }
+    }
+    (duplicate, inconsistent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duplicates_and_inconsistent_subjects_are_told_apart() {
+        let mut prints = [(1, 7), (2, 7), (1, 7), (3, 8), (3, 9), (3, 9), (4, 1)];
+        assert_eq!(repetitions(&mut prints), (2, 3));
+    }
+
+    #[test]
+    fn tallies_add_up_and_keep_the_extremes_of_dates() {
+        let day = |day| Tally { rows: 1, dates: Some((day, day)), ..Tally::default() };
+        let mut sum = Tally::default();
+        [day(5), day(-3), Tally::default(), day(4)].iter().for_each(|tally| sum.add(tally));
+        assert_eq!((sum.rows, sum.dates), (3, Some((-3, 5))));
+    }
+}

@@ -1,0 +1,194 @@
+//! The node's own keys and certificate, loaded once, and where its files are.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+use windvane_keys::enrolment::Enrolment;
+use windvane_keys::identity::{TlsIdentity, TlsKey};
+use windvane_keys::passphrase::Passphrase;
+use windvane_keys::rotation::load_subject_tag;
+use windvane_keys::signing::{LogKey, ReceiptKey, log_origin};
+use windvane_keys::store::FileStore;
+use windvane_keys::symmetric::{LookupKey, StorageKey};
+use windvane_protocols::audit::entry::Keys;
+use windvane_protocols::lookup::DataSet;
+use windvane_protocols::oprf::PrivateKey;
+use windvane_protocols::party::PartyId;
+
+use crate::config::{Config, KeysConfig};
+use crate::error::NodeError;
+use crate::evidence::{EvidenceLog, LogConfig};
+
+/// Largest enrolment file.
+const MAX_ENROLMENT_BYTES: usize = 64 << 10;
+
+/// Where a node's files are.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The layout below a data directory.
+    pub const fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// The data directory itself; data sets and snapshots have their folders in it.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The key store.
+    pub fn keys(&self) -> PathBuf {
+        self.root.join("keys")
+    }
+
+    /// The state file.
+    pub fn state(&self) -> PathBuf {
+        self.root.join("state.db")
+    }
+
+    /// The log: nothing but `tlog-tiles` files.
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    /// The log's journal.
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal")
+    }
+
+    /// The data sets that have a folder here.
+    ///
+    /// # Errors
+    /// [`NodeError::Io`].
+    pub fn data_sets(&self) -> Result<Vec<DataSet>, NodeError> {
+        let dir = self.root.join("datasets");
+        if !dir.exists() {
+            return Ok(Vec::new());
+        }
+        let listed = std::fs::read_dir(&dir).map_err(NodeError::io(dir.display().to_string()))?;
+        let name = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+        Ok(listed.flatten().filter_map(name).collect())
+    }
+
+    /// The node's own enrolment, with its certificate.
+    pub fn enrolment(&self) -> PathBuf {
+        self.root.join("enrolment.pem")
+    }
+}
+
+/// The keys that a node holds from its first day.
+#[derive(Debug)]
+pub struct NodeKeys {
+    /// The node's own name.
+    pub party: PartyId,
+    /// The sealed store, for OPRF epochs.
+    pub store: FileStore,
+    /// Signs requests, receipts, grants and manifests.
+    pub receipt: ReceiptKey,
+    /// Signs checkpoints.
+    pub log: LogKey,
+    /// Groups a person's entries in the node's own log.
+    pub subject_tag: PrivateKey,
+    /// Seals identities at rest.
+    pub storage: StorageKey,
+    /// Finds sealed identities again.
+    pub lookup: LookupKey,
+}
+
+impl NodeKeys {
+    /// Opens the store and loads the keys.
+    ///
+    /// # Errors
+    /// [`NodeError`] when the store, the passphrase or a key is not there.
+    pub fn open(config: &Config) -> Result<Self, NodeError> {
+        let layout = Layout::new(config.node.data_dir.clone());
+        let store = FileStore::open(&layout.keys(), &passphrase(&config.keys)?)?;
+        Ok(Self {
+            party: config.party(),
+            receipt: ReceiptKey::load(&store)?,
+            log: LogKey::load(&store)?,
+            subject_tag: load_subject_tag(&store)?,
+            storage: StorageKey::load(&store)?,
+            lookup: LookupKey::load(&store)?,
+            store,
+        })
+    }
+
+    /// The key that signs what the node says.
+    pub fn signing_key(&self) -> &SigningKey {
+        self.receipt.signing_key()
+    }
+
+    /// The public halves, as they stand in the log.
+    pub fn public(&self) -> Keys {
+        Keys {
+            party: self.party.clone(),
+            receipt: self.receipt.verifying_key().to_bytes(),
+            log: self.log.verifying_key().to_bytes(),
+            subject_tag: self.subject_tag.public().as_bytes().to_vec(),
+        }
+    }
+
+    /// Opens the node's log, of which there is one writer at a time.
+    ///
+    /// # Errors
+    /// [`NodeError`], `LOG_IN_USE` when another process has it.
+    pub fn open_log(&self, config: &Config) -> Result<EvidenceLog, NodeError> {
+        let layout = Layout::new(config.node.data_dir.clone());
+        let log = LogConfig {
+            dir: layout.log(),
+            journal: layout.journal(),
+            origin: log_origin(&self.party),
+            checkpoint_interval: std::time::Duration::from_millis(config.log.checkpoint_interval_ms),
+            gather: std::time::Duration::from_micros(config.log.commit_delay_us),
+        };
+        Ok(EvidenceLog::open(log, self.log.signing_key().clone())?)
+    }
+}
+
+/// The certificate that others know the node by, and the authority that signed it.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// Private key and chain.
+    pub tls: Arc<TlsIdentity>,
+    /// The authority that partners must be signed by.
+    pub authority: Vec<u8>,
+}
+
+impl Certificate {
+    /// Loads the node's own enrolment.
+    ///
+    /// # Errors
+    /// [`NodeError`]; `NOT_ENROLLED` when the node has none yet.
+    pub fn load(config: &Config, keys: &NodeKeys) -> Result<Self, NodeError> {
+        let path = Layout::new(config.node.data_dir.clone()).enrolment();
+        if !path.exists() {
+            return Err(NodeError::NotEnrolled { path });
+        }
+        let bytes = windvane_keys::files::read_public(&path, MAX_ENROLMENT_BYTES)?;
+        let enrolment = Enrolment::from_pem(&String::from_utf8_lossy(&bytes))?;
+        let tls = TlsKey::load(&keys.store)?;
+        enrolment.check_ours(&keys.receipt, &keys.log, &tls)?;
+        let chain = vec![enrolment.certificate_der().to_vec().into()];
+        let authority = enrolment.authority().der.clone();
+        Ok(Self { tls: Arc::new(TlsIdentity::new(tls, chain)?), authority })
+    }
+}
+
+/// The passphrase that the configuration names.
+///
+/// # Errors
+/// [`NodeError`].
+pub fn passphrase(config: &KeysConfig) -> Result<Passphrase, NodeError> {
+    match (&config.passphrase_file, &config.systemd_credential) {
+        (Some(path), _) => Ok(Passphrase::from_file(path)?),
+        (None, Some(name)) => Ok(Passphrase::from_credential(name)?),
+        (None, None) => {
+            unreachable!("the configuration names exactly one, which was checked when it was read")
+        }
+    }
+}

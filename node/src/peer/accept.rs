@@ -1,0 +1,161 @@
+//! Our own acceptor: handshakes run beside each other, within a time and a number.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::Stream;
+use tonic::transport::server::Connected;
+use windvane_keys::identity::CertificateIdentity;
+
+use super::{PeerIdentity, tls};
+use crate::error::NodeError;
+use crate::identity::Certificate;
+
+/// A peer that does not finish its handshake in this time is dropped.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Pause after the system could not accept, for example for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// An accepted connection with the identity of its certificate. It counts against the limit until dropped.
+#[derive(Debug)]
+pub struct PeerStream {
+    stream: TlsStream<TcpStream>,
+    identity: PeerIdentity,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Connections as they are accepted.
+#[derive(Debug)]
+pub struct Incoming {
+    accepted: mpsc::Receiver<PeerStream>,
+}
+
+impl Incoming {
+    /// Begins to accept on a listener; at most `max_connections` are open or in their handshake.
+    ///
+    /// # Errors
+    /// [`NodeError::Tls`].
+    pub fn new(
+        listener: TcpListener,
+        certificate: &Certificate,
+        max_connections: usize,
+    ) -> Result<Self, NodeError> {
+        let acceptor = TlsAcceptor::from(tls::server_config(certificate)?);
+        let (sender, accepted) = mpsc::channel(16);
+        let places = Arc::new(Semaphore::new(max_connections));
+        tokio::spawn(accept_all(listener, acceptor, places, sender));
+        Ok(Self { accepted })
+    }
+}
+
+impl Stream for Incoming {
+    type Item = Result<PeerStream, io::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.accepted.poll_recv(cx).map(|next| next.map(Ok))
+    }
+}
+
+async fn accept_all(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    places: Arc<Semaphore>,
+    sender: mpsc::Sender<PeerStream>,
+) {
+    while let Ok(place) = places.clone().acquire_owned().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = sender.closed() => return,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                tokio::spawn(shake(stream, address, acceptor.clone(), place, sender.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(code = "ACCEPT_FAILED", %error, "could not accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn shake(
+    stream: TcpStream,
+    address: SocketAddr,
+    acceptor: TlsAcceptor,
+    place: OwnedSemaphorePermit,
+    sender: mpsc::Sender<PeerStream>,
+) {
+    // A failed option costs latency, not correctness.
+    let _ = stream.set_nodelay(true);
+    let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            return tracing::warn!(code = "TLS_HANDSHAKE", %address, %error, "refused a connection");
+        }
+        Err(_) => return tracing::warn!(code = "TLS_HANDSHAKE", %address, "a handshake took too long"),
+    };
+    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    match certificate.map(|der| CertificateIdentity::from_der(der)) {
+        Some(Ok(identity)) => {
+            let identity = PeerIdentity { party: identity.party, keys_digest: identity.keys_digest };
+            // When the server is gone, so is the connection.
+            let _ = sender.send(PeerStream { stream, identity, _place: place }).await;
+        }
+        _ => tracing::warn!(code = "PEER_CERTIFICATE", %address, "a certificate without a party's identity"),
+    }
+}
+
+impl Connected for PeerStream {
+    type ConnectInfo = PeerIdentity;
+
+    fn connect_info(&self) -> PeerIdentity {
+        self.identity.clone()
+    }
+}
+
+impl AsyncRead for PeerStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for PeerStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

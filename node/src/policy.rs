@@ -1,0 +1,188 @@
+//! Grants and quotas at a provider. Nothing runs without a grant, and counts only grow.
+//!
+//! Elements are counted before they are evaluated, per grant and key group for every day (UTC) and in all,
+//! and per key. The log is the truth: at a start the counters are brought up to date from the receipts in it,
+//! so they survive a kill without a second `fsync` per call. A call that fails after it was counted stays
+//! counted.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use windvane_protocols::audit::grant::{Grant, GrantId, Operation, Use};
+use windvane_protocols::limits::MAX_EVALUATIONS_PER_KEY;
+use windvane_protocols::lookup::DataSet;
+use windvane_protocols::lookup::request::Request;
+use windvane_protocols::party::PartyId;
+use windvane_protocols::transcript::{Signed, Transcript};
+
+use crate::error::{NodeError, Refusal};
+use crate::store::{Counter, Store};
+
+const DAY_MS: u64 = 86_400_000;
+
+/// The day number that stands for a grant's whole life.
+const ALL_DAYS: u64 = 0;
+
+/// What a provider permits, and how much of it was used.
+#[derive(Debug, Default)]
+pub struct Policy {
+    grants: RwLock<Arc<HashMap<GrantId, Grant>>>,
+    ledger: Mutex<Ledger>,
+}
+
+#[derive(Debug, Default)]
+struct Ledger {
+    used: HashMap<(Subject, u8, u64), u64>,
+    rates: HashMap<(GrantId, u8), Bucket>,
+}
+
+/// A grant's id, or a key's: both are 16 bytes.
+type Subject = [u8; 16];
+
+/// A token bucket that holds one second of its rate.
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    tokens: u64,
+    at_ms: u64,
+}
+
+impl Policy {
+    /// Reads all issued grants again.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn reload(&self, store: &Store) -> Result<(), NodeError> {
+        let mut grants = HashMap::new();
+        for stored in store.grants()?.into_iter().filter(|g| g.issued && g.ended_at_ms.is_none()) {
+            let grant = Signed::<Grant>::from_bytes_unverified(stored.signed)?.body().clone();
+            grants.insert(grant.id, grant);
+        }
+        *self.grants.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(grants);
+        Ok(())
+    }
+
+    /// Holds a request against its grant and counts its elements.
+    ///
+    /// # Errors
+    /// [`Refusal`]: nothing was counted.
+    pub fn admit(&self, request: &Request, provider: &PartyId, now_ms: u64) -> Result<(), Refusal> {
+        let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let grant = grants.get(&request.grant).ok_or(Refusal::GrantUnknown)?;
+        grant.permits(&Use {
+            requester: &request.requester,
+            provider,
+            operation: Operation::Verify,
+            data_set: &request.data_set,
+            families: &request.families,
+            purpose: &request.purpose,
+            now_ms,
+        })?;
+        self.lock().reserve(grant, request, now_ms)
+    }
+
+    /// Whether the caller holds a running grant for a data set, so that it may download its table.
+    pub fn may_download(&self, requester: &PartyId, data_set: &DataSet, now_ms: u64) -> bool {
+        let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner).clone();
+        grants.values().any(|grant| {
+            grant.requester == *requester
+                && grant.data_sets.contains(data_set)
+                && grant.operations.contains(&Operation::Verify)
+                && (grant.not_before_ms..=grant.not_after_ms).contains(&now_ms)
+        })
+    }
+
+    /// Takes counters from the state file.
+    pub fn restore(&self, counters: &[Counter]) {
+        let mut ledger = self.lock();
+        for c in counters {
+            let used = ledger.used.entry((c.subject, c.group, c.day)).or_default();
+            *used = (*used).max(c.used);
+        }
+    }
+
+    /// Counts a receipt that the state file's counters do not cover.
+    pub fn recount(&self, request: &Request, at_ms: u64) {
+        self.lock().count(request, at_ms / DAY_MS);
+    }
+
+    /// All counters, to be kept.
+    pub fn counters(&self) -> Vec<Counter> {
+        let counter = |(&(subject, group, day), &used)| Counter { subject, group, day, used };
+        self.lock().used.iter().map(counter).collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ledger {
+    fn reserve(&mut self, grant: &Grant, request: &Request, now_ms: u64) -> Result<(), Refusal> {
+        let day = now_ms / DAY_MS;
+        let until_tomorrow = DAY_MS - now_ms % DAY_MS;
+        let key = key_subject(&request.data_set, request.epoch);
+        let exhausted = |quota, retry_after_ms| Err(Refusal::QuotaExhausted { quota, retry_after_ms });
+        for (group, count) in request.expected() {
+            let (code, count) = (group.code(), count as u64);
+            let after = |subject, day| self.of(subject, code, day).saturating_add(count);
+            if after(*grant.id.as_bytes(), ALL_DAYS) > grant.total {
+                return exhausted("in total", None);
+            }
+            if after(*grant.id.as_bytes(), day) > grant.per_day {
+                return exhausted("per day", Some(until_tomorrow));
+            }
+            if after(key, ALL_DAYS) > MAX_EVALUATIONS_PER_KEY {
+                return exhausted("of the key", None);
+            }
+            if self.bucket(grant, code, now_ms).tokens < count.min(grant.rate_per_s) {
+                return exhausted("per second", Some(1_000));
+            }
+        }
+        for (group, count) in request.expected() {
+            let bucket = self.bucket(grant, group.code(), now_ms);
+            let tokens = bucket.tokens.saturating_sub(count as u64);
+            self.rates.insert((grant.id, group.code()), Bucket { tokens, ..bucket });
+        }
+        self.count(request, day);
+        Ok(())
+    }
+
+    fn count(&mut self, request: &Request, day: u64) {
+        let grant = *request.grant.as_bytes();
+        let key = key_subject(&request.data_set, request.epoch);
+        for (group, count) in request.expected() {
+            for place in [(grant, day), (grant, ALL_DAYS), (key, ALL_DAYS)] {
+                *self.used.entry((place.0, group.code(), place.1)).or_default() += count as u64;
+            }
+        }
+    }
+
+    fn of(&self, subject: Subject, group: u8, day: u64) -> u64 {
+        self.used.get(&(subject, group, day)).copied().unwrap_or(0)
+    }
+
+    /// The bucket as it is now. A batch larger than one second's rate may empty a full bucket.
+    fn bucket(&self, grant: &Grant, group: u8, now_ms: u64) -> Bucket {
+        let full = Bucket { tokens: grant.rate_per_s, at_ms: now_ms };
+        self.rates.get(&(grant.id, group)).map_or(full, |bucket| {
+            let gained = now_ms.saturating_sub(bucket.at_ms).saturating_mul(grant.rate_per_s) / 1_000;
+            if gained == 0 {
+                return *bucket;
+            }
+            Bucket { tokens: bucket.tokens.saturating_add(gained).min(grant.rate_per_s), at_ms: now_ms }
+        })
+    }
+}
+
+fn key_subject(data_set: &DataSet, epoch: u64) -> Subject {
+    let digest = Transcript::new("windvane/key-counter/v1")
+        .text("data set", data_set.as_str())
+        .u64("epoch", epoch)
+        .digest();
+    let mut subject = [0; 16];
+    subject.copy_from_slice(&digest[..16]);
+    subject
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+use windvane_protocols::identity::{Family, IDENTITY_VERSION};
+use windvane_protocols::lookup::KeyGroup;
+use windvane_protocols::party::SessionId;
+
+use super::*;
+
+const NOW: u64 = 20_000 * DAY_MS + 1_000;
+
+fn grant() -> Grant {
+    Grant {
+        id: GrantId::from_bytes([7; 16]),
+        provider: "carrier-a".parse().unwrap(),
+        requester: "bank".parse().unwrap(),
+        data_sets: vec!["subscribers".parse().unwrap()],
+        families: vec![Family::Phone, Family::PhoneId, Family::PhoneName],
+        operations: vec![Operation::Verify],
+        purposes: vec!["account_opening".into()],
+        columns: vec![],
+        minimum_result: 0,
+        epoch_hours: 24,
+        rate_per_s: 100,
+        per_day: 10,
+        total: 16,
+        not_before_ms: 0,
+        not_after_ms: u64::MAX,
+        issued_at_ms: 0,
+    }
+}
+
+/// Two match elements and one attribute element per customer.
+fn request(customers: u64) -> Request {
+    Request {
+        session: SessionId::from_bytes([1; 16]),
+        requester: "bank".parse().unwrap(),
+        provider: "carrier-a".parse().unwrap(),
+        grant: grant().id,
+        purpose: "account_opening".into(),
+        data_set: "subscribers".parse().unwrap(),
+        epoch: 1,
+        identity_version: IDENTITY_VERSION.into(),
+        families: grant().families,
+        customers,
+        commitments: [0; 32],
+        elements: [0; 64],
+        requested_at_ms: NOW,
+    }
+}
+
+fn policy(grant: Grant) -> Policy {
+    let policy = Policy::default();
+    *policy.grants.write().unwrap() = Arc::new([(grant.id, grant)].into());
+    policy
+}
+
+fn admit(policy: &Policy, customers: u64, now_ms: u64) -> Result<(), Refusal> {
+    policy.admit(&request(customers), &"carrier-a".parse().unwrap(), now_ms)
+}
+
+fn quota(result: Result<(), Refusal>) -> &'static str {
+    match result {
+        Err(Refusal::QuotaExhausted { quota, .. }) => quota,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn each_quota_is_counted_per_key_and_named_when_it_is_used_up() {
+    let policy = policy(grant());
+    assert_eq!(admit(&policy, 5, NOW), Ok(()));
+    assert_eq!(quota(admit(&policy, 1, NOW)), "per day");
+    assert_eq!(admit(&policy, 3, NOW + DAY_MS), Ok(()));
+    assert_eq!(quota(admit(&policy, 1, NOW + DAY_MS)), "in total");
+}
+
+#[test]
+fn a_refused_call_counts_nothing() {
+    let policy = policy(grant());
+    assert_eq!(quota(admit(&policy, 6, NOW)), "per day");
+    assert_eq!(admit(&policy, 5, NOW), Ok(()));
+}
+
+#[test]
+fn the_rate_refills_with_time() {
+    let policy = policy(Grant { rate_per_s: 4, per_day: 1_000, total: 1_000, ..grant() });
+    assert_eq!(admit(&policy, 2, NOW), Ok(()));
+    assert_eq!(quota(admit(&policy, 1, NOW)), "per second");
+    assert_eq!(admit(&policy, 1, NOW + 500), Ok(()));
+    assert_eq!(quota(admit(&policy, 1, NOW + 501)), "per second");
+}
+
+#[test]
+fn counters_survive_through_the_state_file_and_the_log() {
+    let before = policy(grant());
+    admit(&before, 3, NOW).unwrap();
+    let after = policy(grant());
+    after.restore(&before.counters());
+    after.recount(&request(2), NOW);
+    assert_eq!(quota(admit(&after, 1, NOW)), "per day");
+}
+
+#[test]
+fn a_key_is_refused_past_its_limit_under_any_grant() {
+    let policy = policy(Grant { per_day: u64::MAX, total: u64::MAX, ..grant() });
+    let key = key_subject(&"subscribers".parse().unwrap(), 1);
+    let group = KeyGroup::Match.code();
+    policy.restore(&[Counter { subject: key, group, day: ALL_DAYS, used: MAX_EVALUATIONS_PER_KEY - 1 }]);
+    assert_eq!(quota(admit(&policy, 1, NOW)), "of the key");
+}

@@ -1,0 +1,365 @@
+//! A provider's side of the node: what it published, what it permits, and the evidence of its answers.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use ed25519_dalek::VerifyingKey;
+use tonic::Status;
+use windvane_keys::enrolment::Partner;
+use windvane_keys::rotation::load_epoch;
+use windvane_proto::convert::PagesWanted;
+use windvane_protocols::audit::entry::{Entry, Event};
+use windvane_protocols::audit::receipt::Countersignature;
+use windvane_protocols::lookup::DataSet;
+use windvane_protocols::lookup::client::{Answer, Question};
+use windvane_protocols::lookup::manifest::Manifest;
+use windvane_protocols::lookup::provider::{Checked, Circumstances, EpochKeys};
+use windvane_protocols::party::{PartyId, SessionId};
+use windvane_protocols::transcript::{Hash, Record as _, Signed};
+
+use crate::clock::Clock;
+use crate::config::ServiceConfig;
+use crate::dataset::{published_dir, published_epochs};
+use crate::error::{NodeError, Refusal};
+use crate::evidence::EvidenceLog;
+use crate::identity::{Layout, NodeKeys};
+use crate::peer::Partners;
+use crate::policy::Policy;
+use crate::session::Sessions;
+use crate::snapshot::{PageFile, Snapshot};
+use crate::store::{Settled, Store};
+
+mod receipts;
+
+use receipts::Receipts;
+
+/// Customers up to which a session is evaluated where it arrived; larger ones go to the blocking pool, so
+/// that a batch does not hold up single calls.
+const INLINE_CUSTOMERS: u64 = 8;
+
+/// Failures of one peer that reach the log, per second; the structured log has them all.
+const FAILURES_PER_SECOND: u32 = 50;
+
+/// What every part of a node shares.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// The node's keys.
+    pub keys: Arc<NodeKeys>,
+    /// The state file.
+    pub store: Arc<Store>,
+    /// The log.
+    pub log: EvidenceLog,
+    /// Who is enrolled.
+    pub partners: Arc<Partners>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where files are.
+    pub layout: Layout,
+    /// Digest of the software.
+    pub software: Hash,
+    /// Digest of the configuration.
+    pub configuration: Hash,
+}
+
+/// A published epoch with its secret keys.
+#[derive(Debug)]
+pub struct Published {
+    snapshot: Snapshot,
+    keys: EpochKeys,
+}
+
+/// The provider.
+#[derive(Debug)]
+pub struct Provider {
+    shared: Shared,
+    config: ServiceConfig,
+    policy: Policy,
+    sessions: Sessions,
+    receipts: Receipts,
+    published: RwLock<HashMap<DataSet, Arc<Published>>>,
+    failures: Mutex<HashMap<PartyId, (u64, u32)>>,
+    stopping: AtomicBool,
+}
+
+impl Published {
+    /// The signed manifest.
+    pub const fn manifest(&self) -> &Signed<Manifest> {
+        self.snapshot.manifest()
+    }
+
+    /// The pages.
+    pub const fn pages(&self) -> &PageFile {
+        self.snapshot.pages()
+    }
+
+    /// The number of pages, where the wanted publication and first page are of this epoch.
+    pub fn find(&self, wanted: &PagesWanted) -> Option<u64> {
+        let manifest = self.manifest().body();
+        let publication = manifest.publications.iter().find(|p| p.id == wanted.publication)?;
+        let there = manifest.epoch == wanted.epoch && wanted.from <= publication.pages;
+        there.then_some(publication.pages)
+    }
+}
+
+impl Provider {
+    /// Brings counters, sessions and receipts up to date from the log, and opens what is published.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn start(shared: Shared, config: ServiceConfig) -> Result<Self, NodeError> {
+        let sessions = Sessions::new(2 * config.clock_tolerance_ms, config.stored_answer_bytes);
+        let provider = Self {
+            policy: Policy::default(),
+            receipts: Receipts::default(),
+            published: RwLock::default(),
+            failures: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            shared,
+            config,
+            sessions,
+        };
+        provider.catch_up()?;
+        provider.reload()?;
+        Ok(provider)
+    }
+
+    /// Reads grants and published epochs again.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn reload(&self) -> Result<(), NodeError> {
+        self.policy.reload(&self.shared.store)?;
+        let mut published = HashMap::new();
+        for data_set in self.shared.layout.data_sets()? {
+            let Some(&epoch) = published_epochs(self.shared.layout.root(), &data_set)?.last() else {
+                continue;
+            };
+            let open = self.published(&data_set).filter(|p| p.manifest().body().epoch == epoch);
+            let current = match open {
+                Some(open) => open,
+                None => Arc::new(self.open(&data_set, epoch)?),
+            };
+            published.insert(data_set, current);
+        }
+        *self.published.write().unwrap_or_else(PoisonError::into_inner) = published;
+        Ok(())
+    }
+
+    /// The node's own name.
+    pub fn party(&self) -> &PartyId {
+        &self.shared.keys.party
+    }
+
+    /// Who is enrolled.
+    pub fn partners(&self) -> &Partners {
+        &self.shared.partners
+    }
+
+    /// The time.
+    pub fn now_ms(&self) -> u64 {
+        self.shared.clock.now_ms()
+    }
+
+    /// The sessions seen.
+    pub const fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Checks everything of a question that needs no state.
+    ///
+    /// # Errors
+    /// [`Refusal::Question`].
+    pub fn check(
+        &self,
+        question: Question,
+        requester: &VerifyingKey,
+        now_ms: u64,
+    ) -> Result<Checked, Refusal> {
+        Ok(question.check(requester, now_ms, self.config.clock_tolerance_ms)?)
+    }
+
+    /// Counts, evaluates, signs and logs one session; the entry is durable when this returns.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn answer(&self, checked: Checked, received_at_ms: u64) -> Result<Answer, Refusal> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Err(Refusal::Stopping);
+        }
+        let request = checked.request().body();
+        let published = self.epoch_for(&request.data_set, request.epoch)?;
+        self.receipts.check_room()?;
+        self.policy.admit(request, self.party(), received_at_ms)?;
+        let requester = request.requester.clone();
+        let answer = self.evaluate(checked, published, received_at_ms).await?;
+        let entry = Entry::new(
+            answer.receipt.body().answered_at_ms,
+            Event::Answered(Box::new(answer.receipt.clone())),
+        );
+        let appended = self.append(vec![entry.encode().into_bytes()]).await?;
+        self.receipts.expect(answer.receipt.digest(), requester, appended);
+        Ok(answer)
+    }
+
+    /// Takes a countersignature into the log.
+    ///
+    /// # Errors
+    /// [`Refusal::CountersignatureInvalid`].
+    pub async fn countersigned(
+        &self,
+        partner: &Partner,
+        signed: Signed<Countersignature>,
+    ) -> Result<(), Refusal> {
+        let body = signed.body();
+        let parties = body.requester == partner.party && body.provider == *self.party();
+        if !parties || !signed.verify(&partner.receipt_key) {
+            return Err(Refusal::CountersignatureInvalid);
+        }
+        if self.receipts.settle(&body.receipts, &partner.party)? {
+            let entry = Entry::new(self.now_ms(), Event::Countersigned(signed));
+            self.append(vec![entry.encode().into_bytes()]).await?;
+        }
+        Ok(())
+    }
+
+    /// What a partner with a running grant may download.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn downloadable(&self, partner: &PartyId, data_set: &DataSet) -> Result<Arc<Published>, Refusal> {
+        let published = self.published(data_set).ok_or(Refusal::DataSetUnknown)?;
+        if self.policy.may_download(partner, data_set, self.now_ms()) {
+            Ok(published)
+        } else {
+            Err(Refusal::GrantUnknown)
+        }
+    }
+
+    /// Tells the logs of a refused call and gives the caller its status.
+    pub async fn refuse(&self, peer: &PartyId, session: Option<SessionId>, refusal: Refusal) -> Status {
+        let code = refusal.code();
+        tracing::warn!(code, %peer, session = session.map(tracing::field::display), "refused a call");
+        if self.may_log_failure(peer) {
+            let event = Event::Failed { session, peer: peer.clone(), code: code.to_owned() };
+            // A log that cannot take this entry takes no answer either; the caller has its error already.
+            let _ = self.append(vec![Entry::new(self.now_ms(), event).encode().into_bytes()]).await;
+        }
+        refusal.into()
+    }
+
+    /// Refuses new sessions from here on.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Keeps the counters, so that the next start reads less of the log.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn persist(&self) -> Result<(), NodeError> {
+        // Taken before the counters: what is logged in between is counted twice at a start, never missed.
+        let size = self.shared.log.size();
+        let settled = Settled { counted: size, countersigned: self.receipts.first_open().unwrap_or(size) };
+        Ok(self.shared.store.put_counters(settled, &self.policy.counters())?)
+    }
+
+    fn catch_up(&self) -> Result<(), NodeError> {
+        let (settled, counters) = self.shared.store.counters()?;
+        self.policy.restore(&counters);
+        let still_known_ms = self.now_ms().saturating_sub(2 * self.config.clock_tolerance_ms);
+        let from = settled.counted.min(settled.countersigned);
+        for entry in self.shared.log.entries_from(from)? {
+            let (index, bytes) = entry?;
+            match Entry::decode(&bytes).map(|entry| entry.event) {
+                Ok(Event::Answered(receipt)) => {
+                    let request = receipt.body().request.body();
+                    if index >= settled.counted {
+                        self.policy.recount(request, receipt.body().received_at_ms);
+                    }
+                    if request.requested_at_ms >= still_known_ms {
+                        self.sessions.mark_used(request.session, request.requested_at_ms);
+                    }
+                    self.receipts.expect(receipt.digest(), request.requester.clone(), index);
+                }
+                Ok(Event::Countersigned(signed)) => {
+                    // Receipts from before `from` are settled already.
+                    let _ = self.receipts.settle(&signed.body().receipts, &signed.body().requester);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self, data_set: &DataSet, epoch: u64) -> Result<Published, NodeError> {
+        let dir = published_dir(self.shared.layout.root(), data_set, epoch);
+        let snapshot = Snapshot::open(&dir)?;
+        if !snapshot.manifest().verify(&self.shared.keys.receipt.verifying_key()) {
+            return Err(windvane_protocols::transcript::SignedError::Signature.into());
+        }
+        Ok(Published { snapshot, keys: load_epoch(&self.shared.keys.store, data_set, epoch)? })
+    }
+
+    fn published(&self, data_set: &DataSet) -> Option<Arc<Published>> {
+        self.published.read().unwrap_or_else(PoisonError::into_inner).get(data_set).cloned()
+    }
+
+    fn epoch_for(&self, data_set: &DataSet, epoch: u64) -> Result<Arc<Published>, Refusal> {
+        let published = self.published(data_set).ok_or(Refusal::DataSetUnknown)?;
+        let manifest = published.manifest().body();
+        if manifest.epoch != epoch {
+            return Err(Refusal::EpochUnknown { current: manifest.epoch });
+        }
+        if self.now_ms() > manifest.not_after_ms {
+            return Err(Refusal::EpochExpired);
+        }
+        Ok(published)
+    }
+
+    async fn evaluate(
+        &self,
+        checked: Checked,
+        published: Arc<Published>,
+        received_at_ms: u64,
+    ) -> Result<Answer, Refusal> {
+        let shared = self.shared.clone();
+        let inline = checked.request().body().customers <= INLINE_CUSTOMERS;
+        let work = move || {
+            let evaluated = checked.evaluate(&published.keys, &mut rand::rng())?;
+            let circumstances = Circumstances {
+                software: shared.software,
+                configuration: shared.configuration,
+                received_at_ms,
+                answered_at_ms: shared.clock.now_ms(),
+            };
+            Ok::<_, Refusal>(evaluated.sign(circumstances, shared.keys.signing_key()))
+        };
+        if inline {
+            return work();
+        }
+        tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::Internal)?
+    }
+
+    /// Makes entries durable; gives the index of the first.
+    async fn append(&self, entries: Vec<Vec<u8>>) -> Result<u64, Refusal> {
+        match self.shared.log.append(entries).await {
+            Ok(appended) => Ok(appended.first_index),
+            Err(error) => {
+                tracing::error!(code = "LOG_UNAVAILABLE", %error, "an entry could not be logged");
+                Err(Refusal::Internal)
+            }
+        }
+    }
+
+    fn may_log_failure(&self, peer: &PartyId) -> bool {
+        let second = self.now_ms() / 1_000;
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, count) = failures.entry(peer.clone()).or_insert((second, 0));
+        if *at != second {
+            (*at, *count) = (second, 0);
+        }
+        *count += 1;
+        *count <= FAILURES_PER_SECOND
+    }
+}

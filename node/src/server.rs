@@ -1,0 +1,344 @@
+//! A running node: its listeners, its background work, and its stop.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha512};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tonic::transport::Server;
+use tonic_health::ServingStatus;
+use windvane_proto::audit::v1::audit_server::AuditServer;
+use windvane_proto::common::v1::peer_server::PeerServer;
+use windvane_proto::lookup::v1::lookup_server::LookupServer;
+use windvane_protocols::audit::entry::{Entry, Event};
+use windvane_protocols::limits::MAX_MESSAGE_BYTES;
+use windvane_protocols::transcript::{Hash, Record as _};
+
+use crate::bank::Bank;
+use crate::clock::Clock;
+use crate::config::{Config, GrpcConfig};
+use crate::error::NodeError;
+use crate::evidence::EvidenceLog;
+use crate::http;
+use crate::identity::{Certificate, Layout, NodeKeys};
+use crate::peer::{Incoming, Partners};
+use crate::provider::{Provider, Shared};
+use crate::service::{audit::AuditService, common::PeerService, lookup::LookupService};
+use crate::store::Store;
+
+/// How often changes that commands made are taken over.
+const RELOAD_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How often counters are written to the state file.
+const PERSIST_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Streams of one connection.
+const MAX_STREAMS: u32 = 256;
+
+/// Receive windows: large messages in few rounds, bounded memory per connection.
+const WINDOW_BYTES: u32 = 4 << 20;
+
+/// A running node. Dropping it without [`Node::stop`] leaves recovery to the next start.
+#[derive(Debug)]
+pub struct Node {
+    shared: Shared,
+    provider: Option<Arc<Provider>>,
+    bank: Option<Arc<Bank>>,
+    grpc: Option<SocketAddr>,
+    http: Option<SocketAddr>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+    grace: Duration,
+}
+
+impl Node {
+    /// Opens keys, state and log, brings them up to date, and begins to serve.
+    ///
+    /// # Errors
+    /// [`NodeError`]: what is missing or damaged, and what to do.
+    pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, NodeError> {
+        let shared = open(config, clock).await?;
+        let certificate = Certificate::load(config, &shared.keys)?;
+        drain_outbox(&shared).await?;
+        shared.partners.reload(&shared.store, &certificate.authority, shared.clock.now_ms())?;
+        let (stop, stopped) = watch::channel(false);
+        let mut node = Self {
+            provider: None,
+            bank: None,
+            grpc: None,
+            http: None,
+            stop,
+            tasks: Vec::new(),
+            grace: Duration::from_millis(config.service.stop_grace_ms),
+            shared,
+        };
+        if let Some(grpc) = &config.grpc {
+            node.start_provider(config, grpc, &certificate, stopped.clone()).await?;
+        }
+        if let Some(http) = &config.http {
+            node.start_bank(config, http.listen, &certificate, stopped.clone()).await?;
+        }
+        node.start_upkeep(certificate, stopped);
+        tracing::info!(party = %node.shared.keys.party, grpc = ?node.grpc, http = ?node.http, "the node serves");
+        Ok(node)
+    }
+
+    /// Where other nodes reach it.
+    pub const fn grpc_address(&self) -> Option<SocketAddr> {
+        self.grpc
+    }
+
+    /// Where the organisation's own systems reach it.
+    pub const fn http_address(&self) -> Option<SocketAddr> {
+        self.http
+    }
+
+    /// The bank's side, where there is one.
+    pub const fn bank(&self) -> Option<&Arc<Bank>> {
+        self.bank.as_ref()
+    }
+
+    /// The provider's side, where there is one.
+    pub const fn provider(&self) -> Option<&Arc<Provider>> {
+        self.provider.as_ref()
+    }
+
+    /// The log.
+    pub const fn log(&self) -> &EvidenceLog {
+        &self.shared.log
+    }
+
+    /// Takes over now what commands changed, instead of a moment later.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn reload(&self, certificate: &Certificate) -> Result<(), NodeError> {
+        reload(&self.shared, self.provider.as_deref(), self.bank.as_deref(), certificate).await.map(drop)
+    }
+
+    /// Refuses new calls, finishes those that run within the grace, countersigns, and seals the log.
+    ///
+    /// # Errors
+    /// [`NodeError`] when state or log cannot be closed cleanly; the next start recovers.
+    pub async fn stop(self) -> Result<(), NodeError> {
+        if let Some(provider) = &self.provider {
+            provider.stop();
+        }
+        self.stop.send_replace(true);
+        for mut task in self.tasks {
+            if tokio::time::timeout(self.grace, &mut task).await.is_err() {
+                task.abort();
+                // The next step must not begin while the task still holds what it shares.
+                let _ = task.await;
+            }
+        }
+        if let Some(bank) = &self.bank {
+            let _ = tokio::time::timeout(self.grace, bank.countersign()).await;
+        }
+        if let Some(provider) = &self.provider {
+            provider.persist()?;
+        }
+        self.shared.log.clone().seal().await?;
+        tracing::info!(party = %self.shared.keys.party, "the node has stopped");
+        Ok(())
+    }
+
+    async fn start_provider(
+        &mut self,
+        config: &Config,
+        grpc: &GrpcConfig,
+        certificate: &Certificate,
+        stopped: watch::Receiver<bool>,
+    ) -> Result<(), NodeError> {
+        let shared = self.shared.clone();
+        let service = config.service.clone();
+        let provider = blocking(move || Provider::start(shared, service)).await??;
+        let provider = Arc::new(provider);
+        let listener = listen(grpc.listen).await?;
+        self.grpc = listener.local_addr().ok();
+        let incoming = Incoming::new(listener, certificate, grpc.max_connections)?;
+        self.tasks.push(tokio::spawn(serve_grpc(provider.clone(), incoming, stopped)));
+        self.provider = Some(provider);
+        Ok(())
+    }
+
+    async fn start_bank(
+        &mut self,
+        config: &Config,
+        address: SocketAddr,
+        certificate: &Certificate,
+        stopped: watch::Receiver<bool>,
+    ) -> Result<(), NodeError> {
+        let (shared, config, certificate) = (self.shared.clone(), config.clone(), certificate.clone());
+        let interval = Duration::from_millis(config.verification.countersign_interval_ms);
+        let bank = Arc::new(Bank::start(shared, &config, &certificate)?);
+        let listener = listen(address).await?;
+        self.http = listener.local_addr().ok();
+        self.tasks.push(tokio::spawn(serve_http(bank.clone(), listener, stopped.clone())));
+        let countersigner = bank.clone();
+        self.tasks.push(every(interval, stopped, move || {
+            let bank = countersigner.clone();
+            async move { bank.countersign().await }
+        }));
+        self.bank = Some(bank);
+        Ok(())
+    }
+
+    fn start_upkeep(&mut self, certificate: Certificate, stopped: watch::Receiver<bool>) {
+        let (shared, provider, bank) = (self.shared.clone(), self.provider.clone(), self.bank.clone());
+        self.tasks.push(every(RELOAD_INTERVAL, stopped.clone(), move || {
+            let (shared, provider, bank) = (shared.clone(), provider.clone(), bank.clone());
+            let certificate = certificate.clone();
+            async move {
+                let done = reload(&shared, provider.as_deref(), bank.as_deref(), &certificate).await;
+                if let Err(error) = done {
+                    tracing::error!(code = error.code(), %error, "changes could not be taken over");
+                }
+            }
+        }));
+        if let Some(provider) = self.provider.clone() {
+            self.tasks.push(every(PERSIST_INTERVAL, stopped, move || {
+                let provider = provider.clone();
+                async move {
+                    let kept = blocking(move || provider.persist()).await;
+                    if let Err(error) = kept.and_then(|kept| kept) {
+                        tracing::error!(code = error.code(), %error, "counters could not be kept");
+                    }
+                }
+            }));
+        }
+    }
+}
+
+async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Shared, NodeError> {
+    let owned = config.clone();
+    let (keys, store, log) = blocking(move || {
+        let keys = NodeKeys::open(&owned)?;
+        let store = Store::open(&Layout::new(owned.node.data_dir.clone()).state())?;
+        let log = keys.open_log(&owned)?;
+        Ok::<_, NodeError>((keys, store, log))
+    })
+    .await??;
+    let shared = Shared {
+        keys: Arc::new(keys),
+        store: Arc::new(store),
+        log,
+        partners: Arc::default(),
+        clock,
+        layout: Layout::new(config.node.data_dir.clone()),
+        software: digest_of_software()?,
+        configuration: Sha512::digest(format!("{config:?}")).into(),
+    };
+    let started = Event::Started { software: shared.software, configuration: shared.configuration };
+    let entry = Entry::new(shared.clock.now_ms(), started).encode().into_bytes();
+    shared.log.append(vec![entry]).await?;
+    Ok(shared)
+}
+
+/// The configuration and software that ran stand in every receipt by their digests.
+fn digest_of_software() -> Result<Hash, NodeError> {
+    let path = Path::new("/proc/self/exe");
+    let bytes = std::fs::read(path).map_err(NodeError::io("reading the running program"))?;
+    Ok(Sha512::digest(bytes).into())
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, NodeError> {
+    TcpListener::bind(address).await.map_err(NodeError::io(format!("listening on {address}")))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, NodeError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| NodeError::Given { code: "INTERNAL", message: "a worker stopped".into() })
+}
+
+/// Runs `work` again and again until the node stops.
+fn every<F, W>(interval: Duration, mut stopped: watch::Receiver<bool>, work: F) -> JoinHandle<()>
+where
+    F: Fn() -> W + Send + 'static,
+    W: Future<Output = ()> + Send,
+{
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(interval) => work().await,
+                _ = stopped.changed() => return,
+            }
+        }
+    })
+}
+
+/// Takes the entries of commands into the log, and then what they changed into effect: whether there were any.
+async fn reload(
+    shared: &Shared,
+    provider: Option<&Provider>,
+    bank: Option<&Bank>,
+    certificate: &Certificate,
+) -> Result<bool, NodeError> {
+    if !drain_outbox(shared).await? {
+        return Ok(false);
+    }
+    shared.partners.reload(&shared.store, &certificate.authority, shared.clock.now_ms())?;
+    if let Some(provider) = provider {
+        provider.reload()?;
+    }
+    if let Some(bank) = bank {
+        bank.reload()?;
+    }
+    Ok(true)
+}
+
+async fn drain_outbox(shared: &Shared) -> Result<bool, NodeError> {
+    let waiting = shared.store.outbox()?;
+    let Some(&(last, _)) = waiting.last() else { return Ok(false) };
+    shared.log.append(waiting.into_iter().map(|(_, entry)| entry).collect()).await?;
+    shared.store.clear_outbox(last)?;
+    Ok(true)
+}
+
+async fn serve_grpc(provider: Arc<Provider>, incoming: Incoming, mut stopped: watch::Receiver<bool>) {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_service_status("", ServingStatus::Serving).await;
+    let stop = async move {
+        // The sender lives as long as the node; either way it is time to stop.
+        let _ = stopped.changed().await;
+        health.set_service_status("", ServingStatus::NotServing).await;
+    };
+    let served = Server::builder()
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .tcp_nodelay(true)
+        .add_service(health_service)
+        .add_service(PeerServer::new(PeerService(provider.clone())))
+        .add_service(
+            AuditServer::new(AuditService(provider.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            LookupServer::new(LookupService(provider))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                .max_encoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .serve_with_incoming_shutdown(incoming, stop)
+        .await;
+    if let Err(error) = served {
+        tracing::error!(code = "SERVE_FAILED", %error, "the gRPC server ended");
+    }
+}
+
+async fn serve_http(bank: Arc<Bank>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
+    let ready = bank.clone();
+    let failing =
+        move || ready.missing().into_iter().map(|(party, code)| format!("{party}: {code}")).collect();
+    let stop = async move {
+        // The sender lives as long as the node; either way it is time to stop.
+        let _ = stopped.changed().await;
+    };
+    if let Err(error) = http::serve(listener, http::router(bank, failing), stop).await {
+        tracing::error!(code = "SERVE_FAILED", %error, "the REST server ended");
+    }
+}

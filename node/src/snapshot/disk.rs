@@ -1,0 +1,99 @@
+//! Files and directories that appear whole or not at all.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+use windvane_keys::files::FileError;
+
+/// Says at which path the system refused.
+pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> FileError {
+    let path = path.to_owned();
+    move |source| FileError::Io { path, source }
+}
+
+/// Makes a directory that only its owner may reach, and its parents.
+pub(crate) fn create_directory(path: &Path) -> Result<(), FileError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at(path))
+}
+
+/// Makes an empty file that only its owner may reach; one that stands there is replaced.
+pub(crate) fn create_file(path: &Path) -> Result<File, FileError> {
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).clone();
+    options.open(path).map_err(at(path))
+}
+
+/// Writes a file and waits until it is on the disk.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let mut file = create_file(path)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(at(path))
+}
+
+/// Waits until a directory's entries are on the disk.
+pub(crate) fn sync_directory(path: &Path) -> Result<(), FileError> {
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(at(path))
+}
+
+/// Renames a complete file or directory to its final name, which nothing but a file may have.
+pub(crate) fn put_in_place(from: &Path, to: &Path) -> Result<(), FileError> {
+    if from.is_dir() {
+        sync_directory(from)?;
+    }
+    fs::rename(from, to).map_err(at(to))?;
+    sync_directory(to.parent().expect("what is put in place has a parent"))
+}
+
+/// Removes a directory and all in it, if it is there.
+pub(crate) fn remove_directory(path: &Path) -> Result<(), FileError> {
+    match fs::remove_dir_all(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(at(path)(source)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a complete directory so that it is never seen half removed.
+pub(crate) fn remove_whole(path: &Path) -> Result<(), FileError> {
+    let mut name = OsString::from("removing-");
+    name.push(path.file_name().expect("a complete directory has a name"));
+    let aside = path.with_file_name(name);
+    remove_directory(&aside)?;
+    fs::rename(path, &aside).map_err(at(path))?;
+    remove_directory(&aside)
+}
+
+/// The numbers that name a directory's entries, ascending; none when there is no directory. Entries of other
+/// names, such as an unfinished download, are left out.
+pub(crate) fn numbered(path: &Path) -> Result<Vec<u64>, FileError> {
+    let entries = match fs::read_dir(path) {
+        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(at(path))?,
+    };
+    let mut numbers = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(at(path))?.file_name();
+        numbers.extend(name.to_str().and_then(|name| name.parse::<u64>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Holds a directory for one writer, among threads and processes, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct DirectoryLock {
+    _directory: File,
+}
+
+impl DirectoryLock {
+    /// `None` when somebody else holds it.
+    pub(crate) fn try_acquire(path: &Path) -> Result<Option<Self>, FileError> {
+        let directory = File::open(path).map_err(at(path))?;
+        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Self { _directory: directory })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(at(path)(error.into())),
+        }
+    }
+}
