@@ -186,15 +186,11 @@ impl Admin {
     pub fn flush(&self) -> Result<(), NodeError> {
         let waiting = self.store.outbox()?;
         let Some(&(last, _)) = waiting.last() else { return Ok(()) };
-        let log = match self.keys.open_log(&self.config) {
-            Ok(log) => log,
-            Err(NodeError::Log(LogError::Locked { .. })) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        log.append_blocking(waiting.into_iter().map(|(_, entry)| entry).collect())?;
-        self.store.clear_outbox(last)?;
-        log.seal_blocking()?;
-        Ok(())
+        match self.write_log(waiting.into_iter().map(|(_, entry)| entry).collect()) {
+            Err(NodeError::Log(LogError::Locked { .. })) => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => Ok(self.store.clear_outbox(last)?),
+        }
     }
 
     fn begin_log(&self) -> Result<(), NodeError> {
@@ -204,11 +200,19 @@ impl Admin {
             public: record.public,
             state: "active".into(),
         });
-        let entries = opened.chain(records).map(|event| self.entry(event)).collect();
-        let log = self.keys.open_log(&self.config)?;
-        log.append_blocking(entries)?;
-        log.seal_blocking()?;
-        Ok(())
+        self.write_log(opened.chain(records).map(|event| self.entry(event)).collect())
+    }
+
+    /// On a thread of its own, because the caller's may drive asynchronous work.
+    fn write_log(&self, entries: Vec<Vec<u8>>) -> Result<(), NodeError> {
+        let write = || {
+            let log = self.keys.open_log(&self.config)?;
+            log.append_blocking(entries)?;
+            log.seal_blocking()?;
+            Ok(())
+        };
+        let stopped = |_| NodeError::Given { code: "INTERNAL", message: "a worker stopped".into() };
+        std::thread::scope(|scope| scope.spawn(write).join().map_err(stopped)?)
     }
 
     fn certificate(&self) -> Result<Certificate, NodeError> {

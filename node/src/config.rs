@@ -143,7 +143,7 @@ impl Default for VerificationConfig {
 
 impl Default for ServiceConfig {
     fn default() -> Self {
-        Self { clock_tolerance_ms: 300_000, stored_answer_bytes: 64 << 20, stop_grace_ms: 5_000 }
+        Self { clock_tolerance_ms: 60_000, stored_answer_bytes: 64 << 20, stop_grace_ms: 5_000 }
     }
 }
 

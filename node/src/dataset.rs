@@ -1,7 +1,7 @@
 //! The provider's data sets: from an operator's CSV file to a published encrypted table.
 //!
-//! [`import`] reads the file into a sealed staging file, [`build`] turns it into rows under an epoch's keys,
-//! [`publish`] signs the manifest. The three are separate so that the file can be checked long before an
+//! [`import()`] reads the file into a sealed staging file, [`build()`] turns it into rows under an epoch's keys,
+//! [`publish()`] signs the manifest. The three are separate so that the file can be checked long before an
 //! epoch begins, and every epoch is built from the same staging file.
 //!
 //! **Promised**: memory is bounded whatever the size of the file (16 bytes a row while importing, one row of
@@ -51,7 +51,8 @@ pub use publish::{
     published_epochs, remove_epoch, status,
 };
 pub use quality::{GateFailure, ImportReport, Quality};
-pub use staging::{StagedRecord, StagingError, StagingReader};
+pub use row::{PackedLabel, StagedRecord};
+pub use staging::{StagedRecords, StagingError, StagingReader};
 
 /// A data set's directory, and what stands where in it.
 #[derive(Debug, Clone)]

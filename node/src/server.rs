@@ -25,7 +25,7 @@ use crate::error::NodeError;
 use crate::evidence::EvidenceLog;
 use crate::http;
 use crate::identity::{Certificate, Layout, NodeKeys};
-use crate::peer::{Incoming, Partners};
+use crate::peer::Incoming;
 use crate::provider::{Provider, Shared};
 use crate::service::{audit::AuditService, common::PeerService, lookup::LookupService};
 use crate::store::Store;
@@ -145,6 +145,18 @@ impl Node {
         self.shared.log.clone().seal().await?;
         tracing::info!(party = %self.shared.keys.party, "the node has stopped");
         Ok(())
+    }
+
+    /// Ends at once, as a kill would: nothing that is not durable becomes so, and the log is not sealed. For
+    /// rehearsing recovery.
+    pub async fn abandon(self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        for task in self.tasks {
+            // Aborted on purpose.
+            let _ = task.await;
+        }
     }
 
     async fn start_provider(

@@ -136,7 +136,7 @@ impl Admin {
         let channel = channel(&self.certificate()?, &partner.party, &configured.address)?;
         let manifest = fetch(&self.layout, &partner, channel, &data_set, progress).await?;
         self.store.queue_entry(&self.entry(Event::Published(manifest.clone())))?;
-        tokio::task::block_in_place(|| self.flush())?;
+        self.flush()?;
         Ok(manifest)
     }
 

@@ -4,7 +4,6 @@
 //! publication id, so no (key, nonce) ever seals two labels whatever changed in between.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -32,7 +31,7 @@ use super::rejects::{Reject, RejectFile};
 use super::row::StagedRecord;
 use super::sort::{BuildRecord, EXTRA_BYTES, Sorted, Sorter, extra};
 use super::staging::{StagedChunk, StagingError, StagingReader};
-use crate::snapshot::disk::{self, at};
+use crate::snapshot::disk;
 use crate::snapshot::writer::{PageWriter, Written};
 
 /// The manifest of a built table, without its end and its signature.
@@ -155,7 +154,7 @@ pub fn build(
 ) -> Result<BuildReport, BuildError> {
     let dir = DataSetDir::new(job.data_dir, job.config.name());
     let _lock = dir.lock()?.ok_or(BuildError::Busy)?;
-    sweep(dir.path())?;
+    disk::sweep(dir.path(), BUILDING)?;
     if dir.epochs().join(job.epoch.to_string()).exists() {
         return Err(BuildError::Published { epoch: job.epoch });
     }
@@ -178,17 +177,6 @@ pub fn build(
     place.complete(&dir.built(), job.epoch)?;
     let (rows, pages) = (written.rows, written.pages);
     Ok(BuildReport { epoch: job.epoch, rows, pages, bytes: pages * PAGE_BYTES as u64, collapsed, rejected })
-}
-
-/// Removes what interrupted builds left.
-fn sweep(dir: &Path) -> Result<(), FileError> {
-    for entry in fs::read_dir(dir).map_err(at(dir))? {
-        let entry = entry.map_err(at(dir))?;
-        if entry.file_name().to_string_lossy().starts_with(BUILDING) {
-            disk::remove_directory(&entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 fn check_unchanged(config: &DataSetConfig, report: &ImportReport) -> Result<(), BuildError> {

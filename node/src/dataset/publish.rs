@@ -1,6 +1,5 @@
 //! Signs a built table's manifest and puts the table in place; lists and removes published epochs.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -112,7 +111,7 @@ pub fn publish(job: &Publish<'_>) -> Result<Signed<Manifest>, PublishError> {
     manifest.not_after_ms = job.now_ms.saturating_add(u64::from(job.epoch_hours) * 3_600_000);
     let manifest = Signed::sign(manifest, job.key.signing_key());
     disk::write_file(&built.join(MANIFEST), manifest.as_bytes())?;
-    fs::remove_file(built.join(DRAFT)).map_err(at(&built))?;
+    disk::remove_file(&built.join(DRAFT))?;
     disk::create_directory(&dir.epochs())?;
     disk::put_in_place(&built, &target)?;
     Ok(manifest)

@@ -23,8 +23,7 @@ use windvane_protocols::transcript::Transcript;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::quality::ImportReport;
-use super::row::Records;
-pub use super::row::StagedRecord;
+use super::row::{Records, StagedRecord};
 use crate::snapshot::disk::{at, create_file, put_in_place};
 
 const MAGIC: &[u8; 20] = b"windvane-staging/v1\n";
@@ -318,7 +317,13 @@ impl StagedChunk {
 }
 
 /// Every record of a staging file, in order; a chunk in memory at a time.
-impl Iterator for Flat {
+#[derive(Debug)]
+pub struct StagedRecords {
+    reader: StagingReader,
+    records: std::vec::IntoIter<StagedRecord>,
+}
+
+impl Iterator for StagedRecords {
     type Item = Result<StagedRecord, StagingError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -335,19 +340,12 @@ impl Iterator for Flat {
     }
 }
 
-/// [`StagingReader`] as an iterator.
-#[derive(Debug)]
-pub struct Flat {
-    reader: StagingReader,
-    records: std::vec::IntoIter<StagedRecord>,
-}
-
 impl IntoIterator for StagingReader {
     type Item = Result<StagedRecord, StagingError>;
-    type IntoIter = Flat;
+    type IntoIter = StagedRecords;
 
-    fn into_iter(self) -> Flat {
-        Flat { reader: self, records: Vec::new().into_iter() }
+    fn into_iter(self) -> StagedRecords {
+        StagedRecords { reader: self, records: Vec::new().into_iter() }
     }
 }
 

@@ -7,7 +7,6 @@ use windvane_proto::audit::v1::{CountersignRequest, CountersignResponse, audit_s
 use windvane_protocols::audit::receipt::Countersignature;
 use windvane_protocols::transcript::Signed;
 
-use crate::error::Refusal;
 use crate::provider::Provider;
 
 /// The service.

@@ -9,6 +9,9 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock};
 use windvane_keys::files::FileError;
 
+/// Prefix of a directory that is being removed.
+const REMOVING: &str = "removing-";
+
 /// Says at which path the system refused.
 pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> FileError {
     let path = path.to_owned();
@@ -46,6 +49,14 @@ pub(crate) fn put_in_place(from: &Path, to: &Path) -> Result<(), FileError> {
     sync_directory(to.parent().expect("what is put in place has a parent"))
 }
 
+/// Removes a file, if it is there.
+pub(crate) fn remove_file(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(at(path)(source)),
+        _ => Ok(()),
+    }
+}
+
 /// Removes a directory and all in it, if it is there.
 pub(crate) fn remove_directory(path: &Path) -> Result<(), FileError> {
     match fs::remove_dir_all(path) {
@@ -54,12 +65,25 @@ pub(crate) fn remove_directory(path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// Removes the directories whose names begin with `prefix`: what a crash left. One that another process holds
+/// stays.
+pub(crate) fn sweep(dir: &Path, prefix: &str) -> Result<(), FileError> {
+    for entry in fs::read_dir(dir).map_err(at(dir))? {
+        let entry = entry.map_err(at(dir))?;
+        let left = entry.file_name().to_string_lossy().starts_with(prefix);
+        if left && DirectoryLock::try_acquire(&entry.path())?.is_some() {
+            remove_directory(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes a complete directory so that it is never seen half removed.
 pub(crate) fn remove_whole(path: &Path) -> Result<(), FileError> {
-    let mut name = OsString::from("removing-");
+    let mut name = OsString::from(REMOVING);
     name.push(path.file_name().expect("a complete directory has a name"));
     let aside = path.with_file_name(name);
-    remove_directory(&aside)?;
+    sweep(aside.parent().expect("a complete directory has a parent"), REMOVING)?;
     fs::rename(path, &aside).map_err(at(path))?;
     remove_directory(&aside)
 }

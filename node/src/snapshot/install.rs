@@ -19,6 +19,9 @@ use super::disk::{self, DirectoryLock, at};
 use super::writer::{PageWriter, Written};
 use super::{MANIFEST, PAGES, Snapshot, SnapshotError, installed_dir};
 
+/// Prefix of the directory of an unfinished download.
+const PARTIAL: &str = "partial-";
+
 /// Why a download does not go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -116,9 +119,11 @@ impl Download {
         if target.exists() {
             return Err(InstallError::Installed { epoch: body.epoch });
         }
-        let partial = target.with_file_name(format!("partial-{}", body.epoch));
+        let partial = target.with_file_name(format!("{PARTIAL}{}", body.epoch));
         disk::create_directory(&partial)?;
         let lock = DirectoryLock::try_acquire(&partial)?.ok_or(InstallError::Busy)?;
+        // Downloads of other epochs that nobody goes on with.
+        disk::sweep(partial.parent().expect("an epoch's directory has a parent"), PARTIAL)?;
         if !is_of(&partial, manifest) {
             disk::create_file(&partial.join(PAGES))?;
             disk::write_file(&partial.join(MANIFEST), manifest.as_bytes())?;

@@ -1,0 +1,231 @@
+//! Each kind of misbehaviour ends in its own error code and a log entry, and nothing is lost.
+
+use std::sync::Arc;
+
+use tonic::Request;
+use windvane::error::PeerError;
+use windvane::peer::channel;
+use windvane::verification::MatchResult;
+use windvane_proto::lookup::v1::lookup_client::LookupClient;
+use windvane_proto::lookup::v1::{EvaluateRequest, FetchManifestRequest};
+use windvane_protocols::audit::entry::Event;
+use windvane_protocols::lookup::client::{Customer, Question, Terms, ask};
+use windvane_protocols::party::SessionId;
+use windvane_protocols::secret::Secret;
+
+use crate::lab::{FAMILIES, Lab, Party, SUBSCRIBERS, bank_of, error_of, events, failures, terms, zhang};
+use crate::liar::{Liar, Lie};
+
+/// A bank whose only provider was honest while the snapshot was fetched, and then tells this lie.
+async fn bank_facing(lab: &Lab, lie: Lie) -> (Arc<Party>, Party, windvane::Node) {
+    let carrier = Arc::new(lab.carrier("carrier-a", SUBSCRIBERS));
+    let node = lab.start(&carrier).await;
+    let address = node.grpc_address().unwrap().to_string();
+    let mut bank = lab.bank_files(&[(&*carrier, address)], &terms());
+    carrier.taken_over_by(&node).await;
+    bank.admin.fetch_snapshot("carrier-a", |_, _| ()).await.unwrap();
+    node.stop().await.unwrap();
+    bank.config.providers[0].address = Liar::serve(&carrier, lie).await.to_string();
+    bank.config.verification.deadline_ms = 1_000;
+    let node = lab.start(&bank).await;
+    (carrier, bank, node)
+}
+
+async fn outcome(lie: Lie) -> (Option<String>, Vec<String>) {
+    let lab = Lab::new();
+    let (_carrier, bank, node) = bank_facing(&lab, lie).await;
+    let report = bank_of(&node).verify(zhang()).await.unwrap();
+    assert_eq!(report.result, MatchResult::Unavailable);
+    assert_eq!(report.decision.missing_sources, ["carrier-a"]);
+    assert_eq!(bank_of(&node).report(&report.id).await.unwrap().unwrap(), report);
+    let logged = failures(&bank, &node).await;
+    node.stop().await.unwrap();
+    (report.providers[0].error.clone(), logged)
+}
+
+async fn expect(lie: Lie, code: &str) {
+    let (found, logged) = outcome(lie).await;
+    assert_eq!(found.as_deref(), Some(code), "{lie:?}");
+    assert_eq!(logged, [code], "{lie:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_under_another_key_is_a_key_mismatch() {
+    expect(Lie::OtherKey, "KEY_MISMATCH").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_under_another_key_that_names_the_right_one_has_no_valid_proof() {
+    expect(Lie::OtherKeyNamedRight, "PROOF_INVALID").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exchanged_elements_have_no_valid_proof() {
+    expect(Lie::WrongProof, "PROOF_INVALID").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_over_another_answer_is_invalid() {
+    expect(Lie::WrongReceipt, "RECEIPT_INVALID").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_elements_than_were_asked_for_are_malformed() {
+    expect(Lie::TooManyElements, "ANSWER_MALFORMED").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_hangs_is_missing_at_the_deadline() {
+    expect(Lie::Hang, "DEADLINE_EXCEEDED").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncated_download_installs_nothing_and_goes_on_from_where_it_ended() {
+    let lab = Lab::new();
+    let rows: String =
+        (0..200).map(|i| SUBSCRIBERS.replacen("13800138000", &format!("1380013{i:04}"), 1)).collect();
+    let rows = rows
+        .replace("\n13900139000", "\n")
+        .lines()
+        .filter(|l| l.starts_with("138"))
+        .map(|l| format!("{l}\n"))
+        .collect::<String>();
+    let carrier = Arc::new(lab.carrier("carrier-a", &rows));
+    let address = Liar::serve(&carrier, Lie::Truncate).await.to_string();
+    let mut bank = lab.bank_files(&[(&*carrier, address)], &terms());
+    let error = bank.admin.fetch_snapshot("carrier-a", |_, _| ()).await.unwrap_err();
+    assert_eq!(error.code(), "SNAPSHOT_TRUNCATED");
+    assert!(!bank.config.node.data_dir.join("snapshots/carrier-a/subscribers/1").exists());
+
+    let honest = lab.start(&carrier).await;
+    bank.config.providers[0].address = honest.grpc_address().unwrap().to_string();
+    let again = windvane::admin::Admin::open(&bank.config, Arc::new(lab.clock.clone())).unwrap();
+    let mut first = None;
+    again
+        .fetch_snapshot("carrier-a", |done, _| {
+            first.get_or_insert(done);
+        })
+        .await
+        .unwrap();
+    assert!(first.unwrap() > 1, "the first page was not fetched again");
+    honest.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_row_is_reported_here_and_not_to_the_provider() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let carrier_node = lab.start(&carrier).await;
+    let (bank, node) = lab.bank(&[(&carrier, &carrier_node)], &terms()).await;
+    let pages = bank.config.node.data_dir.join("snapshots/carrier-a/subscribers/1/pages");
+    let mut bytes = std::fs::read(&pages).unwrap();
+    bytes.chunks_exact_mut(40).for_each(|row| row[39] ^= 1);
+    std::fs::write(&pages, bytes).unwrap();
+    assert_eq!(error_of(&node, zhang()).await.as_deref(), Some("ROW_CORRUPT"));
+    bank_of(&node).countersign().await;
+    assert!(failures(&carrier, &carrier_node).await.is_empty());
+    let countersigned = events(&carrier).iter().filter(|e| matches!(e, Event::Countersigned(_))).count();
+    assert_eq!(countersigned, 1, "the provider sees an ordinary, countersigned call");
+    node.stop().await.unwrap();
+    carrier_node.stop().await.unwrap();
+}
+
+/// A question that the bank's own code would send, to be bent.
+fn question(bank: &Party, carrier: &Party, customers: usize) -> Question {
+    let data_set = "subscribers".parse().unwrap();
+    let dir = windvane::dataset::published_dir(&carrier.config.node.data_dir, &data_set, 1);
+    let snapshot = windvane::snapshot::Snapshot::open(&dir).unwrap();
+    let inquiry = zhang();
+    let customer = Customer { person: &inquiry.person, ticket: b"T", consent: b"C" };
+    let requester = bank.config.party();
+    let terms = Terms {
+        requester: &requester,
+        grant: bank.admin.grants().unwrap()[0].0.id,
+        purpose: "account_opening",
+        manifest: snapshot.manifest().body(),
+        families: &FAMILIES,
+    };
+    let session = SessionId::random(&mut rand::rng());
+    let now_ms = windvane::clock::Clock::now_ms(&windvane::clock::SystemClock);
+    let key = bank.admin.keys().signing_key();
+    let seed = Secret::new([1; 32]);
+    ask(terms, &vec![customer; customers], session, &seed, now_ms, key, &mut rand::rng()).unwrap().1
+}
+
+/// Sends raw messages as `party` to a carrier; gives the code of the refusal.
+async fn send(party: &Party, address: &str, message: EvaluateRequest) -> Option<String> {
+    let channel = channel(&party.certificate(), &"carrier-a".parse().unwrap(), address).unwrap();
+    let mut client = LookupClient::new(channel).max_encoding_message_size(64 << 20);
+    client.evaluate(Request::new(message)).await.err().map(|status| PeerError::from(&status).code)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hostile_bank_gets_an_error_and_a_log_entry_for_each_attempt() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let node = lab.start(&carrier).await;
+    let address = node.grpc_address().unwrap().to_string();
+    let bank = lab.bank_files(&[(&carrier, address.clone())], &terms());
+    carrier.taken_over_by(&node).await;
+    let fresh = || EvaluateRequest::from(&question(&bank, &carrier, 1));
+
+    let first = fresh();
+    assert_eq!(send(&bank, &address, first.clone()).await, None);
+    assert_eq!(send(&bank, &address, first.clone()).await, None, "a retry of the same bytes");
+    let mut expected = Vec::new();
+    let mut attempt = async |message, code: &str| {
+        assert_eq!(send(&bank, &address, message).await.as_deref(), Some(code));
+        expected.push(code.to_owned());
+    };
+
+    let mut replayed = question(&bank, &carrier, 1);
+    let mut body = replayed.request.body().clone();
+    body.session = Question::try_from(first.clone()).unwrap().request.body().session;
+    replayed.request = windvane_protocols::transcript::Signed::sign(body, bank.admin.keys().signing_key());
+    attempt(EvaluateRequest::from(&replayed), "SESSION_REPLAYED").await;
+
+    let mut many = fresh();
+    many.groups[0].elements = vec![7; 32 * 16_385].into();
+    attempt(many, "MESSAGE_TOO_LARGE").await;
+
+    let mut more = fresh();
+    more.groups[0].elements = [&more.groups[0].elements[..], &more.groups[0].elements[..]].concat().into();
+    attempt(more, "REQUEST_ELEMENTS_MISMATCH").await;
+
+    let mut identity = fresh();
+    identity.groups[0].elements = vec![0; 32].into();
+    attempt(identity, "MESSAGE_MALFORMED").await;
+
+    let mut unsigned = fresh();
+    let mut bytes = unsigned.request.to_vec();
+    *bytes.last_mut().unwrap() ^= 1;
+    unsigned.request = bytes.into();
+    attempt(unsigned, "REQUEST_SIGNATURE_INVALID").await;
+
+    lab.clock.advance_ms(120_000);
+    attempt(fresh(), "CLOCK_SKEW").await;
+
+    assert_eq!(failures(&carrier, &node).await, expected);
+    let answered = events(&carrier).iter().filter(|e| matches!(e, Event::Answered(_))).count();
+    assert_eq!(answered, 1, "a retry is not counted and refusals are not answered");
+    node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_peer_reaches_only_the_structured_log() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let node = lab.start(&carrier).await;
+    let stranger = lab.party("stranger", "");
+    let before = node.log().size();
+    let channel = channel(
+        &stranger.certificate(),
+        &"carrier-a".parse().unwrap(),
+        &node.grpc_address().unwrap().to_string(),
+    );
+    let request = FetchManifestRequest { data_set: "subscribers".into() };
+    let refused = LookupClient::new(channel.unwrap()).fetch_manifest(Request::new(request)).await;
+    assert_eq!(PeerError::from(&refused.unwrap_err()).code, "PEER_UNKNOWN");
+    assert_eq!(node.log().size(), before);
+    node.stop().await.unwrap();
+}

@@ -1,0 +1,213 @@
+//! Parties with fresh keys in one directory, as an operator would set them up.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use windvane::admin::{Admin, GrantTerms};
+use windvane::bank::{Bank, Inquiry};
+use windvane::clock::{Clock as _, ShiftedClock};
+use windvane::config::Config;
+use windvane::dataset::DataSetConfig;
+use windvane::evidence::LogReader;
+use windvane::identity::Certificate;
+use windvane::{Node, telemetry};
+use windvane_keys::authority::CertificateAuthority;
+use windvane_keys::enrolment::EnrolmentRequest;
+use windvane_keys::store::MemoryStore;
+use windvane_protocols::audit::entry::{Entry, Event};
+use windvane_protocols::identity::{Document, DocumentKind, Family, Name, Person, Phone};
+use windvane_protocols::transcript::Record as _;
+
+/// The families that carriers serve.
+pub const FAMILIES: [Family; 4] = [Family::Phone, Family::PhoneId, Family::PhoneName, Family::PhoneIdName];
+
+/// Header of a carrier's file.
+pub const HEADER: &str =
+    "手机号,姓名,证件类型,证件号码,用户状态,入网日期,换卡日期,二次放号,同证号码数,风险标签,数据日期\n";
+
+/// Two subscribers whose data never change.
+pub const SUBSCRIBERS: &str = "13800138000,张三,居民身份证,11010519491231002X,正常,2015-05-01,,否,1,,2026-11-01\n\
+     13900139000,李四,居民身份证,440524188001010014,正常,2016-01-01,,否,2,疑似涉诈,2026-11-01\n";
+
+/// The authority, the clock and the folder that all parties of a test share.
+pub struct Lab {
+    pub dir: TempDir,
+    pub clock: ShiftedClock,
+    authority: CertificateAuthority,
+}
+
+/// One party's files.
+pub struct Party {
+    pub admin: Admin,
+    pub config: Config,
+    pub enrolment: String,
+}
+
+impl Lab {
+    pub fn new() -> Self {
+        telemetry::start("warn");
+        let clock = ShiftedClock::default();
+        let store = MemoryStore::new();
+        let authority =
+            CertificateAuthority::create(&store, "Trial", 30, clock.now_ms(), &mut rand::rng()).unwrap();
+        Self { dir: tempfile::tempdir().unwrap(), clock, authority }
+    }
+
+    /// A party that the authority enrolled. `sections` are added to its configuration.
+    pub fn party(&self, name: &str, sections: &str) -> Party {
+        let config = self.config(name, sections);
+        let admin = Admin::init(&config, Arc::new(self.clock.clone())).unwrap();
+        let request = EnrolmentRequest::from_pem(&admin.enrolment_request().unwrap()).unwrap();
+        let now_ms = self.clock.now_ms();
+        let enrolment = self.authority.sign(&request, 20, now_ms, &mut rand::rng()).unwrap().to_pem();
+        admin.import_enrolment(&enrolment).unwrap();
+        Party { admin, config, enrolment }
+    }
+
+    /// A configuration as its file would be.
+    pub fn config(&self, name: &str, sections: &str) -> Config {
+        let root = self.dir.path().join(name);
+        std::fs::create_dir_all(&root).unwrap();
+        let file = root.join("windvane.toml");
+        let head =
+            format!("[node]\nparty = \"{name}\"\ndata_dir = \"data\"\n[keys]\npassphrase_file = \"pass\"\n");
+        std::fs::write(&file, format!("{head}{sections}")).unwrap();
+        Config::load(&file).unwrap()
+    }
+
+    pub async fn start(&self, party: &Party) -> Node {
+        Node::start(&party.config, Arc::new(self.clock.clone())).await.unwrap()
+    }
+
+    /// A carrier that published `rows` below [`HEADER`].
+    pub fn carrier(&self, name: &str, rows: &str) -> Party {
+        let party = self.party(name, "[grpc]\nlisten = \"127.0.0.1:0\"\n");
+        let file = self.dir.path().join(format!("{name}.csv"));
+        std::fs::write(&file, format!("{HEADER}{rows}")).unwrap();
+        party.publish(&file);
+        party
+    }
+
+    /// A bank that asks these providers, which are enrolled with each other and granted `terms`.
+    pub async fn bank(&self, providers: &[(&Party, &Node)], terms: &GrantTerms) -> (Party, Node) {
+        let addresses: Vec<_> = providers
+            .iter()
+            .map(|(party, node)| (*party, node.grpc_address().unwrap().to_string()))
+            .collect();
+        let bank = self.bank_files(&addresses, terms);
+        for (party, node) in providers {
+            party.taken_over_by(node).await;
+            bank.admin.fetch_snapshot(&party.config.node.party, |_, _| ()).await.unwrap();
+        }
+        let node = self.start(&bank).await;
+        (bank, node)
+    }
+
+    /// [`Self::bank`] without downloads and not started.
+    pub fn bank_files(&self, providers: &[(&Party, String)], terms: &GrantTerms) -> Party {
+        let section = |(party, address): &(&Party, String)| {
+            let name = &party.config.node.party;
+            format!("[[provider]]\nparty = \"{name}\"\naddress = \"{address}\"\ndata_set = \"subscribers\"\n")
+        };
+        let sections: String = providers.iter().map(section).collect();
+        let common = "[http]\nlisten = \"127.0.0.1:0\"\n[verification]\ndeadline_ms = 5000\n";
+        let bank = self.party("bank", &format!("{common}{sections}"));
+        for (provider, _) in providers {
+            provider.admin.import_enrolment(&bank.enrolment).unwrap();
+            bank.admin.import_enrolment(&provider.enrolment).unwrap();
+            let grant = provider.admin.issue_grant(terms).unwrap();
+            bank.admin.accept_grant(&grant).unwrap();
+        }
+        bank
+    }
+}
+
+impl Party {
+    /// Imports, builds and publishes a carrier's file.
+    pub fn publish(&self, file: &Path) {
+        let config = DataSetConfig::carrier();
+        self.admin.import(&config, file, &()).unwrap();
+        self.admin.build(&config, &()).unwrap();
+        self.admin.publish(&config).unwrap();
+    }
+
+    pub fn certificate(&self) -> Certificate {
+        Certificate::load(&self.config, self.admin.keys()).unwrap()
+    }
+
+    pub fn log_dir(&self) -> PathBuf {
+        self.config.node.data_dir.join("log")
+    }
+
+    /// Makes a running node take over what `admin` changed.
+    pub async fn taken_over_by(&self, node: &Node) {
+        node.reload(&self.certificate()).await.unwrap();
+    }
+}
+
+/// A grant for everything that the tests do.
+pub fn terms() -> GrantTerms {
+    GrantTerms {
+        requester: "bank".parse().unwrap(),
+        data_sets: vec!["subscribers".parse().unwrap()],
+        families: FAMILIES.to_vec(),
+        purposes: vec!["account_opening".into()],
+        columns: Vec::new(),
+        epoch_hours: 24,
+        rate_per_s: 1_000_000,
+        per_day: 10_000_000,
+        total: 100_000_000,
+        days: 10,
+    }
+}
+
+/// A question of the tests' bank.
+pub fn inquiry(phone: &str, name: &str, id: &str) -> Inquiry {
+    Inquiry {
+        person: Person {
+            phone: Some(Phone::parse(phone).unwrap()),
+            document: Some(Document::parse(DocumentKind::ResidentId, id).unwrap()),
+            name: Some(Name::parse(name).unwrap()),
+            other: None,
+        },
+        customer_type: None,
+        document_type: None,
+        purpose: "account_opening".into(),
+        ticket: "T-1".into(),
+        consent: "C-1".into(),
+        operator: "teller-1".into(),
+        outlet: None,
+        branch: None,
+    }
+}
+
+/// The first subscriber, asked for rightly.
+pub fn zhang() -> Inquiry {
+    inquiry("13800138000", "张三", "11010519491231002X")
+}
+
+pub fn bank_of(node: &Node) -> &Bank {
+    node.bank().unwrap()
+}
+
+/// The error code that the bank's report gives for its only provider.
+pub async fn error_of(node: &Node, inquiry: Inquiry) -> Option<String> {
+    bank_of(node).verify(inquiry).await.unwrap().providers.remove(0).error
+}
+
+/// Everything in a sealed log, in order.
+pub fn events(party: &Party) -> Vec<Event> {
+    let reader = LogReader::open(&party.log_dir()).unwrap();
+    reader.entries(0).map(|entry| Entry::decode(&entry.unwrap().1).unwrap().event).collect()
+}
+
+/// The codes of all failures in a running node's log.
+pub async fn failures(party: &Party, node: &Node) -> Vec<String> {
+    node.log().publish().await.unwrap();
+    let code = |event| match event {
+        Event::Failed { code, .. } => Some(code),
+        _ => None,
+    };
+    events(party).into_iter().filter_map(code).collect()
+}
