@@ -58,8 +58,13 @@ impl BatchItem {
         Ok(Person { phone: Some(phone), document, name, other: None })
     }
 
+    /// Checks the ticket alone.
+    pub(crate) fn check_ticket(&self) -> Result<(), Problem> {
+        code("ticket", &self.ticket, MAX_CODE_BYTES)
+    }
+
     fn check_codes(&self) -> Result<(), Problem> {
-        code("ticket", &self.ticket, MAX_CODE_BYTES)?;
+        self.check_ticket()?;
         self.consent.check()?;
         let optional =
             [("customer_type", &self.customer_type), ("outlet", &self.outlet), ("branch", &self.branch)];

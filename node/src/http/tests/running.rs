@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use super::*;
 
@@ -77,7 +78,9 @@ async fn a_caller_that_hangs_up_does_not_undo_its_verification() {
     // A whole round trip later the listener has seen the end of the connection.
     served.client().report("known-1").await.unwrap();
     served.script.gate.send_replace(true);
-    served.script.answered.subscribe().wait_for(|count| *count == 1).await.unwrap();
+    let mut answered = served.script.answered.subscribe();
+    let answered = answered.wait_for(|count| *count == 1);
+    tokio::time::timeout(Duration::from_secs(10), answered).await.expect("it goes on").unwrap();
 }
 
 #[tokio::test]

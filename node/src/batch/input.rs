@@ -1,0 +1,74 @@
+//! The bank's file, opened twice: once for its digest, once for its rows.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use super::columns::Columns;
+use super::error::BatchError;
+use super::lines::{FileEncoding, Line, Lines};
+
+/// A file whose header is good.
+#[derive(Debug)]
+pub(super) struct Input {
+    path: PathBuf,
+    columns: Columns,
+    encoding: FileEncoding,
+    lines: u64,
+    digest: [u8; 32],
+}
+
+impl Input {
+    /// Reads the header and the whole file's digest.
+    pub(super) fn open(path: &Path) -> Result<Self, BatchError> {
+        let (columns, mut lines) = started(path)?;
+        let encoding = lines.encoding();
+        while lines.next().map_err(BatchError::io(path))?.is_some() {}
+        let (lines, digest) = lines.finish();
+        Ok(Self { path: path.to_owned(), columns, encoding, lines, digest })
+    }
+
+    /// The lines after the header, from the start.
+    pub(super) fn rows(&self) -> Result<Lines<File>, BatchError> {
+        started(&self.path).map(|(_, lines)| lines)
+    }
+
+    /// The output must not replace what it is made of.
+    pub(super) fn refuse_output(&self, output: &Path) -> Result<(), BatchError> {
+        let same = match (fs::canonicalize(&self.path), fs::canonicalize(output)) {
+            (Ok(input), Ok(output)) => input == output,
+            _ => false,
+        };
+        if same { Err(BatchError::OutputIsInput) } else { Ok(()) }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    pub(super) fn encoding(&self) -> FileEncoding {
+        self.encoding
+    }
+
+    /// Lines of the file, the header and blank ones included.
+    pub(super) fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// SHA-256 of the file.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+}
+
+fn started(path: &Path) -> Result<(Columns, Lines<File>), BatchError> {
+    let file = File::open(path).map_err(BatchError::io(path))?;
+    let opened = Lines::open(file).map_err(BatchError::io(path))?;
+    match opened.ok_or(BatchError::NoHeader)? {
+        (Line::Text(header), lines) => Ok((Columns::parse(&header)?, lines)),
+        (Line::TooLong, _) => Err(BatchError::NoHeader),
+    }
+}
