@@ -53,6 +53,11 @@ pub use publish::{
 pub use quality::{GateFailure, ImportReport, Quality};
 pub use staging::{StagedRecord, StagingError, StagingReader};
 
+/// Where the refused rows of a data set's last import stand.
+pub fn import_rejects(data_dir: &Path, data_set: &DataSet) -> PathBuf {
+    DataSetDir::new(data_dir, data_set).import_rejects()
+}
+
 /// A data set's directory, and what stands where in it.
 #[derive(Debug, Clone)]
 struct DataSetDir(PathBuf);
