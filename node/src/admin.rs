@@ -146,6 +146,16 @@ impl Admin {
         Ok(party)
     }
 
+    /// Checks the node's own enrolment against the authority that it names; gives the certificate's end in
+    /// milliseconds of Unix time.
+    ///
+    /// # Errors
+    /// [`NodeError`], also when the certificate is not valid at `now_ms`.
+    pub fn check_own_enrolment(&self, now_ms: u64) -> Result<u64, NodeError> {
+        let enrolment = Enrolment::from_pem(&read_text(&self.layout.enrolment())?)?;
+        Ok(enrolment.verify(&enrolment.authority().der, now_ms)?.valid_until_ms)
+    }
+
     /// The enrolled partners.
     ///
     /// # Errors

@@ -54,6 +54,11 @@ pub use quality::{GateFailure, ImportReport, Quality};
 pub use row::{PackedLabel, StagedRecord};
 pub use staging::{StagedRecords, StagingError, StagingReader};
 
+/// Where the refused rows of a data set's last import stand.
+pub fn import_rejects(data_dir: &Path, data_set: &DataSet) -> PathBuf {
+    DataSetDir::new(data_dir, data_set).import_rejects()
+}
+
 /// A data set's directory, and what stands where in it.
 #[derive(Debug, Clone)]
 struct DataSetDir(PathBuf);

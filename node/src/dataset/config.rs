@@ -209,6 +209,12 @@ impl DataSetConfig {
         self.encoding
     }
 
+    /// The same configuration for a file in another encoding.
+    #[must_use]
+    pub fn with_encoding(self, encoding: Encoding) -> Self {
+        Self { encoding, ..self }
+    }
+
     /// Hours from publication to the end of an epoch.
     pub const fn epoch_hours(&self) -> u32 {
         self.epoch_hours

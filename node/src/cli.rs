@@ -1,0 +1,129 @@
+//! The command line: parses, draws progress, prints, and turns errors into `error CODE: message` with exit
+//! code 1.
+//!
+//! **Promised**: results go to standard output and nothing else does, so that `--json` is one object; errors
+//! and progress go to standard error; the exit code is 0 for a good end, 1 for an error or a check that found
+//! something, 2 for a command line that does not parse. **Not here**: what commands do, which is
+//! [`windvane::admin`] and its neighbours.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use windvane::telemetry;
+
+mod authority;
+mod check;
+mod dataset;
+mod failure;
+mod grant;
+mod keys;
+mod node;
+mod partner;
+mod place;
+mod progress;
+mod snapshot;
+mod terminal;
+mod verify;
+
+pub(crate) use terminal::Terminal;
+
+use failure::Failure;
+use terminal::Answer;
+
+/// Exit code of a command line that does not parse.
+const USAGE: u8 = 2;
+
+/// Private verification between a bank and its data providers.
+#[derive(Debug, Parser)]
+#[command(name = "windvane", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 good, 1 error or findings, 2 usage. Logs: set WINDVANE_LOG, such as \
+    `windvane=debug`.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node until SIGTERM or SIGINT
+    Node(node::NodeArgs),
+    /// Make and list a node's keys, admit callers, run a trial authority
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Enrol this node and its partners
+    #[command(subcommand)]
+    Partner(partner::PartnerCommand),
+    /// Issue, accept, list and end grants
+    #[command(subcommand)]
+    Grant(grant::GrantCommand),
+    /// Import, build and publish a provider's data sets
+    #[command(subcommand)]
+    Dataset(dataset::DatasetCommand),
+    /// Download providers' encrypted tables
+    #[command(subcommand)]
+    Snapshot(snapshot::SnapshotCommand),
+    /// Verify one customer through the running node
+    Verify(verify::VerifyArgs),
+    /// Check a configuration, and what it names, without the network
+    CheckConfig(check::CheckArgs),
+    /// Print the REST interface's OpenAPI 3.1 document
+    Openapi,
+}
+
+/// Runs one command line, the program's name first; gives the process's exit code.
+pub(crate) fn run<I, T>(arguments: I, terminal: &mut Terminal<'_>) -> ExitCode
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            terminal.error(&error.render());
+            return ExitCode::from(USAGE);
+        }
+        Err(help) => return terminal.answer(&Answer::text(help.render().to_string())),
+    };
+    telemetry::start(cli.command.log_level());
+    match cli.command.run() {
+        Ok(answer) => terminal.answer(&answer),
+        Err(failure) => {
+            terminal.error(&format_args!("error {}: {}\n", failure.code(), failure.advice()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Command {
+    /// What is logged unless `WINDVANE_LOG` says otherwise.
+    const fn log_level(&self) -> &'static str {
+        match self {
+            Self::Node(_) => "info",
+            _ => "warn",
+        }
+    }
+
+    fn run(self) -> Result<Answer, Failure> {
+        match self {
+            Self::Node(args) => node::run(&args),
+            Self::Keys(command) => command.run(),
+            Self::Partner(command) => command.run(),
+            Self::Grant(command) => command.run(),
+            Self::Dataset(command) => command.run(),
+            Self::Snapshot(command) => command.run(),
+            Self::Verify(args) => args.run(),
+            Self::CheckConfig(args) => Ok(args.run()),
+            Self::Openapi => Ok(Answer::json(&windvane::http::openapi())),
+        }
+    }
+}
+
+/// A runtime for a command that waits for the network.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    built.map_err(|source| Failure::io("starting the runtime", source))
+}
+
+#[cfg(test)]
+mod tests;

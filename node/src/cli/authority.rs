@@ -1,0 +1,102 @@
+//! A certificate authority for a trial: `keys ca init` and `partner sign`.
+//!
+//! Its folder holds a key store, the passphrase of that store, and the certificate. Who can read the folder
+//! can enrol parties; a deployment keeps it apart from every node.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use windvane::admin::read_text;
+use windvane::clock::{Clock as _, SystemClock, rfc3339};
+use windvane_keys::authority::CertificateAuthority;
+use windvane_keys::enrolment::EnrolmentRequest;
+use windvane_keys::files::{write_private, write_public};
+use windvane_keys::passphrase::Passphrase;
+use windvane_keys::store::FileStore;
+
+use super::Answer;
+use super::failure::Failure;
+use super::place::hand_over;
+
+/// Random bytes of a generated passphrase.
+const PASSPHRASE_BYTES: usize = 32;
+
+/// Options of `keys ca init`.
+#[derive(Debug, clap::Args)]
+pub(super) struct InitArgs {
+    /// The authority's folder; made when missing
+    #[arg(long)]
+    dir: PathBuf,
+    /// The authority's name in its certificate
+    #[arg(long)]
+    name: String,
+    /// Days that its certificate is valid
+    #[arg(long, default_value_t = 1_825, value_parser = clap::value_parser!(u32).range(1..=3_650))]
+    days: u32,
+}
+
+/// Options of `partner sign`.
+#[derive(Debug, clap::Args)]
+pub(super) struct SignArgs {
+    /// The enrolment request
+    request: PathBuf,
+    /// The authority's folder
+    #[arg(long, value_name = "DIR")]
+    ca: PathBuf,
+    /// Days that the certificate is valid; it ends with the authority's at the latest
+    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3_650))]
+    days: u32,
+    /// Where to write the enrolment; printed when not given
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+impl InitArgs {
+    pub(super) fn run(&self) -> Result<Answer, Failure> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
+        made.map_err(|source| Failure::io(self.dir.display().to_string(), source))?;
+        let passphrase = passphrase_of(&self.dir);
+        if !passphrase.exists() {
+            write_private(&passphrase, hex::encode(rand::random::<[u8; PASSPHRASE_BYTES]>()).as_bytes())?;
+        }
+        let store = FileStore::create(&store_of(&self.dir), &Passphrase::from_file(&passphrase)?)?;
+        let (now_ms, rng) = (SystemClock.now_ms(), &mut rand::rng());
+        let authority = CertificateAuthority::create(&store, &self.name, self.days, now_ms, rng)?;
+        let certificate = self.dir.join("authority.pem");
+        write_public(&certificate, authority.certificate_pem().as_bytes())?;
+        Ok(Answer::text(format!(
+            "The authority {name} is ready until {end}.\n\
+             certificate  {certificate}\n\
+             keys         {keys}\n\
+             passphrase   {passphrase}\n\
+             \n\
+             Next: windvane partner sign --ca {dir} REQUEST for every party. Keep the folder to yourself.",
+            name = self.name,
+            end = rfc3339(authority.certificate().not_after_ms),
+            certificate = certificate.display(),
+            keys = store_of(&self.dir).display(),
+            passphrase = passphrase.display(),
+            dir = self.dir.display(),
+        )))
+    }
+}
+
+impl SignArgs {
+    pub(super) fn run(&self) -> Result<Answer, Failure> {
+        let store = FileStore::open(&store_of(&self.ca), &Passphrase::from_file(&passphrase_of(&self.ca))?)?;
+        let authority = CertificateAuthority::open(&store)?;
+        let request = EnrolmentRequest::from_pem(&read_text(&self.request)?)?;
+        let signed = authority.sign(&request, self.days, SystemClock.now_ms(), &mut rand::rng())?;
+        let what = format!("enrolment of {}", request.party());
+        hand_over(self.out.as_deref(), signed.to_pem(), &what)
+    }
+}
+
+fn store_of(dir: &Path) -> PathBuf {
+    dir.join("keys")
+}
+
+fn passphrase_of(dir: &Path) -> PathBuf {
+    dir.join("passphrase")
+}

@@ -1,0 +1,65 @@
+//! Why a command ended badly: a stable code and advice.
+
+use std::borrow::Cow;
+use std::io;
+
+use windvane::config::ConfigError;
+use windvane::error::NodeError;
+use windvane::http::Problem;
+
+/// A command's error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(super) enum Failure {
+    /// From the library.
+    #[error(transparent)]
+    Node(Box<NodeError>),
+    /// From a running node's REST interface.
+    #[error(transparent)]
+    Rest(Box<Problem>),
+}
+
+impl Failure {
+    /// Something that the operator gave does not fit.
+    pub(super) fn given(code: &'static str, message: impl Into<String>) -> Self {
+        NodeError::Given { code, message: message.into() }.into()
+    }
+
+    /// A file or another thing of the system.
+    pub(super) fn io(what: impl Into<String>, source: io::Error) -> Self {
+        NodeError::Io { what: what.into(), source }.into()
+    }
+
+    /// The stable code.
+    pub(super) fn code(&self) -> &str {
+        match self {
+            Self::Node(error) => error.code(),
+            Self::Rest(problem) => &problem.code,
+        }
+    }
+
+    /// What was wrong and what to do, without the code.
+    pub(super) fn advice(&self) -> Cow<'_, str> {
+        match self {
+            Self::Rest(problem) => format!("{}; {}", problem.message, problem.advice).into(),
+            Self::Node(error) => match &**error {
+                NodeError::Peer(peer) => Cow::Borrowed(&peer.message),
+                NodeError::Config(error @ ConfigError::Read { .. }) => {
+                    format!("{error}; name the file with --config or WINDVANE_CONFIG").into()
+                }
+                other => other.to_string().trim_end().to_owned().into(),
+            },
+        }
+    }
+}
+
+impl<E: Into<NodeError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Node(Box::new(error.into()))
+    }
+}
+
+/// A REST problem is no [`NodeError`], so it has its own way in.
+pub(super) fn rest(problem: Problem) -> Failure {
+    Failure::Rest(Box::new(problem))
+}

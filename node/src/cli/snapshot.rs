@@ -1,0 +1,76 @@
+//! `windvane snapshot`: a bank's copies of providers' encrypted tables.
+
+use windvane::admin::Admin;
+use windvane::clock::rfc3339;
+use windvane::error::NodeError;
+
+use super::failure::Failure;
+use super::place::Place;
+use super::progress::{Bar, Unit};
+use super::{Answer, runtime};
+
+/// What to do with snapshots.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum SnapshotCommand {
+    /// Download and install current snapshots; a broken download goes on where it ended
+    Fetch {
+        /// The provider; every configured one when not given
+        provider: Option<String>,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+impl SnapshotCommand {
+    pub(super) fn run(self) -> Result<Answer, Failure> {
+        let Self::Fetch { provider, place } = self;
+        let config = place.load()?;
+        let providers = match provider {
+            Some(provider) => vec![provider],
+            None => config.providers.iter().map(|provider| provider.party.clone()).collect(),
+        };
+        if providers.is_empty() {
+            return Err(Failure::given(
+                "PROVIDER_MISSING",
+                "the configuration has no [[provider]] section; add one for every contract",
+            ));
+        }
+        let admin = place.admin()?;
+        runtime()?.block_on(fetch_all(&admin, &providers))
+    }
+}
+
+/// One provider that is down does not keep the others' tables from being renewed.
+async fn fetch_all(admin: &Admin, providers: &[String]) -> Result<Answer, Failure> {
+    let (mut lines, mut failed) = (Vec::new(), None);
+    for provider in providers {
+        match fetch(admin, provider).await {
+            Ok(line) => lines.push(line),
+            Err(error) => {
+                lines.push(format!("{provider}: {} {error}", error.code()));
+                failed.get_or_insert(error);
+            }
+        }
+    }
+    match failed {
+        // Alone, it is told as every command tells its error.
+        Some(error) if providers.len() == 1 => Err(error.into()),
+        failed => Ok(Answer::text(lines.join("\n")).sound(failed.is_none())),
+    }
+}
+
+async fn fetch(admin: &Admin, provider: &str) -> Result<String, NodeError> {
+    let bar = Bar::new(format!("fetching {provider}, pages"), Unit::Things);
+    match admin.fetch_snapshot(provider, |done, total| bar.reach(done, total)).await {
+        Ok(manifest) => {
+            let body = manifest.body();
+            let rows: u64 = body.publications.iter().map(|publication| publication.rows).sum();
+            let (epoch, end) = (body.epoch, rfc3339(body.not_after_ms));
+            Ok(format!("{provider}: epoch {epoch} of {} installed, {rows} rows, until {end}", body.data_set))
+        }
+        Err(error) if error.code() == "SNAPSHOT_INSTALLED" => {
+            Ok(format!("{provider}: the current snapshot is installed already"))
+        }
+        Err(error) => Err(error),
+    }
+}

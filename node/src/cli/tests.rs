@@ -1,0 +1,144 @@
+//! Whole command lines, in this process.
+
+use clap::CommandFactory as _;
+
+use super::*;
+
+struct Outcome {
+    code: String,
+    out: String,
+    err: String,
+}
+
+fn windvane(arguments: &[&str]) -> Outcome {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let line = std::iter::once("windvane").chain(arguments.iter().copied());
+    let code = run(line, &mut Terminal::new(&mut out, &mut err));
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Outcome { code: format!("{code:?}"), out: text(out), err: text(err) }
+}
+
+fn good(arguments: &[&str]) -> String {
+    let outcome = windvane(arguments);
+    assert_eq!(outcome.code, format!("{:?}", ExitCode::SUCCESS), "{arguments:?}: {}", outcome.err);
+    outcome.out
+}
+
+fn bad(arguments: &[&str]) -> String {
+    let outcome = windvane(arguments);
+    assert_eq!(outcome.code, format!("{:?}", ExitCode::FAILURE), "{arguments:?}: {}", outcome.err);
+    outcome.err + &outcome.out
+}
+
+fn usage(arguments: &[&str]) -> String {
+    let outcome = windvane(arguments);
+    assert_eq!(outcome.code, format!("{:?}", ExitCode::from(USAGE)), "{arguments:?}: {}", outcome.err);
+    assert_eq!(outcome.out, "");
+    outcome.err
+}
+
+/// A folder with a shipped sample as `windvane.toml`.
+fn node_of(sample: &str) -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, text) = windvane::config::SAMPLES.into_iter().find(|(name, _)| *name == sample).unwrap();
+    let path = dir.path().join("windvane.toml");
+    std::fs::write(&path, text).unwrap();
+    (dir, path.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn the_grammar_holds_together_and_every_option_has_a_help_text() {
+    fn check(command: &clap::Command) {
+        for argument in command.get_arguments().filter(|a| !a.is_hide_set()) {
+            assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+        }
+        command.get_subcommands().for_each(check);
+    }
+    Cli::command().debug_assert();
+    check(&Cli::command());
+}
+
+#[test]
+fn help_is_a_good_end_and_a_line_that_does_not_parse_is_two() {
+    assert!(good(&["--help"]).contains("check-config"));
+    assert!(good(&["grant", "issue", "--help"]).contains("--per-day"));
+    assert!(usage(&[]).contains("Usage"));
+    assert!(usage(&["grnt"]).contains("grant"));
+    assert!(usage(&["node", "--confg", "x"]).contains("--config"));
+}
+
+#[test]
+fn the_terms_of_a_grant_are_checked_before_anything_is_opened() {
+    let issue = |option: &str, value: &str| {
+        let mut line = vec!["grant", "issue", "--config", "/nowhere"];
+        let terms = [
+            ("--to", "bank"),
+            ("--data-set", "subscribers"),
+            ("--families", "1,2,3,4"),
+            ("--purposes", "account_opening"),
+            ("--per-day", "10"),
+            ("--total", "20"),
+            ("--days", "30"),
+        ];
+        for (name, sound) in terms {
+            line.extend([name, if name == option { value } else { sound }]);
+        }
+        windvane(&line)
+    };
+    assert!(issue("", "").err.starts_with("error CONFIG_UNREADABLE: /nowhere: "));
+    for (option, value) in [
+        ("--families", "1,,2"),
+        ("--families", "0"),
+        ("--families", "phone"),
+        ("--families", "300"),
+        ("--to", "Bank"),
+        ("--data-set", "S"),
+        ("--per-day", "0"),
+        ("--total", "-1"),
+        ("--days", "3651"),
+    ] {
+        let outcome = issue(option, value);
+        assert_eq!(outcome.code, format!("{:?}", ExitCode::from(USAGE)), "{option} {value}");
+        assert!(outcome.err.contains(option), "{}", outcome.err);
+    }
+}
+
+#[test]
+fn openapi_prints_the_document_as_json() {
+    let document: serde_json::Value = serde_json::from_str(&good(&["openapi"])).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+}
+
+#[test]
+fn a_missing_token_and_a_missing_configuration_say_what_to_do() {
+    let (_dir, config) = node_of("bank.toml");
+    let verify = ["verify", "--phone", "1", "--purpose", "p", "--ticket", "t", "--consent", "c"];
+    let line = [&verify[..], &["--operator", "o", "--config", &config, "--token-file", "/nowhere"]].concat();
+    assert!(bad(&line).contains("/nowhere"));
+    let listed = bad(&["grant", "list", "--config", "/nowhere"]);
+    assert!(listed.contains("--config or WINDVANE_CONFIG"), "{listed}");
+}
+
+#[test]
+fn a_node_is_keyed_enrolled_and_checked_from_the_command_line() {
+    let (dir, config) = node_of("carrier.toml");
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (request, enrolment, ca) = (path("request"), path("enrolment"), path("ca"));
+    assert!(bad(&["check-config", &config]).contains("passphrase"));
+    assert!(good(&["keys", "init", "--config", &config]).contains("partner request"));
+    assert!(bad(&["keys", "init", "--config", &config]).starts_with("error ALREADY_EXISTS: "));
+    assert!(bad(&["check-config", &config]).contains("NOT_ENROLLED"));
+    good(&["keys", "ca", "init", "--dir", &ca, "--name", "Trial"]);
+    good(&["partner", "request", "--config", &config, "--out", &request]);
+    good(&["partner", "sign", "--ca", &ca, &request, "--out", &enrolment]);
+    assert!(good(&["partner", "import", "--config", &config, &enrolment]).contains("this node"));
+    let checked = good(&["check-config", &config]);
+    assert!(checked.contains("note DATASET_MISSING") && checked.contains("\nOK"), "{checked}");
+    let keys: serde_json::Value =
+        serde_json::from_str(&good(&["keys", "list", "--config", &config, "--json"])).unwrap();
+    assert_eq!(keys.as_array().unwrap().len(), 6);
+    let verifier = good(&["keys", "log-verifier", "--config", &config]);
+    assert!(verifier.contains("carrier-a"), "{verifier}");
+    let end = bad(&["grant", "end", "--config", &config, "00"]);
+    assert!(end.starts_with("error GRANT_INVALID: "), "{end}");
+}
