@@ -234,7 +234,7 @@ impl Bank {
         reports: &[VerificationReport],
     ) -> Result<(), BankError> {
         let now_ms = self.shared.clock.now_ms();
-        let mut entries: Vec<_> = runs.iter().map(|run| run.event(&self.shared)).collect();
+        let mut entries: Vec<_> = runs.iter().map(Run::event).collect();
         let mut rows = Vec::with_capacity(reports.len());
         for (i, (inquiry, report)) in inquiries.iter().zip(reports).enumerate() {
             let (decided, row) = self.sealer.seal(now_ms, i, inquiry, report, runs)?;

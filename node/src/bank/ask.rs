@@ -47,7 +47,7 @@ pub(super) struct Run {
 
 impl Run {
     /// What the log is told of the session's end.
-    pub(super) fn event(&self, _shared: &Shared) -> Event {
+    pub(super) fn event(&self) -> Event {
         match &self.receipt {
             Some(receipt) => Event::Answered(Box::new(receipt.clone())),
             None => Event::Failed {

@@ -77,7 +77,7 @@ pub enum BatchError {
         /// The chunk's last line.
         last: u64,
         /// The node's reason.
-        problem: Problem,
+        problem: Box<Problem>,
     },
     /// A call stopped without an answer.
     #[error("a call stopped without an answer; run again to continue")]

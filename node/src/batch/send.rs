@@ -95,7 +95,7 @@ async fn ask(
     chunk: Chunk,
 ) -> Result<(usize, Vec<ResultRow>), BatchError> {
     let (first, last) = chunk.span();
-    let refused = |problem| BatchError::Refused { first, last, problem };
+    let refused = |problem| BatchError::Refused { first, last, problem: Box::new(problem) };
     let mut rows = Vec::with_capacity(chunk.rows.len());
     for Row { line, ticket, item } in chunk.rows {
         rows.push((line, ticket, item.map(|item| body.items.push(item)).err()));
