@@ -1,0 +1,196 @@
+//! One party's folder before its node runs, as its operator would fill it.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use windvane_keys::files::write_public;
+use windvane_protocols::identity::Family;
+use windvane_protocols::lookup::DataSet;
+
+use super::authority::Authority;
+use super::{FleetError, PURPOSE};
+use crate::admin::{Admin, GrantTerms};
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::dataset::{CARRIER_DATASET, CARRIER_SCHEMA, DataSetConfig, ImportReport};
+use crate::error::NodeError;
+use crate::http::Token;
+
+/// The carriers' data set.
+const DATA_SET: &str = "subscribers";
+
+/// No trial comes near it, and sums of it stay far from overflowing.
+const PLENTY: u64 = 1 << 40;
+
+/// Days that the grants run.
+const GRANT_DAYS: u64 = 30;
+
+/// All nodes and their caller share one machine, so the bank waits longer than in operation.
+const DEADLINE_MS: u64 = 5_000;
+
+/// A party whose node does not run.
+#[derive(Debug)]
+pub(super) struct Party {
+    name: String,
+    dir: PathBuf,
+    admin: Admin,
+}
+
+impl Party {
+    /// Makes the keys of a bank that knows no carrier yet.
+    pub(super) fn bank(dir: &Path, name: &str) -> Result<Self, FleetError> {
+        Self::create(dir, name, &bank_config(name, &[]))
+    }
+
+    /// Makes the keys of a carrier.
+    pub(super) fn carrier(dir: &Path, name: &str) -> Result<Self, FleetError> {
+        let party = Self::create(dir, name, &carrier_config(name))?;
+        let samples = [("dataset.toml", CARRIER_DATASET), ("carrier-schema.toml", CARRIER_SCHEMA)];
+        for (file, text) in samples {
+            write_public(&dir.join(file), text.as_bytes()).map_err(FleetError::party(name))?;
+        }
+        Ok(party)
+    }
+
+    fn create(dir: &Path, name: &str, config: &str) -> Result<Self, FleetError> {
+        std::fs::create_dir_all(dir).map_err(FleetError::io(dir.display().to_string()))?;
+        let create = || {
+            write_public(&config_path(dir), config.as_bytes())?;
+            Admin::init(&load(dir)?, Arc::new(SystemClock))
+        };
+        let admin = create().map_err(FleetError::party(name))?;
+        Ok(Self { name: name.to_owned(), dir: dir.to_owned(), admin })
+    }
+
+    /// Has the party's request signed, and takes over its own enrolment, which is for its partners too.
+    pub(super) fn enrol(&self, authority: &Authority) -> Result<String, FleetError> {
+        let request = self.admin.enrolment_request().map_err(self.failed())?;
+        let enrolment = authority.sign(&request).map_err(self.failed())?;
+        self.import_enrolment(&enrolment)?;
+        Ok(enrolment)
+    }
+
+    /// Takes over an enrolment.
+    pub(super) fn import_enrolment(&self, pem: &str) -> Result<(), FleetError> {
+        self.admin.import_enrolment(pem).map(drop).map_err(self.failed())
+    }
+
+    /// Issues a grant of everything to the bank.
+    pub(super) fn grant(&self, bank: &str) -> Result<String, FleetError> {
+        let terms = GrantTerms {
+            requester: bank.parse().expect("a constant that is a party id"),
+            data_sets: vec![data_set()],
+            families: vec![Family::Phone, Family::PhoneId, Family::PhoneName, Family::PhoneIdName],
+            purposes: vec![PURPOSE.to_owned()],
+            columns: Vec::new(),
+            epoch_hours: DataSetConfig::carrier().epoch_hours().into(),
+            rate_per_s: PLENTY,
+            per_day: PLENTY,
+            total: PLENTY,
+            days: GRANT_DAYS,
+        };
+        self.admin.issue_grant(&terms).map_err(self.failed())
+    }
+
+    /// Accepts a carrier's grant.
+    pub(super) fn accept(&self, grant: &str) -> Result<(), FleetError> {
+        self.admin.accept_grant(grant).map(drop).map_err(self.failed())
+    }
+
+    /// Imports a carrier's file, builds its table and publishes it.
+    pub(super) fn publish(&self, file: &Path, note: &dyn Fn(&str)) -> Result<ImportReport, FleetError> {
+        note(&format!("{}: importing and building {}", self.name, file.display()));
+        let publish = || {
+            let config = DataSetConfig::load(&self.dir.join("dataset.toml"))?;
+            let report = self.admin.import(&config, file, &())?;
+            self.admin.build(&config, &())?;
+            self.admin.publish(&config)?;
+            Ok::<_, NodeError>(report)
+        };
+        publish().map_err(self.failed())
+    }
+
+    /// Writes the carriers' addresses into the bank's configuration.
+    pub(super) fn know(&mut self, carriers: &[(String, SocketAddr)]) -> Result<(), FleetError> {
+        let reopen = || {
+            write_public(&config_path(&self.dir), bank_config(&self.name, carriers).as_bytes())?;
+            Admin::open(&load(&self.dir)?, Arc::new(SystemClock))
+        };
+        self.admin = reopen().map_err(self.failed())?;
+        Ok(())
+    }
+
+    /// Downloads a carrier's snapshot.
+    pub(super) async fn fetch(&self, carrier: &str) -> Result<(), FleetError> {
+        self.admin.fetch_snapshot(carrier, |_, _| ()).await.map(drop).map_err(self.failed())
+    }
+
+    /// Admits a caller of the REST interface.
+    pub(super) fn admit(&self, caller: &str) -> Result<Token, FleetError> {
+        self.admin.admit_caller(caller).map_err(self.failed())
+    }
+
+    /// The verifier key of the party's log.
+    pub(super) fn log_verifier(&self) -> Result<String, FleetError> {
+        self.admin.log_verifier().map_err(self.failed())
+    }
+
+    /// Lets go of the files, for the node: name and folder.
+    pub(super) fn close(self) -> (String, PathBuf) {
+        (self.name, self.dir)
+    }
+
+    fn failed<E: Into<NodeError>>(&self) -> impl Fn(E) -> FleetError + use<E> {
+        FleetError::party(&self.name)
+    }
+}
+
+/// Where a party's configuration is.
+pub(super) fn config_path(dir: &Path) -> PathBuf {
+    dir.join("node.toml")
+}
+
+/// Reads a party's configuration.
+pub(super) fn load(dir: &Path) -> Result<Config, NodeError> {
+    Ok(Config::load(&config_path(dir))?)
+}
+
+fn data_set() -> DataSet {
+    DATA_SET.parse().expect("a constant that is a data set's name")
+}
+
+fn common(name: &str) -> String {
+    format!("[node]\nparty = \"{name}\"\ndata_dir = \"data\"\n\n[keys]\npassphrase_file = \"passphrase\"\n\n")
+}
+
+fn carrier_config(name: &str) -> String {
+    common(name) + "[grpc]\nlisten = \"127.0.0.1:0\"\n"
+}
+
+fn bank_config(name: &str, carriers: &[(String, SocketAddr)]) -> String {
+    let mut text = common(name) + "[http]\nlisten = \"127.0.0.1:0\"\n\n[verification]\n";
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "deadline_ms = {DEADLINE_MS}");
+    for (party, address) in carriers {
+        let _ = write!(
+            text,
+            "\n[[provider]]\nparty = \"{party}\"\naddress = \"{address}\"\ndata_set = \"{DATA_SET}\"\n"
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_written_configurations_are_valid() {
+        let carriers = [("carrier-a".to_owned(), "127.0.0.1:7443".parse().unwrap())];
+        let bank = Config::parse(&bank_config("bank", &carriers)).unwrap();
+        assert_eq!(bank.providers[0].address, "127.0.0.1:7443");
+        assert!(Config::parse(&carrier_config("carrier-a")).unwrap().grpc.is_some());
+    }
+}
