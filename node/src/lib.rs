@@ -6,9 +6,9 @@
 //! alike is not here but in `windvane-protocols`.
 
 pub mod admin;
+pub mod audit;
 pub mod bank;
 pub mod batch;
-pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod dataset;
