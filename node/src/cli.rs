@@ -12,9 +12,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use windvane::telemetry;
 
+mod audit;
 mod authority;
+mod batch;
 mod check;
 mod dataset;
+mod demo;
 mod failure;
 mod grant;
 mod keys;
@@ -65,10 +68,17 @@ enum Command {
     Snapshot(snapshot::SnapshotCommand),
     /// Verify one customer through the running node
     Verify(verify::VerifyArgs),
+    /// Verify a file of customers through the running node
+    VerifyBatch(batch::BatchArgs),
+    /// Check logs offline, as an auditor does
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Check a configuration, and what it names, without the network
     CheckConfig(check::CheckArgs),
     /// Print the REST interface's OpenAPI 3.1 document
     Openapi,
+    /// Run a bank and three carriers on this machine against a simulated truth
+    Demo(demo::DemoArgs),
 }
 
 /// Runs one command line, the program's name first; gives the process's exit code.
@@ -113,8 +123,11 @@ impl Command {
             Self::Dataset(command) => command.run(),
             Self::Snapshot(command) => command.run(),
             Self::Verify(args) => args.run(),
+            Self::VerifyBatch(args) => args.run(),
+            Self::Audit(command) => command.run(),
             Self::CheckConfig(args) => Ok(args.run()),
             Self::Openapi => Ok(Answer::json(&windvane::http::openapi())),
+            Self::Demo(args) => args.run(),
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::io;
 
+use windvane::batch::BatchError;
 use windvane::config::ConfigError;
+use windvane::demo::DemoError;
 use windvane::error::NodeError;
 use windvane::http::Problem;
 
@@ -17,6 +19,12 @@ pub(super) enum Failure {
     /// From a running node's REST interface.
     #[error(transparent)]
     Rest(Box<Problem>),
+    /// From a file of customers.
+    #[error(transparent)]
+    Batch(Box<BatchError>),
+    /// From the demonstration.
+    #[error(transparent)]
+    Demo(Box<DemoError>),
 }
 
 impl Failure {
@@ -30,11 +38,28 @@ impl Failure {
         NodeError::Io { what: what.into(), source }.into()
     }
 
+    /// From a running node.
+    pub(super) fn rest(problem: Problem) -> Self {
+        Self::Rest(Box::new(problem))
+    }
+
+    /// From a file of customers.
+    pub(super) fn batch(error: BatchError) -> Self {
+        Self::Batch(Box::new(error))
+    }
+
+    /// From the demonstration.
+    pub(super) fn demo(error: DemoError) -> Self {
+        Self::Demo(Box::new(error))
+    }
+
     /// The stable code.
     pub(super) fn code(&self) -> &str {
         match self {
             Self::Node(error) => error.code(),
             Self::Rest(problem) => &problem.code,
+            Self::Batch(error) => error.code(),
+            Self::Demo(error) => error.code(),
         }
     }
 
@@ -49,6 +74,8 @@ impl Failure {
                 }
                 other => other.to_string().trim_end().to_owned().into(),
             },
+            Self::Batch(error) => error.to_string().into(),
+            Self::Demo(error) => error.to_string().into(),
         }
     }
 }
@@ -57,9 +84,4 @@ impl<E: Into<NodeError>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::Node(Box::new(error.into()))
     }
-}
-
-/// A REST problem is no [`NodeError`], so it has its own way in.
-pub(super) fn rest(problem: Problem) -> Failure {
-    Failure::Rest(Box::new(problem))
 }

@@ -142,3 +142,32 @@ fn a_node_is_keyed_enrolled_and_checked_from_the_command_line() {
     let end = bad(&["grant", "end", "--config", &config, "00"]);
     assert!(end.starts_with("error GRANT_INVALID: "), "{end}");
 }
+
+#[test]
+fn audits_end_in_zero_for_good_logs_and_in_one_for_findings() {
+    let (dir, config) = node_of("carrier.toml");
+    good(&["keys", "init", "--config", &config]);
+    let data = dir.path().join("data");
+    let data = data.to_str().unwrap();
+    let key = good(&["keys", "log-verifier", "--config", &config]);
+    let report: serde_json::Value =
+        serde_json::from_str(&good(&["audit", "verify", data, "--vkey", key.trim(), "--json"])).unwrap();
+    assert_eq!((&report["ok"], &report["logs"][0]["party"]), (&true.into(), &"carrier-a".into()));
+    let checkpoint = format!("{data}/log/checkpoint");
+    good(&["audit", "verify", data, "--since", &checkpoint]);
+    let (other, other_config) = node_of("bank.toml");
+    good(&["keys", "init", "--config", &other_config]);
+    let other_data = other.path().join("data");
+    let other_data = other_data.to_str().unwrap();
+    let other_key = good(&["keys", "log-verifier", "--config", &other_config]);
+    assert!(bad(&["audit", "verify", data, "--vkey", other_key.trim()]).contains("OTHER_LOG"));
+    let both = ["audit", "verify", data, other_data, "--vkey", key.trim(), "--vkey", other_key.trim()];
+    assert!(!good(&both).contains("taken from the log itself"));
+    let unused = ["audit", "verify", data, data, "--vkey", other_key.trim()];
+    assert!(bad(&unused).starts_with("error OPTION_UNUSED: "));
+    assert!(bad(&["audit", "reconcile", data, other_data]).contains("NOTHING_IN_COMMON"));
+    usage(&["audit", "reconcile", data]);
+    usage(&["audit", "verify", data, "--vkey", "windvane/carrier-a/log"]);
+    std::fs::remove_file(checkpoint).unwrap();
+    assert!(bad(&["audit", "verify", data]).contains("finding"));
+}

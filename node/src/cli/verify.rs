@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use windvane::http::{Client, ConsentBody, DocumentType, Private, Token, VerificationBody};
 use windvane_keys::files::{read_private, read_public};
 
-use super::failure::{Failure, rest};
+use super::failure::Failure;
 use super::place::Place;
 use super::{Answer, runtime};
 
@@ -93,7 +93,7 @@ impl Reach {
     /// A client of the running node.
     pub(super) fn client(&self) -> Result<Client, Failure> {
         let token = self.token()?;
-        Client::new(&self.url()?, &token).map_err(rest)
+        Client::new(&self.url()?, &token).map_err(Failure::rest)
     }
 
     fn url(&self) -> Result<String, Failure> {
@@ -126,7 +126,7 @@ impl VerifyArgs {
         let client = self.reach.client()?;
         let json = self.json;
         let body = self.body()?;
-        let report = runtime()?.block_on(client.verify(&body)).map_err(rest)?;
+        let report = runtime()?.block_on(client.verify(&body)).map_err(Failure::rest)?;
         Ok(Answer::either(json, &report, report::text))
     }
 
