@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use windvane::Node;
+use windvane::audit::reconcile;
 use windvane::bank::Inquiry;
 use windvane::verification::{Colour, MatchResult, VerificationReport};
 use windvane_protocols::identity::{Document, DocumentKind, Name, Person, Phone};
@@ -79,11 +80,16 @@ async fn start(lab: &Lab, files: &[(String, std::path::PathBuf)]) -> Running {
 }
 
 impl Running {
+    /// Stops all nodes; then every log must verify, and they must agree.
     async fn stop(self) {
         self.bank.1.stop().await.unwrap();
-        for (_, node) in self.carriers {
+        let mut logs = vec![self.bank.0.log_dir()];
+        for (party, node) in self.carriers {
             node.stop().await.unwrap();
+            logs.push(party.log_dir());
         }
+        let report = reconcile(&logs);
+        assert!(report.is_ok(), "{report}");
     }
 
     async fn right(&self, applicants: &[Applicant]) -> Vec<bool> {
@@ -161,7 +167,7 @@ async fn a_provider_that_is_down_is_named_and_the_others_answer() {
     let world = world();
     let files = world.write(lab.dir.path()).unwrap();
     let mut running = start(&lab, &files.carriers).await;
-    let (_, down) = running.carriers.pop().unwrap();
+    let (party, down) = running.carriers.pop().unwrap();
     down.stop().await.unwrap();
     let of = |carrier: &str| {
         let right =
@@ -174,5 +180,7 @@ async fn a_provider_that_is_down_is_named_and_the_others_answer() {
     let gone = bank_of(&running.bank.1).verify(inquiry(of("carrier-c"))).await.unwrap();
     assert_eq!((gone.result, gone.decision.colour), (MatchResult::Unavailable, Colour::Yellow));
     assert_eq!(gone.providers[2].error.as_deref(), Some("PEER_UNAVAILABLE"));
+    let restarted = lab.start(&party).await;
+    running.carriers.push((party, restarted));
     running.stop().await;
 }
