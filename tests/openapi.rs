@@ -73,7 +73,7 @@ fn sample_body() -> Value {
 ///
 /// # Panics
 /// On the first difference.
-pub async fn served_document_matches(base_url: &str, token: &str, sample_body: &Value) {
+pub(crate) async fn served_document_matches(base_url: &str, token: &str, sample_body: &Value) {
     let node = Caller { address: base_url.trim_start_matches("http://"), token };
     let described = node.get("/openapi.json", false).await;
     let document = Document::new(described.body.clone());
