@@ -5,5 +5,6 @@
 mod hostile;
 mod lab;
 mod liar;
+mod openapi;
 mod quotas;
 mod verification;

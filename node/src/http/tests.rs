@@ -222,6 +222,6 @@ fn changed(body: &mut Value, changes: &Value) {
     }
 }
 
-fn batch(items: Vec<Value>) -> Value {
+fn batch(items: &[Value]) -> Value {
     json!({ "purpose": "account_opening", "operator": "teller-1", "items": items })
 }

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Makes a run's options another run's.
+type Change = fn(&mut BatchOptions);
+
 const REFUSE: Option<Twist> = Some(Twist::Refuse(503, None));
 
 fn chunked(count: usize) -> Case {
@@ -81,7 +84,7 @@ async fn kept_chunks_belong_to_one_input_and_one_set_of_options() {
     let case = chunked(4);
     case.run(&Script::twisted([None, REFUSE])).await.unwrap_err();
     let input = fs::read(&case.options.input).unwrap();
-    let changes: [(&str, fn(&mut BatchOptions)); 6] = [
+    let changes: [(&str, Change); 6] = [
         ("purpose", |options| options.purpose = "other".into()),
         ("operator", |options| options.operator = "other".into()),
         ("outlet", |options| options.outlet = None),

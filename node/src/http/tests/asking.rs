@@ -59,7 +59,7 @@ async fn a_batch_is_answered_in_order_and_bad_items_only_fail_themselves() {
             _ => item(&json!({ "ticket": format!("t-{i}") })),
         })
         .collect();
-    let body: BatchBody = serde_json::from_value(batch(items)).unwrap();
+    let body: BatchBody = serde_json::from_value(batch(&items)).unwrap();
     let results = served.client().verify_batch(&body).await.unwrap().results;
     let answers: Vec<String> = results
         .into_iter()
@@ -77,7 +77,7 @@ async fn a_batch_is_answered_in_order_and_bad_items_only_fail_themselves() {
 async fn a_batch_without_a_good_item_is_not_asked() {
     let served = Served::start().await;
     let reply =
-        served.post("/v1/verifications:batch", batch(vec![item(&json!({ "phone": "1" }))]).to_string()).await;
+        served.post("/v1/verifications:batch", batch(&[item(&json!({ "phone": "1" }))]).to_string()).await;
     assert_eq!(reply.status, 200);
     assert_eq!(reply.json()["results"][0]["error"]["code"], "PHONE_LENGTH");
     assert_eq!(*served.script.batches.lock().unwrap(), 0);
@@ -86,8 +86,8 @@ async fn a_batch_without_a_good_item_is_not_asked() {
 #[tokio::test]
 async fn a_full_batch_of_4096_is_answered() {
     let served = Served::start().await;
-    let items = (0..4_096).map(|i| item(&json!({ "ticket": format!("t-{i}") }))).collect();
-    let body: BatchBody = serde_json::from_value(batch(items)).unwrap();
+    let items: Vec<_> = (0..4_096).map(|i| item(&json!({ "ticket": format!("t-{i}") }))).collect();
+    let body: BatchBody = serde_json::from_value(batch(&items)).unwrap();
     let results = served.client().verify_batch(&body).await.unwrap().results;
     for (i, result) in results.into_iter().enumerate() {
         assert_eq!(result, BatchResult::Report(Box::new(report(&format!("t-{i}")))));

@@ -135,10 +135,10 @@ async fn a_batch_has_one_to_4096_items_that_fit_the_schema() {
         (vec![item(&json!({})), item(&json!({ "phone": null }))], "FIELD_MISSING", "phone"),
         (vec![item(&json!({})), item(&json!({ "phone": 1 }))], "BODY_SCHEMA", "phone"),
     ] {
-        let reply = served.post(BATCH, batch(items).to_string()).await;
+        let reply = served.post(BATCH, batch(&items).to_string()).await;
         assert_eq!(reply.problem(), (422, code.to_owned(), Some(field.to_owned())));
     }
-    let mut unnamed = batch(vec![item(&json!({}))]);
+    let mut unnamed = batch(&[item(&json!({}))]);
     unnamed["operator"] = json!("");
     let reply = served.post(BATCH, unnamed.to_string()).await;
     assert_eq!(reply.problem(), (422, "OPERATOR_EMPTY".into(), Some("operator".into())));
@@ -157,7 +157,7 @@ async fn a_failure_of_the_bank_has_its_status_code_and_time_to_wait() {
     ] {
         let ticket = json!({ "ticket": format!("fail-{kind}") });
         let single = (VERIFY, question(&ticket));
-        let batched = (BATCH, batch(vec![item(&json!({})), item(&ticket)]));
+        let batched = (BATCH, batch(&[item(&json!({})), item(&ticket)]));
         for (path, body) in [single, batched] {
             let reply = served.post(path, body.to_string()).await;
             assert_eq!(reply.problem(), (status, "FROM_THE_BANK".into(), None));

@@ -47,7 +47,7 @@ fn the_description_has_every_route_and_no_other() {
 #[tokio::test]
 async fn more_batches_than_places_are_refused_at_once_while_single_calls_pass() {
     let served = Served::start().await;
-    let waiting: BatchBody = serde_json::from_value(batch(vec![item(&json!({ "ticket": "wait" }))])).unwrap();
+    let waiting: BatchBody = serde_json::from_value(batch(&[item(&json!({ "ticket": "wait" }))])).unwrap();
     let under_way: Vec<_> = (0..8)
         .map(|_| {
             let (client, body) = (served.client(), waiting.clone());
@@ -93,8 +93,8 @@ async fn the_end_lets_a_request_under_way_finish_and_takes_no_other() {
     served.stop.send(()).unwrap();
     let late = loop {
         let late = Client::new(&served.base, &token()).unwrap().report("known-1").await;
-        if late.is_err() {
-            break late.unwrap_err();
+        if let Err(problem) = late {
+            break problem;
         }
         tokio::task::yield_now().await;
     };
