@@ -33,8 +33,8 @@ pub use trial::{Checked, Trial, verify_all};
 pub use world::{WorldFiles, simulate};
 
 pub(crate) use place::Place;
-
-use signals::Signals;
+pub(crate) use signals::Signals;
+pub(crate) use world::config as world_config;
 
 /// Verifications under way at once.
 const IN_FLIGHT: usize = 4;

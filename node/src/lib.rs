@@ -9,6 +9,7 @@ pub mod admin;
 pub mod audit;
 pub mod bank;
 pub mod batch;
+pub mod bench;
 pub mod clock;
 pub mod config;
 pub mod dataset;

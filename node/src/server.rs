@@ -22,13 +22,16 @@ use crate::bank::Bank;
 use crate::clock::Clock;
 use crate::config::{Config, GrpcConfig};
 use crate::error::NodeError;
-use crate::evidence::EvidenceLog;
+use crate::evidence::{EvidenceLog, LogStats};
 use crate::http;
 use crate::identity::{Certificate, Layout, NodeKeys};
 use crate::peer::Incoming;
 use crate::provider::{Provider, Shared};
 use crate::service::{audit::AuditService, common::PeerService, lookup::LookupService};
 use crate::store::Store;
+
+/// The code of the line in which a node that stops tells what its log did: entries and syncs.
+pub(crate) const LOG_STATS: &str = "LOG_STATS";
 
 /// How often changes that commands made are taken over.
 const RELOAD_INTERVAL: Duration = Duration::from_millis(250);
@@ -142,7 +145,10 @@ impl Node {
         if let Some(provider) = &self.provider {
             provider.persist()?;
         }
-        self.shared.log.clone().seal().await?;
+        let log = self.shared.log.clone();
+        log.clone().seal().await?;
+        let LogStats { entries, fsyncs, fsync_p50_us } = log.stats();
+        tracing::info!(code = LOG_STATS, entries, fsyncs, fsync_p50_us, "the log is sealed");
         tracing::info!(party = %self.shared.keys.party, "the node has stopped");
         Ok(())
     }

@@ -45,6 +45,9 @@ pub(crate) fn name(rng: &mut impl Rng, name: &str) -> String {
 
 /// A document number: a resident ID perhaps with a lower-case x, in full-width digits or, for those born
 /// in 1950–1979, in the old form of 15 digits; a passport as it is.
+///
+/// The old form has no century, and there the sequence codes 996–999 were kept for those born in the 19th, so
+/// that a number with one of them has no old form.
 pub(crate) fn document(rng: &mut impl Rng, document: &Document) -> String {
     let number = &document.number;
     if document.kind == DocumentKind::Passport {
@@ -52,7 +55,9 @@ pub(crate) fn document(rng: &mut impl Rng, document: &Document) -> String {
     }
     match rng.random_range(0..96) {
         0 | 1 => full_width(number),
-        2 if ("1950".."1980").contains(&&number[6..10]) => format!("{}{}", &number[..6], &number[8..17]),
+        2 if ("1950".."1980").contains(&&number[6..10]) && number[14..17] < *"996" => {
+            format!("{}{}", &number[..6], &number[8..17])
+        }
         3..48 => number.to_lowercase(),
         _ => number.clone(),
     }
@@ -145,6 +150,8 @@ mod tests {
         expect(&of(DocumentKind::ResidentId, "11010519591231002X"), &old);
         let young = ["440524198801010014", "４４０５２４１９８８０１０１００１４"];
         expect(&of(DocumentKind::ResidentId, "440524198801010014"), &young);
+        let reserved = ["440305196005319967", "４４０３０５１９６００５３１９９６７"];
+        expect(&of(DocumentKind::ResidentId, "440305196005319967"), &reserved);
         expect(&of(DocumentKind::Passport, "E12345678"), &["E12345678"]);
     }
 }

@@ -1,0 +1,34 @@
+//! `windvane bench`: what a bank and three carriers do on this machine, all sharing its cores.
+//!
+//! **Promised**: real processes, real mutual TLS, durable logs on a real file system; every answer is compared
+//! with the truth, and one wrong answer ends the benchmark without a figure. The load comes through the
+//! bank's REST interface from this process, whose own CPU time is stated apart. **Not promised**: that
+//! figures of a machine with more cores than nodes, or with other work, can be compared with these.
+
+use serde::Serialize;
+
+use crate::demo::{DemoError, print};
+
+mod build;
+mod echo;
+mod filesystem;
+mod load;
+mod process;
+mod verify;
+
+pub use build::{BuildBench, BuildFigures};
+pub use verify::{VerifyBench, VerifyFigures};
+
+/// Where benchmarks write unless told otherwise: on disk on most systems, where `/tmp` often is not.
+const BASE: &str = "/var/tmp";
+
+/// Prints figures: one JSON object, or a line for each.
+fn show(figures: &impl Serialize, json: bool) -> Result<(), DemoError> {
+    let value = serde_json::to_value(figures).expect("a struct of numbers and texts always serialises");
+    if json {
+        return print(&value.to_string());
+    }
+    let lines = value.as_object().into_iter().flatten();
+    let lines: Vec<_> = lines.map(|(name, value)| format!("{name:<24}{value:>14}")).collect();
+    print(&lines.join("\n"))
+}

@@ -1,0 +1,113 @@
+//! Load on the bank's interface: one after another, a fixed number at a time, or at a fixed pace.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use crate::demo::{Case, DemoError, differences};
+use crate::http::Client;
+
+/// Applicants to ask about, again and again, each time under a ticket of its own.
+#[derive(Debug, Clone)]
+pub(super) struct Load {
+    client: Client,
+    cases: Arc<[Case]>,
+    calls: Arc<AtomicUsize>,
+}
+
+/// What a run of the load took.
+#[derive(Debug, Clone)]
+pub(super) struct Run {
+    /// Ascending.
+    pub(super) latencies: Vec<Duration>,
+    pub(super) elapsed: Duration,
+}
+
+impl Run {
+    fn of(mut latencies: Vec<Duration>, elapsed: Duration) -> Self {
+        latencies.sort_unstable();
+        Self { latencies, elapsed }
+    }
+
+    pub(super) fn per_second(&self) -> f64 {
+        self.latencies.len() as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+impl Load {
+    pub(super) fn new(client: Client, cases: Vec<Case>) -> Self {
+        Self { client, cases: cases.into(), calls: Arc::default() }
+    }
+
+    /// Calls made so far.
+    pub(super) fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Calls, `in_flight` of them at a time, until `time` has passed.
+    ///
+    /// # Errors
+    /// [`DemoError`] of the first call that fails or is answered wrongly.
+    pub(super) async fn closed(&self, in_flight: usize, time: Duration) -> Result<Run, DemoError> {
+        let begun = Instant::now();
+        let mut workers = JoinSet::new();
+        for _ in 0..in_flight {
+            let load = self.clone();
+            workers.spawn(async move {
+                let mut latencies = Vec::new();
+                while begun.elapsed() < time {
+                    let begun = Instant::now();
+                    load.call().await?;
+                    latencies.push(begun.elapsed());
+                }
+                Ok::<_, DemoError>(latencies)
+            });
+        }
+        let latencies = workers.join_all().await.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
+        Ok(Run::of(latencies, begun.elapsed()))
+    }
+
+    /// Begins `per_second` calls a second whatever becomes of those before, until `time` has passed. A latency
+    /// counts from when the call was due, so that a stall counts against every call that it delayed.
+    ///
+    /// # Errors
+    /// As [`Load::closed`].
+    pub(super) async fn paced(&self, per_second: f64, time: Duration) -> Result<Run, DemoError> {
+        let begun = Instant::now();
+        let count = (per_second * time.as_secs_f64()) as u32;
+        let (sender, mut due) = tokio::sync::mpsc::unbounded_channel();
+        // A thread of its own: the runtime's timer is too coarse to pace single milliseconds.
+        std::thread::spawn(move || {
+            for nth in 0..count {
+                let at = begun + Duration::from_secs_f64(f64::from(nth) / per_second);
+                std::thread::sleep(at.saturating_duration_since(Instant::now()));
+                if sender.send(at).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut calls = JoinSet::new();
+        while let Some(at) = due.recv().await {
+            let load = self.clone();
+            calls.spawn(async move { load.call().await.map(|()| at.elapsed()) });
+        }
+        let latencies = calls.join_all().await.into_iter().collect::<Result<_, _>>()?;
+        Ok(Run::of(latencies, begun.elapsed()))
+    }
+
+    async fn call(&self) -> Result<(), DemoError> {
+        let nth = self.calls.fetch_add(1, Ordering::Relaxed);
+        let case = &self.cases[nth % self.cases.len()];
+        let mut body = case.body.clone();
+        body.ticket = format!("BENCH{nth:010}");
+        let report = self.client.verify(&body).await?;
+        match differences(&case.expected, &report).first() {
+            None => Ok(()),
+            Some(wrong) => {
+                Err(DemoError::Unfit(format!("an answer is wrong, so no figure would count: {wrong:?}")))
+            }
+        }
+    }
+}

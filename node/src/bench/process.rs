@@ -1,0 +1,58 @@
+//! What the kernel says of processes.
+
+use rustix::param::clock_ticks_per_second;
+
+use crate::demo::DemoError;
+
+/// User and system time that processes have used so far, milliseconds, with the kernel's resolution (10 ms).
+pub(super) fn cpu_ms(pids: &[u32]) -> Result<f64, DemoError> {
+    let ticks = pids.iter().map(|pid| {
+        let path = format!("/proc/{pid}/stat");
+        let text = std::fs::read_to_string(&path).map_err(DemoError::io(path))?;
+        Ok(ticks(&text).unwrap_or_default())
+    });
+    let ticks: u64 = ticks.collect::<Result<Vec<_>, DemoError>>()?.into_iter().sum();
+    Ok(ticks as f64 * 1_000.0 / clock_ticks_per_second() as f64)
+}
+
+/// Fields 14 and 15 of `proc_pid_stat(5)`; field 2 is in parentheses and may hold anything.
+fn ticks(stat: &str) -> Option<u64> {
+    let fields: Vec<_> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+}
+
+/// Forgets this process's peak of resident memory, where the kernel lets it (`proc_pid_clear_refs(5)`).
+pub(super) fn reset_peak() {
+    // Where it is refused, the peak includes what came before, which is little.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// The peak of this process's resident memory, MiB.
+pub(super) fn peak_mib() -> Result<f64, DemoError> {
+    let path = "/proc/self/status";
+    let text = std::fs::read_to_string(path).map_err(DemoError::io(path))?;
+    Ok(peak(&text).unwrap_or_default() as f64 / 1_024.0)
+}
+
+fn peak(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_found_behind_any_name() {
+        let stat = "7 (a ) b) S 1 7 7 0 -1 4194304 9 0 0 0 120 34 0 0 20 0 2 0 5 6 7";
+        assert_eq!(ticks(stat), Some(154));
+        assert!(cpu_ms(&[std::process::id()]).unwrap() >= 0.0);
+    }
+
+    #[test]
+    fn the_peak_is_read_in_mebibytes() {
+        assert_eq!(peak("VmPeak:\t  9 kB\nVmHWM:\t    2048 kB\n"), Some(2_048));
+        assert!(peak_mib().unwrap() > 1.0);
+    }
+}
