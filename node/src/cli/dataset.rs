@@ -126,16 +126,14 @@ impl ImportArgs {
         let rejects = import_rejects(&config.node.data_dir, data_set.name());
         let imported =
             self.table.place.admin()?.import(&data_set, &self.file, &Bar::new("importing", Unit::Bytes));
-        let view = match imported {
-            Ok(report) => ImportView { report, failures: Vec::new(), rejects },
-            Err(NodeError::Import(ImportError::QualityGate { failures, rejects, report })) => {
-                let failures = failures.iter().map(GateFailure::to_string).collect();
-                ImportView { report: *report, failures, rejects }
-            }
-            Err(error) => return Err(error.into()),
+        let (view, failure) = match imported {
+            Ok(report) => (ImportView { report, failures: Vec::new(), rejects }, None),
+            Err(error) => match ImportView::refused(&error) {
+                Some(view) => (view, Some(error.into())),
+                None => return Err(error.into()),
+            },
         };
-        let sound = view.failures.is_empty();
-        Ok(Answer::either(self.table.json, &view, ImportView::text).sound(sound))
+        Ok(Answer::either(self.table.json, &view, ImportView::text).with_failure(failure))
     }
 }
 
@@ -150,6 +148,15 @@ struct ImportView {
 }
 
 impl ImportView {
+    /// The report of a file that fails its quality gates; `None` for other errors.
+    fn refused(error: &NodeError) -> Option<Self> {
+        let NodeError::Import(ImportError::QualityGate { failures, rejects, report }) = error else {
+            return None;
+        };
+        let failures = failures.iter().map(GateFailure::to_string).collect();
+        Some(Self { report: (**report).clone(), failures, rejects: rejects.clone() })
+    }
+
     fn text(&self) -> String {
         let r = &self.report;
         let share = |count: u64| format!("{count} ({:.3} %)", count as f64 * 100.0 / r.rows.max(1) as f64);
@@ -256,6 +263,9 @@ fn status_text(name: &str, status: &DataSetStatus) -> String {
         None => "nothing imported".to_owned(),
         Some(r) => format!("{} of {} rows imported {}", r.accepted, r.rows, rfc3339(r.imported_at_ms)),
     };
+    if status.built.is_empty() && status.published.is_empty() {
+        return format!("{name}: {imported}\n");
+    }
     let row = |state: &str, epoch: &EpochSummary| {
         [
             epoch.epoch.to_string(),

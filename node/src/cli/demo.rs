@@ -11,11 +11,13 @@ use super::{Answer, runtime};
 #[derive(Debug, clap::Args)]
 pub(super) struct DemoArgs {
     /// Subscribers of each of the three carriers
-    #[arg(long, value_name = "N", default_value_t = 20_000)]
-    subscribers: usize,
+    #[arg(long, value_name = "N", default_value_t = 20_000,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    subscribers: u32,
     /// Applicants of the bank
-    #[arg(long, value_name = "N", default_value_t = 400)]
-    applicants: usize,
+    #[arg(long, value_name = "N", default_value_t = 400,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    applicants: u32,
     /// Print one JSON object on standard output
     #[arg(long)]
     json: bool,
@@ -34,8 +36,8 @@ impl DemoArgs {
     /// Prints by itself, because with `--serve` the addresses are wanted long before the end.
     pub(super) fn run(self) -> Result<Answer, Failure> {
         let demo = Demo {
-            subscribers: self.subscribers,
-            applicants: self.applicants,
+            subscribers: self.subscribers as usize,
+            applicants: self.applicants as usize,
             json: self.json,
             serve: self.serve,
             dir: self.dir,

@@ -2,7 +2,7 @@
 
 use windvane::admin::Admin;
 use windvane::clock::rfc3339;
-use windvane::error::NodeError;
+use windvane::error::{NodeError, PeerError};
 
 use super::failure::Failure;
 use super::place::Place;
@@ -47,15 +47,16 @@ async fn fetch_all(admin: &Admin, providers: &[String]) -> Result<Answer, Failur
         match fetch(admin, provider).await {
             Ok(line) => lines.push(line),
             Err(error) => {
-                lines.push(format!("{provider}: {} {error}", error.code()));
-                failed.get_or_insert(error);
+                let failure = Failure::from(error);
+                lines.push(format!("{provider}: not fetched, {} ({})", failure.code(), failure.advice()));
+                failed.get_or_insert(failure);
             }
         }
     }
     match failed {
         // Alone, it is told as every command tells its error.
-        Some(error) if providers.len() == 1 => Err(error.into()),
-        failed => Ok(Answer::text(lines.join("\n")).sound(failed.is_none())),
+        Some(failure) if providers.len() == 1 => Err(failure),
+        failed => Ok(Answer::text(lines.join("\n")).with_failure(failed)),
     }
 }
 
@@ -71,6 +72,16 @@ async fn fetch(admin: &Admin, provider: &str) -> Result<String, NodeError> {
         Err(error) if error.code() == "SNAPSHOT_INSTALLED" => {
             Ok(format!("{provider}: the current snapshot is installed already"))
         }
+        Err(NodeError::Peer(error)) => Err(named(provider, error).into()),
         Err(error) => Err(error),
     }
+}
+
+/// A peer's words do not say which peer they are of.
+fn named(provider: &str, error: PeerError) -> PeerError {
+    let advice = match error.code.as_str() {
+        "PEER_UNAVAILABLE" => "; check the address in the configuration, and that the provider's node runs",
+        _ => "",
+    };
+    PeerError { message: format!("{provider}: {}{advice}", error.message), ..error }
 }

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::failure::Failure;
+
 /// Standard output and standard error, or what stands for them in a test.
 pub(crate) struct Terminal<'a> {
     out: Box<dyn Write + 'a>,
@@ -25,12 +27,19 @@ impl<'a> Terminal<'a> {
 
     /// Prints a command's result; a reader that went away (`| head`) is no error.
     pub(super) fn answer(&mut self, answer: &Answer) -> ExitCode {
+        let told = answer.failure.as_ref().map_or(ExitCode::SUCCESS, |failure| self.failure(failure));
         let written = self.out.write_all(answer.text.as_bytes()).and_then(|()| self.out.flush());
         match written {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
-            _ if answer.sound => ExitCode::SUCCESS,
+            _ if answer.sound => told,
             _ => ExitCode::FAILURE,
         }
+    }
+
+    /// Tells an error by its code.
+    pub(super) fn failure(&mut self, failure: &Failure) -> ExitCode {
+        self.error(&format_args!("error {}: {}\n", failure.code(), failure.advice()));
+        ExitCode::FAILURE
     }
 
     /// Prints to standard error; when that is gone, there is nobody left to tell.
@@ -40,10 +49,11 @@ impl<'a> Terminal<'a> {
 }
 
 /// What a command found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Answer {
     text: String,
     sound: bool,
+    failure: Option<Failure>,
 }
 
 impl Answer {
@@ -53,7 +63,7 @@ impl Answer {
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
-        Self { text, sound: true }
+        Self { text, sound: true, failure: None }
     }
 
     /// One JSON value.
@@ -69,7 +79,13 @@ impl Answer {
     /// The same answer, with exit code 1 unless `sound`.
     #[must_use]
     pub(super) fn sound(self, sound: bool) -> Self {
-        Self { text: self.text, sound }
+        Self { sound, ..self }
+    }
+
+    /// The same answer, and the error that it explains.
+    #[must_use]
+    pub(super) fn with_failure(self, failure: Option<Failure>) -> Self {
+        Self { failure, ..self }
     }
 }
 

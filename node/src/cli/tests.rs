@@ -171,3 +171,33 @@ fn audits_end_in_zero_for_good_logs_and_in_one_for_findings() {
     std::fs::remove_file(checkpoint).unwrap();
     assert!(bad(&["audit", "verify", data]).contains("finding"));
 }
+
+#[test]
+fn a_file_that_fails_its_gates_is_reported_and_ends_in_one() {
+    let (dir, config) = node_of("carrier.toml");
+    good(&["keys", "init", "--config", &config]);
+    let file = dir.path().join("carrier.csv");
+    let header =
+        "手机号,姓名,证件类型,证件号码,用户状态,入网日期,换卡日期,二次放号,同证号码数,风险标签,数据日期";
+    let row = "123,王小明,居民身份证,11010519491231002X,正常,2025-07-25,,否,1,,2026-11-01";
+    std::fs::write(&file, format!("{header}\n{row}\n")).unwrap();
+    let import = ["dataset", "import", "--config", &config, "--json", file.to_str().unwrap()];
+    let outcome = windvane(&import);
+    assert_eq!(outcome.code, format!("{:?}", ExitCode::FAILURE));
+    assert!(outcome.err.starts_with("error QUALITY_GATE: "), "{}", outcome.err);
+    let report: serde_json::Value = serde_json::from_str(&outcome.out).unwrap();
+    assert_eq!((&report["rows"], &report["rejected"]), (&1.into(), &1.into()));
+    let rejects = std::fs::read_to_string(report["rejects"].as_str().unwrap()).unwrap();
+    assert!(rejects.contains("PHONE_LENGTH") && !rejects.contains("123"), "{rejects}");
+    assert!(bad(&["dataset", "build", "--config", &config]).starts_with("error STAGING_MISSING: "));
+    assert!(good(&["dataset", "status", "--config", &config]).contains("nothing imported"));
+}
+
+#[test]
+fn what_measures_or_shows_refuses_nothing_to_work_on() {
+    usage(&["bench", "build"]);
+    usage(&["bench", "build", "--rows", "0"]);
+    usage(&["bench", "verify", "--seconds", "0"]);
+    usage(&["demo", "--subscribers", "0"]);
+    usage(&["verify-batch", "in.csv", "--purpose", "p", "--operator", "o", "--out", "o", "--chunk", "4097"]);
+}

@@ -12,7 +12,7 @@ use windvane_protocols::audit::tiles::TileError;
 #[non_exhaustive]
 pub enum LogError {
     /// Another process, or another handle of this one, has the log open.
-    #[error("the log at {path} is in use")]
+    #[error("the log at {path} is in use; stop the node that has it")]
     Locked {
         /// What is locked.
         path: PathBuf,

@@ -1,0 +1,60 @@
+//! `windvane bench`.
+
+use std::path::PathBuf;
+
+use windvane::bench::{BuildBench, VerifyBench};
+
+use super::failure::Failure;
+use super::{Answer, runtime};
+
+/// What to measure.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum BenchCommand {
+    /// Measure verifications of a bank that asks three carriers, all on this machine
+    Verify {
+        /// How long each of the three measurements runs
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+        seconds: u64,
+        /// Subscribers of each carrier
+        #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
+        subscribers: u32,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Measure the import and the build of a data set
+    Build {
+        /// Row-families to build: subscribers times the four families of a carrier
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        rows: u32,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Where to measure, and how to print.
+#[derive(Debug, clap::Args)]
+pub(super) struct Place {
+    /// An empty directory on the disk to measure, which stays; a temporary one below /var/tmp when not given
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl BenchCommand {
+    /// The library prints the figures.
+    pub(super) fn run(self) -> Result<Answer, Failure> {
+        match self {
+            Self::Verify { seconds, subscribers, place: Place { dir, json } } => {
+                let bench = VerifyBench { seconds, subscribers: subscribers as usize, dir, json };
+                runtime()?.block_on(bench.run()).map_err(Failure::demo)?;
+            }
+            Self::Build { rows, place: Place { dir, json } } => {
+                let bench = BuildBench { rows: rows as usize, dir, json };
+                bench.run().map_err(Failure::demo)?;
+            }
+        }
+        Ok(Answer::text(""))
+    }
+}
