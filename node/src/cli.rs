@@ -15,6 +15,7 @@ use windvane::telemetry;
 mod audit;
 mod authority;
 mod batch;
+mod bench;
 mod check;
 mod dataset;
 mod demo;
@@ -79,6 +80,9 @@ enum Command {
     Openapi,
     /// Run a bank and three carriers on this machine against a simulated truth
     Demo(demo::DemoArgs),
+    /// Measure this machine
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
 }
 
 /// Runs one command line, the program's name first; gives the process's exit code.
@@ -128,6 +132,7 @@ impl Command {
             Self::CheckConfig(args) => Ok(args.run()),
             Self::Openapi => Ok(Answer::json(&windvane::http::openapi())),
             Self::Demo(args) => args.run(),
+            Self::Bench(command) => command.run(),
         }
     }
 }
