@@ -6,4 +6,5 @@ mod hostile;
 mod lab;
 mod liar;
 mod quotas;
+mod sichuan;
 mod verification;
