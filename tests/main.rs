@@ -7,4 +7,5 @@ mod lab;
 mod liar;
 mod openapi;
 mod quotas;
+mod sichuan;
 mod verification;

@@ -24,7 +24,7 @@ pub(super) enum BenchCommand {
     /// Measure the import and the build of a data set
     Build {
         /// Row-families to build: subscribers times the four families of a carrier
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        #[arg(long, value_name = "N", default_value_t = 400_000, value_parser = clap::value_parser!(u32).range(1..))]
         rows: u32,
         #[command(flatten)]
         place: Place,

@@ -195,7 +195,6 @@ fn a_file_that_fails_its_gates_is_reported_and_ends_in_one() {
 
 #[test]
 fn what_measures_or_shows_refuses_nothing_to_work_on() {
-    usage(&["bench", "build"]);
     usage(&["bench", "build", "--rows", "0"]);
     usage(&["bench", "verify", "--seconds", "0"]);
     usage(&["demo", "--subscribers", "0"]);
