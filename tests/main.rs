@@ -7,5 +7,6 @@ mod lab;
 mod liar;
 mod openapi;
 mod quotas;
+mod scan;
 mod sichuan;
 mod verification;

@@ -299,12 +299,17 @@ impl StagingReader {
 }
 
 /// Decrypted records.
-#[derive(Debug)]
 pub(super) struct StagedChunk {
     path: PathBuf,
     number: u64,
     plain: Zeroizing<Vec<u8>>,
     label_bytes: usize,
+}
+
+impl std::fmt::Debug for StagedChunk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StagedChunk").field("number", &self.number).finish_non_exhaustive()
+    }
 }
 
 impl StagedChunk {

@@ -5,6 +5,7 @@ use std::time::Instant;
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::Response;
+use http::Method;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
@@ -25,8 +26,22 @@ pub(super) async fn trace(request: Request, next: Next) -> Response {
 /// anything there.
 fn span_of(request: &Request) -> Span {
     let path = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);
-    let method = request.method().as_str();
+    let method = spelt(request.method());
     tracing::info_span!("http_request", method, path, caller = Empty, status = Empty, duration_ms = Empty)
+}
+
+/// A method of the standard; HTTP allows any word as one, so that others are not repeated either.
+fn spelt(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        Method::PATCH => "PATCH",
+        _ => "other",
+    }
 }
 
 fn report(status: u16, started: Instant) {

@@ -1,0 +1,245 @@
+//! Every operation that exists, with marked people, in a process of its own: its standard error is then the
+//! structured log as an operator has it, and the place where panics end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use windvane::Node;
+use windvane::admin::GrantTerms;
+use windvane::bank::Inquiry;
+use windvane::dataset::{DataSetConfig, Position};
+use windvane::evidence::verify::verify_log;
+use windvane::verification::VerificationReport;
+use windvane_protocols::identity::{DocumentKind, Person};
+
+use super::marks::{Marked, REFUSED, STRANGERS, SUBSCRIBERS, WRONG_NAME};
+use super::record::{DOCUMENTS, NETWORK, REPORTS, Record};
+use super::tap::Tap;
+use super::{debug, imports, rest};
+use crate::lab::{Lab, Party, bank_of, terms};
+use crate::liar::{Liar, Lie};
+
+/// Names the folder in which the scan wants what the operations leave behind.
+pub const FOLDER: &str = "WINDVANE_SCAN_FOLDER";
+
+/// The purpose of most questions.
+pub const PURPOSE: &str = "account_opening";
+
+/// The nodes, the operators' own files, which are outside of them, and the record.
+pub struct Stage {
+    pub lab: Lab,
+    pub desk: TempDir,
+    pub record: Record,
+}
+
+impl Stage {
+    /// A copy of every node's folder.
+    pub fn moment(&self, name: &str) {
+        self.record.trees(self.lab.dir.path(), name);
+    }
+
+    /// Copies the folders once, in the middle of a step.
+    pub fn within(&self, name: &'static str) -> impl Fn(Position) + Sync {
+        let (taken, record, from) =
+            (AtomicBool::new(false), self.record.clone(), self.lab.dir.path().to_owned());
+        move |_| {
+            if !taken.swap(true, Ordering::Relaxed) {
+                record.trees(&from, name);
+            }
+        }
+    }
+}
+
+/// A question of the bank about a person.
+pub fn inquiry(person: Person) -> Inquiry {
+    Inquiry {
+        person,
+        customer_type: Some("personal".into()),
+        document_type: None,
+        purpose: PURPOSE.into(),
+        ticket: "KH-0001".into(),
+        consent: "SQ-0001".into(),
+        operator: "teller-1".into(),
+        outlet: Some("outlet-3".into()),
+        branch: Some("branch-1".into()),
+    }
+}
+
+/// Everybody whom a bank can ask about, one of them under a wrong name.
+pub fn questions() -> Vec<Inquiry> {
+    let known = SUBSCRIBERS.iter().chain(&STRANGERS).map(|marked| marked.person().unwrap());
+    let mut people: Vec<_> = known.collect();
+    people[1].name = Some(windvane_protocols::identity::Name::parse(WRONG_NAME.names[0]).unwrap());
+    people.into_iter().map(inquiry).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "the scan runs it in a process of its own"]
+async fn every_operation_with_marked_people() {
+    let folder = std::env::var_os(FOLDER).map(PathBuf::from);
+    let spare = tempfile::tempdir().unwrap();
+    let record = Record::new(folder.unwrap_or_else(|| spare.path().to_owned()));
+    let stage = Stage { lab: Lab::new(), desk: tempfile::tempdir().unwrap(), record };
+    let carriers = carriers(&stage);
+    let (bank, nodes) = ask(&stage, &carriers).await;
+    fail(&stage, &carriers, bank, nodes).await;
+    audit(&stage, &carriers);
+    debug::everything(&stage, &carriers);
+    stage.moment("at the end");
+}
+
+pub struct Carriers {
+    pub a: Party,
+    pub b: Arc<Party>,
+}
+
+struct Nodes {
+    bank: Node,
+    a: Node,
+    b: Node,
+}
+
+/// Two carriers; the first one's operator makes every mistake before the file is right.
+fn carriers(stage: &Stage) -> Carriers {
+    let listen = "[grpc]\nlisten = \"127.0.0.1:0\"\n";
+    let a = stage.lab.party("carrier-a", listen);
+    let b = Arc::new(stage.lab.party("carrier-b", listen));
+    imports::refused(stage, &a);
+    imports::accepted(stage, &a, &b);
+    stage.moment("published");
+    Carriers { a, b }
+}
+
+/// The good path, in the process and over REST, behind a tap.
+async fn ask(stage: &Stage, carriers: &Carriers) -> (Party, Nodes) {
+    let (a, b) = (stage.lab.start(&carriers.a).await, stage.lab.start(&carriers.b).await);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let tapped = listener.local_addr().unwrap().to_string();
+    let addresses = [(&carriers.a, tapped), (&*carriers.b, b.grpc_address().unwrap().to_string())];
+    let terms = GrantTerms { purposes: vec![PURPOSE.into(), "review".into()], ..terms() };
+    let bank = stage.lab.bank_files(&addresses, &terms);
+    let keep = stage.record.file(NETWORK, "carrier-a");
+    Tap::serve(listener, &carriers.a, &bank, a.grpc_address().unwrap(), keep);
+    for (party, node) in [(&carriers.a, &a), (&*carriers.b, &b)] {
+        party.taken_over_by(node).await;
+        bank.admin.fetch_snapshot(&party.config.node.party, |_, _| ()).await.unwrap();
+    }
+    let token = bank.admin.admit_caller("counter-system").unwrap();
+    let nodes = Nodes { bank: stage.lab.start(&bank).await, a, b };
+    let reports = verify_all(stage, &nodes.bank).await;
+    let results: Vec<_> = reports.iter().map(|report| report.result.as_str()).collect();
+    assert_eq!(results[..3], ["match", "mismatch", "match"], "{results:?}");
+    assert_eq!(results[6], "no_record");
+    rest::calls(stage, &nodes.bank, &token, &reports[0].id).await;
+    bank_of(&nodes.bank).countersign().await;
+    nodes.bank.log().publish().await.unwrap();
+    stage.moment("while the nodes run");
+    (bank, nodes)
+}
+
+/// Asks about everybody, one by one and together, and keeps the reports.
+async fn verify_all(stage: &Stage, node: &Node) -> Vec<VerificationReport> {
+    let bank = bank_of(node);
+    let mut reports = Vec::new();
+    for question in questions() {
+        reports.push(bank.verify(question).await.unwrap());
+    }
+    let batch = bank.verify_batch(questions()).await.unwrap();
+    for report in reports.iter().chain(&batch) {
+        stage.record.keep(REPORTS, "verifications", format!("{report:?}").as_bytes());
+        stage.record.keep(REPORTS, "verifications", &serde_json::to_vec(report).unwrap());
+        assert_eq!(bank.report(&report.id).await.unwrap().as_ref(), Some(report));
+    }
+    reports
+}
+
+/// What goes wrong: questions that no grant covers, a carrier that is down, one that lies, a node that is
+/// killed, a damaged record.
+async fn fail(stage: &Stage, carriers: &Carriers, mut bank: Party, nodes: Nodes) {
+    let running = bank_of(&nodes.bank);
+    let mut outside = questions();
+    outside.iter_mut().for_each(|question| question.purpose = "marketing".into());
+    running.verify_batch(outside.clone()).await.unwrap();
+    outside[0].purpose = PURPOSE.into();
+    stage.record.error("mixed batch", running.verify_batch(outside).await);
+    stage.record.error("empty batch", running.verify_batch(Vec::new()).await);
+    stage.record.error("large batch", running.verify_batch(vec![questions().remove(0); 4_097]).await);
+    rest::hostile_peer(stage, &bank, &carriers.a, &nodes.a).await;
+
+    nodes.b.stop().await.unwrap();
+    verify_all(stage, &nodes.bank).await;
+    // A killed node leaves its journal and its write-ahead log as they are.
+    nodes.bank.abandon().await;
+    stage.moment("after a kill");
+
+    bank.config.providers[1].address = Liar::serve(&carriers.b, Lie::WrongProof).await.to_string();
+    let node = stage.lab.start(&bank).await;
+    let reports = verify_all(stage, &node).await;
+    assert_eq!(reports[0].providers[1].error.as_deref(), Some("PROOF_INVALID"));
+    end_grants(stage, &bank);
+    bank.taken_over_by(&node).await;
+    verify_all(stage, &node).await;
+    damage(&bank);
+    stage.record.error("damaged record", bank_of(&node).report(&reports[0].id).await);
+    node.stop().await.unwrap();
+    nodes.a.stop().await.unwrap();
+}
+
+fn end_grants(stage: &Stage, bank: &Party) {
+    let grants = bank.admin.grants().unwrap();
+    stage.record.debug("grants", &grants);
+    for (grant, _) in grants {
+        bank.admin.end_grant(&grant.id.to_string()).unwrap();
+    }
+    bank.admin.dismiss_caller("counter-system").unwrap();
+}
+
+/// Changes every sealed record, as a broken disk might.
+fn damage(bank: &Party) {
+    let state = rusqlite::Connection::open(bank.config.node.data_dir.join("state.db")).unwrap();
+    let changed = state.execute("UPDATE verification SET sealed = zeroblob(length(sealed))", []).unwrap();
+    assert!(changed > 0);
+}
+
+/// Checks every log, and keeps what an auditor reads in it.
+fn audit(stage: &Stage, carriers: &Carriers) {
+    let bank = stage.lab.dir.path().join("bank/data/log");
+    for dir in [bank, carriers.a.log_dir(), carriers.b.log_dir()] {
+        let report = verify_log(&dir, None, None);
+        assert!(report.findings.is_empty(), "{:?}", report.findings);
+        stage.record.debug("log reports", &report);
+    }
+    let text = carriers.a.admin.issue_grant(&terms()).unwrap();
+    stage.record.keep(DOCUMENTS, "grant", text.as_bytes());
+    stage.record.keep(DOCUMENTS, "enrolment", carriers.a.enrolment.as_bytes());
+    let refused = carriers.b.admin.accept_grant(&text);
+    stage.record.error("a grant for another", refused);
+}
+
+/// One line of a carrier's file.
+pub fn row(marked: &Marked) -> String {
+    let kind = match marked.kind {
+        DocumentKind::Passport => "护照",
+        _ => "居民身份证",
+    };
+    let (phone, name, document) = (marked.phones[0], marked.names[0], marked.documents[0]);
+    format!("{phone},{name},{kind},{document},正常,2015-05-01,,否,1,疑似涉诈,2026-11-01\n")
+}
+
+/// Lines of all of these.
+pub fn rows<'a>(people: impl IntoIterator<Item = &'a Marked>) -> String {
+    people.into_iter().map(row).collect()
+}
+
+/// A configuration that admits every quality.
+pub fn lenient() -> DataSetConfig {
+    DataSetConfig::carrier().with_quality(windvane::dataset::Quality::anything())
+}
+
+/// People whose rows a carrier must refuse.
+pub fn refused_rows() -> String {
+    rows(&REFUSED)
+}

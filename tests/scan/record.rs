@@ -1,0 +1,86 @@
+//! What the operations leave behind, outside of the nodes' folders: answers, errors, copies of the folders.
+
+use std::fmt::Debug;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Kinds of what is kept; each is a folder.
+pub const RESPONSES: &str = "REST responses";
+pub const ERRORS: &str = "errors";
+pub const DEBUG: &str = "debug output";
+pub const NETWORK: &str = "network messages";
+pub const REPORTS: &str = "reports";
+pub const DOCUMENTS: &str = "documents";
+
+/// The folder of copies of the nodes' folders.
+pub const TREES: &str = "trees";
+
+/// Where it is kept.
+#[derive(Debug, Clone)]
+pub struct Record {
+    out: PathBuf,
+}
+
+impl Record {
+    pub fn new(out: PathBuf) -> Self {
+        for kind in [RESPONSES, ERRORS, DEBUG, NETWORK, REPORTS, DOCUMENTS, TREES] {
+            fs::create_dir_all(out.join(kind)).unwrap();
+        }
+        Self { out }
+    }
+
+    /// The file behind which everything of one kind and source is appended.
+    pub fn file(&self, kind: &str, source: &str) -> PathBuf {
+        self.out.join(kind).join(source)
+    }
+
+    pub fn keep(&self, kind: &str, source: &str, bytes: &[u8]) {
+        append(&self.file(kind, source), bytes);
+    }
+
+    /// `Debug`, both plain and spread over lines.
+    pub fn debug(&self, source: &str, value: &dyn Debug) {
+        self.keep(DEBUG, source, format!("{value:?}\n{value:#?}\n").as_bytes());
+    }
+
+    /// Everything that an error says of itself; it must be one.
+    pub fn error<T: Debug, E: std::error::Error>(&self, source: &str, result: Result<T, E>) -> E {
+        let error = match result {
+            Ok(value) => panic!("{source}: no error but {value:?}"),
+            Err(error) => error,
+        };
+        let mut words = format!("{error}\n{error:?}\n{error:#?}\n");
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            words.push_str(&format!("{inner}\n{inner:?}\n"));
+            cause = inner.source();
+        }
+        self.keep(ERRORS, source, words.as_bytes());
+        error
+    }
+
+    /// Copies the nodes' folders as they are now; files may come and go meanwhile.
+    pub fn trees(&self, from: &Path, moment: &str) {
+        copy(from, &self.out.join(TREES).join(moment));
+    }
+}
+
+/// Adds to the end of a file.
+pub fn append(path: &Path, bytes: &[u8]) {
+    let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+    file.write_all(&[bytes, b"\n"].concat()).unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => copy(&entry.path(), &target),
+            // A file that was renamed since it was listed is found under its new name, or at the next moment.
+            _ => drop(fs::copy(entry.path(), target)),
+        }
+    }
+}
