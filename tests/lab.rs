@@ -20,32 +20,33 @@ use windvane_protocols::identity::{Document, DocumentKind, Family, Name, Person,
 use windvane_protocols::transcript::Record as _;
 
 /// The families that carriers serve.
-pub const FAMILIES: [Family; 4] = [Family::Phone, Family::PhoneId, Family::PhoneName, Family::PhoneIdName];
+pub(crate) const FAMILIES: [Family; 4] =
+    [Family::Phone, Family::PhoneId, Family::PhoneName, Family::PhoneIdName];
 
 /// Header of a carrier's file.
-pub const HEADER: &str =
+pub(crate) const HEADER: &str =
     "手机号,姓名,证件类型,证件号码,用户状态,入网日期,换卡日期,二次放号,同证号码数,风险标签,数据日期\n";
 
 /// Two subscribers whose data never change.
-pub const SUBSCRIBERS: &str = "13800138000,张三,居民身份证,11010519491231002X,正常,2015-05-01,,否,1,,2026-11-01\n\
+pub(crate) const SUBSCRIBERS: &str = "13800138000,张三,居民身份证,11010519491231002X,正常,2015-05-01,,否,1,,2026-11-01\n\
      13900139000,李四,居民身份证,440524188001010014,正常,2016-01-01,,否,2,疑似涉诈,2026-11-01\n";
 
 /// The authority, the clock and the folder that all parties of a test share.
-pub struct Lab {
-    pub dir: TempDir,
-    pub clock: ShiftedClock,
+pub(crate) struct Lab {
+    pub(crate) dir: TempDir,
+    pub(crate) clock: ShiftedClock,
     authority: CertificateAuthority,
 }
 
 /// One party's files.
-pub struct Party {
-    pub admin: Admin,
-    pub config: Config,
-    pub enrolment: String,
+pub(crate) struct Party {
+    pub(crate) admin: Admin,
+    pub(crate) config: Config,
+    pub(crate) enrolment: String,
 }
 
 impl Lab {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         telemetry::start("warn");
         let clock = ShiftedClock::default();
         let store = MemoryStore::new();
@@ -55,7 +56,7 @@ impl Lab {
     }
 
     /// A party that the authority enrolled. `sections` are added to its configuration.
-    pub fn party(&self, name: &str, sections: &str) -> Party {
+    pub(crate) fn party(&self, name: &str, sections: &str) -> Party {
         let config = self.config(name, sections);
         let admin = Admin::init(&config, Arc::new(self.clock.clone())).unwrap();
         let request = EnrolmentRequest::from_pem(&admin.enrolment_request().unwrap()).unwrap();
@@ -66,7 +67,7 @@ impl Lab {
     }
 
     /// A configuration as its file would be.
-    pub fn config(&self, name: &str, sections: &str) -> Config {
+    pub(crate) fn config(&self, name: &str, sections: &str) -> Config {
         let root = self.dir.path().join(name);
         std::fs::create_dir_all(&root).unwrap();
         let file = root.join("windvane.toml");
@@ -76,12 +77,12 @@ impl Lab {
         Config::load(&file).unwrap()
     }
 
-    pub async fn start(&self, party: &Party) -> Node {
+    pub(crate) async fn start(&self, party: &Party) -> Node {
         Node::start(&party.config, Arc::new(self.clock.clone())).await.unwrap()
     }
 
     /// A carrier that published `rows` below [`HEADER`].
-    pub fn carrier(&self, name: &str, rows: &str) -> Party {
+    pub(crate) fn carrier(&self, name: &str, rows: &str) -> Party {
         let party = self.party(name, "[grpc]\nlisten = \"127.0.0.1:0\"\n");
         let file = self.dir.path().join(format!("{name}.csv"));
         std::fs::write(&file, format!("{HEADER}{rows}")).unwrap();
@@ -90,7 +91,7 @@ impl Lab {
     }
 
     /// A bank that asks these providers, which are enrolled with each other and granted `terms`.
-    pub async fn bank(&self, providers: &[(&Party, &Node)], terms: &GrantTerms) -> (Party, Node) {
+    pub(crate) async fn bank(&self, providers: &[(&Party, &Node)], terms: &GrantTerms) -> (Party, Node) {
         let addresses: Vec<_> = providers
             .iter()
             .map(|(party, node)| (*party, node.grpc_address().unwrap().to_string()))
@@ -105,7 +106,7 @@ impl Lab {
     }
 
     /// [`Self::bank`] without downloads and not started.
-    pub fn bank_files(&self, providers: &[(&Party, String)], terms: &GrantTerms) -> Party {
+    pub(crate) fn bank_files(&self, providers: &[(&Party, String)], terms: &GrantTerms) -> Party {
         let section = |(party, address): &(&Party, String)| {
             let name = &party.config.node.party;
             format!("[[provider]]\nparty = \"{name}\"\naddress = \"{address}\"\ndata_set = \"subscribers\"\n")
@@ -125,7 +126,7 @@ impl Lab {
 
 impl Party {
     /// Imports, builds and publishes a carrier's file.
-    pub fn publish(&self, file: &Path) {
+    pub(crate) fn publish(&self, file: &Path) {
         // The files' dates are fixed; how old data may be is the import's own test.
         let config = DataSetConfig::carrier().with_quality(Quality::anything());
         self.admin.import(&config, file, &()).unwrap();
@@ -133,22 +134,22 @@ impl Party {
         self.admin.publish(&config).unwrap();
     }
 
-    pub fn certificate(&self) -> Certificate {
+    pub(crate) fn certificate(&self) -> Certificate {
         Certificate::load(&self.config, self.admin.keys()).unwrap()
     }
 
-    pub fn log_dir(&self) -> PathBuf {
+    pub(crate) fn log_dir(&self) -> PathBuf {
         self.config.node.data_dir.join("log")
     }
 
     /// Makes a running node take over what `admin` changed.
-    pub async fn taken_over_by(&self, node: &Node) {
+    pub(crate) async fn taken_over_by(&self, node: &Node) {
         node.reload(&self.certificate()).await.unwrap();
     }
 }
 
 /// A grant for everything that the tests do.
-pub fn terms() -> GrantTerms {
+pub(crate) fn terms() -> GrantTerms {
     GrantTerms {
         requester: "bank".parse().unwrap(),
         data_sets: vec!["subscribers".parse().unwrap()],
@@ -164,7 +165,7 @@ pub fn terms() -> GrantTerms {
 }
 
 /// A question of the tests' bank.
-pub fn inquiry(phone: &str, name: &str, id: &str) -> Inquiry {
+pub(crate) fn inquiry(phone: &str, name: &str, id: &str) -> Inquiry {
     Inquiry {
         person: Person {
             phone: Some(Phone::parse(phone).unwrap()),
@@ -184,27 +185,27 @@ pub fn inquiry(phone: &str, name: &str, id: &str) -> Inquiry {
 }
 
 /// The first subscriber, asked for rightly.
-pub fn zhang() -> Inquiry {
+pub(crate) fn zhang() -> Inquiry {
     inquiry("13800138000", "张三", "11010519491231002X")
 }
 
-pub fn bank_of(node: &Node) -> &Bank {
+pub(crate) fn bank_of(node: &Node) -> &Bank {
     node.bank().unwrap()
 }
 
 /// The error code that the bank's report gives for its only provider.
-pub async fn error_of(node: &Node, inquiry: Inquiry) -> Option<String> {
+pub(crate) async fn error_of(node: &Node, inquiry: Inquiry) -> Option<String> {
     bank_of(node).verify(inquiry).await.unwrap().providers.remove(0).error
 }
 
 /// Everything in a sealed log, in order.
-pub fn events(party: &Party) -> Vec<Event> {
+pub(crate) fn events(party: &Party) -> Vec<Event> {
     let reader = LogReader::open(&party.log_dir()).unwrap();
     reader.entries(0).map(|entry| Entry::decode(&entry.unwrap().1).unwrap().event).collect()
 }
 
 /// The codes of all failures in a running node's log.
-pub async fn failures(party: &Party, node: &Node) -> Vec<String> {
+pub(crate) async fn failures(party: &Party, node: &Node) -> Vec<String> {
     node.log().publish().await.unwrap();
     let code = |event| match event {
         Event::Failed { code, .. } => Some(code),

@@ -25,7 +25,7 @@ use crate::lab::Party;
 
 /// What the liar does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lie {
+pub(crate) enum Lie {
     /// Answers under a key of its own.
     OtherKey,
     /// Answers under a key of its own, and names the manifest's.
@@ -43,7 +43,7 @@ pub enum Lie {
 }
 
 /// The dishonest service.
-pub struct Liar {
+pub(crate) struct Liar {
     lie: Lie,
     keys: EpochKeys,
     party: Arc<Party>,
@@ -52,7 +52,7 @@ pub struct Liar {
 
 impl Liar {
     /// Serves in place of `party`; gives the address.
-    pub async fn serve(party: &Arc<Party>, lie: Lie) -> SocketAddr {
+    pub(crate) async fn serve(party: &Arc<Party>, lie: Lie) -> SocketAddr {
         let data_set = "subscribers".parse().unwrap();
         let keys = load_epoch(&party.admin.keys().store, &data_set, 1).unwrap();
         let dir = windvane::dataset::published_dir(&party.config.node.data_dir, &data_set, 1);

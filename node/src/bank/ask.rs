@@ -14,7 +14,7 @@ use windvane_protocols::limits::MAX_MESSAGE_BYTES;
 use windvane_protocols::lookup::client::{
     Answer, AnswerError, AwaitAnswer, Customer, Opened, Question, Terms, ask as blind,
 };
-use windvane_protocols::lookup::row::{RowError, RowKeys};
+use windvane_protocols::lookup::row::RowKeys;
 use windvane_protocols::lookup::schema::Decoded;
 use windvane_protocols::lookup::{carries_label, snapshot};
 use windvane_protocols::party::{PartyId, SessionId};
@@ -290,9 +290,7 @@ fn open(snapshot: &Snapshot, keys: &RowKeys) -> Result<Option<Vec<u8>>, &'static
     let manifest = snapshot.manifest().body();
     let table = snapshot.pages().table();
     let rows = snapshot::find(&page, table, keys.locator());
-    keys.open(table, |index| manifest.publication(index), &rows).map_err(|error| match error {
-        RowError::Corrupt | _ => "ROW_CORRUPT",
-    })
+    keys.open(table, |index| manifest.publication(index), &rows).map_err(|_| "ROW_CORRUPT")
 }
 
 /// Days since 2000-01-01 as an ISO date.

@@ -311,7 +311,7 @@ impl<'a> Sealer<'a> {
         let row_bytes = self.table.row_bytes();
         sealed.reserve(inputs.len() * (row_bytes + EXTRA_BYTES));
         for ((family, record, _), output) in inputs.iter().zip(key.evaluate(&Context::LOOKUP, &bytes)) {
-            let keys = RowKeys::new(&self.table, output);
+            let keys = RowKeys::new(&self.table, &output);
             let label = if carries_label(*family) { record.label.as_bytes() } else { &self.presence };
             let start = sealed.len();
             sealed.resize(start + row_bytes, 0);

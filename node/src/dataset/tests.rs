@@ -125,7 +125,7 @@ impl Bench {
         let key = &self.keys[&KeyGroup::of(family)];
         let output = key.evaluate(&Context::LOOKUP, &[input.as_bytes()]).remove(0);
         let manifest = table.manifest().body();
-        let keys = RowKeys::new(&manifest.table(), output);
+        let keys = RowKeys::new(&manifest.table(), &output);
         let page = table.pages().find(keys.locator()).unwrap()?;
         let rows = find(&page, &manifest.table(), keys.locator());
         keys.open(&manifest.table(), |index| manifest.publication(index), &rows).unwrap()

@@ -193,7 +193,7 @@ impl AwaitAnswer {
             let outputs = blinded.finalize(&Context::LOOKUP, &public, &answered.elements, &answered.proof)?;
             for (i, output) in outputs.into_iter().enumerate() {
                 let family = *families[i % families.len()];
-                let keys = output.map(|output| (family, RowKeys::new(&self.table, output)));
+                let keys = output.map(|output| (family, RowKeys::new(&self.table, &output)));
                 rows[i / families.len()].extend(keys);
             }
         }

@@ -94,7 +94,7 @@ fn answer(w: &mut World, question: Question) -> Answer {
 fn built(w: &World, family: Family, person: &Person) -> RowKeys {
     let input = family.encode("subscribers", person).unwrap();
     let output = w.keys[&KeyGroup::of(family)].evaluate(&Context::LOOKUP, &[input.as_bytes()]).remove(0);
-    RowKeys::new(&w.manifest.table(), output)
+    RowKeys::new(&w.manifest.table(), &output)
 }
 
 #[test]
