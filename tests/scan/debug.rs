@@ -10,7 +10,7 @@ use super::operations::{Carriers, Stage, lenient, questions};
 use super::rest;
 
 /// Prints, and panics with, everything.
-pub fn everything(stage: &Stage, carriers: &Carriers) {
+pub(crate) fn everything(stage: &Stage, carriers: &Carriers) {
     let data_set = lenient().name().clone();
     let questions = questions();
     stage.record.debug("inquiries", &questions);

@@ -15,28 +15,28 @@ use windvane_protocols::transcript::commit;
 use super::marks::{Marked, national};
 
 /// Bytes of a digest that are looked for, so that a shortened digest is found as well.
-pub const DIGEST_PREFIX: usize = 8;
+pub(crate) const DIGEST_PREFIX: usize = 8;
 
 /// What to look for, and what form of a mark it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Needle {
-    pub form: String,
-    pub bytes: Vec<u8>,
+pub(crate) struct Needle {
+    pub(crate) form: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Everything by which a person can be recognised in bytes.
 #[derive(Debug, Default)]
-pub struct Traces {
+pub(crate) struct Traces {
     /// Texts in their encodings, and numbers as machines hold them.
-    pub clear: Vec<Needle>,
+    pub(crate) clear: Vec<Needle>,
     /// Texts with their escapes; these are complete as they stand.
-    pub escaped: Vec<Needle>,
+    pub(crate) escaped: Vec<Needle>,
     /// Digests and other values that anybody can compute, in full length.
-    pub hashed: Vec<Needle>,
+    pub(crate) hashed: Vec<Needle>,
 }
 
 impl Traces {
-    pub fn of(marked: &Marked) -> Self {
+    pub(crate) fn of(marked: &Marked) -> Self {
         let mut traces = Self::default();
         for text in marked.texts() {
             traces.add_text(&text);
@@ -127,7 +127,7 @@ const URL_FORMS: [(&str, bool, bool); 4] = [
 ];
 
 /// A text in the encodings that systems here use; what an encoding cannot say is left out.
-pub fn encoded(text: &str) -> Vec<(&'static str, Vec<u8>)> {
+pub(crate) fn encoded(text: &str) -> Vec<(&'static str, Vec<u8>)> {
     let utf16 = |bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(bytes).collect();
     let mut all = vec![("UTF-8", text.as_bytes().to_vec()), ("GB18030", GB18030.encode(text).0.into_owned())];
     all.push(("UTF-16LE", utf16(u16::to_le_bytes)));
@@ -136,7 +136,7 @@ pub fn encoded(text: &str) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// The digests without a key.
-pub fn digests(bytes: &[u8]) -> [(&'static str, Vec<u8>); 5] {
+pub(crate) fn digests(bytes: &[u8]) -> [(&'static str, Vec<u8>); 5] {
     [
         ("MD5", Md5::digest(bytes).to_vec()),
         ("SHA-1", Sha1::digest(bytes).to_vec()),
@@ -147,7 +147,7 @@ pub fn digests(bytes: &[u8]) -> [(&'static str, Vec<u8>); 5] {
 }
 
 /// The ways in which bytes are written; each is found wherever it stands in a longer text of its kind.
-pub fn shown(needle: &Needle) -> Vec<Needle> {
+pub(crate) fn shown(needle: &Needle) -> Vec<Needle> {
     let Needle { form, bytes } = needle;
     let named = |how: &str, bytes: Vec<u8>| Needle { form: format!("{form}{how}"), bytes };
     let text = |how: &str, text: String| named(how, text.into_bytes());
@@ -178,12 +178,12 @@ fn base64_core(engine: &impl base64::Engine, bytes: &[u8], before: usize) -> Str
 }
 
 /// As `Debug` and JSON write lists of bytes.
-pub fn decimal(bytes: &[u8], separator: &str) -> String {
+pub(crate) fn decimal(bytes: &[u8], separator: &str) -> String {
     bytes.iter().map(u8::to_string).collect::<Vec<_>>().join(separator)
 }
 
 /// As `Debug` of byte strings.
-pub fn escaped(bytes: &[u8]) -> String {
+pub(crate) fn escaped(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
 }
 

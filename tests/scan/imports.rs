@@ -14,7 +14,7 @@ use crate::lab::{HEADER, Party};
 const UNMARKED: u64 = 300;
 
 /// Every mistake; nothing is imported.
-pub fn refused(stage: &Stage, carrier: &Party) {
+pub(crate) fn refused(stage: &Stage, carrier: &Party) {
     let good = rows(&SUBSCRIBERS);
     let strict = DataSetConfig::carrier();
     let attempt = |what: &str, config: &DataSetConfig, content: &[u8], code: &str| {
@@ -42,7 +42,7 @@ pub fn refused(stage: &Stage, carrier: &Party) {
 }
 
 /// A file in each encoding, refused rows among the accepted; two epochs of the first.
-pub fn accepted(stage: &Stage, a: &Party, b: &Party) {
+pub(crate) fn accepted(stage: &Stage, a: &Party, b: &Party) {
     let content = format!("{HEADER}{}{}{}", rows(&SUBSCRIBERS), refused_rows(), unmarked());
     let file = write(stage, "a.csv", content.as_bytes());
     let report = a.admin.import(&lenient(), &file, &stage.within("while importing")).unwrap();

@@ -9,14 +9,14 @@ use windvane_protocols::identity::{Document, DocumentKind, Name, Person, Phone};
 
 /// A person, with every spelling that an operation is given.
 #[derive(Debug)]
-pub struct Marked {
+pub(crate) struct Marked {
     /// How findings call the person.
-    pub label: &'static str,
-    pub kind: DocumentKind,
+    pub(crate) label: &'static str,
+    pub(crate) kind: DocumentKind,
     /// The first spelling of each is the carrier's, the others are a bank's.
-    pub names: &'static [&'static str],
-    pub documents: &'static [&'static str],
-    pub phones: &'static [&'static str],
+    pub(crate) names: &'static [&'static str],
+    pub(crate) documents: &'static [&'static str],
+    pub(crate) phones: &'static [&'static str],
 }
 
 const fn resident(
@@ -29,7 +29,7 @@ const fn resident(
 }
 
 /// Subscribers of the carriers.
-pub const SUBSCRIBERS: [Marked; 6] = [
+pub(crate) const SUBSCRIBERS: [Marked; 6] = [
     resident(
         "plain Han",
         &["欧阳澄观"],
@@ -65,7 +65,7 @@ pub const SUBSCRIBERS: [Marked; 6] = [
 ];
 
 /// Applicants whom no carrier knows.
-pub const STRANGERS: [Marked; 3] = [
+pub(crate) const STRANGERS: [Marked; 3] = [
     resident("nobody's customer", &["诸葛未录"], &["420106198409197733"], &["18627044915"]),
     resident("a foreign number", &["Łukasz Żółciński"], &["33010219800808102X"], &["+44 7911 123456"]),
     Marked {
@@ -78,7 +78,7 @@ pub const STRANGERS: [Marked; 3] = [
 ];
 
 /// People whose data break a rule: rows of a carrier, questions to a bank.
-pub const REFUSED: [Marked; 4] = [
+pub(crate) const REFUSED: [Marked; 4] = [
     resident("a wrong check character", &["南宫错验"], &["220104196202283564"], &["13179014428"]),
     resident("a phone number too long", &["东方长号"], &["610113199907146246"], &["138912345678"]),
     resident("an impossible birth date", &["公孙非日"], &["520103198802301472"], &["18785190364"]),
@@ -91,10 +91,10 @@ pub const REFUSED: [Marked; 4] = [
 ];
 
 /// The name that is asked for in place of the second subscriber's.
-pub const WRONG_NAME: Marked = resident("the other name", &["上官无咎甲"], &[], &[]);
+pub(crate) const WRONG_NAME: Marked = resident("the other name", &["上官无咎甲"], &[], &[]);
 
 /// Everybody.
-pub fn everybody() -> impl Iterator<Item = &'static Marked> {
+pub(crate) fn everybody() -> impl Iterator<Item = &'static Marked> {
     static OTHER: Marked = WRONG_NAME;
     static KNOWN: [Marked; 6] = SUBSCRIBERS;
     static UNKNOWN: [Marked; 3] = STRANGERS;
@@ -104,7 +104,7 @@ pub fn everybody() -> impl Iterator<Item = &'static Marked> {
 
 impl Marked {
     /// The person as a bank spells them; none where a rule is broken.
-    pub fn person(&self) -> Option<Person> {
+    pub(crate) fn person(&self) -> Option<Person> {
         Some(Person {
             phone: Some(Phone::parse(self.phones.last()?).ok()?),
             document: Some(Document::parse(self.kind, self.documents.last()?).ok()?),
@@ -114,7 +114,7 @@ impl Marked {
     }
 
     /// Every text that stands for the person: as given, canonical, and as others write it.
-    pub fn texts(&self) -> BTreeSet<String> {
+    pub(crate) fn texts(&self) -> BTreeSet<String> {
         let names = self.names.iter().flat_map(|name| name_texts(name));
         let documents = self.documents.iter().flat_map(|number| self.document_texts(number));
         let phones = self.phones.iter().flat_map(|phone| phone_texts(phone));
@@ -122,7 +122,7 @@ impl Marked {
     }
 
     /// Phone, document and name in the forms that systems join together.
-    pub fn parts(&self) -> Vec<[String; 3]> {
+    pub(crate) fn parts(&self) -> Vec<[String; 3]> {
         let (Some(phone), Some(document)) = (self.phones.first(), self.documents.first()) else {
             return Vec::new();
         };
@@ -163,7 +163,7 @@ fn phone_texts(phone: &str) -> Vec<String> {
 }
 
 /// The digits without mainland prefixes.
-pub fn national(phone: &str) -> String {
+pub(crate) fn national(phone: &str) -> String {
     let digits: String = narrow(phone).chars().filter(char::is_ascii_alphanumeric).collect();
     let stripped = ["0086", "86"].into_iter().find_map(|prefix| digits.strip_prefix(prefix));
     stripped.filter(|rest| rest.len() == 11).unwrap_or(&digits).to_owned()

@@ -23,26 +23,26 @@ use crate::lab::{Lab, Party, bank_of, terms};
 use crate::liar::{Liar, Lie};
 
 /// Names the folder in which the scan wants what the operations leave behind.
-pub const FOLDER: &str = "WINDVANE_SCAN_FOLDER";
+pub(crate) const FOLDER: &str = "WINDVANE_SCAN_FOLDER";
 
 /// The purpose of most questions.
-pub const PURPOSE: &str = "account_opening";
+pub(crate) const PURPOSE: &str = "account_opening";
 
 /// The nodes, the operators' own files, which are outside of them, and the record.
-pub struct Stage {
-    pub lab: Lab,
-    pub desk: TempDir,
-    pub record: Record,
+pub(crate) struct Stage {
+    pub(crate) lab: Lab,
+    pub(crate) desk: TempDir,
+    pub(crate) record: Record,
 }
 
 impl Stage {
     /// A copy of every node's folder.
-    pub fn moment(&self, name: &str) {
+    pub(crate) fn moment(&self, name: &str) {
         self.record.trees(self.lab.dir.path(), name);
     }
 
     /// Copies the folders once, in the middle of a step.
-    pub fn within(&self, name: &'static str) -> impl Fn(Position) + Sync {
+    pub(crate) fn within(&self, name: &'static str) -> impl Fn(Position) + Sync {
         let (taken, record, from) =
             (AtomicBool::new(false), self.record.clone(), self.lab.dir.path().to_owned());
         move |_| {
@@ -54,7 +54,7 @@ impl Stage {
 }
 
 /// A question of the bank about a person.
-pub fn inquiry(person: Person) -> Inquiry {
+pub(crate) fn inquiry(person: Person) -> Inquiry {
     Inquiry {
         person,
         customer_type: Some("personal".into()),
@@ -69,7 +69,7 @@ pub fn inquiry(person: Person) -> Inquiry {
 }
 
 /// Everybody whom a bank can ask about, one of them under a wrong name.
-pub fn questions() -> Vec<Inquiry> {
+pub(crate) fn questions() -> Vec<Inquiry> {
     let known = SUBSCRIBERS.iter().chain(&STRANGERS).map(|marked| marked.person().unwrap());
     let mut people: Vec<_> = known.collect();
     people[1].name = Some(windvane_protocols::identity::Name::parse(WRONG_NAME.names[0]).unwrap());
@@ -91,9 +91,9 @@ async fn every_operation_with_marked_people() {
     stage.moment("at the end");
 }
 
-pub struct Carriers {
-    pub a: Party,
-    pub b: Arc<Party>,
+pub(crate) struct Carriers {
+    pub(crate) a: Party,
+    pub(crate) b: Arc<Party>,
 }
 
 struct Nodes {
@@ -220,7 +220,7 @@ fn audit(stage: &Stage, carriers: &Carriers) {
 }
 
 /// One line of a carrier's file.
-pub fn row(marked: &Marked) -> String {
+pub(crate) fn row(marked: &Marked) -> String {
     let kind = match marked.kind {
         DocumentKind::Passport => "护照",
         _ => "居民身份证",
@@ -230,16 +230,16 @@ pub fn row(marked: &Marked) -> String {
 }
 
 /// Lines of all of these.
-pub fn rows<'a>(people: impl IntoIterator<Item = &'a Marked>) -> String {
+pub(crate) fn rows<'a>(people: impl IntoIterator<Item = &'a Marked>) -> String {
     people.into_iter().map(row).collect()
 }
 
 /// A configuration that admits every quality.
-pub fn lenient() -> DataSetConfig {
+pub(crate) fn lenient() -> DataSetConfig {
     DataSetConfig::carrier().with_quality(windvane::dataset::Quality::anything())
 }
 
 /// People whose rows a carrier must refuse.
-pub fn refused_rows() -> String {
+pub(crate) fn refused_rows() -> String {
     rows(&REFUSED)
 }

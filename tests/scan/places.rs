@@ -13,7 +13,7 @@ use super::record::TREES;
 
 /// A kind of place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub(crate) enum Kind {
     Log,
     Journal,
     State,
@@ -48,14 +48,14 @@ impl fmt::Display for Kind {
 }
 
 /// One place.
-pub struct Place {
-    pub kind: Kind,
-    pub name: String,
-    pub bytes: Vec<u8>,
+pub(crate) struct Place {
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Reads every place below the folder that the operations filled.
-pub fn places(folder: &Path) -> Vec<Place> {
+pub(crate) fn places(folder: &Path) -> Vec<Place> {
     let mut places = Vec::new();
     for path in files(folder) {
         let relative = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
@@ -72,7 +72,7 @@ pub fn places(folder: &Path) -> Vec<Place> {
 }
 
 /// Places and bytes of every kind.
-pub fn census(places: &[Place]) -> BTreeMap<Kind, (usize, usize)> {
+pub(crate) fn census(places: &[Place]) -> BTreeMap<Kind, (usize, usize)> {
     let mut census = BTreeMap::new();
     for place in places {
         let (count, bytes): &mut (usize, usize) = census.entry(place.kind).or_default();
@@ -150,7 +150,7 @@ fn values(path: &Path, name: &str) -> Place {
 }
 
 /// All cells of all tables, each behind a line feed.
-pub fn cells(path: &Path) -> Vec<u8> {
+pub(crate) fn cells(path: &Path) -> Vec<u8> {
     let state = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
     let mut tables = state.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").unwrap();
     let tables: Vec<String> = tables.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();

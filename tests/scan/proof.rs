@@ -22,21 +22,21 @@ use super::places::{Kind, Place, cells};
 use super::searcher::Searcher;
 
 /// Every random place of a plant follows from it.
-pub const SEED: u64 = 0x7363_616E;
+pub(crate) const SEED: u64 = 0x7363_616E;
 
 /// Bytes of a real place around a plant.
 const WINDOW: usize = 160;
 
 /// A mark as it could stand somewhere.
 #[derive(Clone)]
-pub struct Plant {
-    pub label: &'static str,
-    pub form: String,
-    pub bytes: Vec<u8>,
+pub(crate) struct Plant {
+    pub(crate) label: &'static str,
+    pub(crate) form: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Every mark in every form, whole: first the texts, then the digests.
-pub fn plants() -> [Vec<Plant>; 2] {
+pub(crate) fn plants() -> [Vec<Plant>; 2] {
     let planted = |label: &'static str| move |Needle { form, bytes }| Plant { label, form, bytes };
     let [mut texts, mut digests] = [Vec::new(), Vec::new()];
     for marked in everybody() {
@@ -73,7 +73,7 @@ fn written(needle: &Needle) -> Vec<Needle> {
 /// Plants marks in a piece of a real place of every kind, one at a time; gives the number of plants. Every
 /// text stands in every kind; a digest stands in one kind after another, so that every algorithm in every
 /// writing stands in each kind, though not that of every text.
-pub fn prove(searcher: &Searcher, places: &[Place]) -> usize {
+pub(crate) fn prove(searcher: &Searcher, places: &[Place]) -> usize {
     let [texts, digests] = plants();
     let mut kinds: BTreeMap<Kind, Vec<&Place>> = BTreeMap::new();
     for place in places.iter().filter(|place| !place.bytes.is_empty()) {
@@ -114,7 +114,7 @@ fn in_kind<'a>(searcher: &Searcher, plants: impl Iterator<Item = &'a Plant>, kin
 }
 
 /// Plants one mark in each single place as a whole, at a random offset.
-pub fn prove_whole(searcher: &Searcher, places: &[Place]) {
+pub(crate) fn prove_whole(searcher: &Searcher, places: &[Place]) {
     let plants = plants().concat();
     let mut rng = ChaCha12Rng::seed_from_u64(SEED);
     for place in places {
@@ -127,7 +127,7 @@ pub fn prove_whole(searcher: &Searcher, places: &[Place]) {
 }
 
 /// Marks in the structures in which a node would leave them.
-pub fn prove_structures(searcher: &Searcher, places: &[Place]) {
+pub(crate) fn prove_structures(searcher: &Searcher, places: &[Place]) {
     for marked in &SUBSCRIBERS {
         for text in [marked.names[0], marked.documents[0], marked.phones[0]] {
             let lines = log_lines(text);
@@ -246,7 +246,7 @@ const ELSEWHERE: [(&str, &str); 16] = [
 ];
 
 /// Finds what other programs wrote, and nothing in what holds nothing.
-pub fn prove_elsewhere(searcher: &Searcher) {
+pub(crate) fn prove_elsewhere(searcher: &Searcher) {
     for (what, text) in ELSEWHERE {
         assert!(searcher.finds(SUBSCRIBERS[0].label, text.as_bytes()), "{what}");
     }

@@ -6,24 +6,24 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Kinds of what is kept; each is a folder.
-pub const RESPONSES: &str = "REST responses";
-pub const ERRORS: &str = "errors";
-pub const DEBUG: &str = "debug output";
-pub const NETWORK: &str = "network messages";
-pub const REPORTS: &str = "reports";
-pub const DOCUMENTS: &str = "documents";
+pub(crate) const RESPONSES: &str = "REST responses";
+pub(crate) const ERRORS: &str = "errors";
+pub(crate) const DEBUG: &str = "debug output";
+pub(crate) const NETWORK: &str = "network messages";
+pub(crate) const REPORTS: &str = "reports";
+pub(crate) const DOCUMENTS: &str = "documents";
 
 /// The folder of copies of the nodes' folders.
-pub const TREES: &str = "trees";
+pub(crate) const TREES: &str = "trees";
 
 /// Where it is kept.
 #[derive(Debug, Clone)]
-pub struct Record {
+pub(crate) struct Record {
     out: PathBuf,
 }
 
 impl Record {
-    pub fn new(out: PathBuf) -> Self {
+    pub(crate) fn new(out: PathBuf) -> Self {
         for kind in [RESPONSES, ERRORS, DEBUG, NETWORK, REPORTS, DOCUMENTS, TREES] {
             fs::create_dir_all(out.join(kind)).unwrap();
         }
@@ -31,21 +31,21 @@ impl Record {
     }
 
     /// The file behind which everything of one kind and source is appended.
-    pub fn file(&self, kind: &str, source: &str) -> PathBuf {
+    pub(crate) fn file(&self, kind: &str, source: &str) -> PathBuf {
         self.out.join(kind).join(source)
     }
 
-    pub fn keep(&self, kind: &str, source: &str, bytes: &[u8]) {
+    pub(crate) fn keep(&self, kind: &str, source: &str, bytes: &[u8]) {
         append(&self.file(kind, source), bytes);
     }
 
     /// `Debug`, both plain and spread over lines.
-    pub fn debug(&self, source: &str, value: &dyn Debug) {
+    pub(crate) fn debug(&self, source: &str, value: &dyn Debug) {
         self.keep(DEBUG, source, format!("{value:?}\n{value:#?}\n").as_bytes());
     }
 
     /// Everything that an error says of itself; it must be one.
-    pub fn error<T: Debug, E: std::error::Error>(&self, source: &str, result: Result<T, E>) -> E {
+    pub(crate) fn error<T: Debug, E: std::error::Error>(&self, source: &str, result: Result<T, E>) -> E {
         let error = match result {
             Ok(value) => panic!("{source}: no error but {value:?}"),
             Err(error) => error,
@@ -61,13 +61,13 @@ impl Record {
     }
 
     /// Copies the nodes' folders as they are now; files may come and go meanwhile.
-    pub fn trees(&self, from: &Path, moment: &str) {
+    pub(crate) fn trees(&self, from: &Path, moment: &str) {
         copy(from, &self.out.join(TREES).join(moment));
     }
 }
 
 /// Adds to the end of a file.
-pub fn append(path: &Path, bytes: &[u8]) {
+pub(crate) fn append(path: &Path, bytes: &[u8]) {
     let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
     file.write_all(&[bytes, b"\n"].concat()).unwrap();
 }

@@ -18,7 +18,7 @@ use super::record::{DEBUG, ERRORS, RESPONSES};
 use crate::lab::Party;
 
 /// A question about a person, as JSON.
-pub fn body(marked: &Marked) -> Value {
+pub(crate) fn body(marked: &Marked) -> Value {
     let kind = match marked.kind {
         DocumentKind::ResidentId => "resident_id",
         DocumentKind::Passport => "passport",
@@ -43,7 +43,7 @@ struct Caller<'a> {
 }
 
 /// Everything that a caller may send.
-pub async fn calls(stage: &Stage, node: &Node, token: &Token, id: &str) {
+pub(crate) async fn calls(stage: &Stage, node: &Node, token: &Token, id: &str) {
     let caller = Caller { stage, address: node.http_address().unwrap().to_string(), token };
     caller.good(id).await;
     caller.broken_bodies().await;
@@ -182,7 +182,7 @@ impl Caller<'_> {
     }
 }
 
-pub fn batch() -> Value {
+pub(crate) fn batch() -> Value {
     let item = |marked: &Marked| {
         let mut item = body(marked);
         let fields = item.as_object_mut().unwrap();
@@ -199,7 +199,7 @@ fn url(text: &str) -> String {
 }
 
 /// A peer that sends identities where none belong: the node must not repeat or keep them.
-pub async fn hostile_peer(stage: &Stage, bank: &Party, carrier: &Party, node: &Node) {
+pub(crate) async fn hostile_peer(stage: &Stage, bank: &Party, carrier: &Party, node: &Node) {
     let address = node.grpc_address().unwrap().to_string();
     let channel = channel(&bank.certificate(), &carrier.config.party(), &address).unwrap();
     let mut client = LookupClient::new(channel);

@@ -12,19 +12,19 @@ const SHORTEST: usize = 6;
 
 /// What a needle belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trace {
-    pub label: &'static str,
-    pub form: String,
+pub(crate) struct Trace {
+    pub(crate) label: &'static str,
+    pub(crate) form: String,
 }
 
 /// Looks for everybody in every form.
-pub struct Searcher {
+pub(crate) struct Searcher {
     automaton: AhoCorasick,
     traces: Vec<Trace>,
 }
 
 impl Searcher {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut unique: HashMap<Vec<u8>, Trace> = HashMap::new();
         for marked in everybody() {
             for needle in needles(&Traces::of(marked)) {
@@ -41,13 +41,13 @@ impl Searcher {
     }
 
     /// How many needles there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.traces.len()
     }
 
     /// Every trace in the bytes, and where it begins; also in text whose lines are joined again where the
     /// bytes are, or hold, a PEM document, whose lines cut base64 at any place.
-    pub fn search(&self, bytes: &[u8]) -> Vec<(usize, &Trace)> {
+    pub(crate) fn search(&self, bytes: &[u8]) -> Vec<(usize, &Trace)> {
         let mut found = self.pass(bytes);
         if contains(bytes, b"-----BEGIN ") {
             let joined: Vec<u8> = bytes.iter().copied().filter(|b| !b"\r\n".contains(b)).collect();
@@ -57,7 +57,7 @@ impl Searcher {
     }
 
     /// Whether anything of this person is in the bytes.
-    pub fn finds(&self, label: &str, bytes: &[u8]) -> bool {
+    pub(crate) fn finds(&self, label: &str, bytes: &[u8]) -> bool {
         self.search(bytes).iter().any(|(_, trace)| trace.label == label)
     }
 

@@ -27,14 +27,14 @@ use crate::lab::Party;
 
 /// The one in the middle.
 #[derive(Clone)]
-pub struct Tap {
+pub(crate) struct Tap {
     upstream: Channel,
     keep: Arc<PathBuf>,
 }
 
 impl Tap {
     /// Listens as `carrier` once the bank's certificate is there to go on with; the listener is bound before.
-    pub fn serve(listener: TcpListener, carrier: &Party, bank: &Party, to: SocketAddr, keep: PathBuf) {
+    pub(crate) fn serve(listener: TcpListener, carrier: &Party, bank: &Party, to: SocketAddr, keep: PathBuf) {
         let party = carrier.config.party();
         let upstream = channel(&bank.certificate(), &party, &to.to_string()).unwrap();
         let tap = Self { upstream, keep: Arc::new(keep) };
