@@ -85,11 +85,6 @@ impl fmt::Debug for Element {
     }
 }
 
-/// Canonical encodings of points.
-pub(super) fn encode<const N: usize>(points: [RistrettoPoint; N]) -> [[u8; ELEMENT_BYTES]; N] {
-    points.map(|point| point.compress().to_bytes())
-}
-
 /// The public half of a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PublicKey {

@@ -10,7 +10,7 @@ use rand_core::CryptoRng;
 use sha2::{Digest as _, Sha512};
 use zeroize::Zeroize as _;
 
-use super::{Context, Element, PublicKey, element::encode};
+use super::{Context, Element, PublicKey};
 
 /// Bytes of a proof: challenge and response.
 pub const PROOF_BYTES: usize = 64;
@@ -63,21 +63,24 @@ pub(super) fn prove_with_nonce(
     pairs: Pairs<'_>,
     nonce: &Scalar,
 ) -> Proof {
-    let weights = weights(context, public, pairs);
+    let weights = half_weights(context, public, pairs);
     let m = RistrettoPoint::vartime_multiscalar_mul(&weights, pairs.blinded.iter().map(|e| e.point));
-    let z = key * m;
-    let challenge = challenge(context, public, [m, z, RISTRETTO_BASEPOINT_TABLE * nonce, nonce * m]);
+    let mut half_nonce = nonce.div_by_2();
+    let t2 = RISTRETTO_BASEPOINT_TABLE * &half_nonce;
+    half_nonce.zeroize();
+    let challenge = challenge(context, public, [m, key * m, t2, nonce * m]);
     Proof { challenge, response: nonce - challenge * key }
 }
 
 /// `VerifyProof` of section 2.2.2. Variable time over public values.
 pub(super) fn verify(context: &Context, public: &PublicKey, pairs: Pairs<'_>, proof: &Proof) -> bool {
-    let weights = weights(context, public, pairs);
+    let weights = half_weights(context, public, pairs);
     let sum =
         |side: &[Element]| RistrettoPoint::vartime_multiscalar_mul(&weights, side.iter().map(|e| e.point));
     let (m, z) = (sum(pairs.blinded), sum(pairs.evaluated));
     let (c, s) = (proof.challenge, proof.response);
-    let t2 = RistrettoPoint::vartime_double_scalar_mul_basepoint(&c, &public.element.point, &s);
+    let (half_c, half_s) = (c.div_by_2(), s.div_by_2());
+    let t2 = RistrettoPoint::vartime_double_scalar_mul_basepoint(&half_c, &public.element.point, &half_s);
     let t3 = RistrettoPoint::vartime_multiscalar_mul([s, c], [m, z]);
     challenge(context, public, [m, z, t2, t3]) == c
 }
@@ -89,8 +92,9 @@ pub(super) struct Pairs<'a> {
     pub(super) evaluated: &'a [Element],
 }
 
-/// The coefficients of `ComputeComposites`, section 2.2.1.
-fn weights(context: &Context, public: &PublicKey, pairs: Pairs<'_>) -> Vec<Scalar> {
+/// Half of the coefficients of `ComputeComposites`, section 2.2.1: all points of a proof are computed as their
+/// halves, because [`Element::doubles`] encodes doubles with a single inversion.
+fn half_weights(context: &Context, public: &PublicKey, pairs: Pairs<'_>) -> Vec<Scalar> {
     let seed = Sha512::new()
         .chain_update(32_u16.to_be_bytes())
         .chain_update(public.element.bytes)
@@ -111,12 +115,14 @@ fn weights(context: &Context, public: &PublicKey, pairs: Pairs<'_>) -> Vec<Scala
             &evaluated.bytes,
             b"Composite",
         ])
+        .div_by_2()
     };
     pairs.blinded.iter().zip(pairs.evaluated).enumerate().map(weigh).collect()
 }
 
-fn challenge(context: &Context, public: &PublicKey, points: [RistrettoPoint; 4]) -> Scalar {
-    let [a, b, c, d] = encode(points);
+/// The challenge over four points, of which the halves are given.
+fn challenge(context: &Context, public: &PublicKey, halves: [RistrettoPoint; 4]) -> Scalar {
+    let [a, b, c, d] = Element::doubles(halves).map(|element| element.bytes);
     let len = 32_u16.to_be_bytes();
     context.scalar(&[&len, &public.element.bytes, &len, &a, &len, &b, &len, &c, &len, &d, b"Challenge"])
 }

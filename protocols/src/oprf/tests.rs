@@ -1,6 +1,7 @@
 //! RFC 9497's eight ristretto255 vectors in all three modes, and the `voprf` crate as oracle.
 
 use curve25519_dalek::constants::RISTRETTO_BASEPOINT_TABLE;
+use curve25519_dalek::traits::Identity as _;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use serde_json::Value;
@@ -226,6 +227,19 @@ fn another_key_a_swapped_answer_and_a_short_answer_are_found() {
     assert_eq!(run(&other, |_| ()), Some(OprfError::InvalidProof));
     assert_eq!(run(&key, |e| e.swap(0, 1)), Some(OprfError::InvalidProof));
     assert_eq!(run(&key, |e| e.truncate(1)), Some(OprfError::Count { expected: 2, found: 1 }));
+}
+
+#[test]
+fn a_proof_of_zeros_gives_identities_which_are_encoded_and_refused() {
+    let mut rng = rng();
+    let key = PrivateKey::random(&mut rng);
+    let blinded = Blinded::blind(&Context::LOOKUP, &[Some(b"a".as_slice())], &mut rng).unwrap();
+    let (evaluated, _) = key.blind_evaluate(&Context::LOOKUP, blinded.elements(), &mut rng).unwrap();
+    let zeros = Proof::from_bytes(&[0; 64]).unwrap();
+    let refused = blinded.finalize(&Context::LOOKUP, key.public(), &evaluated, &zeros);
+    assert_eq!(refused.err(), Some(OprfError::InvalidProof));
+    let [identity] = Element::doubles([RistrettoPoint::identity()]);
+    assert_eq!(identity.bytes, RistrettoPoint::identity().compress().to_bytes());
 }
 
 fn rng_with(seed: u64) -> ChaCha20Rng {
