@@ -5,6 +5,7 @@
 //! escapes, and hashed without a key, alone and joined. Before that, the scan proves itself on planted marks.
 //! The operators' own files are outside of it, and so is the memory of a process.
 
+mod batches;
 mod debug;
 mod encodings;
 mod imports;

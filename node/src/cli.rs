@@ -9,6 +9,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 use windvane::telemetry;
 
@@ -91,9 +92,12 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    let about_customer = arguments.get(1).is_some_and(|command| command == "verify");
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
+            let error = if about_customer { without_values(error) } else { error };
             terminal.error(&error.render());
             return ExitCode::from(USAGE);
         }
@@ -104,6 +108,21 @@ where
         Ok(answer) => terminal.answer(&answer),
         Err(failure) => terminal.failure(&failure),
     }
+}
+
+/// The same error without anything that was typed: it may be a customer's name or number, and errors end in
+/// the logs of whatever called this program.
+fn without_values(mut error: clap::Error) -> clap::Error {
+    let hidden = || ContextValue::String("…".to_owned());
+    if error.kind() == ErrorKind::UnknownArgument {
+        error.insert(ContextKind::InvalidArg, hidden());
+        error.remove(ContextKind::Suggested);
+        error.remove(ContextKind::TrailingArg);
+    }
+    if error.get(ContextKind::InvalidValue).is_some() {
+        error.insert(ContextKind::InvalidValue, hidden());
+    }
+    error
 }
 
 impl Command {

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use windvane::Node;
 use windvane::admin::GrantTerms;
+use windvane::audit::{self, VerifyOptions};
 use windvane::bank::Inquiry;
 use windvane::dataset::{DataSetConfig, Position};
 use windvane::evidence::verify::verify_log;
@@ -86,7 +87,7 @@ async fn every_operation_with_marked_people() {
     let carriers = carriers(&stage);
     let (bank, nodes) = ask(&stage, &carriers).await;
     fail(&stage, &carriers, bank, nodes).await;
-    audit(&stage, &carriers);
+    check_logs(&stage, &carriers);
     debug::everything(&stage, &carriers);
     stage.moment("at the end");
 }
@@ -204,14 +205,17 @@ fn damage(bank: &Party) {
     assert!(changed > 0);
 }
 
-/// Checks every log, and keeps what an auditor reads in it.
-fn audit(stage: &Stage, carriers: &Carriers) {
+/// Checks every log alone and all together, and keeps what an auditor reads.
+fn check_logs(stage: &Stage, carriers: &Carriers) {
     let bank = stage.lab.dir.path().join("bank/data/log");
-    for dir in [bank, carriers.a.log_dir(), carriers.b.log_dir()] {
-        let report = verify_log(&dir, None, None);
-        assert!(report.findings.is_empty(), "{:?}", report.findings);
-        stage.record.debug("log reports", &report);
+    let logs = [bank, carriers.a.log_dir(), carriers.b.log_dir()];
+    for dir in &logs {
+        let files = verify_log(dir, None, None);
+        assert!(files.findings.is_empty(), "{:?}", files.findings);
+        stage.record.debug("log files", &files);
+        stage.record.report("audit", &audit::verify(dir, &VerifyOptions::default()));
     }
+    stage.record.report("audit", &audit::reconcile(&logs));
     let text = carriers.a.admin.issue_grant(&terms()).unwrap();
     stage.record.keep(DOCUMENTS, "grant", text.as_bytes());
     stage.record.keep(DOCUMENTS, "enrolment", carriers.a.enrolment.as_bytes());

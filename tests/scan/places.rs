@@ -100,7 +100,7 @@ fn kind(relative: &str) -> Option<Kind> {
         ["stderr"] => Some(Kind::StandardError),
         ["stdout"] => Some(Kind::StandardOutput),
         [TREES, _moment, _party, ref rest @ ..] => in_tree(rest),
-        [kind, _] => {
+        [kind, _source] => {
             let all = [RESPONSES, ERRORS, DEBUG, NETWORK, REPORTS, DOCUMENTS];
             all.into_iter().find(|known| *known == kind).map(Kind::Recorded)
         }

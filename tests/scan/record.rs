@@ -1,9 +1,11 @@
 //! What the operations leave behind, outside of the nodes' folders: answers, errors, copies of the folders.
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+
+use serde::Serialize;
 
 /// Kinds of what is kept; each is a folder.
 pub(crate) const RESPONSES: &str = "REST responses";
@@ -42,6 +44,12 @@ impl Record {
     /// `Debug`, both plain and spread over lines.
     pub(crate) fn debug(&self, source: &str, value: &dyn Debug) {
         self.keep(DEBUG, source, format!("{value:?}\n{value:#?}\n").as_bytes());
+    }
+
+    /// A result as every command prints it.
+    pub fn report<T: Debug + Display + Serialize>(&self, source: &str, value: &T) {
+        self.debug(source, value);
+        self.keep(REPORTS, source, format!("{value}\n{}", serde_json::to_string(value).unwrap()).as_bytes());
     }
 
     /// Everything that an error says of itself; it must be one.

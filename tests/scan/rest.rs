@@ -12,6 +12,7 @@ use windvane_proto::lookup::v1::lookup_client::LookupClient;
 use windvane_proto::lookup::v1::{EvaluateRequest, FetchManifestRequest, FetchPagesRequest, GroupElements};
 use windvane_protocols::identity::DocumentKind;
 
+use super::batches;
 use super::marks::{Marked, REFUSED, STRANGERS, SUBSCRIBERS};
 use super::operations::{PURPOSE, Stage};
 use super::record::{DEBUG, ERRORS, RESPONSES};
@@ -49,6 +50,7 @@ pub(crate) async fn calls(stage: &Stage, node: &Node, token: &Token, id: &str) {
     caller.broken_bodies().await;
     caller.strange_requests().await;
     caller.client().await;
+    batches::run(stage, &caller.address, token).await;
 }
 
 impl Caller<'_> {

@@ -68,6 +68,27 @@ fn help_is_a_good_end_and_a_line_that_does_not_parse_is_two() {
 }
 
 #[test]
+fn a_line_about_a_customer_that_does_not_parse_is_not_repeated() {
+    let (name, id, phone) = ("欧阳澄观", "11010519530417281X", "13800138017");
+    for line in [
+        vec!["verify", name, "--phone", phone],
+        vec!["verify", "--phone", phone, phone],
+        vec!["verify", "--phon", phone],
+        vec!["verify", "--nam=欧阳澄观", "--phone", phone],
+        vec!["verify", "--13800138017"],
+        vec!["verify", "--phone", phone, "--document-type", id],
+        vec!["verify", "--phone", phone, "--phone", phone],
+        vec!["verify", "--phone", phone, "--name", name, "--id", id],
+        vec!["verify", "--json=13800138017"],
+    ] {
+        let said = usage(&line);
+        assert!(said.contains("error:"), "{said}");
+        assert!([name, id, phone].iter().all(|text| !said.contains(text)), "{said}");
+    }
+    assert!(usage(&["verify", "--phone", phone, "--document-type", id]).contains("--document-type"));
+}
+
+#[test]
 fn the_terms_of_a_grant_are_checked_before_anything_is_opened() {
     let issue = |option: &str, value: &str| {
         let mut line = vec!["grant", "issue", "--config", "/nowhere"];
