@@ -15,7 +15,7 @@ use super::record::REPORTS;
 const HEADER: &str = "客户类型,证件类型,证件号码,客户名称,手机号";
 
 /// Everything that a bank's operator does with a file.
-pub async fn run(stage: &Stage, address: &str, token: &Token) {
+pub(crate) async fn run(stage: &Stage, address: &str, token: &Token) {
     let client = Client::new(&format!("http://{address}"), token).unwrap();
     let text = file(HEADER);
     for (name, encoding, bytes) in [

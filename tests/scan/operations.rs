@@ -17,7 +17,7 @@ use windvane::verification::VerificationReport;
 use windvane_protocols::identity::{DocumentKind, Person};
 
 use super::marks::{Marked, REFUSED, STRANGERS, SUBSCRIBERS, WRONG_NAME};
-use super::record::{DOCUMENTS, NETWORK, REPORTS, Record};
+use super::record::{DEBUG, DOCUMENTS, NETWORK, REPORTS, Record};
 use super::tap::Tap;
 use super::{debug, imports, rest};
 use crate::lab::{Lab, Party, bank_of, terms};
@@ -212,7 +212,7 @@ fn check_logs(stage: &Stage, carriers: &Carriers) {
     for dir in &logs {
         let files = verify_log(dir, None, None);
         assert!(files.findings.is_empty(), "{:?}", files.findings);
-        stage.record.debug("log files", &files);
+        stage.record.keep(DEBUG, "log files", format!("{files:?}").as_bytes());
         stage.record.report("audit", &audit::verify(dir, &VerifyOptions::default()));
     }
     stage.record.report("audit", &audit::reconcile(&logs));

@@ -25,10 +25,9 @@ use super::searcher::Searcher;
 pub(crate) const SEED: u64 = 0x7363_616E;
 
 /// Bytes of a real place around a plant.
-const WINDOW: usize = 160;
+const WINDOW: usize = 64;
 
 /// A mark as it could stand somewhere.
-#[derive(Clone)]
 pub(crate) struct Plant {
     pub(crate) label: &'static str,
     pub(crate) form: String,
@@ -73,8 +72,7 @@ fn written(needle: &Needle) -> Vec<Needle> {
 /// Plants marks in a piece of a real place of every kind, one at a time; gives the number of plants. Every
 /// text stands in every kind; a digest stands in one kind after another, so that every algorithm in every
 /// writing stands in each kind, though not that of every text.
-pub(crate) fn prove(searcher: &Searcher, places: &[Place]) -> usize {
-    let [texts, digests] = plants();
+pub(crate) fn prove(searcher: &Searcher, places: &[Place], [texts, digests]: &[Vec<Plant>; 2]) -> usize {
     let mut kinds: BTreeMap<Kind, Vec<&Place>> = BTreeMap::new();
     for place in places.iter().filter(|place| !place.bytes.is_empty()) {
         kinds.entry(place.kind).or_default().push(place);
@@ -84,7 +82,6 @@ pub(crate) fn prove(searcher: &Searcher, places: &[Place]) -> usize {
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         for part in kinds.chunks(kinds.len().div_ceil(workers)) {
-            let (texts, digests) = (&texts, &digests);
             scope.spawn(move || {
                 for (i, (kind, places)) in part {
                     in_kind(
@@ -114,11 +111,11 @@ fn in_kind<'a>(searcher: &Searcher, plants: impl Iterator<Item = &'a Plant>, kin
 }
 
 /// Plants one mark in each single place as a whole, at a random offset.
-pub(crate) fn prove_whole(searcher: &Searcher, places: &[Place]) {
-    let plants = plants().concat();
+pub(crate) fn prove_whole(searcher: &Searcher, places: &[Place], plants: &[Vec<Plant>; 2]) {
     let mut rng = ChaCha12Rng::seed_from_u64(SEED);
     for place in places {
-        let plant = &plants[rng.random_range(0..plants.len())];
+        let kind = &plants[rng.random_range(0..2)];
+        let plant = &kind[rng.random_range(0..kind.len())];
         let at = rng.random_range(0..=place.bytes.len());
         let planted = [&place.bytes[..at], &plant.bytes, &place.bytes[at..]].concat();
         let found = searcher.finds(plant.label, &planted);

@@ -47,7 +47,7 @@ impl Record {
     }
 
     /// A result as every command prints it.
-    pub fn report<T: Debug + Display + Serialize>(&self, source: &str, value: &T) {
+    pub(crate) fn report<T: Debug + Display + Serialize>(&self, source: &str, value: &T) {
         self.debug(source, value);
         self.keep(REPORTS, source, format!("{value}\n{}", serde_json::to_string(value).unwrap()).as_bytes());
     }

@@ -68,38 +68,8 @@ impl Caller<'_> {
         }
     }
 
-    /// Bodies that do not parse, or not as the schema has it, each with an identity where it hurts.
     async fn broken_bodies(&self) {
-        let marked = &SUBSCRIBERS[0];
-        let number: u64 = marked.phones[0].parse().unwrap();
-        let with = |field: &str, value: Value| {
-            let mut body = body(marked);
-            body[field] = value;
-            body.to_string()
-        };
-        let syntax = body(marked).to_string().replace(['{', '}'], "\"");
-        let cut = body(marked).to_string();
-        let bodies = [
-            with("phone", number.into()),
-            with("name", json!([marked.names[0]])),
-            with("id_number", json!({ marked.documents[0]: marked.names[0] })),
-            with("document_type", marked.documents[0].into()),
-            with("purpose", json!({ "name": marked.names[0] })),
-            with("consent", marked.phones[0].into()),
-            with(marked.phones[0], marked.names[0].into()),
-            with(marked.names[0], marked.documents[0].into()),
-            with("name", marked.names[0].repeat(200).into()),
-            with("name", format!("{}\u{7}", marked.names[0]).into()),
-            with("phone", format!("{}x", marked.phones[0]).into()),
-            with("id_number", marked.documents[0].repeat(3).into()),
-            with("operator", "x".repeat(200).into()),
-            json!([marked.names, marked.documents, marked.phones]).to_string(),
-            json!(marked.names[0]).to_string(),
-            syntax,
-            cut[..cut.len() - 9].to_owned(),
-            marked.names[0].to_owned(),
-        ];
-        for body in &bodies {
+        for body in &broken_bodies(&SUBSCRIBERS[0]) {
             self.post("/v1/verifications", body, 400).await;
             self.post("/v1/verifications:batch", body, 400).await;
             let batch = format!("{{\"purpose\":\"{PURPOSE}\",\"operator\":\"t\",\"items\":[{body}]}}");
@@ -182,6 +152,38 @@ impl Caller<'_> {
         };
         assert!(right, "status {found}, expected {status}, to {length} bytes behind {line}");
     }
+}
+
+/// Bodies that do not parse, or not as the schema has it, each with an identity where it hurts.
+fn broken_bodies(marked: &Marked) -> Vec<String> {
+    let number: u64 = marked.phones[0].parse().unwrap();
+    let with = |field: &str, value: Value| {
+        let mut body = body(marked);
+        body[field] = value;
+        body.to_string()
+    };
+    let syntax = body(marked).to_string().replace(['{', '}'], "\"");
+    let cut = body(marked).to_string();
+    vec![
+        with("phone", number.into()),
+        with("name", json!([marked.names[0]])),
+        with("id_number", json!({ marked.documents[0]: marked.names[0] })),
+        with("document_type", marked.documents[0].into()),
+        with("purpose", json!({ "name": marked.names[0] })),
+        with("consent", marked.phones[0].into()),
+        with(marked.phones[0], marked.names[0].into()),
+        with(marked.names[0], marked.documents[0].into()),
+        with("name", marked.names[0].repeat(200).into()),
+        with("name", format!("{}\u{7}", marked.names[0]).into()),
+        with("phone", format!("{}x", marked.phones[0]).into()),
+        with("id_number", marked.documents[0].repeat(3).into()),
+        with("operator", "x".repeat(200).into()),
+        json!([marked.names, marked.documents, marked.phones]).to_string(),
+        json!(marked.names[0]).to_string(),
+        syntax,
+        cut[..cut.len() - 9].to_owned(),
+        marked.names[0].to_owned(),
+    ]
 }
 
 pub(crate) fn batch() -> Value {
