@@ -4,7 +4,7 @@
 //! entries say. The log carries everything that this needs: the keys of its party and, in enrolments with
 //! their certificates, those of its partners. Every signed record is checked against the keys that the log
 //! had named **before** it; sessions, receipts, grants, quotas, countersignatures and decisions against one
-//! another. [`reconcile`] then holds the logs of both sides of every call against each other.
+//! another. [`reconcile()`] then holds the logs of both sides of every call against each other.
 //!
 //! **Promised.** All failures are named, each with a stable [`code`], not the first. Without any help a single
 //! log shows any change by somebody who lacks its log key, and any record that its signer did not make. With

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use windvane::Node;
@@ -36,6 +37,9 @@ struct Ready<'a> {
 
 /// Runs a node until it is told to stop.
 pub(super) fn run(args: &NodeArgs) -> Result<Answer, Failure> {
+    // A core dump would hold keys and identities.
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, none).map_err(|error| Failure::io("forbidding core dumps", error.into()))?;
     let config = args.place.load()?;
     let ready_file = args.ready_file.as_deref();
     // A file that an earlier run left would name addresses where nobody listens.

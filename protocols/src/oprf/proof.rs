@@ -105,17 +105,18 @@ fn half_weights(context: &Context, public: &PublicKey, pairs: Pairs<'_>) -> Vec<
     let weigh = |(i, (blinded, evaluated)): (usize, (&Element, &Element))| {
         let index = u16::try_from(i).expect("a batch has at most 16,384 elements").to_be_bytes();
         let seed_len = 64_u16.to_be_bytes();
-        context.scalar(&[
-            &seed_len,
-            seed.as_slice(),
-            &index,
-            &len,
-            &blinded.bytes,
-            &len,
-            &evaluated.bytes,
-            b"Composite",
-        ])
-        .div_by_2()
+        context
+            .scalar(&[
+                &seed_len,
+                seed.as_slice(),
+                &index,
+                &len,
+                &blinded.bytes,
+                &len,
+                &evaluated.bytes,
+                b"Composite",
+            ])
+            .div_by_2()
     };
     pairs.blinded.iter().zip(pairs.evaluated).enumerate().map(weigh).collect()
 }
