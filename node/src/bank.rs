@@ -28,7 +28,7 @@ mod record;
 pub use contract::Contract;
 pub use inquiry::{BankError, BankErrorKind, Inquiry};
 
-use ask::Run;
+use ask::{Prepared, Run};
 use record::Sealer;
 
 /// Customers of one call, as one session with each provider.
@@ -181,18 +181,15 @@ impl Bank {
         }
         let inquiries: Arc<[Inquiry]> = inquiries.into();
         let deadline = begun + std::time::Duration::from_millis(deadline_ms);
-        let tasks: Vec<_> = contracts
-            .iter()
-            .map(|contract| {
-                let (shared, contract, inquiries) =
-                    (self.shared.clone(), contract.clone(), inquiries.clone());
-                tokio::spawn(ask::ask(shared, contract, inquiries, deadline))
-            })
-            .collect();
-        let mut runs = Vec::with_capacity(tasks.len());
-        for task in tasks {
-            runs.push(task.await.map_err(|_| BankError::internal())??);
+        let prepare =
+            |contract: &Arc<Contract>| ask::prepare(self.shared.clone(), contract.clone(), inquiries.clone());
+        let prepared = together(contracts.iter().map(prepare)).await?;
+        // All requests in one append: they share its sync.
+        let requests: Vec<_> = prepared.iter().filter_map(Prepared::entry).collect();
+        if !requests.is_empty() {
+            self.shared.log.append(requests).await?;
         }
+        let runs = together(prepared.into_iter().map(|prepared| prepared.converse(deadline))).await?;
         let reports = self.conclude(&inquiries, &runs, begun);
         self.keep(&inquiries, &runs, &reports).await?;
         Ok(reports)
@@ -249,4 +246,18 @@ impl Bank {
         logged?;
         Ok(stored?)
     }
+}
+
+/// Runs futures beside each other; gives their values in order, or the first error.
+async fn together<T, F>(work: impl Iterator<Item = F>) -> Result<Vec<T>, BankError>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, BankError>> + Send + 'static,
+{
+    let tasks: Vec<_> = work.map(tokio::spawn).collect();
+    let mut values = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        values.push(task.await.map_err(|_| BankError::internal())??);
+    }
+    Ok(values)
 }

@@ -79,13 +79,29 @@ impl Run {
     }
 }
 
-/// Runs a session until the deadline. A provider's failure is a result; only our own log failing is an error.
-pub(super) async fn ask(
+/// A session whose question is made and not yet sent, or cannot be made.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    run: Run,
+    contract: Arc<Contract>,
+    inquiries: Arc<[Inquiry]>,
+    requested_at_ms: u64,
+    question: Result<Asking, String>,
+}
+
+#[derive(Debug)]
+struct Asking {
+    terms: ContractTerms,
+    wait: AwaitAnswer,
+    question: Question,
+}
+
+/// Makes the question for one provider. That it cannot be asked is a result.
+pub(super) async fn prepare(
     shared: Shared,
     contract: Arc<Contract>,
     inquiries: Arc<[Inquiry]>,
-    deadline: Instant,
-) -> Result<Run, BankError> {
+) -> Result<Prepared, BankError> {
     let mut run = Run {
         provider: contract.party().clone(),
         session: SessionId::from_bytes(rand::random()),
@@ -95,62 +111,67 @@ pub(super) async fn ask(
         failure: None,
         answers: Vec::new(),
     };
-    let outcome = match contract.terms(shared.clock.now_ms()) {
-        Ok(terms) => converse(&shared, &contract, terms, &inquiries, deadline, &mut run).await?,
+    let requested_at_ms = shared.clock.now_ms();
+    let question = match contract.terms(requested_at_ms) {
+        Ok(terms) => {
+            let (session, seed, inquiries) = (run.session, run.seed.clone(), inquiries.clone());
+            let customers = inquiries.len();
+            offload(customers, move || make(&shared, terms, &inquiries, session, &seed, requested_at_ms))
+                .await?
+        }
         Err(code) => Err(code.to_owned()),
     };
-    match outcome {
-        Ok(answers) => run.answers = answers,
-        Err(code) => {
-            tracing::warn!(code, provider = %run.provider, session = %run.session, "a provider gave no answer");
-            let unavailable = || ProviderAnswer::unavailable(run.provider.as_str(), &code);
-            run.answers = inquiries.iter().map(|_| unavailable()).collect();
-            run.failure = Some(code);
-        }
+    if let Ok(asking) = &question {
+        run.leaves = asking.wait.leaves().to_vec();
     }
-    Ok(run)
+    Ok(Prepared { run, contract, inquiries, requested_at_ms, question })
 }
 
-/// The inner result is the provider's failure code.
-async fn converse(
-    shared: &Shared,
-    contract: &Contract,
-    terms: ContractTerms,
-    inquiries: &Arc<[Inquiry]>,
-    deadline: Instant,
-    run: &mut Run,
-) -> Result<Result<Vec<ProviderAnswer>, String>, BankError> {
-    let now_ms = shared.clock.now_ms();
-    let terms = Arc::new(terms);
-    let (session, seed) = (run.session, run.seed.clone());
-    let blinded = {
-        let (shared, terms, inquiries) = (shared.clone(), terms.clone(), inquiries.clone());
-        offload(inquiries.len(), move || prepare(&shared, &terms, &inquiries, session, &seed, now_ms)).await?
-    };
-    let (wait, question) = match blinded {
-        Ok(prepared) => prepared,
-        Err(error) => {
-            tracing::error!(code = "ASK_FAILED", %error, "a question could not be made");
-            return Ok(Err("ASK_FAILED".to_owned()));
+impl Prepared {
+    /// What must be durable before the question leaves.
+    pub(super) fn entry(&self) -> Option<Vec<u8>> {
+        let asking = self.question.as_ref().ok()?;
+        let event = Event::Requested(asking.question.request.clone());
+        Some(Entry::new(self.requested_at_ms, event).encode().into_bytes())
+    }
+
+    /// Asks and reads the answer until the deadline. A provider's failure is a result.
+    pub(super) async fn converse(self, deadline: Instant) -> Result<Run, BankError> {
+        let Self { mut run, contract, inquiries, question, .. } = self;
+        let outcome = match question {
+            Ok(asking) => asking.converse(&contract, &inquiries, deadline).await?,
+            Err(code) => Err(code),
+        };
+        match outcome {
+            Ok((receipt, answers)) => (run.receipt, run.answers) = (Some(receipt), answers),
+            Err(code) => {
+                let (provider, session) = (run.provider.as_str(), run.session);
+                tracing::warn!(code, provider, %session, "a provider gave no answer");
+                let unavailable = || ProviderAnswer::unavailable(provider, &code);
+                run.answers = inquiries.iter().map(|_| unavailable()).collect();
+                run.failure = Some(code);
+            }
         }
-    };
-    run.leaves = wait.leaves().to_vec();
-    let entry = Entry::new(now_ms, Event::Requested(question.request.clone()));
-    shared.log.append(vec![entry.encode().into_bytes()]).await?;
-    let response = match call(contract, &question, deadline).await {
-        Ok(response) => response,
-        Err(error) => return Ok(Err(error.code)),
-    };
-    let work = {
-        let (terms, inquiries) = (terms.clone(), inquiries.clone());
-        move || finish(&terms, &inquiries, wait, response)
-    };
-    match offload(inquiries.len(), work).await? {
-        Ok((receipt, answers)) => {
-            run.receipt = Some(receipt);
-            Ok(Ok(answers))
-        }
-        Err(code) => Ok(Err(code.to_owned())),
+        Ok(run)
+    }
+}
+
+impl Asking {
+    /// The inner result is the provider's failure code.
+    async fn converse(
+        self,
+        contract: &Contract,
+        inquiries: &Arc<[Inquiry]>,
+        deadline: Instant,
+    ) -> Result<Result<Finished, String>, BankError> {
+        let Self { terms, wait, question } = self;
+        let response = match call(contract, &question, deadline).await {
+            Ok(response) => response,
+            Err(error) => return Ok(Err(error.code)),
+        };
+        let inquiries = inquiries.clone();
+        let finished = offload(inquiries.len(), move || finish(&terms, &inquiries, wait, response)).await?;
+        Ok(finished.map_err(str::to_owned))
     }
 }
 
@@ -164,14 +185,14 @@ async fn offload<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|_| BankError::internal())
 }
 
-fn prepare(
+fn make(
     shared: &Shared,
-    terms: &ContractTerms,
+    terms: ContractTerms,
     inquiries: &[Inquiry],
     session: SessionId,
     seed: &Secret<[u8; 32]>,
     now_ms: u64,
-) -> Result<(AwaitAnswer, Question), windvane_protocols::lookup::client::AskError> {
+) -> Result<Asking, String> {
     let customers: Vec<_> = inquiries
         .iter()
         .map(|inquiry| Customer {
@@ -187,7 +208,14 @@ fn prepare(
         manifest: terms.snapshot.manifest().body(),
         families: &terms.families,
     };
-    blind(session_terms, &customers, session, seed, now_ms, shared.keys.signing_key(), &mut rand::rng())
+    let key = shared.keys.signing_key();
+    match blind(session_terms, &customers, session, seed, now_ms, key, &mut rand::rng()) {
+        Ok((wait, question)) => Ok(Asking { terms, wait, question }),
+        Err(error) => {
+            tracing::error!(code = "ASK_FAILED", %error, "a question could not be made");
+            Err("ASK_FAILED".to_owned())
+        }
+    }
 }
 
 async fn call(
