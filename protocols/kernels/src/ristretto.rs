@@ -1,0 +1,391 @@
+//! ristretto255 (RFC 9496) for many points at a time.
+
+use curve25519_dalek::{RistrettoPoint, Scalar};
+use zeroize::{Zeroize as _, ZeroizeOnDrop};
+
+mod accumulate;
+mod backend;
+#[cfg(target_arch = "x86_64")]
+mod batch;
+#[cfg(target_arch = "x86_64")]
+mod constants;
+#[cfg(target_arch = "x86_64")]
+mod decode;
+#[cfg(target_arch = "x86_64")]
+mod encode;
+#[cfg(target_arch = "x86_64")]
+mod field;
+#[cfg(target_arch = "x86_64")]
+mod hash;
+#[cfg(target_arch = "x86_64")]
+mod multiply;
+#[cfg(target_arch = "x86_64")]
+mod point;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod sqrt;
+#[cfg(target_arch = "x86_64")]
+mod tables;
+#[cfg(test)]
+mod tests;
+
+pub use backend::{Backend, SWITCH};
+
+use backend::Kind;
+#[cfg(target_arch = "x86_64")]
+use batch::Batch;
+
+/// A string that is no canonical encoding, or encodes the identity where that is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("string {index} is no canonical encoding of an acceptable element")]
+pub struct InvalidEncoding {
+    /// The position of the first such string.
+    pub index: usize,
+}
+
+/// Elements of ristretto255, ready to be calculated with; wiped when dropped.
+///
+/// All that is secret is handled in constant time: values of points and scalars. Numbers of points, indices,
+/// bins, and whether a string is an encoding, are public.
+#[derive(Clone)]
+pub struct Points(Inner);
+
+#[derive(Clone)]
+enum Inner {
+    Portable(Vec<RistrettoPoint>),
+    #[cfg(target_arch = "x86_64")]
+    Lanes(Batch),
+}
+
+impl Points {
+    /// Decode, RFC 9496 section 4.3.1, for each string.
+    ///
+    /// # Errors
+    /// [`InvalidEncoding`] for the first string that is no canonical encoding. The identity has one: 32 zeros.
+    pub fn decode(encodings: &[[u8; 32]]) -> Result<Self, InvalidEncoding> {
+        Self::decode_with(Backend::chosen(), encodings)
+    }
+
+    /// [`Self::decode`], which refuses the identity as well.
+    ///
+    /// # Errors
+    /// [`InvalidEncoding`] for the first string that is 32 zeros or no canonical encoding.
+    pub fn decode_nonidentity(encodings: &[[u8; 32]]) -> Result<Self, InvalidEncoding> {
+        refuse_identity(encodings, Self::decode(encodings))
+    }
+
+    /// [`Self::decode`] on a backend of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn decode_with(backend: Backend, encodings: &[[u8; 32]]) -> Result<Self, InvalidEncoding> {
+        let points = match backend.0 {
+            Kind::Portable => portable::decode(encodings).map(Inner::Portable),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Ifma(ifma) => Batch::decode(ifma, encodings).map(Inner::Lanes),
+        };
+        points.map(Self).map_err(|index| InvalidEncoding { index })
+    }
+
+    /// The one-way map of 64 uniform bytes, RFC 9496 section 4.3.4, for each string.
+    pub fn from_uniform(strings: &[[u8; 64]]) -> Self {
+        Self::from_uniform_with(Backend::chosen(), strings)
+    }
+
+    /// [`Self::from_uniform`] on a backend of the caller's choice.
+    pub fn from_uniform_with(backend: Backend, strings: &[[u8; 64]]) -> Self {
+        Self(match backend.0 {
+            Kind::Portable => Inner::Portable(portable::from_uniform(strings)),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Ifma(ifma) => Inner::Lanes(Batch::from_uniform(ifma, strings)),
+        })
+    }
+
+    /// Each secret scalar times the generator.
+    pub fn mul_base(scalars: &[Scalar]) -> Self {
+        Self::mul_base_with(Backend::chosen(), scalars)
+    }
+
+    /// [`Self::mul_base`] on a backend of the caller's choice.
+    pub fn mul_base_with(backend: Backend, scalars: &[Scalar]) -> Self {
+        Self(match backend.0 {
+            Kind::Portable => Inner::Portable(portable::multiply_base(scalars)),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Ifma(ifma) => Inner::Lanes(Batch::multiply_base(ifma, scalars)),
+        })
+    }
+
+    /// How many points there are.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Inner::Portable(points) => points.len(),
+            #[cfg(target_arch = "x86_64")]
+            Inner::Lanes(batch) => batch.len(),
+        }
+    }
+
+    /// Whether there are no points.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Where these points are calculated with.
+    pub fn backend(&self) -> Backend {
+        Backend(match &self.0 {
+            Inner::Portable(_) => Kind::Portable,
+            #[cfg(target_arch = "x86_64")]
+            Inner::Lanes(batch) => Kind::Ifma(batch.ifma()),
+        })
+    }
+
+    /// All points times one secret scalar.
+    #[must_use]
+    pub fn mul(&self, scalar: &Scalar) -> Self {
+        let mut product = self.clone();
+        product.mul_assign(scalar);
+        product
+    }
+
+    /// [`Self::mul`] in place.
+    pub fn mul_assign(&mut self, scalar: &Scalar) {
+        match &mut self.0 {
+            Inner::Portable(points) => portable::multiply(points, scalar),
+            #[cfg(target_arch = "x86_64")]
+            Inner::Lanes(batch) => batch.multiply(scalar),
+        }
+    }
+
+    /// Each point times its own secret scalar.
+    ///
+    /// # Panics
+    /// When there are not as many scalars as points.
+    #[must_use]
+    pub fn mul_each(&self, scalars: &[Scalar]) -> Self {
+        let mut product = self.clone();
+        product.mul_each_assign(scalars);
+        product
+    }
+
+    /// [`Self::mul_each`] in place.
+    ///
+    /// # Panics
+    /// When there are not as many scalars as points.
+    pub fn mul_each_assign(&mut self, scalars: &[Scalar]) {
+        assert_eq!(self.len(), scalars.len(), "one scalar for each point");
+        match &mut self.0 {
+            Inner::Portable(points) => portable::multiply_each(points, scalars),
+            #[cfg(target_arch = "x86_64")]
+            Inner::Lanes(batch) => batch.multiply_each(scalars),
+        }
+    }
+
+    /// Each point plus the other point at its place.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    #[must_use]
+    pub fn add(&self, other: &Self) -> Self {
+        let mut sum = self.clone();
+        sum.add_assign(other);
+        sum
+    }
+
+    /// [`Self::add`] in place.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    pub fn add_assign(&mut self, other: &Self) {
+        assert_eq!(self.len(), other.len(), "one summand for each point");
+        match (&mut self.0, &other.0) {
+            (Inner::Portable(points), Inner::Portable(others)) => portable::add(points, others),
+            #[cfg(target_arch = "x86_64")]
+            (Inner::Lanes(batch), Inner::Lanes(others)) => batch.add(others),
+            #[cfg(target_arch = "x86_64")]
+            _ => self.add_assign(&other.moved_to(self.backend())),
+        }
+    }
+
+    /// Each point minus the other point at its place.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    #[must_use]
+    pub fn sub(&self, other: &Self) -> Self {
+        self.add(&other.neg())
+    }
+
+    /// Each point negated.
+    #[must_use]
+    pub fn neg(&self) -> Self {
+        let mut negated = self.clone();
+        match &mut negated.0 {
+            Inner::Portable(points) => portable::negate(points),
+            #[cfg(target_arch = "x86_64")]
+            Inner::Lanes(batch) => batch.negate(),
+        }
+        negated
+    }
+
+    /// Each point plus itself.
+    #[must_use]
+    pub fn double(&self) -> Self {
+        let mut doubled = self.clone();
+        match &mut doubled.0 {
+            Inner::Portable(points) => portable::double(points),
+            #[cfg(target_arch = "x86_64")]
+            Inner::Lanes(batch) => batch.double(),
+        }
+        doubled
+    }
+
+    /// Encode, RFC 9496 section 4.3.2, for each point. A square root for each: where scalars can be halved
+    /// beforehand, [`Self::encode_doubled`] is many times faster.
+    pub fn encode(&self) -> Vec<[u8; 32]> {
+        match &self.0 {
+            Inner::Portable(points) => portable::encode(points),
+            #[cfg(target_arch = "x86_64")]
+            Inner::Lanes(batch) => batch.encode(),
+        }
+    }
+
+    /// The encodings of the doubles of all points, which share their inversions and need no square root.
+    pub fn encode_doubled(&self) -> Vec<[u8; 32]> {
+        match &self.0 {
+            Inner::Portable(points) => portable::encode_doubled(points),
+            #[cfg(target_arch = "x86_64")]
+            Inner::Lanes(batch) => batch.encode_doubled(),
+        }
+    }
+
+    /// The points at these places, in this order.
+    ///
+    /// # Panics
+    /// When an index is out of bounds.
+    #[must_use]
+    pub fn gather(&self, indices: &[usize]) -> Self {
+        self.gather_or_identity(indices.iter().copied().map(Some))
+    }
+
+    /// The points of a range.
+    ///
+    /// # Panics
+    /// When the range is out of bounds.
+    #[must_use]
+    pub fn slice(&self, range: std::ops::Range<usize>) -> Self {
+        self.gather_or_identity(range.map(Some))
+    }
+
+    /// All points of all parts; none for no part.
+    #[must_use]
+    pub fn concat(parts: &[&Self]) -> Self {
+        let Some((first, rest)) = parts.split_first() else { return Self(Inner::Portable(Vec::new())) };
+        let mut all = (*first).clone();
+        rest.iter().for_each(|part| all.append(part));
+        all
+    }
+
+    /// These points, and then those.
+    pub fn append(&mut self, other: &Self) {
+        match (&mut self.0, &other.0) {
+            (Inner::Portable(points), Inner::Portable(others)) => points.extend_from_slice(others),
+            #[cfg(target_arch = "x86_64")]
+            (Inner::Lanes(batch), Inner::Lanes(others)) => batch.append(others),
+            #[cfg(target_arch = "x86_64")]
+            _ => self.append(&other.moved_to(self.backend())),
+        }
+    }
+
+    fn gather_or_identity(&self, indices: impl ExactSizeIterator<Item = Option<usize>>) -> Self {
+        Self(match &self.0 {
+            Inner::Portable(points) => Inner::Portable(portable::gather(points, indices)),
+            #[cfg(target_arch = "x86_64")]
+            Inner::Lanes(batch) => Inner::Lanes(batch.gather(indices)),
+        })
+    }
+
+    /// The same points on another backend, by way of their encodings.
+    #[cfg(target_arch = "x86_64")]
+    fn moved_to(&self, backend: Backend) -> Self {
+        Self::decode_with(backend, &self.encode()).expect("an encoding of a point decodes")
+    }
+}
+
+impl Drop for Points {
+    fn drop(&mut self) {
+        match &mut self.0 {
+            Inner::Portable(points) => points.zeroize(),
+            #[cfg(target_arch = "x86_64")]
+            Inner::Lanes(_) => (),
+        }
+    }
+}
+
+impl ZeroizeOnDrop for Points {}
+
+impl std::fmt::Debug for Points {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Points({})", self.len())
+    }
+}
+
+/// Points that one fused call holds at a time, so that they stay in the processor's caches.
+const BLOCK: usize = 256;
+
+/// Decode, multiply by one secret scalar, encode.
+///
+/// # Errors
+/// [`InvalidEncoding`] as for [`Points::decode`]: the identity passes.
+pub fn decode_mul_encode(encodings: &[[u8; 32]], scalar: &Scalar) -> Result<Vec<[u8; 32]>, InvalidEncoding> {
+    decode_mul_encode_with(Backend::chosen(), encodings, scalar)
+}
+
+/// [`decode_mul_encode`] on a backend of the caller's choice.
+///
+/// # Errors
+/// As [`decode_mul_encode`].
+pub fn decode_mul_encode_with(
+    backend: Backend,
+    encodings: &[[u8; 32]],
+    scalar: &Scalar,
+) -> Result<Vec<[u8; 32]>, InvalidEncoding> {
+    let half = scalar.div_by_2();
+    let mut products = Vec::with_capacity(encodings.len());
+    for (i, block) in encodings.chunks(BLOCK).enumerate() {
+        let points = Points::decode_with(backend, block);
+        let mut points = points.map_err(|error| InvalidEncoding { index: error.index + i * BLOCK })?;
+        points.mul_assign(&half);
+        products.extend(points.encode_doubled());
+    }
+    Ok(products)
+}
+
+/// Map 64 uniform bytes to an element, multiply by one secret scalar, encode.
+pub fn hash_mul_encode(strings: &[[u8; 64]], scalar: &Scalar) -> Vec<[u8; 32]> {
+    hash_mul_encode_with(Backend::chosen(), strings, scalar)
+}
+
+/// [`hash_mul_encode`] on a backend of the caller's choice.
+pub fn hash_mul_encode_with(backend: Backend, strings: &[[u8; 64]], scalar: &Scalar) -> Vec<[u8; 32]> {
+    let half = scalar.div_by_2();
+    let mut products = Vec::with_capacity(strings.len());
+    for block in strings.chunks(BLOCK) {
+        let mut points = Points::from_uniform_with(backend, block);
+        points.mul_assign(&half);
+        products.extend(points.encode_doubled());
+    }
+    products
+}
+
+/// The identity's encoding is 32 zeros; the first bad string counts, whatever is bad about it.
+fn refuse_identity(
+    encodings: &[[u8; 32]],
+    decoded: Result<Points, InvalidEncoding>,
+) -> Result<Points, InvalidEncoding> {
+    let first = decoded.as_ref().map_or_else(|error| error.index, |_| encodings.len());
+    match encodings[..first].iter().position(|encoding| *encoding == [0; 32]) {
+        Some(index) => Err(InvalidEncoding { index }),
+        None => decoded,
+    }
+}

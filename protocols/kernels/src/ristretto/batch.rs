@@ -1,0 +1,259 @@
+//! Any number of points in groups of eight: the border to the functions that need AVX-512 IFMA.
+//!
+//! Lanes beyond the last point hold points as well, so that they need no special case; what they hold is never
+//! read.
+
+use curve25519_dalek::Scalar;
+use zeroize::{Zeroize, ZeroizeOnDrop, optimization_barrier};
+
+use super::backend::Ifma;
+use super::field::{LANES, LIMBS, Lanes, Stored, ZERO};
+use super::point::{Extended, Group};
+use super::scalar::Recoded;
+use super::tables::Window;
+use super::{decode, encode, hash, multiply};
+
+/// Two groups keep the multiplier busy while one waits for its carries.
+const PAIR: usize = 2;
+
+/// Calls a function that needs AVX-512 IFMA. The arguments are evaluated outside of the unsafe block.
+macro_rules! with_ifma {
+    ($token:expr, $function:ident($($argument:ident),*)) => {{
+        let Ifma { .. } = $token;
+        // SAFETY: the function is unsafe for its target features alone, and an `Ifma` exists only where they
+        // were detected.
+        unsafe { $function($($argument),*) }
+    }};
+}
+
+/// Points in groups of eight, wiped when dropped.
+#[derive(Clone)]
+pub(super) struct Batch {
+    groups: Vec<Group>,
+    len: usize,
+    ifma: Ifma,
+}
+
+impl Batch {
+    /// The points of canonical encodings, or the index of the first string that is none.
+    pub(super) fn decode(ifma: Ifma, encodings: &[[u8; 32]]) -> Result<Self, usize> {
+        let groups = with_ifma!(ifma, decode_all(encodings))?;
+        Ok(Self { groups, len: encodings.len(), ifma })
+    }
+
+    pub(super) fn from_uniform(ifma: Ifma, strings: &[[u8; 64]]) -> Self {
+        let groups = with_ifma!(ifma, hash_all(strings));
+        Self { groups, len: strings.len(), ifma }
+    }
+
+    pub(super) fn multiply_base(ifma: Ifma, scalars: &[Scalar]) -> Self {
+        let groups = with_ifma!(ifma, multiply_base_all(scalars));
+        Self { groups, len: scalars.len(), ifma }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn ifma(&self) -> Ifma {
+        self.ifma
+    }
+
+    /// All points times one scalar.
+    pub(super) fn multiply(&mut self, scalar: &Scalar) {
+        let scalar = Recoded::broadcast(scalar);
+        self.multiply_groups(|_| scalar.clone());
+    }
+
+    /// Each point times its scalar.
+    pub(super) fn multiply_each(&mut self, scalars: &[Scalar]) {
+        self.multiply_groups(|group| {
+            Recoded::new(&scalars[group * LANES..][..LANES.min(scalars.len() - group * LANES)])
+        });
+    }
+
+    fn multiply_groups(&mut self, scalars: impl Fn(usize) -> Recoded) {
+        let groups = &mut self.groups[..];
+        with_ifma!(self.ifma, multiply_all(groups, scalars));
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        let (groups, others) = (&mut self.groups[..], &other.groups[..]);
+        with_ifma!(self.ifma, add_all(groups, others));
+    }
+
+    pub(super) fn double(&mut self) {
+        let groups = &mut self.groups[..];
+        with_ifma!(self.ifma, double_all(groups));
+    }
+
+    pub(super) fn negate(&mut self) {
+        let groups = &mut self.groups[..];
+        with_ifma!(self.ifma, negate_all(groups));
+    }
+
+    pub(super) fn encode(&self) -> Vec<[u8; 32]> {
+        let mut encodings = vec![[0; 32]; self.len];
+        let (groups, into) = (&self.groups[..], &mut encodings[..]);
+        with_ifma!(self.ifma, encode_all(groups, into));
+        encodings
+    }
+
+    /// The encodings of the doubles of all points.
+    pub(super) fn encode_doubled(&self) -> Vec<[u8; 32]> {
+        use encode::encode_doubled;
+        let mut encodings = vec![[0; 32]; self.len];
+        let (groups, into) = (&self.groups[..], &mut encodings[..]);
+        with_ifma!(self.ifma, encode_doubled(groups, into));
+        encodings
+    }
+
+    /// The points of these indices; the identity for `None`.
+    pub(super) fn gather(&self, indices: impl ExactSizeIterator<Item = Option<usize>>) -> Self {
+        let len = indices.len();
+        let mut groups = vec![Group::IDENTITY; len.div_ceil(LANES)];
+        for (to, from) in indices.enumerate() {
+            if let Some(from) = from {
+                assert!(from < self.len, "point {from} of {}", self.len);
+                groups[to / LANES].copy_lane(to % LANES, &self.groups[from / LANES], from % LANES);
+            }
+        }
+        Self { groups, len, ifma: self.ifma }
+    }
+
+    /// These points, and then those.
+    pub(super) fn append(&mut self, other: &Self) {
+        let len = self.len + other.len;
+        self.groups.resize(len.div_ceil(LANES), Group::IDENTITY);
+        for (from, to) in (self.len..len).enumerate() {
+            self.groups[to / LANES].copy_lane(to % LANES, &other.groups[from / LANES], from % LANES);
+        }
+        self.len = len;
+    }
+}
+
+impl Zeroize for Batch {
+    fn zeroize(&mut self) {
+        self.groups.fill(Group::IDENTITY);
+        optimization_barrier(&self.groups[..]);
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for Batch {}
+
+impl Group {
+    /// The identity in every lane.
+    const IDENTITY: Self = Self { y: Self::ONE, z: Self::ONE, ..Self::ZERO };
+    const ONE: Stored = [Lanes([1; LANES]), ZERO, ZERO, ZERO, ZERO];
+
+    /// The point in one lane becomes another group's point.
+    pub(super) fn copy_lane(&mut self, to: usize, other: &Self, from: usize) {
+        for k in 0..LIMBS {
+            self.x[k].0[to] = other.x[k].0[from];
+            self.y[k].0[to] = other.y[k].0[from];
+            self.z[k].0[to] = other.z[k].0[from];
+            self.t[k].0[to] = other.t[k].0[from];
+        }
+    }
+}
+
+#[target_feature(enable = "avx512ifma")]
+fn decode_all(encodings: &[[u8; 32]]) -> Result<Vec<Group>, usize> {
+    let mut groups = Vec::with_capacity(encodings.len().div_ceil(LANES));
+    for (i, encodings) in encodings.chunks(PAIR * LANES).enumerate() {
+        let invalid = if encodings.len() > LANES {
+            decode_onto::<PAIR>(encodings, &mut groups)
+        } else {
+            decode_onto::<1>(encodings, &mut groups)
+        };
+        if let Some(lane) = invalid {
+            return Err(i * PAIR * LANES + lane);
+        }
+    }
+    Ok(groups)
+}
+
+/// Appends N groups; or returns the first lane that is invalid.
+#[target_feature(enable = "avx512ifma")]
+fn decode_onto<const N: usize>(encodings: &[[u8; 32]], groups: &mut Vec<Group>) -> Option<usize> {
+    let (points, valid) = decode::decode::<N>(encodings);
+    groups.extend_from_slice(&points.store());
+    (0..N * LANES).find(|lane| valid[lane / LANES] >> (lane % LANES) & 1 == 0)
+}
+
+#[target_feature(enable = "avx512ifma")]
+fn hash_all(strings: &[[u8; 64]]) -> Vec<Group> {
+    let mut groups = Vec::with_capacity(strings.len().div_ceil(LANES));
+    for strings in strings.chunks(LANES) {
+        groups.extend_from_slice(&hash::from_uniform(strings).store());
+    }
+    groups
+}
+
+#[target_feature(enable = "avx512ifma")]
+fn multiply_all(groups: &mut [Group], scalars: impl Fn(usize) -> Recoded) {
+    let (pairs, rest) = groups.as_chunks_mut::<PAIR>();
+    let mut window = Window::new();
+    for (i, pair) in pairs.iter_mut().enumerate() {
+        let scalars = [scalars(PAIR * i), scalars(PAIR * i + 1)];
+        *pair = multiply::multiply(pair.each_ref(), scalars.each_ref(), &mut window).store();
+    }
+    let mut window = Window::new();
+    for (i, group) in rest.iter_mut().enumerate() {
+        let scalar = scalars(PAIR * pairs.len() + i);
+        [*group] = multiply::multiply([group], [&scalar], &mut window).store();
+    }
+}
+
+#[target_feature(enable = "avx512ifma")]
+fn multiply_base_all(scalars: &[Scalar]) -> Vec<Group> {
+    let mut groups = Vec::with_capacity(scalars.len().div_ceil(LANES));
+    for scalars in scalars.chunks(PAIR * LANES) {
+        if scalars.len() > LANES {
+            let (left, right) = scalars.split_at(LANES);
+            let recoded = [Recoded::new(left), Recoded::new(right)];
+            groups.extend_from_slice(&multiply::multiply_base(recoded.each_ref()).store());
+        } else {
+            groups.extend_from_slice(&multiply::multiply_base([&Recoded::new(scalars)]).store());
+        }
+    }
+    groups
+}
+
+#[target_feature(enable = "avx512ifma")]
+fn add_all(groups: &mut [Group], others: &[Group]) {
+    for (group, other) in groups.iter_mut().zip(others) {
+        let (left, right) = (Extended::load([&*group]), Extended::load([other]));
+        [*group] = left.summand().add(&right.cached()).extended().store();
+    }
+}
+
+#[target_feature(enable = "avx512ifma")]
+fn double_all(groups: &mut [Group]) {
+    for group in groups {
+        [*group] = Extended::load([&*group]).projective().double().extended().store();
+    }
+}
+
+#[target_feature(enable = "avx512ifma")]
+fn negate_all(groups: &mut [Group]) {
+    for group in groups {
+        [*group] = Extended::load([&*group]).negated().store();
+    }
+}
+
+#[target_feature(enable = "avx512ifma")]
+fn encode_all(groups: &[Group], encodings: &mut [[u8; 32]]) {
+    for (groups, encodings) in groups.chunks(PAIR).zip(encodings.chunks_mut(PAIR * LANES)) {
+        match groups {
+            [left, right] => encode::encode([left, right], encodings),
+            groups => groups.iter().for_each(|group| encode::encode([group], encodings)),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Scalars of eight lanes in signed radix 16.
+
+#![allow(clippy::needless_range_loop, reason = "loops over limbs index several arrays alike")]
+
+use std::arch::x86_64::*;
+
+use curve25519_dalek::Scalar;
+use zeroize::{Zeroize, ZeroizeOnDrop, optimization_barrier};
+
+use super::field::{LANES, Lanes, Masks, ZERO};
+
+/// Digits of a scalar.
+pub(super) const DIGITS: usize = 64;
+const DIGITS_PER_WORD: usize = 16;
+/// 8 in each digit, which turns digits 0 … 15 into −8 … 7 plus 8.
+const OFFSET: u64 = 0x8888_8888_8888_8888;
+
+/// The scalars of eight lanes, with [`OFFSET`] added to each of their four words.
+#[derive(Clone, Debug)]
+pub(super) struct Recoded([Lanes; 4]);
+
+/// A digit of each lane.
+#[derive(Clone, Copy)]
+pub(super) struct Digit<const N: usize> {
+    /// 0 to 8.
+    pub(super) magnitude: [__m512i; N],
+    pub(super) negative: Masks<N>,
+}
+
+impl Recoded {
+    /// At most eight scalars; the other lanes get zero.
+    pub(super) fn new(scalars: &[Scalar]) -> Self {
+        let mut recoded = Self([ZERO; 4]);
+        let zero = Scalar::ZERO;
+        for (lane, scalar) in scalars.iter().chain(std::iter::repeat(&zero)).take(LANES).enumerate() {
+            recoded.set(lane, scalar);
+        }
+        recoded
+    }
+
+    pub(super) fn broadcast(scalar: &Scalar) -> Self {
+        let mut recoded = Self([ZERO; 4]);
+        (0..LANES).for_each(|lane| recoded.set(lane, scalar));
+        recoded
+    }
+
+    /// Scalars are below 2²⁵³, so the sum stays below 2²⁵⁶.
+    fn set(&mut self, lane: usize, scalar: &Scalar) {
+        let (words, _) = scalar.as_bytes().as_chunks::<8>();
+        let mut carry = false;
+        for (lanes, word) in self.0.iter_mut().zip(words) {
+            (lanes.0[lane], carry) = u64::from_le_bytes(*word).carrying_add(OFFSET, carry);
+        }
+    }
+
+    /// Digit `position` of N groups, in constant time; `position` is public.
+    #[target_feature(enable = "avx512ifma")]
+    #[inline]
+    pub(super) fn digit<const N: usize>(groups: [&Self; N], position: usize) -> Digit<N> {
+        let shift = _mm512_set1_epi64((4 * (position % DIGITS_PER_WORD)) as i64);
+        let (eight, fifteen) = (_mm512_set1_epi64(8), _mm512_set1_epi64(15));
+        let mut digit = Digit { magnitude: [eight; N], negative: [0; N] };
+        for n in 0..N {
+            let word = groups[n].0[position / DIGITS_PER_WORD].load();
+            let offset = _mm512_and_si512(_mm512_srlv_epi64(word, shift), fifteen);
+            digit.negative[n] = _mm512_cmplt_epi64_mask(offset, eight);
+            digit.magnitude[n] = _mm512_abs_epi64(_mm512_sub_epi64(offset, eight));
+        }
+        digit
+    }
+}
+
+impl Zeroize for Recoded {
+    fn zeroize(&mut self) {
+        self.0 = [ZERO; 4];
+        optimization_barrier(self);
+    }
+}
+
+impl Drop for Recoded {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for Recoded {}

@@ -1,0 +1,189 @@
+//! Multiples of points, looked up in constant time: every lookup reads the whole table, whatever the digit.
+
+#![allow(clippy::needless_range_loop, reason = "loops over limbs index several arrays alike")]
+
+use std::arch::x86_64::*;
+use std::sync::OnceLock;
+
+use zeroize::{Zeroize, ZeroizeOnDrop, optimization_barrier};
+
+use super::constants::D2;
+use super::field::{Element, LANES, LIMBS, Stored, ZERO};
+use super::point::{Affine, Cached, Extended, Projective};
+use super::scalar::{DIGITS, Digit};
+
+/// Largest magnitude of a digit.
+const MULTIPLES: usize = 8;
+
+/// P, 2·P, …, 8·P for each P of N groups: 10 KiB a group, wiped when dropped. It is made once for a call and
+/// filled again for each group.
+pub(super) struct Window<const N: usize>(Box<[[CachedGroup; N]; MULTIPLES]>);
+
+/// A [`Cached`] at rest: Y + X, Y − X, 2·Z, 2·D·T.
+type CachedGroup = [Stored; 4];
+
+const NOTHING: CachedGroup = [[ZERO; LIMBS]; 4];
+
+impl<const N: usize> Window<N> {
+    pub(super) fn new() -> Self {
+        Self(Box::new([[NOTHING; N]; MULTIPLES]))
+    }
+
+    #[target_feature(enable = "avx512ifma")]
+    pub(super) fn fill(&mut self, point: &Extended<N>) {
+        let (one, summand) = (point.cached(), point.summand());
+        let mut multiple = one;
+        for (i, entry) in self.0.iter_mut().enumerate() {
+            if i > 0 {
+                multiple = summand.add(&multiple).extended().cached();
+            }
+            store(&multiple, entry);
+        }
+    }
+
+    /// `magnitude`·P; the identity for 0.
+    #[target_feature(enable = "avx512ifma")]
+    #[inline]
+    pub(super) fn select(&self, magnitude: &[__m512i; N]) -> Cached<N> {
+        let mut chosen = Cached::identity();
+        for (i, entry) in self.0.iter().enumerate() {
+            let this = _mm512_set1_epi64(i as i64 + 1);
+            let mut masks = [0; N];
+            for n in 0..N {
+                masks[n] = _mm512_cmpeq_epi64_mask(magnitude[n], this);
+            }
+            let entry = load(entry);
+            chosen = Cached {
+                plus: chosen.plus.select(entry.plus, masks),
+                minus: chosen.minus.select(entry.minus, masks),
+                z2: chosen.z2.select(entry.z2, masks),
+                td2: chosen.td2.select(entry.td2, masks),
+            };
+        }
+        chosen
+    }
+}
+
+impl<const N: usize> Zeroize for Window<N> {
+    fn zeroize(&mut self) {
+        *self.0 = [[NOTHING; N]; MULTIPLES];
+        optimization_barrier(&*self.0);
+    }
+}
+
+impl<const N: usize> Drop for Window<N> {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
+
+impl<const N: usize> ZeroizeOnDrop for Window<N> {}
+
+impl<const N: usize> Cached<N> {
+    /// The same point, scaled by two: (Y + X) ∓ (Y − X) are 2·X and 2·Y.
+    #[target_feature(enable = "avx512ifma")]
+    #[inline]
+    pub(super) fn projective(&self) -> Projective<N> {
+        Projective { x: self.plus.minus(self.minus), y: self.plus.plus(self.minus), z: self.z2 }
+    }
+}
+
+#[target_feature(enable = "avx512ifma")]
+#[inline]
+fn store<const N: usize>(cached: &Cached<N>, entry: &mut [CachedGroup; N]) {
+    cached.plus.store(entry.each_mut().map(|group| &mut group[0]));
+    cached.minus.store(entry.each_mut().map(|group| &mut group[1]));
+    cached.z2.store(entry.each_mut().map(|group| &mut group[2]));
+    cached.td2.store(entry.each_mut().map(|group| &mut group[3]));
+}
+
+#[target_feature(enable = "avx512ifma")]
+#[inline]
+fn load<const N: usize>(entry: &[CachedGroup; N]) -> Cached<N> {
+    Cached {
+        plus: Element::load(entry.each_ref().map(|group| &group[0])),
+        minus: Element::load(entry.each_ref().map(|group| &group[1])),
+        z2: Element::load(entry.each_ref().map(|group| &group[2])),
+        td2: Element::load(entry.each_ref().map(|group| &group[3])),
+    }
+}
+
+/// j·16ⁱ·B for each digit i and j = 1 … 8: vectors hold the eight multiples of one limb, and a permutation
+/// picks one for each lane.
+pub(super) struct BaseTable(Vec<[Stored; 3]>);
+
+impl BaseTable {
+    /// The table, which the first call computes.
+    #[target_feature(enable = "avx512ifma")]
+    pub(super) fn shared() -> &'static Self {
+        static TABLE: OnceLock<BaseTable> = OnceLock::new();
+        if let Some(table) = TABLE.get() {
+            return table;
+        }
+        let table = Self::compute();
+        TABLE.get_or_init(|| table)
+    }
+
+    #[target_feature(enable = "avx512ifma")]
+    fn compute() -> Self {
+        let mut multiples = base_multiples();
+        let mut table = Vec::with_capacity(DIGITS);
+        for _ in 0..DIGITS {
+            table.push(affine(&multiples));
+            for _ in 0..4 {
+                multiples = multiples.projective().double().extended();
+            }
+        }
+        Self(table)
+    }
+
+    /// `magnitude`·16^`position`·B; the identity for 0.
+    #[target_feature(enable = "avx512ifma")]
+    #[inline]
+    pub(super) fn select<const N: usize>(&self, position: usize, digit: &Digit<N>) -> Affine<N> {
+        let [plus, minus, td2] = &self.0[position];
+        Affine { plus: permute(plus, digit, 1), minus: permute(minus, digit, 1), td2: permute(td2, digit, 0) }
+    }
+}
+
+/// The multiple that each lane's digit names, or `nothing` for 0.
+#[target_feature(enable = "avx512ifma")]
+#[inline]
+fn permute<const N: usize>(multiples: &Stored, digit: &Digit<N>, nothing: i64) -> Element<N> {
+    let mut element = Element::splat(&[nothing, 0, 0, 0, 0]);
+    for n in 0..N {
+        let index = _mm512_sub_epi64(digit.magnitude[n], _mm512_set1_epi64(1));
+        let some = _mm512_test_epi64_mask(digit.magnitude[n], digit.magnitude[n]);
+        for k in 0..LIMBS {
+            let limb = multiples[k].load();
+            element.0[n][k] = _mm512_mask_permutexvar_epi64(element.0[n][k], some, index, limb);
+        }
+    }
+    element
+}
+
+/// B, 2·B, …, 8·B, one a lane.
+#[target_feature(enable = "avx512ifma")]
+fn base_multiples() -> Extended<1> {
+    let base = super::decode::base();
+    let [mut lanes] = base.store();
+    let mut multiple = base;
+    for lane in 1..LANES {
+        multiple = multiple.summand().add(&base.cached()).extended();
+        lanes.copy_lane(lane, &multiple.store()[0], lane);
+    }
+    Extended::load([&lanes])
+}
+
+/// y + x, y − x and 2·D·xy.
+#[target_feature(enable = "avx512ifma")]
+fn affine(point: &Extended<1>) -> [Stored; 3] {
+    let inverse = point.z.inverse();
+    let (x, y) = (point.x.mul(&inverse), point.y.mul(&inverse));
+    let td2 = x.mul(&y).mul(&Element::splat(&D2));
+    let mut stored = [[ZERO; LIMBS]; 3];
+    for (into, element) in stored.iter_mut().zip([y.plus(x), y.minus(x), td2]) {
+        element.store([into]);
+    }
+    stored
+}

@@ -1,0 +1,104 @@
+//! Slices of every length, and what is done with parts of a batch.
+
+use super::*;
+
+const LONGEST: usize = 40;
+
+#[test]
+fn slices_of_every_length_give_what_single_elements_give() {
+    let mut rng = rng();
+    let (strings, scalars) = (uniform(&mut rng, LONGEST), scalars(&mut rng, LONGEST));
+    let one = scalars[3];
+    let dalek: Vec<_> = strings.iter().map(RistrettoPoint::from_uniform_bytes).collect();
+    for backend in backends() {
+        for length in 0..=LONGEST {
+            let (dalek, strings, scalars) = (&dalek[..length], &strings[..length], &scalars[..length]);
+            let encodings = portable::encode(dalek);
+            let mut each = dalek.to_vec();
+            portable::multiply_each(&mut each, scalars);
+            let mut all = dalek.to_vec();
+            portable::multiply(&mut all, &one);
+            let points = Points::decode_with(backend, &encodings).expect("encodings");
+            assert_eq!((points.len(), points.is_empty()), (length, length == 0));
+            assert_eq!(points.encode(), encodings);
+            assert_eq!(points.mul(&one).encode(), portable::encode(&all));
+            assert_eq!(points.mul_each(scalars).encode(), portable::encode(&each));
+            assert_eq!(points.encode_doubled(), portable::encode_doubled(dalek));
+            assert_eq!(Points::from_uniform_with(backend, strings).encode(), encodings);
+            let base = portable::encode(&portable::multiply_base(scalars));
+            assert_eq!(Points::mul_base_with(backend, scalars).encode(), base);
+            assert_eq!(decode_mul_encode_with(backend, &encodings, &one), Ok(portable::encode(&all)));
+            assert_eq!(hash_mul_encode_with(backend, strings, &one), portable::encode(&all));
+            assert_eq!(points.neg().add(&points).encode(), vec![[0; 32]; length]);
+        }
+    }
+}
+
+#[test]
+fn parts_of_a_batch_are_the_parts_of_its_encodings() {
+    let encodings = encodings(&mut rng(), LONGEST);
+    for backend in backends() {
+        let points = Points::decode_with(backend, &encodings).expect("encodings");
+        for start in 0..LONGEST {
+            let (head, tail) = (points.slice(0..start), points.slice(start..LONGEST));
+            assert_eq!(tail.encode(), encodings[start..]);
+            assert_eq!(Points::concat(&[&head, &tail]).encode(), encodings);
+            let mut turned = tail;
+            turned.append(&head);
+            assert_eq!(turned.encode(), [&encodings[start..], &encodings[..start]].concat());
+        }
+        let backwards: Vec<usize> = (0..LONGEST).rev().collect();
+        assert!(points.gather(&backwards).encode().iter().eq(encodings.iter().rev()));
+    }
+    assert!(Points::concat(&[]).is_empty());
+}
+
+#[test]
+fn bins_of_every_count_are_filled() {
+    let encodings = encodings(&mut rng(), LONGEST);
+    for backend in backends() {
+        let points = Points::decode_with(backend, &encodings).expect("encodings");
+        for count in 1..=LONGEST {
+            let bins: Vec<u32> = (0..LONGEST).map(|i| (i % count) as u32).collect();
+            let sums = points.vartime_accumulate(&bins, count).encode();
+            for (bin, sum) in sums.iter().enumerate() {
+                let members: Vec<_> = encodings.iter().skip(bin).step_by(count).copied().collect();
+                let expected: RistrettoPoint = portable::decode(&members).expect("encodings").iter().sum();
+                assert_eq!(*sum, expected.compress().to_bytes());
+            }
+        }
+    }
+}
+
+#[test]
+fn points_of_two_backends_are_added_and_joined() {
+    let Some(ifma) = Backend::ifma() else { return };
+    let encodings = encodings(&mut rng(), LONGEST);
+    let lanes = Points::decode_with(ifma, &encodings).expect("encodings");
+    let portable = Points::decode_with(Backend::portable(), &encodings).expect("encodings");
+    for (a, b) in [(&lanes, &portable), (&portable, &lanes)] {
+        assert_eq!(a.add(b).encode(), a.double().encode());
+        assert_eq!(a.sub(b).encode(), vec![[0; 32]; LONGEST]);
+        assert_eq!(Points::concat(&[a, b]).encode(), encodings.repeat(2));
+    }
+}
+
+#[test]
+#[should_panic(expected = "one scalar for each point")]
+fn scalars_of_another_number_panic() {
+    let _ = Points::decode(&[[0; 32]; 3]).expect("the identity").mul_each(&[Scalar::ONE; 2]);
+}
+
+#[test]
+#[should_panic(expected = "a bin is not below 2")]
+fn bins_out_of_range_panic() {
+    let _ = Points::decode(&[[0; 32]; 3]).expect("the identity").vartime_accumulate(&[0, 1, 2], 2);
+}
+
+#[test]
+fn indices_out_of_range_panic() {
+    for backend in backends() {
+        let points = Points::decode_with(backend, &[[0; 32]; 3]).expect("the identity");
+        assert!(std::panic::catch_unwind(|| points.gather(&[3])).is_err());
+    }
+}
