@@ -290,7 +290,7 @@ impl Enrolment {
             party: self.request.party().clone(),
             receipt_key: *self.request.receipt_key(),
             log_key: *self.request.log_key(),
-            subject_tag_key: self.request.subject_tag_key().copied(),
+            subject_tag_key: self.request.subject_tag_key().cloned(),
             keys_digest: self.certificate.keys_digest,
             certificate_fingerprint_sha256: self.certificate.fingerprint_sha256,
             authority_der: self.authority.der.clone(),

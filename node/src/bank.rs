@@ -233,8 +233,9 @@ impl Bank {
         let now_ms = self.shared.clock.now_ms();
         let mut entries: Vec<_> = runs.iter().map(Run::event).collect();
         let mut rows = Vec::with_capacity(reports.len());
-        for (i, (inquiry, report)) in inquiries.iter().zip(reports).enumerate() {
-            let (decided, row) = self.sealer.seal(now_ms, i, inquiry, report, runs)?;
+        let subjects = self.sealer.subjects(inquiries);
+        for (i, ((inquiry, subject), report)) in inquiries.iter().zip(&subjects).zip(reports).enumerate() {
+            let (decided, row) = self.sealer.seal(now_ms, i, inquiry, subject, report, runs)?;
             entries.push(Event::Decided(decided));
             rows.push(row);
         }

@@ -3,13 +3,15 @@
 //! `y = Hash(x ‖ k·H(x))`: one party holds `k`, the other `x`, and only the other learns `y`. Answers carry
 //! one proof per key for a whole batch, so a provider cannot answer one caller under a key of its own.
 //!
-//! Beyond the RFC's interface, everything works on batches: encodings share one inversion
-//! ([`Element`] explains the halves), and blinds are inverted together. Outputs are the RFC's, byte for byte.
+//! Beyond the RFC's interface, everything works on the batches of a whole call, one a key: eight points are
+//! multiplied in the time of one ([`windvane_kernels::ristretto`]), encodings share an inversion, and blinds are
+//! inverted together. Outputs are the RFC's, byte for byte.
 
-use curve25519_dalek::{RistrettoPoint, Scalar};
+use curve25519_dalek::Scalar;
 use rand_core::CryptoRng;
 use sha2::{Digest as _, Sha512};
-use zeroize::{Zeroize as _, ZeroizeOnDrop};
+use windvane_kernels::ristretto::{Points, hash_mul_encode};
+use zeroize::{Zeroize as _, ZeroizeOnDrop, Zeroizing};
 
 use crate::limits::MAX_ELEMENTS_PER_PROOF;
 use crate::secret::Secret;
@@ -20,11 +22,12 @@ mod proof;
 #[cfg(test)]
 mod tests;
 
-pub use element::{ELEMENT_BYTES, Element, KeyId, PrivateKey, PublicKey};
+pub use element::{ELEMENT_BYTES, Elements, KeyId, PrivateKey, PublicKey};
 pub use hash::Context;
 pub use proof::{PROOF_BYTES, Proof};
 
-use proof::Pairs;
+use hash::WIDE;
+use proof::{Claim, Pairs, Statement};
 
 /// The PRF's value for one input: 64 bytes.
 pub type Output = Secret<[u8; 64]>;
@@ -67,91 +70,118 @@ pub struct Blinded {
     /// `None` where an absent field was replaced by a random element.
     inputs: Vec<Option<Secret<Vec<u8>>>>,
     blinds: Vec<Scalar>,
-    elements: Vec<Element>,
+    elements: Elements,
+}
+
+/// What a provider sent back for one batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered<'a> {
+    /// The key that the provider announced beforehand.
+    pub public: &'a PublicKey,
+    /// The evaluated elements.
+    pub evaluated: &'a Elements,
+    /// The proof over all of them.
+    pub proof: &'a Proof,
+}
+
+impl<'a> Answered<'a> {
+    const fn claim(&self, blinded: &'a Blinded) -> Claim<'a> {
+        let pairs = Pairs { blinded: &blinded.elements, evaluated: self.evaluated };
+        Claim { public: self.public, pairs, proof: self.proof }
+    }
 }
 
 impl Blinded {
-    /// RFC 9497 `Blind` for a batch. An absent input gets a uniformly random element, which a provider
-    /// cannot tell from a blinded one.
+    /// RFC 9497 `Blind` for batches of one call, together. An absent input gets a uniformly random element,
+    /// which a provider cannot tell from a blinded one.
     ///
     /// # Errors
     /// [`OprfError::BatchSize`]; [`OprfError::InputLength`].
     pub fn blind(
         context: &Context,
-        inputs: &[Option<&[u8]>],
+        batches: &[Vec<Option<&[u8]>>],
         rng: &mut impl CryptoRng,
-    ) -> Result<Self, OprfError> {
-        let blinds = inputs.iter().map(|_| nonzero(rng)).collect();
-        Self::blind_with(context, inputs, blinds, rng)
+    ) -> Result<Vec<Self>, OprfError> {
+        let blinds = batches.iter().flatten().map(|_| nonzero(rng)).collect();
+        Self::blind_with(context, batches, blinds, rng)
     }
 
     fn blind_with(
         context: &Context,
-        inputs: &[Option<&[u8]>],
+        batches: &[Vec<Option<&[u8]>>],
         blinds: Vec<Scalar>,
         rng: &mut impl CryptoRng,
-    ) -> Result<Self, OprfError> {
-        check_batch(inputs.len())?;
-        if inputs.iter().flatten().any(|input| u16::try_from(input.len()).is_err()) {
+    ) -> Result<Vec<Self>, OprfError> {
+        batches.iter().try_for_each(|inputs| check_batch(inputs.len()))?;
+        let inputs = || batches.iter().flatten();
+        if inputs().flatten().any(|input| u16::try_from(input.len()).is_err()) {
             return Err(OprfError::InputLength);
         }
-        let mut halves: Vec<RistrettoPoint> = inputs
-            .iter()
-            .zip(&blinds)
-            .map(|(input, blind)| match input {
-                Some(input) => context.group_element(input) * blind.div_by_2(),
-                None => RistrettoPoint::random(rng),
-            })
-            .collect();
-        let elements = Element::all_doubles(&halves);
-        halves.iter_mut().for_each(zeroize::Zeroize::zeroize);
-        let inputs = inputs.iter().map(|input| input.map(|bytes| Secret::new(bytes.to_vec()))).collect();
-        Ok(Self { inputs, blinds, elements })
+        let uniform = inputs().map(|input| match input {
+            Some(input) => context.uniform(input),
+            None => random_bytes(rng),
+        });
+        let uniform = Zeroizing::new(uniform.collect::<Vec<_>>());
+        let mut halves = Points::from_uniform(&uniform);
+        halves.mul_each_assign(&Zeroizing::new(blinds.iter().map(Scalar::div_by_2).collect::<Vec<_>>()));
+        let elements = Elements::doubles(&halves).split(batches.iter().map(Vec::len));
+        let mut blinds = Zeroizing::new(blinds);
+        let keep = |(inputs, elements): (&Vec<Option<&[u8]>>, Elements)| {
+            let inputs = inputs.iter().map(|input| input.map(|bytes| Secret::new(bytes.to_vec()))).collect();
+            Self { inputs, blinds: blinds.drain(..elements.len()).collect(), elements }
+        };
+        Ok(batches.iter().zip(elements).map(keep).collect())
     }
 
     /// What the provider gets.
-    pub fn elements(&self) -> &[Element] {
+    pub const fn elements(&self) -> &Elements {
         &self.elements
     }
 
-    /// RFC 9497 `Finalize` for a batch: checks the proof, unblinds, and hashes. `None` stands where the
-    /// input was absent.
+    /// RFC 9497 `Finalize` for batches of one call, together: checks the proofs, unblinds, and hashes. `None`
+    /// stands where the input was absent.
     ///
     /// # Errors
     /// [`OprfError::Count`] and [`OprfError::InvalidProof`]: the peer misbehaved.
     pub fn finalize(
-        mut self,
         context: &Context,
-        public: &PublicKey,
-        evaluated: &[Element],
-        proof: &Proof,
-    ) -> Result<Vec<Option<Output>>, OprfError> {
-        if evaluated.len() != self.elements.len() {
-            return Err(OprfError::Count { expected: self.elements.len(), found: evaluated.len() });
+        batches: Vec<(Self, Answered<'_>)>,
+    ) -> Result<Vec<Vec<Option<Output>>>, OprfError> {
+        for (blinded, answered) in &batches {
+            let (expected, found) = (blinded.elements.len(), answered.evaluated.len());
+            if expected != found {
+                return Err(OprfError::Count { expected, found });
+            }
         }
-        if !proof::verify(context, public, Pairs { blinded: &self.elements, evaluated }, proof) {
+        let claims: Vec<_> = batches.iter().map(|(blinded, answered)| answered.claim(blinded)).collect();
+        if !proof::verify(context, &claims) {
             return Err(OprfError::InvalidProof);
         }
-        let unblinded = self.unblind(evaluated);
-        let inputs = std::mem::take(&mut self.inputs);
-        Ok(inputs
-            .into_iter()
-            .zip(unblinded)
-            .map(|(input, element)| input.map(|input| output(input.expose(), &element.bytes)))
-            .collect())
+        let (blinded, answered): (Vec<_>, Vec<_>) = batches.into_iter().unzip();
+        let evaluated: Vec<_> = answered.iter().map(|answered| answered.evaluated).collect();
+        let unblinded = unblind(&blinded, &evaluated);
+        let mut unblinded = unblinded.iter();
+        let finish = |batch: Self| {
+            let each = batch.inputs.iter().zip(unblinded.by_ref());
+            each.map(|(input, element)| input.as_ref().map(|input| output(input.expose(), element))).collect()
+        };
+        Ok(blinded.into_iter().map(finish).collect())
     }
+}
 
-    fn unblind(&mut self, evaluated: &[Element]) -> Vec<Element> {
-        Scalar::invert_batch_alloc(&mut self.blinds).zeroize();
-        let halves: Vec<RistrettoPoint> =
-            evaluated.iter().zip(&self.blinds).map(|(e, inverse)| e.point * inverse.div_by_2()).collect();
-        Element::all_doubles(&halves)
-    }
+/// The encodings of all evaluated elements without their blinds.
+fn unblind(batches: &[Blinded], evaluated: &[&Elements]) -> Zeroizing<Vec<[u8; ELEMENT_BYTES]>> {
+    let mut inverses: Zeroizing<Vec<Scalar>> =
+        Zeroizing::new(batches.iter().flat_map(|batch| batch.blinds.iter().copied()).collect());
+    Scalar::invert_batch_alloc(&mut inverses).zeroize();
+    inverses.iter_mut().for_each(|inverse| *inverse = inverse.div_by_2());
+    let points: Vec<_> = evaluated.iter().map(|elements| &elements.points).collect();
+    Zeroizing::new(Points::concat(&points).mul_each(&inverses).encode_doubled())
 }
 
 impl Drop for Blinded {
     fn drop(&mut self) {
-        self.blinds.iter_mut().for_each(zeroize::Zeroize::zeroize);
+        self.blinds.zeroize();
     }
 }
 
@@ -163,42 +193,45 @@ impl std::fmt::Debug for Blinded {
     }
 }
 
-impl PrivateKey {
-    /// RFC 9497 `BlindEvaluate` in mode VOPRF for a batch.
-    ///
-    /// # Errors
-    /// [`OprfError::BatchSize`].
-    pub fn blind_evaluate(
-        &self,
-        context: &Context,
-        blinded: &[Element],
-        rng: &mut impl CryptoRng,
-    ) -> Result<(Vec<Element>, Proof), OprfError> {
-        check_batch(blinded.len())?;
-        let halves: Vec<RistrettoPoint> = blinded.iter().map(|e| e.point * self.half).collect();
-        let evaluated = Element::all_doubles(&halves);
-        let pairs = Pairs { blinded, evaluated: &evaluated };
-        let proof = proof::prove(context, &self.scalar, &self.public, pairs, rng);
-        Ok((evaluated, proof))
-    }
+/// RFC 9497 `BlindEvaluate` in mode VOPRF for batches of one call, each under its key, together.
+///
+/// # Errors
+/// [`OprfError::BatchSize`].
+pub fn blind_evaluate(
+    context: &Context,
+    batches: &[(&PrivateKey, &Elements)],
+    rng: &mut impl CryptoRng,
+) -> Result<Vec<(Elements, Proof)>, OprfError> {
+    batches.iter().try_for_each(|(_, blinded)| check_batch(blinded.len()))?;
+    let points: Vec<_> = batches.iter().map(|(_, blinded)| &blinded.points).collect();
+    let keys = batches.iter().flat_map(|(key, blinded)| std::iter::repeat_n(key.half, blinded.len()));
+    let keys = Zeroizing::new(keys.collect::<Vec<_>>());
+    let evaluated = Elements::doubles(&Points::concat(&points).mul_each(&keys));
+    let evaluated = evaluated.split(batches.iter().map(|(_, blinded)| blinded.len()));
+    let state = |((key, blinded), evaluated)| Statement { key, pairs: Pairs { blinded, evaluated } };
+    let statements: Vec<_> = batches.iter().copied().zip(&evaluated).map(state).collect();
+    let proofs = proof::prove(context, &statements, rng);
+    Ok(evaluated.into_iter().zip(proofs).collect())
+}
 
+impl PrivateKey {
     /// RFC 9497 `Evaluate` for many inputs: the PRF's values for a party that holds key and inputs.
     pub fn evaluate<T: AsRef<[u8]>>(&self, context: &Context, inputs: &[T]) -> Vec<Output> {
-        let elements = self.multiply(context, inputs);
-        inputs.iter().zip(elements).map(|(input, e)| output(input.as_ref(), &e.bytes)).collect()
+        let elements = Zeroizing::new(self.tags(context, inputs));
+        inputs.iter().zip(elements.iter()).map(|(input, element)| output(input.as_ref(), element)).collect()
     }
 
-    /// `k·H(x)` for one input: the tag that groups a person's entries in the bank's own log.
-    pub fn tag(&self, context: &Context, input: &[u8]) -> [u8; ELEMENT_BYTES] {
-        let [element] = Element::doubles([context.group_element(input) * self.half]);
-        element.bytes
+    /// `k·H(x)` for many inputs: the tags that group a person's entries in the bank's own log.
+    pub fn tags<T: AsRef<[u8]>>(&self, context: &Context, inputs: &[T]) -> Vec<[u8; ELEMENT_BYTES]> {
+        let uniform: Vec<_> = inputs.iter().map(|input| context.uniform(input.as_ref())).collect();
+        hash_mul_encode(&Zeroizing::new(uniform), &self.scalar)
     }
+}
 
-    fn multiply<T: AsRef<[u8]>>(&self, context: &Context, inputs: &[T]) -> Vec<Element> {
-        let halves: Vec<RistrettoPoint> =
-            inputs.iter().map(|input| context.group_element(input.as_ref()) * self.half).collect();
-        Element::all_doubles(&halves)
-    }
+fn random_bytes(rng: &mut impl CryptoRng) -> [u8; WIDE] {
+    let mut bytes = [0; WIDE];
+    rng.fill_bytes(&mut bytes);
+    bytes
 }
 
 fn check_batch(found: usize) -> Result<(), OprfError> {

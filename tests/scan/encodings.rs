@@ -102,7 +102,7 @@ impl Traces {
                 self.add_digests("identity/v1", bytes);
                 let contexts = [("LOOKUP", &Context::LOOKUP), ("SUBJECT", &Context::SUBJECT)];
                 for (name, context) in contexts {
-                    let bytes = one.tag(context, bytes).to_vec();
+                    let bytes = one.tags(context, &[bytes])[0].to_vec();
                     self.hashed.push(Needle { form: format!("group element of identity/v1, {name}"), bytes });
                 }
                 let bytes = commit(&[0; 32], bytes).to_vec();

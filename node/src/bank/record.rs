@@ -62,22 +62,29 @@ impl Sealer {
         }
     }
 
+    /// What stands for the persons of all inquiries, with the tags that group their entries in the log.
+    pub(super) fn subjects(&self, inquiries: &[Inquiry]) -> Vec<Subject> {
+        let subjects: Vec<_> = inquiries.iter().map(|inquiry| subject(&inquiry.person)).collect();
+        let tags = self.subject.tags(&Context::SUBJECT, &subjects);
+        subjects.into_iter().zip(tags).map(|(encoded, tag)| Subject { encoded, tag }).collect()
+    }
+
     /// What the log and the state file keep of customer `index` of the runs.
     pub(super) fn seal(
         &self,
         now_ms: u64,
         index: usize,
         inquiry: &Inquiry,
+        subject: &Subject,
         report: &VerificationReport,
         runs: &[Run],
     ) -> Result<(Decided, VerificationRow), BankError> {
         let id = parse_id(&report.id)?;
         let result_salt: [u8; 32] = rand::random();
         let json = serde_json::to_vec(report).map_err(|_| BankError::internal())?;
-        let subject = subject(&inquiry.person);
         let decided = Decided {
             verification: id,
-            subject_tag: self.subject.tag(&Context::SUBJECT, &subject),
+            subject_tag: subject.tag,
             result: commit(&result_salt, &json),
             asked: runs.iter().filter_map(|run| run.asked(index)).collect(),
         };
@@ -88,7 +95,7 @@ impl Sealer {
             .cipher
             .encrypt(&Nonce::from(nonce), Payload { msg: &plain, aad: &id })
             .map_err(|_| BankError::internal())?;
-        let person = commit(self.index.expose(), &subject);
+        let person = commit(self.index.expose(), &subject.encoded);
         let row = VerificationRow { id, person, at_ms: now_ms, sealed: [nonce.as_slice(), &sealed].concat() };
         Ok((decided, row))
     }
@@ -130,6 +137,12 @@ fn record(
         outlet: inquiry.outlet.clone(),
         branch: inquiry.branch.clone(),
     }
+}
+
+/// What stands for a person in the bank's own log and index, and its tag.
+pub(super) struct Subject {
+    encoded: Vec<u8>,
+    tag: [u8; 32],
 }
 
 /// What stands for the person in the bank's own log and index: the document, or the number where there is no

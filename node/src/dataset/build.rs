@@ -202,7 +202,7 @@ fn draft(job: &Build<'_>, sealer: &Sealer<'_>, written: Written, rejected: u64) 
         identity_version: IDENTITY_VERSION.to_owned(),
         schema: job.config.schema().clone(),
         families: job.config.families().to_vec(),
-        keys: sealer.groups.iter().map(|(group, key, _)| (*group, *key.public())).collect(),
+        keys: sealer.groups.iter().map(|(group, key, _)| (*group, key.public().clone())).collect(),
         publications: vec![Publication { id: sealer.publication, rows, pages, root }],
         rejected,
         built_at_ms: job.now_ms,

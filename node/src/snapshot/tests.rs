@@ -79,7 +79,7 @@ fn manifest(rng: &mut ChaCha20Rng) -> Manifest {
         identity_version: IDENTITY_VERSION.into(),
         schema: Schema::parse(schema).unwrap(),
         families: vec![Family::Phone],
-        keys: vec![(KeyGroup::Attribute, *PrivateKey::random(rng).public())],
+        keys: vec![(KeyGroup::Attribute, PrivateKey::random(rng).public().clone())],
         publications: vec![],
         rejected: 0,
         built_at_ms: 1,

@@ -1,15 +1,16 @@
 //! `windvane.lookup.v1`.
 
+use bytes::Bytes;
 use windvane_protocols::limits::{
     MAX_CUSTOMERS_PER_SESSION, MAX_ELEMENTS_PER_PROOF, MAX_FAMILIES, MAX_PAGES, MAX_PAGES_PER_CHUNK,
     PAGE_BYTES,
 };
 use windvane_protocols::lookup::client::{Answer, Question};
 use windvane_protocols::lookup::manifest::Manifest;
-use windvane_protocols::lookup::request::{GroupAnswer, GroupElements, concat};
+use windvane_protocols::lookup::request::{GroupAnswer, GroupElements};
 use windvane_protocols::lookup::row::PublicationId;
 use windvane_protocols::lookup::{DataSet, KeyGroup};
-use windvane_protocols::oprf::{ELEMENT_BYTES, Element, KeyId, Proof};
+use windvane_protocols::oprf::{ELEMENT_BYTES, Elements, KeyId, Proof};
 use windvane_protocols::transcript::Signed;
 
 use super::{WireError, array, signed, within};
@@ -20,7 +21,11 @@ impl TryFrom<wire::EvaluateRequest> for Question {
 
     fn try_from(message: wire::EvaluateRequest) -> Result<Self, WireError> {
         within("groups", message.groups.len(), MAX_FAMILIES)?;
-        let groups = message.groups.iter().map(GroupElements::try_from).collect::<Result<_, _>>()?;
+        let elements = elements(message.groups.iter().map(|group| &group.elements))?;
+        let read = |(message, elements): (&wire::GroupElements, Elements)| {
+            Ok(GroupElements { group: group(message.group)?, elements })
+        };
+        let groups = message.groups.iter().zip(elements).map(read).collect::<Result<_, WireError>>()?;
         Ok(Self { request: signed("request", &message.request)?, groups })
     }
 }
@@ -29,7 +34,7 @@ impl From<&Question> for wire::EvaluateRequest {
     fn from(question: &Question) -> Self {
         let group = |g: &GroupElements| wire::GroupElements {
             group: g.group.code().into(),
-            elements: concat(&g.elements).into(),
+            elements: g.elements.as_bytes().to_vec().into(),
         };
         Self {
             request: question.request.as_bytes().to_vec().into(),
@@ -38,20 +43,13 @@ impl From<&Question> for wire::EvaluateRequest {
     }
 }
 
-impl TryFrom<&wire::GroupElements> for GroupElements {
-    type Error = WireError;
-
-    fn try_from(message: &wire::GroupElements) -> Result<Self, WireError> {
-        Ok(Self { group: group(message.group)?, elements: elements(&message.elements)? })
-    }
-}
-
 impl TryFrom<wire::EvaluateResponse> for Answer {
     type Error = WireError;
 
     fn try_from(message: wire::EvaluateResponse) -> Result<Self, WireError> {
         within("groups", message.groups.len(), MAX_FAMILIES)?;
-        let groups = message.groups.iter().map(GroupAnswer::try_from).collect::<Result<_, _>>()?;
+        let elements = elements(message.groups.iter().map(|group| &group.elements))?;
+        let groups = message.groups.iter().zip(elements).map(answer).collect::<Result<_, _>>()?;
         Ok(Self { groups, receipt: signed("receipt", &message.receipt)? })
     }
 }
@@ -61,7 +59,7 @@ impl From<&Answer> for wire::EvaluateResponse {
         let group = |g: &GroupAnswer| wire::GroupAnswer {
             group: g.group.code().into(),
             key_id: g.key.0.to_vec().into(),
-            elements: concat(&g.elements).into(),
+            elements: g.elements.as_bytes().to_vec().into(),
             proof: g.proof.to_bytes().to_vec().into(),
         };
         Self {
@@ -71,19 +69,11 @@ impl From<&Answer> for wire::EvaluateResponse {
     }
 }
 
-impl TryFrom<&wire::GroupAnswer> for GroupAnswer {
-    type Error = WireError;
-
-    fn try_from(message: &wire::GroupAnswer) -> Result<Self, WireError> {
-        let proof = Proof::from_bytes(&array("proof", &message.proof)?)
-            .ok_or(WireError::Form { field: "proof", expected: "two canonical scalars" })?;
-        Ok(Self {
-            group: group(message.group)?,
-            key: KeyId(array("key_id", &message.key_id)?),
-            elements: elements(&message.elements)?,
-            proof,
-        })
-    }
+fn answer((message, elements): (&wire::GroupAnswer, Elements)) -> Result<GroupAnswer, WireError> {
+    let proof = Proof::from_bytes(&array("proof", &message.proof)?)
+        .ok_or(WireError::Form { field: "proof", expected: "two canonical scalars" })?;
+    let key = KeyId(array("key_id", &message.key_id)?);
+    Ok(GroupAnswer { group: group(message.group)?, key, elements, proof })
 }
 
 impl TryFrom<wire::FetchManifestResponse> for Signed<Manifest> {
@@ -133,7 +123,7 @@ impl TryFrom<&wire::FetchPagesRequest> for PagesWanted {
 
 /// 1 to 64 whole pages of a download.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pages(bytes::Bytes);
+pub struct Pages(Bytes);
 
 impl Pages {
     /// The pages.
@@ -161,14 +151,22 @@ fn group(code: u32) -> Result<KeyGroup, WireError> {
         .ok_or(WireError::Form { field: "group", expected: "the first family of a key group" })
 }
 
-fn elements(bytes: &[u8]) -> Result<Vec<Element>, WireError> {
+/// The elements of all groups, decoded together.
+fn elements<'a>(groups: impl Iterator<Item = &'a Bytes>) -> Result<Vec<Elements>, WireError> {
     let field = "elements";
-    // A batch proof covers at most 16,384; a group of f families has at most f × 4,096.
-    within(field, bytes.len(), ELEMENT_BYTES * MAX_ELEMENTS_PER_PROOF.max(MAX_CUSTOMERS_PER_SESSION))?;
-    Element::all_from_bytes(bytes).map_err(|_| WireError::Form {
-        field,
-        expected: "canonical ristretto255 encodings other than the identity",
-    })
+    let malformed =
+        || WireError::Form { field, expected: "canonical ristretto255 encodings other than the identity" };
+    let (mut all, mut lengths) = (Vec::new(), Vec::new());
+    for bytes in groups {
+        // A batch proof covers at most 16,384; a group of f families has at most f × 4,096.
+        within(field, bytes.len(), ELEMENT_BYTES * MAX_ELEMENTS_PER_PROOF.max(MAX_CUSTOMERS_PER_SESSION))?;
+        if bytes.len() % ELEMENT_BYTES != 0 {
+            return Err(malformed());
+        }
+        all.extend_from_slice(bytes);
+        lengths.push(bytes.len() / ELEMENT_BYTES);
+    }
+    Ok(Elements::from_bytes(&all).map_err(|_| malformed())?.split(lengths))
 }
 
 fn data_set(text: &str) -> Result<DataSet, WireError> {

@@ -13,7 +13,7 @@ use crate::audit::grant::GrantId;
 use crate::audit::merkle;
 use crate::audit::receipt::Receipt;
 use crate::identity::{Encoded, Family, IDENTITY_VERSION, Person};
-use crate::oprf::{Blinded, Context, OprfError, PublicKey};
+use crate::oprf::{Answered, Blinded, Context, OprfError, PublicKey};
 use crate::party::{PartyId, SessionId};
 use crate::secret::Secret;
 use crate::transcript::{Hash, Signed, commit};
@@ -131,18 +131,20 @@ pub fn ask(
     rng: &mut impl CryptoRng,
 ) -> Result<(AwaitAnswer, Question), AskError> {
     let manifest = terms.manifest;
-    let mut groups = Vec::new();
-    for (group, families) in KeyGroup::partition(terms.families) {
-        let public = *manifest.key(group).ok_or(AskError::NoFamily)?;
-        groups.push((group, public, blind(manifest, &families, customers, rng)?));
-    }
-    if groups.is_empty() {
+    let parts = KeyGroup::partition(terms.families);
+    if parts.is_empty() {
         return Err(AskError::NoFamily);
+    }
+    let blinded = blind(manifest, &parts, customers, rng)?;
+    let mut groups = Vec::with_capacity(parts.len());
+    for ((group, _), blinded) in parts.iter().zip(blinded) {
+        let public = manifest.key(*group).ok_or(AskError::NoFamily)?.clone();
+        groups.push((*group, public, blinded));
     }
     let leaves: Vec<_> = (0..).zip(customers).map(|(i, customer)| leaf(seed, session, i, customer)).collect();
     let elements: Vec<_> = groups
         .iter()
-        .map(|(group, _, blinded)| GroupElements { group: *group, elements: blinded.elements().to_vec() })
+        .map(|(group, _, blinded)| GroupElements { group: *group, elements: blinded.elements().clone() })
         .collect();
     let request = Request {
         session,
@@ -153,7 +155,7 @@ pub fn ask(
         data_set: manifest.data_set.clone(),
         epoch: manifest.epoch,
         identity_version: IDENTITY_VERSION.to_owned(),
-        families: KeyGroup::partition(terms.families).into_iter().flat_map(|(_, f)| f).collect(),
+        families: parts.into_iter().flat_map(|(_, families)| families).collect(),
         customers: customers.len() as u64,
         commitments: commitment_root(&leaves),
         elements: digest_elements(&elements),
@@ -181,16 +183,25 @@ impl AwaitAnswer {
         if answer.groups.len() != self.groups.len() {
             return Err(AnswerError::Shape);
         }
-        let mut rows: Vec<_> = (0..self.customers).map(|_| Vec::with_capacity(self.families.len())).collect();
-        for ((group, public, blinded), answered) in self.groups.into_iter().zip(answer.groups) {
-            if answered.group != group {
+        for ((group, public, _), answered) in self.groups.iter().zip(&answer.groups) {
+            if answered.group != *group {
                 return Err(AnswerError::Shape);
             }
             if answered.key != public.id() {
                 return Err(AnswerError::KeyMismatch);
             }
-            let families: Vec<_> = self.families.iter().filter(|f| KeyGroup::of(**f) == group).collect();
-            let outputs = blinded.finalize(&Context::LOOKUP, &public, &answered.elements, &answered.proof)?;
+        }
+        let (groups, batches): (Vec<_>, Vec<_>) =
+            self.groups.into_iter().map(|(group, public, blinded)| ((group, public), blinded)).unzip();
+        let answered = groups.iter().zip(&answer.groups).map(|((_, public), answered)| Answered {
+            public,
+            evaluated: &answered.elements,
+            proof: &answered.proof,
+        });
+        let outputs = Blinded::finalize(&Context::LOOKUP, batches.into_iter().zip(answered).collect())?;
+        let mut rows: Vec<_> = (0..self.customers).map(|_| Vec::with_capacity(self.families.len())).collect();
+        for ((group, _), outputs) in groups.iter().zip(outputs) {
+            let families: Vec<_> = self.families.iter().filter(|f| KeyGroup::of(**f) == *group).collect();
             for (i, output) in outputs.into_iter().enumerate() {
                 let family = *families[i % families.len()];
                 let keys = output.map(|output| (family, RowKeys::new(&self.table, &output)));
@@ -246,18 +257,24 @@ fn leaf(seed: &Secret<[u8; 32]>, session: SessionId, index: u64, customer: &Cust
     leaf
 }
 
+/// One batch for every key group.
 fn blind(
     manifest: &Manifest,
-    families: &[Family],
+    groups: &[(KeyGroup, Vec<Family>)],
     customers: &[Customer<'_>],
     rng: &mut impl CryptoRng,
-) -> Result<Blinded, OprfError> {
+) -> Result<Vec<Blinded>, OprfError> {
     let data_set = manifest.data_set.as_str();
-    let inputs: Vec<Option<Encoded>> = customers
+    let encode = |(_, families): &(KeyGroup, Vec<Family>)| -> Vec<Option<Encoded>> {
+        let each =
+            |customer: &Customer<'_>| families.iter().map(|f| f.encode(data_set, customer.person)).collect();
+        customers.iter().flat_map(|customer| -> Vec<_> { each(customer) }).collect()
+    };
+    let inputs: Vec<_> = groups.iter().map(encode).collect();
+    let inputs: Vec<Vec<_>> = inputs
         .iter()
-        .flat_map(|customer| families.iter().map(|family| family.encode(data_set, customer.person)))
+        .map(|batch| batch.iter().map(|input| input.as_ref().map(Encoded::as_bytes)).collect())
         .collect();
-    let inputs: Vec<_> = inputs.iter().map(|input| input.as_ref().map(Encoded::as_bytes)).collect();
     Blinded::blind(&Context::LOOKUP, &inputs, rng)
 }
 

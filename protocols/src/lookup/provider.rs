@@ -13,7 +13,7 @@ use super::request::{GroupAnswer, GroupElements, Request, digest_answer, digest_
 use super::{KeyGroup, PROTOCOL};
 use crate::audit::receipt::Receipt;
 use crate::identity::IDENTITY_VERSION;
-use crate::oprf::{Context, OprfError, PrivateKey};
+use crate::oprf::{Context, OprfError, PrivateKey, blind_evaluate};
 use crate::transcript::{Hash, Signed};
 
 /// The secret keys of an epoch, one per key group.
@@ -116,12 +116,17 @@ impl Checked {
     /// # Errors
     /// [`QuestionError::NoKey`], [`QuestionError::Oprf`].
     pub fn evaluate(self, keys: &EpochKeys, rng: &mut impl CryptoRng) -> Result<Evaluated, QuestionError> {
-        let mut groups = Vec::with_capacity(self.groups.len());
-        for asked in &self.groups {
-            let key = keys.get(&asked.group).ok_or(QuestionError::NoKey)?;
-            let (elements, proof) = key.blind_evaluate(&Context::LOOKUP, &asked.elements, rng)?;
-            groups.push(GroupAnswer { group: asked.group, key: key.public().id(), elements, proof });
-        }
+        let key = |asked: &GroupElements| keys.get(&asked.group).ok_or(QuestionError::NoKey);
+        let keys = self.groups.iter().map(key).collect::<Result<Vec<_>, _>>()?;
+        let batches: Vec<_> = keys.iter().copied().zip(self.groups.iter().map(|g| &g.elements)).collect();
+        let evaluated = blind_evaluate(&Context::LOOKUP, &batches, rng)?;
+        let answer = |((asked, key), (elements, proof)): ((&GroupElements, &PrivateKey), _)| GroupAnswer {
+            group: asked.group,
+            key: key.public().id(),
+            elements,
+            proof,
+        };
+        let groups = self.groups.iter().zip(keys).zip(evaluated).map(answer).collect();
         Ok(Evaluated { request: self.request, groups })
     }
 }

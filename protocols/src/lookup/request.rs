@@ -5,7 +5,7 @@ use super::{DataSet, KeyGroup};
 use crate::audit::grant::GrantId;
 use crate::identity::Family;
 use crate::limits::{MAX_CUSTOMERS_PER_SESSION, MAX_PURPOSE_BYTES};
-use crate::oprf::{Element, KeyId, Proof};
+use crate::oprf::{Elements, KeyId, Proof};
 use crate::party::{PartyId, SessionId};
 use crate::transcript::{Hash, Reader, Record, Transcript, TranscriptError};
 
@@ -101,7 +101,7 @@ pub struct GroupElements {
     /// The key group.
     pub group: KeyGroup,
     /// The elements.
-    pub elements: Vec<Element>,
+    pub elements: Elements,
 }
 
 /// Evaluated elements of one key group, in the order of the question.
@@ -112,7 +112,7 @@ pub struct GroupAnswer {
     /// The key that answered.
     pub key: KeyId,
     /// The elements.
-    pub elements: Vec<Element>,
+    pub elements: Elements,
     /// One proof for all of them.
     pub proof: Proof,
 }
@@ -122,7 +122,7 @@ pub fn digest_elements(groups: &[GroupElements]) -> Hash {
     let t = Transcript::new("windvane/lookup-elements/v1").u64("groups", groups.len() as u64);
     groups
         .iter()
-        .fold(t, |t, g| t.u64("group", g.group.code().into()).bytes("elements", &concat(&g.elements)))
+        .fold(t, |t, g| t.u64("group", g.group.code().into()).bytes("elements", g.elements.as_bytes()))
         .digest()
 }
 
@@ -134,13 +134,8 @@ pub fn digest_answer(request: &Hash, groups: &[GroupAnswer]) -> Hash {
     let add = |t: Transcript, g: &GroupAnswer| {
         t.u64("group", g.group.code().into())
             .bytes("key", &g.key.0)
-            .bytes("elements", &concat(&g.elements))
+            .bytes("elements", g.elements.as_bytes())
             .bytes("proof", &g.proof.to_bytes())
     };
     groups.iter().fold(t, add).digest()
-}
-
-/// Encodings one after another, as they travel.
-pub fn concat(elements: &[Element]) -> Vec<u8> {
-    elements.iter().flat_map(|e| *e.as_bytes()).collect()
 }

@@ -14,7 +14,7 @@ use super::schema::Schema;
 use super::*;
 use crate::audit::grant::GrantId;
 use crate::identity::{Document, DocumentKind, IDENTITY_VERSION, Name, Person, Phone};
-use crate::oprf::{Context, PrivateKey};
+use crate::oprf::{Context, ELEMENT_BYTES, Elements, PrivateKey};
 use crate::party::{PartyId, SessionId};
 use crate::secret::Secret;
 use crate::transcript::Record as _;
@@ -44,7 +44,7 @@ fn world() -> World {
         identity_version: IDENTITY_VERSION.into(),
         schema: Schema::parse(schema).unwrap(),
         families: FAMILIES.to_vec(),
-        keys: keys.iter().map(|(group, key)| (*group, *key.public())).collect(),
+        keys: keys.iter().map(|(group, key)| (*group, key.public().clone())).collect(),
         publications: vec![Publication { id: [4; 16], rows: 0, pages: 0, root: [0; 32] }],
         rejected: 0,
         built_at_ms: NOW,
@@ -136,8 +136,15 @@ fn dishonest(change: impl FnOnce(&mut World, &mut Answer)) -> Option<AnswerError
 }
 
 fn repeat_first(answer: &mut Answer) {
-    let first = answer.groups[0].elements[0];
-    answer.groups[0].elements.push(first);
+    let elements = &mut answer.groups[0].elements;
+    let twice = [elements.as_bytes(), &elements.as_bytes()[..ELEMENT_BYTES]].concat();
+    *elements = Elements::from_bytes(&twice).unwrap();
+}
+
+fn swap_first_two(elements: &mut Elements) {
+    let (first, rest) = elements.as_bytes().split_at(ELEMENT_BYTES);
+    let (second, rest) = rest.split_at(ELEMENT_BYTES);
+    *elements = Elements::from_bytes(&[second, first, rest].concat()).unwrap();
 }
 
 /// Signs what was changed, so that only the change itself can be found.
@@ -164,7 +171,7 @@ fn every_dishonest_answer_has_its_own_error() {
     });
     assert_eq!(key, Some(AnswerError::KeyMismatch));
     let proof = dishonest(|w, a| {
-        a.groups[1].elements.swap(0, 1);
+        swap_first_two(&mut a.groups[1].elements);
         resign(w, a);
     });
     assert_eq!(proof, Some(AnswerError::ProofInvalid));
@@ -184,7 +191,7 @@ fn every_malformed_question_has_its_own_error() {
     let other = w.carrier.verifying_key();
     assert_eq!(fresh(&mut w).check(&other, NOW, 0).err(), Some(QuestionError::Signature));
     let mut swapped = fresh(&mut w);
-    swapped.groups[1].elements.swap(0, 1);
+    swap_first_two(&mut swapped.groups[1].elements);
     assert_eq!(swapped.check(&bank, NOW, 0).err(), Some(QuestionError::Elements));
     let mut short = fresh(&mut w);
     short.groups.pop();

@@ -1,12 +1,11 @@
 //! Group elements as they travel, and keys.
 
 use std::fmt;
+use std::ops::Range;
 
-use curve25519_dalek::constants::RISTRETTO_BASEPOINT_TABLE;
-use curve25519_dalek::ristretto::CompressedRistretto;
-use curve25519_dalek::traits::IsIdentity as _;
-use curve25519_dalek::{RistrettoPoint, Scalar};
+use curve25519_dalek::Scalar;
 use rand_core::CryptoRng;
+use windvane_kernels::ristretto::Points;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{Context, OprfError, hash::wide_scalar};
@@ -16,93 +15,106 @@ use crate::transcript::Transcript;
 /// Bytes of an encoded element or scalar.
 pub const ELEMENT_BYTES: usize = 32;
 
-/// An element other than the identity, with its canonical encoding.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Element {
-    pub(super) point: RistrettoPoint,
-    pub(super) bytes: [u8; ELEMENT_BYTES],
+/// Elements other than the identity, in order, each with its canonical encoding.
+#[derive(Clone)]
+pub struct Elements {
+    pub(super) points: Points,
+    pub(super) bytes: Vec<[u8; ELEMENT_BYTES]>,
 }
 
-impl Element {
-    /// Reads a canonical encoding (RFC 9496, section 4.3.1).
+impl Elements {
+    /// Reads canonical encodings (RFC 9496, section 4.3.1) that stand one after another.
     ///
     /// # Errors
-    /// [`OprfError::InvalidElement`] for other encodings, and for the identity, which RFC 9497 refuses.
-    pub fn from_bytes(bytes: [u8; ELEMENT_BYTES]) -> Result<Self, OprfError> {
-        match CompressedRistretto(bytes).decompress() {
-            Some(point) if !point.is_identity() => Ok(Self { point, bytes }),
-            _ => Err(OprfError::InvalidElement),
-        }
-    }
-
-    /// Reads elements that stand one after another.
-    ///
-    /// # Errors
-    /// [`OprfError::InvalidElement`] when one is invalid or bytes are left over.
-    pub fn all_from_bytes(bytes: &[u8]) -> Result<Vec<Self>, OprfError> {
+    /// [`OprfError::InvalidElement`] for another encoding, for the identity, which RFC 9497 refuses, and when
+    /// bytes are left over.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, OprfError> {
         let (chunks, []) = bytes.as_chunks::<ELEMENT_BYTES>() else {
             return Err(OprfError::InvalidElement);
         };
-        chunks.iter().map(|chunk| Self::from_bytes(*chunk)).collect()
+        let points = Points::decode_nonidentity(chunks).map_err(|_| OprfError::InvalidElement)?;
+        Ok(Self { points, bytes: chunks.to_vec() })
     }
 
-    /// A uniformly random element, as it stands for an absent field.
-    pub fn random(rng: &mut impl CryptoRng) -> Self {
-        let [element] = Self::doubles([RistrettoPoint::random(rng)]);
-        element
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
     }
 
-    /// The canonical encoding.
-    pub const fn as_bytes(&self) -> &[u8; ELEMENT_BYTES] {
-        &self.bytes
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
     }
 
-    /// The doubles of points, encoded together with a single inversion.
-    pub(super) fn doubles<const N: usize>(halves: [RistrettoPoint; N]) -> [Self; N] {
-        let elements = Self::all_doubles(&halves);
-        elements.try_into().expect("one element per half")
+    /// The canonical encodings one after another, as they travel.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.as_flattened()
     }
 
-    /// [`Self::doubles`] for any number.
+    /// The elements of a range.
     ///
-    /// A point is the double of its half; batched encoding of doubles costs a sixth of encoding one by one,
-    /// so callers halve their scalars beforehand.
-    pub(super) fn all_doubles(halves: &[RistrettoPoint]) -> Vec<Self> {
-        let encodings = RistrettoPoint::double_and_compress_batch(halves);
-        halves
-            .iter()
-            .zip(encodings)
-            .map(|(half, encoding)| Self { point: half + half, bytes: encoding.to_bytes() })
-            .collect()
+    /// # Panics
+    /// When the range is out of bounds.
+    #[must_use]
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        Self { points: self.points.slice(range.clone()), bytes: self.bytes[range].to_vec() }
+    }
+
+    /// Neighbouring runs of these lengths.
+    ///
+    /// # Panics
+    /// When there are not as many elements.
+    pub fn split(&self, lengths: impl IntoIterator<Item = usize>) -> Vec<Self> {
+        let mut at = 0;
+        let mut next = |length| {
+            at += length;
+            self.slice(at - length..at)
+        };
+        lengths.into_iter().map(&mut next).collect()
+    }
+
+    /// The doubles of points.
+    ///
+    /// Doubles are encoded with shared inversions and without a square root each, so callers halve their scalars
+    /// beforehand.
+    pub(super) fn doubles(halves: &Points) -> Self {
+        Self { points: halves.double(), bytes: halves.encode_doubled() }
     }
 }
 
-impl fmt::Debug for Element {
+impl PartialEq for Elements {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Elements {}
+
+impl fmt::Debug for Elements {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Element(")?;
-        self.bytes.iter().try_for_each(|b| write!(f, "{b:02x}"))?;
-        f.write_str(")")
+        write!(f, "Elements({})", self.len())
     }
 }
 
 /// The public half of a key.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey {
-    pub(super) element: Element,
+    /// One element.
+    pub(super) element: Elements,
 }
 
 impl PublicKey {
     /// Reads a public key.
     ///
     /// # Errors
-    /// [`OprfError::InvalidElement`] as for [`Element::from_bytes`].
+    /// [`OprfError::InvalidElement`] as for [`Elements::from_bytes`].
     pub fn from_bytes(bytes: [u8; ELEMENT_BYTES]) -> Result<Self, OprfError> {
-        Element::from_bytes(bytes).map(|element| Self { element })
+        Elements::from_bytes(&bytes).map(|element| Self { element })
     }
 
     /// The canonical encoding.
-    pub const fn as_bytes(&self) -> &[u8; ELEMENT_BYTES] {
-        &self.element.bytes
+    pub fn as_bytes(&self) -> &[u8; ELEMENT_BYTES] {
+        &self.element.bytes[0]
     }
 
     /// A short name of the key, for answers and manifests.
@@ -111,6 +123,14 @@ impl PublicKey {
         let mut id = [0; 16];
         id.copy_from_slice(&digest[..16]);
         KeyId(id)
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PublicKey(")?;
+        self.as_bytes().iter().try_for_each(|b| write!(f, "{b:02x}"))?;
+        f.write_str(")")
     }
 }
 
@@ -181,7 +201,7 @@ impl PrivateKey {
 
     fn from_scalar(scalar: Scalar) -> Self {
         let half = scalar.div_by_2();
-        let [element] = Element::doubles([RISTRETTO_BASEPOINT_TABLE * &half]);
+        let element = Elements::doubles(&Points::mul_base(&[half]));
         Self { scalar, half, public: PublicKey { element } }
     }
 }

@@ -1,11 +1,11 @@
 //! Hashing to the group and to scalars: RFC 9380 `expand_message_xmd` with SHA-512, and the contexts that
 //! keep uses of the oblivious PRF apart.
 
-use curve25519_dalek::{RistrettoPoint, Scalar};
+use curve25519_dalek::Scalar;
 use sha2::{Digest as _, Sha512};
 
 /// Output length of SHA-512, and of every expansion that this suite needs.
-const WIDE: usize = 64;
+pub(super) const WIDE: usize = 64;
 
 /// Input block of SHA-512: RFC 9380 begins the first hash with one block of zeros.
 const BLOCK: usize = 128;
@@ -44,9 +44,10 @@ impl Context {
     #[cfg(test)]
     pub(super) const PARTIAL: Self = context!("OPRFV1-\x02-ristretto255-SHA512");
 
-    /// RFC 9497 `HashToGroup` (RFC 9380, appendix B: `hash_to_ristretto255`). Constant time.
-    pub(super) fn group_element(&self, input: &[u8]) -> RistrettoPoint {
-        RistrettoPoint::from_uniform_bytes(&expand(&[input], self.hash_to_group))
+    /// The first half of RFC 9497 `HashToGroup` (RFC 9380, appendix B: `hash_to_ristretto255`): the uniform
+    /// bytes that the one-way map takes to an element.
+    pub(super) fn uniform(&self, input: &[u8]) -> [u8; WIDE] {
+        expand(&[input], self.hash_to_group)
     }
 
     /// RFC 9497 `HashToScalar`; the parts are hashed as one message.

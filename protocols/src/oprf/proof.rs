@@ -1,16 +1,20 @@
 //! Proofs that one key answered a whole batch: RFC 9497, section 2.2 (DLEQ over composites).
 //!
-//! Elements and proofs are what both parties see, so the sums over them run in variable time; only the
-//! prover's key and nonce are secret, and those multiplications are constant time.
+//! A call has several batches, one a key: their multiplications run beside each other, because a kernel
+//! multiplies eight points in the time of one. All points are computed as their halves ([`Elements::doubles`]).
 
-use curve25519_dalek::constants::RISTRETTO_BASEPOINT_TABLE;
-use curve25519_dalek::traits::VartimeMultiscalarMul as _;
-use curve25519_dalek::{RistrettoPoint, Scalar};
+use std::sync::LazyLock;
+
+use curve25519_dalek::Scalar;
 use rand_core::CryptoRng;
 use sha2::{Digest as _, Sha512};
-use zeroize::Zeroize as _;
+use windvane_kernels::ristretto::Points;
+use zeroize::Zeroizing;
 
-use super::{Context, Element, PublicKey};
+use super::{Context, ELEMENT_BYTES, Elements, PrivateKey, PublicKey};
+
+/// The generator.
+static BASE: LazyLock<Points> = LazyLock::new(|| Points::mul_base(&[Scalar::ONE]));
 
 /// Bytes of a proof: challenge and response.
 pub const PROOF_BYTES: usize = 64;
@@ -41,89 +45,133 @@ impl Proof {
     }
 }
 
-/// `GenerateProof` with a fresh nonce.
-pub(super) fn prove(
-    context: &Context,
-    key: &Scalar,
-    public: &PublicKey,
-    pairs: Pairs<'_>,
-    rng: &mut impl CryptoRng,
-) -> Proof {
-    let mut nonce = Scalar::random(rng);
-    let proof = prove_with_nonce(context, key, public, pairs, &nonce);
-    nonce.zeroize();
-    proof
+/// A batch and the key that answered it, as the prover knows it.
+#[derive(Clone, Copy)]
+pub(super) struct Statement<'a> {
+    pub(super) key: &'a PrivateKey,
+    pub(super) pairs: Pairs<'a>,
 }
 
-/// `GenerateProof` of section 2.2.1 with a given nonce, which must never be used twice.
-pub(super) fn prove_with_nonce(
-    context: &Context,
-    key: &Scalar,
-    public: &PublicKey,
-    pairs: Pairs<'_>,
-    nonce: &Scalar,
-) -> Proof {
-    let weights = half_weights(context, public, pairs);
-    let m = RistrettoPoint::vartime_multiscalar_mul(&weights, pairs.blinded.iter().map(|e| e.point));
-    let mut half_nonce = nonce.div_by_2();
-    let t2 = RISTRETTO_BASEPOINT_TABLE * &half_nonce;
-    half_nonce.zeroize();
-    let challenge = challenge(context, public, [m, key * m, t2, nonce * m]);
-    Proof { challenge, response: nonce - challenge * key }
-}
-
-/// `VerifyProof` of section 2.2.2. Variable time over public values.
-pub(super) fn verify(context: &Context, public: &PublicKey, pairs: Pairs<'_>, proof: &Proof) -> bool {
-    let weights = half_weights(context, public, pairs);
-    let sum =
-        |side: &[Element]| RistrettoPoint::vartime_multiscalar_mul(&weights, side.iter().map(|e| e.point));
-    let (m, z) = (sum(pairs.blinded), sum(pairs.evaluated));
-    let (c, s) = (proof.challenge, proof.response);
-    let (half_c, half_s) = (c.div_by_2(), s.div_by_2());
-    let t2 = RistrettoPoint::vartime_double_scalar_mul_basepoint(&half_c, &public.element.point, &half_s);
-    let t3 = RistrettoPoint::vartime_multiscalar_mul([s, c], [m, z]);
-    challenge(context, public, [m, z, t2, t3]) == c
+/// A batch and its proof, as the verifier has them.
+#[derive(Clone, Copy)]
+pub(super) struct Claim<'a> {
+    pub(super) public: &'a PublicKey,
+    pub(super) pairs: Pairs<'a>,
+    pub(super) proof: &'a Proof,
 }
 
 /// A batch: element `i` of one side belongs to element `i` of the other.
 #[derive(Clone, Copy)]
 pub(super) struct Pairs<'a> {
-    pub(super) blinded: &'a [Element],
-    pub(super) evaluated: &'a [Element],
+    pub(super) blinded: &'a Elements,
+    pub(super) evaluated: &'a Elements,
 }
 
-/// Half of the coefficients of `ComputeComposites`, section 2.2.1: all points of a proof are computed as their
-/// halves, because [`Element::doubles`] encodes doubles with a single inversion.
+/// `GenerateProof` for every batch, with fresh nonces.
+pub(super) fn prove(context: &Context, statements: &[Statement<'_>], rng: &mut impl CryptoRng) -> Vec<Proof> {
+    let nonces = Zeroizing::new(statements.iter().map(|_| Scalar::random(rng)).collect::<Vec<_>>());
+    prove_with_nonces(context, statements, &nonces)
+}
+
+/// `GenerateProof` of section 2.2.1 with given nonces, which must never be used twice.
+pub(super) fn prove_with_nonces(
+    context: &Context,
+    statements: &[Statement<'_>],
+    nonces: &[Scalar],
+) -> Vec<Proof> {
+    let composites = composites(
+        statements.iter().map(|s| (half_weights(context, s.key.public(), s.pairs), &s.pairs.blinded.points)),
+    );
+    // For every batch: m, once for z and once for t3, and the generator for t2.
+    let (mut points, mut scalars) = (Vec::new(), Zeroizing::new(Vec::new()));
+    for ((m, statement), nonce) in composites.iter().zip(statements).zip(nonces) {
+        points.extend([m, m, &BASE]);
+        scalars.extend([statement.key.scalar, *nonce, nonce.div_by_2()]);
+    }
+    let products = Points::concat(&points).mul_each(&scalars);
+    let encoded = challenge_points(&composites, |i| {
+        [
+            products.slice(3 * i..3 * i + 1),
+            products.slice(3 * i + 2..3 * i + 3),
+            products.slice(3 * i + 1..3 * i + 2),
+        ]
+    });
+    let answer = |((statement, nonce), points): ((&Statement<'_>, &Scalar), &[[u8; ELEMENT_BYTES]; 4])| {
+        let challenge = challenge(context, statement.key.public(), points);
+        Proof { challenge, response: nonce - challenge * statement.key.scalar }
+    };
+    statements.iter().zip(nonces).zip(&encoded).map(answer).collect()
+}
+
+/// `VerifyProof` of section 2.2.2 for every batch.
+pub(super) fn verify(context: &Context, claims: &[Claim<'_>]) -> bool {
+    let weights: Vec<_> = claims.iter().map(|c| half_weights(context, c.public, c.pairs)).collect();
+    let sides = claims.iter().zip(&weights).flat_map(|(c, weights)| {
+        [(weights.clone(), &c.pairs.blinded.points), (weights.clone(), &c.pairs.evaluated.points)]
+    });
+    let composites = composites(sides);
+    // For every batch: t2 = s·G + c·public and t3 = s·m + c·z.
+    let (mut points, mut scalars) = (Vec::new(), Vec::new());
+    for (claim, [m, z]) in claims.iter().zip(composites.as_chunks::<2>().0) {
+        let (c, s) = (claim.proof.challenge, claim.proof.response);
+        points.extend([&BASE, &claim.public.element.points, m, z]);
+        scalars.extend([s.div_by_2(), c.div_by_2(), s, c]);
+    }
+    let products = Points::concat(&points).mul_each(&scalars);
+    let bins: Vec<u32> = (0..2 * claims.len() as u32).flat_map(|bin| [bin, bin]).collect();
+    let sums = products.vartime_accumulate(&bins, 2 * claims.len());
+    let firsts: Vec<_> = composites.iter().step_by(2).cloned().collect();
+    let encoded = challenge_points(&firsts, |i| {
+        [composites[2 * i + 1].clone(), sums.slice(2 * i..2 * i + 1), sums.slice(2 * i + 1..2 * i + 2)]
+    });
+    claims
+        .iter()
+        .zip(&encoded)
+        .all(|(claim, points)| challenge(context, claim.public, points) == claim.proof.challenge)
+}
+
+/// `ComputeComposites`, section 2.2.1: a weighted sum for each side of each batch.
+fn composites<'a>(sides: impl Iterator<Item = (Vec<Scalar>, &'a Points)>) -> Vec<Points> {
+    let (weights, points): (Vec<_>, Vec<_>) = sides.unzip();
+    let bins: Vec<u32> =
+        (0..).zip(&weights).flat_map(|(bin, weights)| std::iter::repeat_n(bin, weights.len())).collect();
+    let sums = Points::concat(&points).mul_each(&weights.concat()).vartime_accumulate(&bins, weights.len());
+    (0..weights.len()).map(|i| sums.slice(i..i + 1)).collect()
+}
+
+/// The encodings of m, z, t2 and t3 of every batch; `rest` gives the halves of the last three.
+fn challenge_points(m: &[Points], rest: impl Fn(usize) -> [Points; 3]) -> Vec<[[u8; ELEMENT_BYTES]; 4]> {
+    let mut halves = Points::concat(&[]);
+    for (i, m) in m.iter().enumerate() {
+        halves.append(m);
+        rest(i).iter().for_each(|half| halves.append(half));
+    }
+    let encoded = halves.encode_doubled();
+    encoded.as_chunks::<4>().0.to_vec()
+}
+
+/// Half of the coefficients of `ComputeComposites`, section 2.2.1.
 fn half_weights(context: &Context, public: &PublicKey, pairs: Pairs<'_>) -> Vec<Scalar> {
+    let len = (ELEMENT_BYTES as u16).to_be_bytes();
     let seed = Sha512::new()
-        .chain_update(32_u16.to_be_bytes())
-        .chain_update(public.element.bytes)
+        .chain_update(len)
+        .chain_update(public.as_bytes())
         .chain_update((context.seed.len() as u16).to_be_bytes())
         .chain_update(context.seed)
         .finalize();
-    let len = 32_u16.to_be_bytes();
-    let weigh = |(i, (blinded, evaluated)): (usize, (&Element, &Element))| {
+    let weigh = |(i, (blinded, evaluated)): (usize, (&[u8; 32], &[u8; 32]))| {
         let index = u16::try_from(i).expect("a batch has at most 16,384 elements").to_be_bytes();
         let seed_len = 64_u16.to_be_bytes();
         context
-            .scalar(&[
-                &seed_len,
-                seed.as_slice(),
-                &index,
-                &len,
-                &blinded.bytes,
-                &len,
-                &evaluated.bytes,
-                b"Composite",
-            ])
+            .scalar(&[&seed_len, seed.as_slice(), &index, &len, blinded, &len, evaluated, b"Composite"])
             .div_by_2()
     };
-    pairs.blinded.iter().zip(pairs.evaluated).enumerate().map(weigh).collect()
+    pairs.blinded.bytes.iter().zip(&pairs.evaluated.bytes).enumerate().map(weigh).collect()
 }
 
-/// The challenge over four points, of which the halves are given.
-fn challenge(context: &Context, public: &PublicKey, halves: [RistrettoPoint; 4]) -> Scalar {
-    let [a, b, c, d] = Element::doubles(halves).map(|element| element.bytes);
-    let len = 32_u16.to_be_bytes();
-    context.scalar(&[&len, &public.element.bytes, &len, &a, &len, &b, &len, &c, &len, &d, b"Challenge"])
+/// The challenge over m, z, t2 and t3.
+fn challenge(context: &Context, public: &PublicKey, points: &[[u8; ELEMENT_BYTES]; 4]) -> Scalar {
+    let len = (ELEMENT_BYTES as u16).to_be_bytes();
+    let [a, b, c, d] = points;
+    context.scalar(&[&len, public.as_bytes(), &len, a, &len, b, &len, c, &len, d, b"Challenge"])
 }

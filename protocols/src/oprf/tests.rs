@@ -1,7 +1,5 @@
 //! RFC 9497's eight ristretto255 vectors in all three modes, and the `voprf` crate as oracle.
 
-use curve25519_dalek::constants::RISTRETTO_BASEPOINT_TABLE;
-use curve25519_dalek::traits::Identity as _;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use serde_json::Value;
@@ -50,14 +48,43 @@ fn key(context: &Context, mode: &Value) -> PrivateKey {
     key
 }
 
-fn encodings(elements: &[Element]) -> Vec<Vec<u8>> {
-    elements.iter().map(|e| e.as_bytes().to_vec()).collect()
+fn encodings(elements: &Elements) -> Vec<Vec<u8>> {
+    elements.bytes.iter().map(|e| e.to_vec()).collect()
+}
+
+/// The elements times half the scalar, doubled.
+fn times(elements: &Elements, half: &Scalar) -> Elements {
+    Elements::doubles(&elements.points.mul(half))
+}
+
+fn one(context: &Context, inputs: &[Option<&[u8]>], rng: &mut ChaCha20Rng) -> Blinded {
+    Blinded::blind(context, &[inputs.to_vec()], rng).unwrap().pop().unwrap()
+}
+
+fn answer(
+    context: &Context,
+    key: &PrivateKey,
+    blinded: &Blinded,
+    rng: &mut ChaCha20Rng,
+) -> (Elements, Proof) {
+    blind_evaluate(context, &[(key, blinded.elements())], rng).unwrap().pop().unwrap()
+}
+
+fn finalize(
+    context: &Context,
+    blinded: Blinded,
+    public: &PublicKey,
+    (evaluated, proof): (&Elements, &Proof),
+) -> Result<Vec<Option<Output>>, OprfError> {
+    let answered = Answered { public, evaluated, proof };
+    Ok(Blinded::finalize(context, vec![(blinded, answered)])?.pop().unwrap())
 }
 
 fn blind(context: &Context, vector: &Value) -> (Vec<Vec<u8>>, Blinded) {
     let inputs = all(&vector["Input"]);
     let present: Vec<_> = inputs.iter().map(|i| Some(i.as_slice())).collect();
-    let blinded = Blinded::blind_with(context, &present, scalars(&vector["Blind"]), &mut rng()).unwrap();
+    let blinded = Blinded::blind_with(context, &[present], scalars(&vector["Blind"]), &mut rng());
+    let blinded = blinded.unwrap().pop().unwrap();
     assert_eq!(encodings(blinded.elements()), all(&vector["BlindedElement"]));
     (inputs, blinded)
 }
@@ -68,13 +95,16 @@ fn verifiable_mode_gives_the_published_bytes() {
     let key = key(&Context::LOOKUP, &mode);
     for vector in mode["vectors"].as_array().unwrap() {
         let (inputs, blinded) = blind(&Context::LOOKUP, vector);
-        let (evaluated, _) = key.blind_evaluate(&Context::LOOKUP, blinded.elements(), &mut rng()).unwrap();
+        let (evaluated, _) = answer(&Context::LOOKUP, &key, &blinded, &mut rng());
         assert_eq!(encodings(&evaluated), all(&vector["EvaluationElement"]));
         let pairs = Pairs { blinded: blinded.elements(), evaluated: &evaluated };
         let nonce = scalar(&vector["ProofRandomScalar"]);
-        let proof = proof::prove_with_nonce(&Context::LOOKUP, &key.scalar, key.public(), pairs, &nonce);
+        let statement = Statement { key: &key, pairs };
+        let [proof] = proof::prove_with_nonces(&Context::LOOKUP, &[statement], &[nonce])[..] else {
+            panic!()
+        };
         assert_eq!(proof.to_bytes(), array(&vector["Proof"]));
-        let outputs = blinded.finalize(&Context::LOOKUP, key.public(), &evaluated, &proof).unwrap();
+        let outputs = finalize(&Context::LOOKUP, blinded, key.public(), (&evaluated, &proof)).unwrap();
         let outputs: Vec<_> = outputs.into_iter().map(|o| o.unwrap().expose().to_vec()).collect();
         assert_eq!(outputs, all(&vector["Output"]));
         let direct = key.evaluate(&Context::LOOKUP, &inputs);
@@ -87,12 +117,11 @@ fn base_mode_gives_the_published_bytes() {
     let mode = vectors("oprf");
     let key = key(&Context::SUBJECT, &mode);
     for vector in mode["vectors"].as_array().unwrap() {
-        let (inputs, mut blinded) = blind(&Context::SUBJECT, vector);
-        let halves: Vec<_> = blinded.elements().iter().map(|e| e.point * key.half).collect();
-        let evaluated = Element::all_doubles(&halves);
+        let (inputs, blinded) = blind(&Context::SUBJECT, vector);
+        let evaluated = times(blinded.elements(), &key.half);
         assert_eq!(encodings(&evaluated), all(&vector["EvaluationElement"]));
-        let unblinded = blinded.unblind(&evaluated);
-        assert_eq!(unblinded[0].bytes, key.tag(&Context::SUBJECT, &inputs[0]));
+        let unblinded = unblind(&[blinded], &[&evaluated]);
+        assert_eq!(*unblinded, key.tags(&Context::SUBJECT, &inputs));
         let outputs = key.evaluate(&Context::SUBJECT, &inputs);
         assert_eq!(outputs[0].expose().to_vec(), all(&vector["Output"])[0]);
     }
@@ -109,32 +138,30 @@ fn partial_mode_built_from_the_same_parts_gives_the_published_bytes() {
         let len = (info.len() as u16).to_be_bytes();
         let tweak = context.scalar(&[b"Info", &len, &info]);
         let tweaked = PrivateKey::from_bytes(&(key.scalar + tweak).to_bytes()).unwrap();
-        assert_eq!(
-            tweaked.public().element.point,
-            RISTRETTO_BASEPOINT_TABLE * &tweak + key.public().element.point
-        );
+        let sum = Points::mul_base(&[tweak]).add(&key.public().element.points);
+        assert_eq!(sum.encode(), [*tweaked.public().as_bytes()]);
 
-        let (inputs, mut blinded) = blind(context, vector);
-        let inverse = tweaked.scalar.invert().div_by_2();
-        let halves: Vec<_> = blinded.elements().iter().map(|e| e.point * inverse).collect();
-        let evaluated = Element::all_doubles(&halves);
+        let (inputs, blinded) = blind(context, vector);
+        let evaluated = times(blinded.elements(), &tweaked.scalar.invert().div_by_2());
         assert_eq!(encodings(&evaluated), all(&vector["EvaluationElement"]));
 
         let pairs = Pairs { blinded: &evaluated, evaluated: blinded.elements() };
         let nonce = scalar(&vector["ProofRandomScalar"]);
-        let proof = proof::prove_with_nonce(context, &tweaked.scalar, tweaked.public(), pairs, &nonce);
+        let statement = Statement { key: &tweaked, pairs };
+        let [proof] = proof::prove_with_nonces(context, &[statement], &[nonce])[..] else { panic!() };
         assert_eq!(proof.to_bytes(), array(&vector["Proof"]));
-        assert!(proof::verify(context, tweaked.public(), pairs, &proof));
+        assert!(proof::verify(context, &[Claim { public: tweaked.public(), pairs, proof: &proof }]));
 
         let expected = all(&vector["Output"]);
-        for ((input, element), expected) in inputs.iter().zip(blinded.unblind(&evaluated)).zip(expected) {
+        let unblinded = unblind(&[blinded], &[&evaluated]);
+        for ((input, element), expected) in inputs.iter().zip(unblinded.iter()).zip(expected) {
             let hash = Sha512::new()
                 .chain_update((input.len() as u16).to_be_bytes())
                 .chain_update(input)
                 .chain_update(len)
                 .chain_update(&info)
                 .chain_update(32_u16.to_be_bytes())
-                .chain_update(element.bytes)
+                .chain_update(element)
                 .chain_update(b"Finalize")
                 .finalize();
             assert_eq!(hash.to_vec(), expected);
@@ -180,66 +207,89 @@ mod oracle {
             assert_eq!(server.get_public_key().compress().as_bytes(), key.public().as_bytes());
 
             let theirs = VoprfClient::<Ristretto255>::blind(&input, &mut Older(rng.clone())).unwrap();
-            let element = Element::from_bytes(theirs.message.serialize().into()).unwrap();
-            let (evaluated, proof) = key.blind_evaluate(&Context::LOOKUP, &[element], &mut rng).unwrap();
-            let evaluated = EvaluationElement::deserialize(evaluated[0].as_bytes()).unwrap();
+            let element = Elements::from_bytes(&theirs.message.serialize()).unwrap();
+            let answered = blind_evaluate(&Context::LOOKUP, &[(&key, &element)], &mut rng).unwrap();
+            let [(evaluated, proof)] = &answered[..] else { panic!() };
+            let evaluated = EvaluationElement::deserialize(evaluated.as_bytes()).unwrap();
             let proof = TheirProof::deserialize(&proof.to_bytes()).unwrap();
             let output = theirs.state.finalize(&input, &evaluated, &proof, server.get_public_key()).unwrap();
             assert_eq!(output[..], key.evaluate(&Context::LOOKUP, &[&input])[0].expose()[..]);
 
-            let ours = Blinded::blind(&Context::LOOKUP, &[Some(&input)], &mut rng).unwrap();
-            let message = BlindedElement::deserialize(ours.elements()[0].as_bytes()).unwrap();
+            let ours = one(&Context::LOOKUP, &[Some(&input)], &mut rng);
+            let message = BlindedElement::deserialize(ours.elements().as_bytes()).unwrap();
             let answer = server.blind_evaluate(&mut Older(rng.clone()), &message);
-            let evaluated = Element::from_bytes(answer.message.serialize().into()).unwrap();
+            let evaluated = Elements::from_bytes(&answer.message.serialize()).unwrap();
             let proof = Proof::from_bytes(&answer.proof.serialize().into()).unwrap();
-            let ours = ours.finalize(&Context::LOOKUP, key.public(), &[evaluated], &proof).unwrap();
+            let ours = finalize(&Context::LOOKUP, ours, key.public(), (&evaluated, &proof)).unwrap();
             assert_eq!(ours[0].as_ref().unwrap().expose()[..], output[..]);
         }
     }
 }
 
 #[test]
-fn a_batch_with_absent_fields_answers_the_present_ones() {
+fn batches_of_one_call_with_absent_fields_answer_the_present_ones_each_under_its_key() {
     let mut rng = rng();
-    let key = PrivateKey::random(&mut rng);
-    let inputs = [Some(b"a".as_slice()), None, Some(b"c")];
-    let blinded = Blinded::blind(&Context::LOOKUP, &inputs, &mut rng).unwrap();
-    let (evaluated, proof) = key.blind_evaluate(&Context::LOOKUP, blinded.elements(), &mut rng).unwrap();
-    let outputs = blinded.finalize(&Context::LOOKUP, key.public(), &evaluated, &proof).unwrap();
-    let direct = key.evaluate(&Context::LOOKUP, &[b"a", b"c"]);
-    assert_eq!(outputs, [Some(direct[0].clone()), None, Some(direct[1].clone())]);
+    let keys = [PrivateKey::random(&mut rng), PrivateKey::random(&mut rng)];
+    let batches = [vec![Some(b"a".as_slice()), None, Some(b"c")], vec![Some(b"d".as_slice()); 20]];
+    let blinded = Blinded::blind(&Context::LOOKUP, &batches, &mut rng).unwrap();
+    let asked: Vec<_> = keys.iter().zip(blinded.iter().map(Blinded::elements)).collect();
+    let answered = blind_evaluate(&Context::LOOKUP, &asked, &mut rng).unwrap();
+    let answered = keys.iter().zip(&answered).map(|(key, (evaluated, proof))| Answered {
+        public: key.public(),
+        evaluated,
+        proof,
+    });
+    let outputs = Blinded::finalize(&Context::LOOKUP, blinded.into_iter().zip(answered).collect()).unwrap();
+    let direct = keys[0].evaluate(&Context::LOOKUP, &[b"a", b"c"]);
+    assert_eq!(outputs[0], [Some(direct[0].clone()), None, Some(direct[1].clone())]);
+    let direct = keys[1].evaluate(&Context::LOOKUP, &[b"d"; 20]);
+    assert!(outputs[1].iter().flatten().eq(&direct));
 }
 
 #[test]
 fn another_key_a_swapped_answer_and_a_short_answer_are_found() {
     let mut rng = rng();
     let (key, other) = (PrivateKey::random(&mut rng), PrivateKey::random(&mut rng));
-    let run = |answering: &PrivateKey, change: fn(&mut Vec<Element>)| {
+    let run = |answering: &PrivateKey, change: fn(Elements) -> Elements| {
         let mut rng = rng_with(1);
-        let blinded =
-            Blinded::blind(&Context::LOOKUP, &[Some(b"a".as_slice()), Some(b"b")], &mut rng).unwrap();
-        let (mut evaluated, proof) =
-            answering.blind_evaluate(&Context::LOOKUP, blinded.elements(), &mut rng).unwrap();
-        change(&mut evaluated);
-        blinded.finalize(&Context::LOOKUP, key.public(), &evaluated, &proof).err()
+        let blinded = one(&Context::LOOKUP, &[Some(b"a"), Some(b"b")], &mut rng);
+        let (evaluated, proof) = answer(&Context::LOOKUP, answering, &blinded, &mut rng);
+        finalize(&Context::LOOKUP, blinded, key.public(), (&change(evaluated), &proof)).err()
     };
-    assert_eq!(run(&key, |_| ()), None);
-    assert_eq!(run(&other, |_| ()), Some(OprfError::InvalidProof));
-    assert_eq!(run(&key, |e| e.swap(0, 1)), Some(OprfError::InvalidProof));
-    assert_eq!(run(&key, |e| e.truncate(1)), Some(OprfError::Count { expected: 2, found: 1 }));
+    assert_eq!(run(&key, |e| e), None);
+    assert_eq!(run(&other, |e| e), Some(OprfError::InvalidProof));
+    let swapped =
+        |e: Elements| Elements { points: e.points.gather(&[1, 0]), bytes: vec![e.bytes[1], e.bytes[0]] };
+    assert_eq!(run(&key, swapped), Some(OprfError::InvalidProof));
+    assert_eq!(run(&key, |e| e.slice(0..1)), Some(OprfError::Count { expected: 2, found: 1 }));
+}
+
+#[test]
+fn one_false_proof_among_the_batches_of_a_call_is_found() {
+    let mut rng = rng();
+    let keys = [PrivateKey::random(&mut rng), PrivateKey::random(&mut rng)];
+    let batches = [vec![Some(b"a".as_slice())], vec![Some(b"b".as_slice())]];
+    let blinded = Blinded::blind(&Context::LOOKUP, &batches, &mut rng).unwrap();
+    let asked = [(&keys[0], blinded[0].elements()), (&keys[0], blinded[1].elements())];
+    let answers = blind_evaluate(&Context::LOOKUP, &asked, &mut rng).unwrap();
+    let answered =
+        |i: usize| Answered { public: keys[i].public(), evaluated: &answers[i].0, proof: &answers[i].1 };
+    let batches = blinded.into_iter().zip([answered(0), answered(1)]).collect();
+    assert_eq!(Blinded::finalize(&Context::LOOKUP, batches).err(), Some(OprfError::InvalidProof));
 }
 
 #[test]
 fn a_proof_of_zeros_gives_identities_which_are_encoded_and_refused() {
     let mut rng = rng();
     let key = PrivateKey::random(&mut rng);
-    let blinded = Blinded::blind(&Context::LOOKUP, &[Some(b"a".as_slice())], &mut rng).unwrap();
-    let (evaluated, _) = key.blind_evaluate(&Context::LOOKUP, blinded.elements(), &mut rng).unwrap();
+    let blinded = one(&Context::LOOKUP, &[Some(b"a")], &mut rng);
+    let (evaluated, _) = answer(&Context::LOOKUP, &key, &blinded, &mut rng);
     let zeros = Proof::from_bytes(&[0; 64]).unwrap();
-    let refused = blinded.finalize(&Context::LOOKUP, key.public(), &evaluated, &zeros);
+    let refused = finalize(&Context::LOOKUP, blinded, key.public(), (&evaluated, &zeros));
     assert_eq!(refused.err(), Some(OprfError::InvalidProof));
-    let [identity] = Element::doubles([RistrettoPoint::identity()]);
-    assert_eq!(identity.bytes, RistrettoPoint::identity().compress().to_bytes());
+    let identity = Elements::doubles(&Points::mul_base(&[Scalar::ZERO]));
+    assert_eq!(identity.as_bytes(), [0; 32]);
+    assert_eq!(Elements::from_bytes(&[0; 32]).err(), Some(OprfError::InvalidElement));
 }
 
 fn rng_with(seed: u64) -> ChaCha20Rng {
@@ -257,15 +307,15 @@ fn a_key_is_read_back_from_its_bytes() {
 
 #[test]
 fn the_identity_and_non_canonical_encodings_are_refused() {
-    assert_eq!(Element::from_bytes([0; 32]), Err(OprfError::InvalidElement));
-    assert_eq!(Element::from_bytes([0xff; 32]), Err(OprfError::InvalidElement));
-    assert_eq!(Element::all_from_bytes(&[1; 33]), Err(OprfError::InvalidElement));
+    assert_eq!(Elements::from_bytes(&[0; 32]), Err(OprfError::InvalidElement));
+    assert_eq!(Elements::from_bytes(&[0xff; 32]), Err(OprfError::InvalidElement));
+    assert_eq!(Elements::from_bytes(&[1; 33]), Err(OprfError::InvalidElement));
     assert!(PrivateKey::from_bytes(&[0; 32]).is_err());
     assert!(PrivateKey::from_bytes(&[0xff; 32]).is_err());
     assert!(Proof::from_bytes(&[0xff; 64]).is_none());
     let mut rng = rng();
     assert_eq!(
-        Blinded::blind(&Context::LOOKUP, &[], &mut rng).err(),
+        Blinded::blind(&Context::LOOKUP, &[vec![]], &mut rng).err(),
         Some(OprfError::BatchSize { found: 0 })
     );
 }

@@ -215,7 +215,7 @@ impl World {
             identity_version: IDENTITY_VERSION.into(),
             schema: Schema::parse(schema).unwrap(),
             families: FAMILIES.to_vec(),
-            keys: keys.iter().map(|(group, key)| (*group, *key.public())).collect(),
+            keys: keys.iter().map(|(group, key)| (*group, key.public().clone())).collect(),
             publications: vec![Publication { id: [4; 16], rows: 0, pages: 0, root: [0; 32] }],
             rejected: 0,
             built_at_ms: self.now_ms,
