@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use windvane_kernels::aes::{Aes128, FIXED_KEY, Prg};
+use windvane_kernels::band::{BLOCK, back_substitute, inner_products};
 use windvane_kernels::gf128;
 
 /// Blocks of a pass: 64 KiB.
@@ -21,6 +22,12 @@ fn main() {
     time("gf128 mul_add_slice", || {
         gf128::mul_add_slice(black_box(&mut other), &blocks, black_box(77 << 90));
     });
+    let starts: Vec<u32> = (0..BLOCKS).map(|row| (row * 11 / 10 / BLOCK) as u32).collect();
+    let bands = vec![[0x0123_4567_89ab_cdef_u64; 4]; BLOCKS];
+    let columns = vec![5_u128; BLOCKS * 11 / 10 + 256];
+    time("band inner_products", || inner_products(black_box(&columns), &starts, &bands, &mut blocks));
+    let echelon = bands.as_chunks::<BLOCK>().0;
+    time("band back_substitute", || back_substitute(black_box(echelon), &mut other));
 }
 
 /// The minimum of many passes, per block.

@@ -8,4 +8,5 @@
 //! `i` of FIPS 197's input in [`aes`].
 
 pub mod aes;
+pub mod band;
 pub mod gf128;
