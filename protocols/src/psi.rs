@@ -1,0 +1,4 @@
+//! Private set intersection.
+
+pub mod okvs;
+mod order;
