@@ -167,46 +167,44 @@ impl Rows {
             }
         }
         radix_sort(&mut places, 32..64 - shape.starts.leading_zeros());
-        let mut rows = Self::empty(shape, cipher, keys.len());
-        for run in places.chunk_by(|a, b| a >> 32 == b >> 32) {
-            rows.push_run(run, keys);
-        }
+        // Reads from all over memory, and therefore does nothing else.
+        let sorted: Vec<u128> = places.iter().map(|place| keys[*place as u32 as usize]).collect();
+        let starts = places.iter().map(|place| (place >> 32) as u32).collect();
+        let origins = places.iter().map(|place| *place as u32).collect();
         places.zeroize();
+        let mut rows = Self { shape, cipher, keys: sorted, starts, origins, duplicates: Vec::new() };
+        rows.drop_duplicates();
         Ok(rows)
     }
 
-    fn empty(shape: Shape, cipher: Aes128, capacity: usize) -> Self {
-        let keys = Vec::with_capacity(capacity);
-        let (starts, origins) = (Vec::with_capacity(capacity), Vec::with_capacity(capacity));
-        Self { shape, cipher, keys, starts, origins, duplicates: Vec::new() }
-    }
-
-    /// Takes the keys that begin at one block: about seven, unless they are equal or there are few blocks.
-    fn push_run(&mut self, run: &[u64], keys: &[u128]) {
-        let first = self.keys.len();
-        for place in run {
-            self.keys.push(keys[*place as u32 as usize]);
-            self.starts.push((place >> 32) as u32);
-            self.origins.push(*place as u32);
+    /// Equal keys begin at the same block; about seven keys do, unless they are equal or few.
+    fn drop_duplicates(&mut self) {
+        let mut first = 0;
+        let distinct = self.starts.chunk_by(|a, b| a == b).all(|run| {
+            first += run.len();
+            is_distinct(&self.keys[first - run.len()..first])
+        });
+        if distinct {
+            return;
         }
-        if !is_distinct(&self.keys[first..]) {
-            self.drop_duplicates(first);
+        let mut rows: Vec<(u32, u128, u32)> = Vec::with_capacity(self.len());
+        for ((start, key), origin) in
+            self.starts.drain(..).zip(self.keys.drain(..)).zip(self.origins.drain(..))
+        {
+            rows.push((start, key, origin));
         }
-    }
-
-    fn drop_duplicates(&mut self, first: usize) {
-        let mut run: Vec<(u128, u32)> = self.keys.drain(first..).zip(self.origins.drain(first..)).collect();
-        run.sort_unstable();
-        for (key, origin) in run {
-            if self.keys.len() > first && self.keys.last() == Some(&key) {
+        rows.sort_unstable();
+        for (start, key, origin) in &rows {
+            if self.keys.last() == Some(key) {
                 let kept = *self.origins.last().expect("as many origins as keys");
-                self.duplicates.push(Duplicate { kept, dropped: origin });
+                self.duplicates.push(Duplicate { kept, dropped: *origin });
             } else {
-                self.keys.push(key);
-                self.origins.push(origin);
+                self.keys.push(*key);
+                self.starts.push(*start);
+                self.origins.push(*origin);
             }
         }
-        self.starts.truncate(self.keys.len());
+        rows.zeroize();
     }
 
     /// The number of distinct keys.
@@ -314,7 +312,7 @@ impl Rows {
 /// Eight bands for each block.
 type Echelon = Zeroizing<Vec<[Band; BLOCK]>>;
 
-/// Whether no two of a few keys are equal; always true of none and one, and false of many.
+/// Whether no two of a few keys are equal. Of many it says no, and they are looked at again.
 fn is_distinct(keys: &[u128]) -> bool {
     /// More are better sorted.
     const FEW: usize = 48;

@@ -30,6 +30,8 @@ pub(super) fn row(band: Band, value: u128) -> Row {
 /// The system under elimination.
 pub(super) struct Elimination {
     active: Zeroizing<Vec<Row>>,
+    /// The sums of a block's first four pivots, and of its last four.
+    sums: Zeroizing<[[Row; 16]; 2]>,
 }
 
 /// A block's pivots: for each column its row, or zero where the column is free.
@@ -37,7 +39,10 @@ pub(super) type Pivots = [Row; BLOCK];
 
 impl Elimination {
     pub(super) fn new() -> Self {
-        Self { active: Zeroizing::new(Vec::with_capacity(MAX_ACTIVE)) }
+        Self {
+            active: Zeroizing::new(Vec::with_capacity(MAX_ACTIVE)),
+            sums: Zeroizing::new([[[0; 6]; 16]; 2]),
+        }
     }
 
     /// Adds an equation that begins at the current block.
@@ -67,44 +72,48 @@ impl Elimination {
     fn step_with<const WORDS: usize>(&mut self, pivots: &mut Pivots) -> u8 {
         let Plan { pivot_of, found, used, additions } = Plan::<WORDS>::new(&self.active);
         let additions = additions_by_row(&additions, self.active.len());
-        *pivots = [[0; 6]; BLOCK];
-        let mut tables = [[[0; 6]; 16]; 2];
-        for half in 0..2 {
-            for c in 4 * half..4 * half + 4 {
-                if found >> c & 1 == 1 {
-                    let p = pivot_of[c] as usize;
-                    let mut row = self.active[p];
-                    if half == 1 {
-                        add(&mut row, &tables[0][(additions[p] & 15) as usize]);
-                    }
-                    for earlier in 4 * half..c {
-                        add_if(&mut row, &pivots[earlier], additions[p] >> earlier & 1);
-                    }
-                    pivots[c] = row;
-                }
-            }
-            for i in 1..16_usize {
-                tables[half][i] = tables[half][i & (i - 1)];
-                add(&mut tables[half][i], &pivots[4 * half + i.trailing_zeros() as usize]);
-            }
-        }
-        self.move_on(&used, &additions, &tables);
-        tables.zeroize();
+        self.reduce_pivots::<0>(&pivot_of, found, &additions, pivots);
+        self.reduce_pivots::<1>(&pivot_of, found, &additions, pivots);
+        self.move_on(&used, &additions);
         found
     }
 
-    /// Finishes the rows without pivot and shifts them to the next block.
-    fn move_on<const WORDS: usize>(
+    /// Finishes the pivots of the block's first or last four columns, and the table of their sums.
+    fn reduce_pivots<const HALF: usize>(
         &mut self,
-        used: &[u64; WORDS],
-        additions: &[u8],
-        tables: &[[Row; 16]; 2],
+        pivot_of: &[u8; BLOCK],
+        found: u8,
+        additions: &[u8; MAX_ACTIVE],
+        pivots: &mut Pivots,
     ) {
+        for c in 4 * HALF..4 * HALF + 4 {
+            pivots[c] = [0; 6];
+            if found >> c & 1 == 1 {
+                let p = pivot_of[c] as usize;
+                let mut row = self.active[p];
+                if HALF == 1 {
+                    add(&mut row, &self.sums[0][(additions[p] & 15) as usize]);
+                }
+                for earlier in 4 * HALF..c {
+                    add_if(&mut row, &pivots[earlier], additions[p] >> earlier & 1);
+                }
+                pivots[c] = row;
+            }
+        }
+        let sums = &mut self.sums[HALF];
+        for i in 1..16_usize {
+            sums[i] = sums[i & (i - 1)];
+            add(&mut sums[i], &pivots[4 * HALF + i.trailing_zeros() as usize]);
+        }
+    }
+
+    /// Finishes the rows without pivot and shifts them to the next block.
+    fn move_on<const WORDS: usize>(&mut self, used: &[u64; WORDS], additions: &[u8; MAX_ACTIVE]) {
         let mut kept = 0;
         for i in 0..self.active.len() {
             let mut row = self.active[i];
-            add(&mut row, &tables[0][(additions[i] & 15) as usize]);
-            add(&mut row, &tables[1][(additions[i] >> 4) as usize]);
+            add(&mut row, &self.sums[0][(additions[i] & 15) as usize]);
+            add(&mut row, &self.sums[1][(additions[i] >> 4) as usize]);
             let [b0, b1, b2, b3, v0, v1] = row;
             self.active[kept] =
                 [(b0 >> 8) | (b1 << 56), (b1 >> 8) | (b2 << 56), (b2 >> 8) | (b3 << 56), b3 >> 8, v0, v1];
@@ -117,7 +126,7 @@ impl Elimination {
 /// What eliminating a block means, found on masks over the active rows alone.
 struct Plan<const WORDS: usize> {
     /// The row that is the pivot of a column, where there is one.
-    pivot_of: [u16; BLOCK],
+    pivot_of: [u8; BLOCK],
     /// The columns that have a pivot.
     found: u8,
     /// The rows that are pivots.
@@ -135,7 +144,7 @@ impl<const WORDS: usize> Plan<WORDS> {
             let candidates: [u64; WORDS] = std::array::from_fn(|w| columns[c][w] & !plan.used[w]);
             let Some(w) = candidates.iter().position(|word| *word != 0) else { continue };
             let pivot = candidates[w].trailing_zeros();
-            plan.pivot_of[c] = (64 * w) as u16 + pivot as u16;
+            plan.pivot_of[c] = (64 * w) as u8 + pivot as u8;
             plan.found |= 1 << c;
             plan.used[w] |= 1 << pivot;
             let mut others = candidates;
