@@ -2,3 +2,4 @@
 
 pub mod okvs;
 mod order;
+pub mod rr22;

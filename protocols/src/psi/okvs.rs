@@ -105,6 +105,11 @@ impl Shape {
         BLOCK * self.blocks()
     }
 
+    /// The same store for a party that only decodes, with another number of keys.
+    pub const fn with_rows(self, rows: usize) -> Self {
+        Self { rows, ..self }
+    }
+
     const fn blocks(&self) -> usize {
         self.starts as usize + BAND_BLOCKS - 1
     }

@@ -8,7 +8,7 @@
 //! first-level cache.
 
 use windvane_kernels::band::{BAND_BITS, BLOCK, Band};
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::OkvsError;
 
