@@ -5,6 +5,7 @@
 use std::hint::black_box;
 
 use rand::SeedableRng as _;
+use rustix::time::{ClockId, clock_gettime};
 use windvane_kernels::aes::Prg;
 use windvane_protocols::psi::okvs::{Rows, Shape};
 
@@ -37,8 +38,8 @@ fn time(name: &str, count: usize, mut pass: impl FnMut()) {
     println!("  {name:8} {:6.1} ns/row", passes.min().unwrap_or_default() as f64 / count as f64);
 }
 
-/// The thread's time on a processor, as Linux counts it: other processes do not show in it.
+/// The thread's time on a processor: other processes do not show in it.
 fn cpu_nanoseconds() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or_default()
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }

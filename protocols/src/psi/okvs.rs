@@ -274,9 +274,8 @@ impl Rows {
             let found = elimination.step(&mut pivots);
             for (c, [b0, b1, b2, b3, v0, v1]) in pivots.iter().enumerate() {
                 bands_out[c] = [*b0, *b1, *b2, *b3];
-                if found >> c & 1 == 1 {
-                    columns[c] = u128::from(*v1) << 64 | u128::from(*v0);
-                }
+                let free = u128::from(found >> c & 1).wrapping_sub(1);
+                columns[c] = (columns[c] & free) | u128::from(*v1) << 64 | u128::from(*v0);
             }
         }
         if elimination.is_done() { Ok(echelon) } else { Err(OkvsError::Unsolvable) }
