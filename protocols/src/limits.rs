@@ -62,3 +62,6 @@ pub const MAX_ENTRY_BYTES: usize = (1 << 16) - 1;
 
 /// A gRPC message: the largest request carries 4,096 customers × 10 families × 32 bytes.
 pub const MAX_MESSAGE_BYTES: usize = 2 << 20;
+
+/// Keys of an oblivious key-value store: twice the rows that a bucket of an intersection is meant to hold.
+pub const MAX_OKVS_ROWS: usize = 1 << 21;

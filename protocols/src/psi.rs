@@ -1,0 +1,5 @@
+//! Private set intersection.
+
+pub mod okvs;
+mod order;
+pub mod rr22;
