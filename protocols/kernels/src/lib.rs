@@ -8,4 +8,7 @@
 //! `i` of FIPS 197's input in [`aes`].
 
 pub mod aes;
+pub mod convolute;
+pub mod expand;
 pub mod gf128;
+pub mod transpose;
