@@ -62,3 +62,7 @@ pub const MAX_ENTRY_BYTES: usize = (1 << 16) - 1;
 
 /// A gRPC message: the largest request carries 4,096 customers × 10 families × 32 bytes.
 pub const MAX_MESSAGE_BYTES: usize = 2 << 20;
+
+/// Outputs of one batch of the silent VOLE: a bucket's key-value store of 2^20 items with room; the batch
+/// then takes 140 MB at the receiver.
+pub const MAX_VOLE_OUTPUTS: usize = 1 << 21;
