@@ -68,11 +68,27 @@ unsafe fn run<const W: usize>(outputs: &mut [u128], elements: &[u128], taps: &[T
 #[target_feature(enable = "avx512f,avx512vl")]
 #[inline]
 fn offsets<const W: usize>(places: &mut [u32; TILE], tap: Tap, words: &[u128]) {
-    let (fours, _) = places.as_chunks_mut::<4>();
-    for (four, block) in fours.iter_mut().zip(words) {
-        let word = |i: u32| (block >> (32 * i)) as u32;
-        let place = |word: u32| tap.first + ((u64::from(word) * u64::from(tap.count)) >> 32) as u32;
-        *four = [0, 1, 2, 3].map(|i| place(word(i)) * (16 * W as u32));
+    let (whole, rest) = words.as_chunks::<4>();
+    let (wide, _) = places.as_chunks_mut::<16>();
+    let count = _mm512_set1_epi64(i64::from(tap.count));
+    let first = _mm512_set1_epi32(tap.first.cast_signed());
+    for (places, words) in wide.iter_mut().zip(whole) {
+        // SAFETY: four blocks are 64 readable bytes; the load needs no alignment.
+        let words = unsafe { _mm512_loadu_si512(words.as_ptr().cast()) };
+        let even = _mm512_srli_epi64::<32>(_mm512_mul_epu32(words, count));
+        let odd = _mm512_mul_epu32(_mm512_srli_epi64::<32>(words), count);
+        let high = _mm512_mask_blend_epi32(0xaaaa, even, odd);
+        let place = _mm512_add_epi32(high, first);
+        let bytes = if W == 1 { _mm512_slli_epi32::<4>(place) } else { _mm512_slli_epi32::<5>(place) };
+        // SAFETY: sixteen numbers are 64 writable bytes; the store needs no alignment.
+        unsafe { _mm512_storeu_si512(places.as_mut_ptr().cast(), bytes) };
+    }
+    let (last, _) = places[16 * whole.len()..].as_chunks_mut::<4>();
+    for (places, block) in last.iter_mut().zip(rest) {
+        *places = [0, 32, 64, 96].map(|shift| {
+            let word = u64::from((block >> shift) as u32);
+            (tap.first + ((word * u64::from(tap.count)) >> 32) as u32) * (16 * W as u32)
+        });
     }
 }
 
