@@ -65,3 +65,7 @@ pub const MAX_MESSAGE_BYTES: usize = 2 << 20;
 
 /// Keys of an oblivious key-value store: twice the rows that a bucket of an intersection is meant to hold.
 pub const MAX_OKVS_ROWS: usize = 1 << 21;
+
+/// Outputs of one batch of the silent VOLE: a bucket's key-value store of 2^20 items with room; the batch
+/// then takes 140 MB at the receiver.
+pub const MAX_VOLE_OUTPUTS: usize = 1 << 21;

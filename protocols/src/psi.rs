@@ -1,5 +1,6 @@
-//! Private set intersection.
+//! Private set intersection over files.
 
 pub mod okvs;
 mod order;
 pub mod rr22;
+pub mod vole;

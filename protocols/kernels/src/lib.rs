@@ -9,5 +9,8 @@
 
 pub mod aes;
 pub mod band;
+pub mod convolute;
+pub mod expand;
 pub mod gf128;
 pub mod ristretto;
+pub mod transpose;

@@ -1,0 +1,90 @@
+//! Vectors of blocks that are wiped on drop, and blocks as bytes.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use rand_core::CryptoRng;
+use windvane_kernels::aes::Prg;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::BLOCK_BYTES;
+
+/// Secret blocks: redacted when printed, wiped on drop. They read and change like a slice, and have a fixed
+/// length, so that no copy stays behind where a vector grew.
+///
+/// `Secret<Vec<_>>` wipes its capacity byte by byte, which costs milliseconds at these lengths.
+pub struct SecretBlocks<T: Zeroize = u128>(Vec<T>);
+
+impl<T: Zeroize> SecretBlocks<T> {
+    /// Takes blocks into custody. The vector's capacity beyond its length must hold nothing secret.
+    pub const fn new(blocks: Vec<T>) -> Self {
+        Self(blocks)
+    }
+}
+
+impl SecretBlocks {
+    /// Uniformly random blocks.
+    pub(super) fn random(count: usize, rng: &mut impl CryptoRng) -> Self {
+        let mut blocks = vec![0; count];
+        Prg::new(random_block(rng)).fill(&mut blocks);
+        Self(blocks)
+    }
+}
+
+impl<T: Zeroize> Deref for SecretBlocks<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T: Zeroize> DerefMut for SecretBlocks<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.0
+    }
+}
+
+impl<T: Zeroize> Drop for SecretBlocks<T> {
+    fn drop(&mut self) {
+        self.0.as_mut_slice().iter_mut().for_each(Zeroize::zeroize);
+    }
+}
+
+impl<T: Zeroize> ZeroizeOnDrop for SecretBlocks<T> {}
+
+impl<T: Zeroize> fmt::Debug for SecretBlocks<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretBlocks({} of them)", self.0.len())
+    }
+}
+
+/// A uniformly random block.
+pub(super) fn random_block(rng: &mut impl CryptoRng) -> u128 {
+    let mut bytes = [0; BLOCK_BYTES];
+    rng.fill_bytes(&mut bytes);
+    let block = u128::from_le_bytes(bytes);
+    bytes.zeroize();
+    block
+}
+
+/// The sum of blocks.
+pub(super) fn sum(blocks: &[u128]) -> u128 {
+    blocks.iter().fold(0, |sum, block| sum ^ block)
+}
+
+/// All ones where the bit is set, nothing where it is not.
+pub(super) const fn mask(bits: u128, index: usize) -> u128 {
+    ((bits >> index) & 1).wrapping_neg()
+}
+
+/// Appends blocks as they travel.
+pub(super) fn write(message: &mut Vec<u8>, blocks: &[u128]) {
+    message.extend(blocks.iter().flat_map(|block| block.to_le_bytes()));
+}
+
+/// The blocks of a message whose length was checked.
+pub(super) fn read(message: &[u8]) -> impl ExactSizeIterator<Item = u128> {
+    let (blocks, _) = message.as_chunks();
+    blocks.iter().map(|bytes| u128::from_le_bytes(*bytes))
+}
