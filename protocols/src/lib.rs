@@ -14,5 +14,6 @@ pub mod limits;
 pub mod lookup;
 pub mod oprf;
 pub mod party;
+pub mod psi;
 pub mod secret;
 pub mod transcript;

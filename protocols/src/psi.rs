@@ -1,0 +1,3 @@
+//! Private set intersection over files.
+
+pub mod item;
