@@ -22,12 +22,14 @@ pub mod identity;
 pub mod peer;
 pub mod policy;
 pub mod provider;
+pub mod psi;
 pub mod risk;
 pub mod server;
 pub mod service;
 pub mod session;
 pub mod snapshot;
 pub mod store;
+pub mod table;
 pub mod telemetry;
 pub mod verification;
 

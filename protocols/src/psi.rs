@@ -1,5 +1,6 @@
 //! Private set intersection over files.
 
+pub mod item;
 pub mod okvs;
 mod order;
 pub mod rr22;

@@ -1,0 +1,5 @@
+//! Set intersection over files.
+
+pub mod key;
+pub mod output;
+pub mod partition;
