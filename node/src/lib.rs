@@ -23,6 +23,7 @@ pub mod peer;
 pub mod policy;
 pub mod provider;
 pub mod risk;
+pub mod screen;
 pub mod server;
 pub mod service;
 pub mod session;
