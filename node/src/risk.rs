@@ -12,7 +12,7 @@ mod parse;
 mod rules;
 mod vocabulary;
 
-pub use decision::{Facts, decide};
+pub use decision::{Facts, LISTED, decide};
 pub use error::RuleError;
 pub use rules::Rules;
 pub use vocabulary::Vocabulary;

@@ -4,7 +4,10 @@ use super::rules::{Rule, Rules};
 use crate::verification::{Advice, Colour, Decision, MatchResult, Merged, Reason};
 
 /// Reasons that come from no rule; rule files may not use these ids.
-pub(super) const BUILT_IN: [&str; 3] = ["all_clear", "uncovered", "missing_sources"];
+pub(super) const BUILT_IN: [&str; 4] = ["all_clear", "uncovered", "missing_sources", LISTED];
+
+/// The reason of a screened customer whose tags no rule covers.
+pub const LISTED: &str = "listed";
 
 /// What the rules see.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +50,7 @@ fn reason(rule: &str, zh: impl Into<String>, en: impl Into<String>) -> Reason {
 }
 
 fn without_rule(result: MatchResult) -> (Colour, Vec<Reason>) {
-    let [all_clear, uncovered, _] = BUILT_IN;
+    let [all_clear, uncovered, ..] = BUILT_IN;
     if result == MatchResult::Match {
         let reason =
             reason(all_clear, "核验一致，未触发风险规则", "The details match and no risk rule fired");
@@ -62,7 +65,7 @@ fn missing_reason(found: &Merged) -> Option<Reason> {
     if found.missing_sources.is_empty() {
         return None;
     }
-    let [_, _, missing_sources] = BUILT_IN;
+    let [_, _, missing_sources, _] = BUILT_IN;
     let has_verdict = matches!(found.result, MatchResult::Match | MatchResult::Mismatch);
     let (zh_rest, en_rest) = if has_verdict {
         ("；颜色依据其余来源得出", "; the colour rests on the other sources")

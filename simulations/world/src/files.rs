@@ -134,19 +134,19 @@ pub(crate) fn write_bad_rows(counts: &[BadRows], path: &Path) -> io::Result<()> 
     sheet.finish()
 }
 
-fn join(tags: &[Tag], text: fn(Tag) -> &'static str) -> String {
+pub(crate) fn join(tags: &[Tag], text: fn(Tag) -> &'static str) -> String {
     tags.iter().map(|tag| text(*tag)).collect::<Vec<_>>().join("|")
 }
 
 /// A CSV file that encodes each row as it is written.
-struct Sheet {
+pub(crate) struct Sheet {
     file: BufWriter<File>,
     encoding: TextEncoding,
     row: csv::Writer<Vec<u8>>,
 }
 
 impl Sheet {
-    fn create(path: &Path, encoding: TextEncoding) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path, encoding: TextEncoding) -> io::Result<Self> {
         let mut file = BufWriter::with_capacity(1 << 18, File::create(path)?);
         if encoding == TextEncoding::Utf8WithMark {
             file.write_all(b"\xEF\xBB\xBF")?;
@@ -154,7 +154,7 @@ impl Sheet {
         Ok(Self { file, encoding, row: csv::Writer::from_writer(Vec::new()) })
     }
 
-    fn row<I: IntoIterator<Item: AsRef<[u8]>>>(&mut self, cells: I) -> io::Result<()> {
+    pub(crate) fn row<I: IntoIterator<Item: AsRef<[u8]>>>(&mut self, cells: I) -> io::Result<()> {
         self.row.write_record(cells)?;
         self.row.flush()?;
         if self.row.get_ref().len() >= 1 << 16 {
@@ -178,7 +178,7 @@ impl Sheet {
         self.file.write_all(&bytes)
     }
 
-    fn finish(mut self) -> io::Result<()> {
+    pub(crate) fn finish(mut self) -> io::Result<()> {
         self.write_out()?;
         self.file.flush()
     }

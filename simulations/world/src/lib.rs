@@ -31,6 +31,7 @@ mod noise;
 mod numbering;
 mod people;
 mod policy;
+mod screening;
 mod seed;
 mod subscriber;
 mod world;
@@ -44,6 +45,9 @@ pub use document::{Document, DocumentKind, gb11643_number};
 pub use files::{APPLICATIONS_HEADER, CARRIER_HEADER, TRUTH_HEADER, TextEncoding};
 pub use people::{Person, PersonId, simulated_person};
 pub use policy::{Colour, ExpectedResult, expected_colour};
+pub use screening::{
+    CUSTOMERS_HEADER, Customer, RISK_LIST_HEADER, SCREENING_TRUTH_HEADER, ScreeningFiles, listed_colour,
+};
 pub use subscriber::{Status, Subscriber, Tag};
 pub use world::{Carrier, PARTIES, People, World, WorldFiles, write_carrier_stream};
 

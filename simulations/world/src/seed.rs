@@ -21,6 +21,8 @@ pub(crate) enum Purpose {
     Shuffle = 8,
     BadRow = 9,
     Class = 10,
+    CustomerNoise = 11,
+    ListNoise = 12,
 }
 
 /// The source of every random number of one world.

@@ -30,7 +30,7 @@ pub struct World {
     pub applicants: Vec<Applicant>,
     /// How many bad rows each carrier's file has, by reason; empty unless they were asked for.
     pub bad_rows: Vec<BadRows>,
-    layout: Arc<Layout>,
+    pub(crate) layout: Arc<Layout>,
 }
 
 impl World {

@@ -1,0 +1,136 @@
+//! The risk list: one row a customer on a list, sorted by outlet, the worst first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::hits::CustomerHits;
+use super::{Hits, ScreenError};
+use crate::risk::{Facts, LISTED, Rules, decide};
+use crate::verification::{Colour, Decision, MatchResult, Merged, Reason};
+
+/// The header of `risk-list.csv`.
+pub const RISK_LIST_HEADER: [&str; 9] =
+    ["网点", "客户号", "颜色", "来源", "标签", "原因", "建议", "reasons", "advice"];
+
+const OUTLETS_HEADER: [&str; 4] = ["网点", "red", "yellow", "customers"];
+
+/// What a screening found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ScreenSummary {
+    /// Customers on at least one list.
+    pub listed: u64,
+    /// Of those, red ones.
+    pub red: u64,
+    /// Of those, yellow ones.
+    pub yellow: u64,
+    /// Outlets with at least one.
+    pub outlets: u64,
+}
+
+struct Row<'a> {
+    customer: &'a str,
+    hits: &'a CustomerHits,
+    decision: Decision,
+}
+
+/// Writes `risk-list.csv`, `outlets.csv` and `hits.csv` into `dir`, which exists: each completely or not at all.
+///
+/// # Errors
+/// [`ScreenError::Io`].
+pub fn write_lists(hits: &Hits, rules: &Rules, dir: &Path) -> Result<ScreenSummary, ScreenError> {
+    let mut rows: Vec<_> = hits.0.iter().map(|(customer, hits)| row(rules, customer, hits)).collect();
+    rows.sort_by(|a, b| order(a).cmp(&order(b)));
+    let outlets = count(&rows);
+    write(&dir.join("risk-list.csv"), |csv| {
+        csv.write_record(RISK_LIST_HEADER)?;
+        rows.iter().try_for_each(|row| csv.write_record(cells(row)))
+    })?;
+    write(&dir.join("outlets.csv"), |csv| {
+        csv.write_record(OUTLETS_HEADER)?;
+        outlets.iter().try_for_each(|(outlet, (red, yellow))| {
+            csv.write_record([*outlet, &red.to_string(), &yellow.to_string(), &(red + yellow).to_string()])
+        })
+    })?;
+    write(&dir.join("hits.csv"), |csv| hits.write(csv))?;
+    let (red, yellow) = outlets.values().fold((0, 0), |(r, y), (red, yellow)| (r + red, y + yellow));
+    Ok(ScreenSummary { listed: red + yellow, red, yellow, outlets: outlets.len() as u64 })
+}
+
+fn order<'a>(row: &'a Row<'_>) -> (&'a str, std::cmp::Reverse<Colour>, &'a str) {
+    (&row.hits.outlet, std::cmp::Reverse(row.decision.colour), row.customer)
+}
+
+fn row<'a>(rules: &Rules, customer: &'a str, hits: &'a CustomerHits) -> Row<'a> {
+    let found = Merged {
+        result: MatchResult::Match,
+        mismatch: None,
+        attributes: BTreeMap::new(),
+        tags: hits.tags.values().flatten().cloned().collect(),
+        missing_sources: Vec::new(),
+    };
+    let facts = Facts { found: &found, customer_type: None, document_type: None };
+    Row { customer, hits, decision: never_green(decide(rules, &facts)) }
+}
+
+/// Standing on a list is itself a reason, where no rule covers its tags.
+fn never_green(mut decision: Decision) -> Decision {
+    if decision.colour == Colour::Green {
+        decision.colour = Colour::Yellow;
+        decision.reasons = vec![Reason {
+            rule: LISTED.to_owned(),
+            zh: "客户手机号在数据源的风险名单中".to_owned(),
+            en: "The customer's number stands on a provider's risk list".to_owned(),
+        }];
+    }
+    decision
+}
+
+fn cells(row: &Row<'_>) -> [String; RISK_LIST_HEADER.len()] {
+    let (decision, hits) = (&row.decision, row.hits);
+    let tags: BTreeSet<_> = hits.tags.values().flatten().map(String::as_str).collect();
+    [
+        hits.outlet.clone(),
+        row.customer.to_owned(),
+        decision.colour.as_str().to_owned(),
+        joined("|", hits.tags.keys().map(String::as_str)),
+        joined("|", tags.into_iter()),
+        joined("；", decision.reasons.iter().map(|reason| reason.zh.as_str())),
+        joined("；", decision.advice.iter().map(|advice| advice.zh.as_str())),
+        joined("; ", decision.reasons.iter().map(|reason| reason.en.as_str())),
+        joined("; ", decision.advice.iter().map(|advice| advice.en.as_str())),
+    ]
+}
+
+fn joined<'a>(separator: &str, texts: impl Iterator<Item = &'a str>) -> String {
+    texts.collect::<Vec<_>>().join(separator)
+}
+
+/// Red and yellow customers by outlet.
+fn count<'a>(rows: &[Row<'a>]) -> BTreeMap<&'a str, (u64, u64)> {
+    let mut outlets = BTreeMap::new();
+    for row in rows {
+        let (red, yellow) = outlets.entry(row.hits.outlet.as_str()).or_insert((0, 0));
+        *if row.decision.colour == Colour::Red { red } else { yellow } += 1;
+    }
+    outlets
+}
+
+/// Writes a file beside its place, makes it durable, and puts it there.
+fn write(
+    path: &Path,
+    rows: impl FnOnce(&mut csv::Writer<BufWriter<&File>>) -> csv::Result<()>,
+) -> Result<(), ScreenError> {
+    let io = || ScreenError::io(path);
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let file = tempfile::NamedTempFile::new_in(dir).map_err(io())?;
+    let mut csv = csv::Writer::from_writer(BufWriter::new(file.as_file()));
+    rows(&mut csv).map_err(|error| io()(error.into()))?;
+    csv.into_inner().map_err(|error| io()(error.into_error()))?.flush().map_err(io())?;
+    file.as_file().sync_all().map_err(io())?;
+    file.persist(path).map_err(|error| io()(error.error))?;
+    Ok(())
+}
