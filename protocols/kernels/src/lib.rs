@@ -4,3 +4,4 @@
 //! values mean is said where they are used.
 
 pub mod ristretto;
+pub mod timing;
