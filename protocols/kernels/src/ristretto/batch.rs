@@ -15,6 +15,8 @@ use super::{decode, encode, hash, multiply};
 
 /// Two groups keep the multiplier busy while one waits for its carries.
 const PAIR: usize = 2;
+/// Groups that a multiplication works on in turns.
+const TURNS: usize = 2;
 
 /// Calls a function that needs AVX-512 IFMA. The arguments are evaluated outside of the unsafe block.
 macro_rules! with_ifma {
@@ -198,16 +200,20 @@ fn hash_all(strings: &[[u8; 64]]) -> Vec<Group> {
 
 #[target_feature(enable = "avx512ifma")]
 fn multiply_all(groups: &mut [Group], scalars: impl Fn(usize) -> Recoded) {
-    let (pairs, rest) = groups.as_chunks_mut::<PAIR>();
-    let mut window = Window::new();
-    for (i, pair) in pairs.iter_mut().enumerate() {
-        let scalars = [scalars(PAIR * i), scalars(PAIR * i + 1)];
-        *pair = multiply::multiply(pair.each_ref(), scalars.each_ref(), &mut window).store();
+    let mut windows = std::array::from_fn(|_| Window::new());
+    let (turns, rest) = groups.as_chunks_mut::<TURNS>();
+    for (i, groups) in turns.iter_mut().enumerate() {
+        let scalars = std::array::from_fn::<_, TURNS, _>(|n| scalars(TURNS * i + n));
+        let products = multiply::multiply(groups.each_ref(), scalars.each_ref(), &mut windows);
+        for (group, product) in groups.iter_mut().zip(products) {
+            [*group] = product.store();
+        }
     }
-    let mut window = Window::new();
+    let mut windows = [Window::new()];
     for (i, group) in rest.iter_mut().enumerate() {
-        let scalar = scalars(PAIR * pairs.len() + i);
-        [*group] = multiply::multiply([group], [&scalar], &mut window).store();
+        let scalar = scalars(TURNS * turns.len() + i);
+        let [product] = multiply::multiply([group], [&scalar], &mut windows);
+        [*group] = product.store();
     }
 }
 
@@ -218,9 +224,12 @@ fn multiply_base_all(scalars: &[Scalar]) -> Vec<Group> {
         if scalars.len() > LANES {
             let (left, right) = scalars.split_at(LANES);
             let recoded = [Recoded::new(left), Recoded::new(right)];
-            groups.extend_from_slice(&multiply::multiply_base(recoded.each_ref()).store());
+            for product in multiply::multiply_base(recoded.each_ref()) {
+                groups.extend_from_slice(&product.store());
+            }
         } else {
-            groups.extend_from_slice(&multiply::multiply_base([&Recoded::new(scalars)]).store());
+            let [product] = multiply::multiply_base([&Recoded::new(scalars)]);
+            groups.extend_from_slice(&product.store());
         }
     }
     groups

@@ -213,6 +213,14 @@ fn complete<const N: usize>(a: Columns<N>, b: Columns<N>, f: Columns<N>, g: Colu
 }
 
 impl<const N: usize> Completed<N> {
+    /// (0 : 1 : 1 : 0), from E = 0 and F = G = H = 1.
+    #[target_feature(enable = "avx512ifma")]
+    #[inline]
+    pub(super) fn identity() -> Self {
+        let one = Element::splat(&ONE);
+        Self { e: Element::splat(&[0; LIMBS]), f: one, g: one, h: one }
+    }
+
     #[target_feature(enable = "avx512ifma")]
     #[inline]
     pub(super) fn projective(&self) -> Projective<N> {
