@@ -221,68 +221,24 @@ impl<const N: usize> Element<N> {
         power
     }
 
-    /// Schoolbook multiplication: the low half of `aᵢ·bⱼ` belongs to column i+j, the high half to the next.
-    ///
-    /// Groups take turns row by row, so that additions to one column lie apart by more than their latency.
     #[target_feature(enable = "avx512ifma")]
     #[inline]
     fn multiply(&self, other: &Self, start: &[i64; LIMBS]) -> Columns<N> {
-        let (a, b) = (&self.0, &other.0);
-        debug_assert!(a.iter().chain(b).all(|limbs| is_operand(limbs)));
-        let mut z = [[_mm512_setzero_si512(); 2 * LIMBS]; N];
+        let mut columns = Columns(zeros());
         for n in 0..N {
-            for k in 0..LIMBS {
-                z[n][k] = constant(start[k]);
-            }
+            columns.0[n] = multiply(&self.0[n], &other.0[n], start);
         }
-        for i in 0..LIMBS {
-            for n in 0..N {
-                for j in 0..LIMBS {
-                    z[n][i + j] = _mm512_madd52lo_epu64(z[n][i + j], a[n][i], b[n][j]);
-                }
-                for j in 0..LIMBS {
-                    z[n][i + j + 1] = _mm512_madd52hi_epu64(z[n][i + j + 1], a[n][i], b[n][j]);
-                }
-            }
-        }
-        fold(&z)
+        columns
     }
 
-    /// As [`Self::multiply`], with each mixed product computed once and doubled in its column.
     #[target_feature(enable = "avx512ifma")]
     #[inline]
     fn square_onto(&self, start: &[i64; LIMBS]) -> Columns<N> {
-        let a = &self.0;
-        debug_assert!(a.iter().all(|limbs| is_operand(limbs)));
-        let mut z = [[_mm512_setzero_si512(); 2 * LIMBS]; N];
+        let mut columns = Columns(zeros());
         for n in 0..N {
-            for k in 1..LIMBS {
-                z[n][k] = constant(start[k] / 2);
-            }
+            columns.0[n] = square(&self.0[n], start);
         }
-        for i in 0..LIMBS {
-            for n in 0..N {
-                for j in i + 1..LIMBS {
-                    z[n][i + j] = _mm512_madd52lo_epu64(z[n][i + j], a[n][i], a[n][j]);
-                }
-                for j in i + 1..LIMBS {
-                    z[n][i + j + 1] = _mm512_madd52hi_epu64(z[n][i + j + 1], a[n][i], a[n][j]);
-                }
-            }
-        }
-        for n in 0..N {
-            z[n][0] = constant(start[0]);
-            for k in 1..9 {
-                z[n][k] = _mm512_add_epi64(z[n][k], z[n][k]);
-            }
-        }
-        for n in 0..N {
-            for i in 0..LIMBS {
-                z[n][2 * i] = _mm512_madd52lo_epu64(z[n][2 * i], a[n][i], a[n][i]);
-                z[n][2 * i + 1] = _mm512_madd52hi_epu64(z[n][2 * i + 1], a[n][i], a[n][i]);
-            }
-        }
-        fold(&z)
+        columns
     }
 
     /// The one representative below p, without surplus bits.
@@ -417,42 +373,81 @@ impl<const N: usize> Columns<N> {
         debug_assert!(
             t.iter().flatten().all(|&column| _mm512_cmplt_epi64_mask(column, _mm512_setzero_si512()) == 0)
         );
-        for n in 0..N {
-            t[n][0] = _mm512_madd52lo_epu64(t[n][0], _mm512_srli_epi64::<47>(t[n][4]), constant(19));
-            t[n][4] = _mm512_and_si512(t[n][4], constant(LOW_47));
-        }
-        for k in 0..4 {
-            for n in 0..N {
-                t[n][k + 1] = _mm512_add_epi64(t[n][k + 1], _mm512_srli_epi64::<52>(t[n][k]));
+        for t in &mut t {
+            t[0] = _mm512_madd52lo_epu64(t[0], _mm512_srli_epi64::<47>(t[4]), constant(19));
+            t[4] = _mm512_and_si512(t[4], constant(LOW_47));
+            for k in 0..4 {
+                t[k + 1] = _mm512_add_epi64(t[k + 1], _mm512_srli_epi64::<52>(t[k]));
             }
         }
         Element(t)
     }
 }
 
+/// Schoolbook multiplication onto `start`: the lower half of `aᵢ·bⱼ` belongs to column i+j, the upper half to
+/// the next.
+#[target_feature(enable = "avx512ifma")]
+#[inline]
+fn multiply(a: &[__m512i; LIMBS], b: &[__m512i; LIMBS], start: &[i64; LIMBS]) -> [__m512i; LIMBS] {
+    debug_assert!(is_operand(a) && is_operand(b));
+    let mut z = [_mm512_setzero_si512(); 2 * LIMBS];
+    for k in 0..LIMBS {
+        z[k] = constant(start[k]);
+    }
+    for i in 0..LIMBS {
+        for j in 0..LIMBS {
+            z[i + j] = _mm512_madd52lo_epu64(z[i + j], a[i], b[j]);
+        }
+        for j in 0..LIMBS {
+            z[i + j + 1] = _mm512_madd52hi_epu64(z[i + j + 1], a[i], b[j]);
+        }
+    }
+    fold(&z)
+}
+
+/// As [`multiply`] by itself, with each mixed product computed once and doubled in its column.
+#[target_feature(enable = "avx512ifma")]
+#[inline]
+fn square(a: &[__m512i; LIMBS], start: &[i64; LIMBS]) -> [__m512i; LIMBS] {
+    debug_assert!(is_operand(a));
+    let mut z = [_mm512_setzero_si512(); 2 * LIMBS];
+    for k in 1..LIMBS {
+        z[k] = constant(start[k] / 2);
+    }
+    for i in 0..LIMBS {
+        for j in i + 1..LIMBS {
+            z[i + j] = _mm512_madd52lo_epu64(z[i + j], a[i], a[j]);
+            z[i + j + 1] = _mm512_madd52hi_epu64(z[i + j + 1], a[i], a[j]);
+        }
+    }
+    z[0] = constant(start[0]);
+    for column in &mut z[1..9] {
+        *column = _mm512_add_epi64(*column, *column);
+    }
+    for i in 0..LIMBS {
+        z[2 * i] = _mm512_madd52lo_epu64(z[2 * i], a[i], a[i]);
+        z[2 * i + 1] = _mm512_madd52hi_epu64(z[2 * i + 1], a[i], a[i]);
+    }
+    fold(&z)
+}
+
 /// Columns 5 to 9 come back into columns 0 to 4, [`FOLD`]-fold. Column 9 needs no high half, and what columns
 /// 5 to 8 have above 52 bits is multiplied on its own.
 #[target_feature(enable = "avx512ifma")]
 #[inline]
-fn fold<const N: usize>(z: &[[__m512i; 2 * LIMBS]; N]) -> Columns<N> {
+fn fold(z: &[__m512i; 2 * LIMBS]) -> [__m512i; LIMBS] {
     let fold = constant(FOLD);
-    let mut t = zeros();
-    for n in 0..N {
-        for k in 0..LIMBS {
-            t[n][k] = _mm512_madd52lo_epu64(z[n][k], z[n][k + 5], fold);
-        }
+    let mut t = [z[0], z[1], z[2], z[3], z[4]];
+    for k in 0..LIMBS {
+        t[k] = _mm512_madd52lo_epu64(t[k], z[k + 5], fold);
     }
-    for n in 0..N {
-        for k in 0..LIMBS - 1 {
-            t[n][k + 1] = _mm512_madd52hi_epu64(t[n][k + 1], z[n][k + 5], fold);
-        }
+    for k in 0..LIMBS - 1 {
+        t[k + 1] = _mm512_madd52hi_epu64(t[k + 1], z[k + 5], fold);
     }
-    for n in 0..N {
-        for k in 0..LIMBS - 1 {
-            t[n][k + 1] = _mm512_madd52lo_epu64(t[n][k + 1], _mm512_srli_epi64::<52>(z[n][k + 5]), fold);
-        }
+    for k in 0..LIMBS - 1 {
+        t[k + 1] = _mm512_madd52lo_epu64(t[k + 1], _mm512_srli_epi64::<52>(z[k + 5]), fold);
     }
-    Columns(t)
+    t
 }
 
 #[target_feature(enable = "avx512ifma")]

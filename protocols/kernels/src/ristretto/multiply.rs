@@ -8,7 +8,7 @@ use super::tables::{BaseTable, Window};
 
 /// Each lane's point times its scalar, by a fixed window of four bits: 252 doublings and 63 additions.
 ///
-/// N groups take turns, formula by formula: one fills the multiplier while another waits for its last carries.
+/// N groups take turns, formula by formula: one fills the multiplier while another waits for its carries.
 #[target_feature(enable = "avx512ifma")]
 pub(super) fn multiply<const N: usize>(
     points: [&Group; N],

@@ -9,7 +9,7 @@ use super::constants::{D2, ONE};
 use super::field::{Columns, Element, LIMBS, Masks, Stored, ZERO};
 
 /// Eight points at rest, in extended coordinates.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Group {
     pub(super) x: Stored,
     pub(super) y: Stored,
