@@ -10,7 +10,8 @@
 //!   for every lookup of a multiple of a point, and a permutation inside of a register looks up a multiple of
 //!   the generator. Public are: how many points there are, indices, bins, and which strings are encodings.
 //! - Points, tables of multiples and recoded scalars are wiped when dropped. What the compiler spilled to the
-//!   stack, and registers, are not; nor are encodings, which belong to the caller.
+//!   stack, and registers, are not; nor are encodings, which belong to the caller, and values on the way to an
+//!   encoding, which tell no more than it does.
 //! - Everything is complete: no point and no scalar needs care, neither the identity nor equal summands.
 //!
 //! # Elements of the field
@@ -22,7 +23,7 @@
 //!
 //! | type | is | bounds |
 //! |---|---|---|
-//! | `Element` | ready to be multiplied | l₄ ≤ 2⁴⁷ + 2¹²; of l₀ … l₃ the lowest 52 bits count, and the others may be anything |
+//! | `Element` | ready to be multiplied | l₄ ≤ 2⁴⁷ + 2¹²; of the others, the lowest 52 bits count |
 //! | `Columns` | a product, or a sum of products | five words below 2⁶³ of weights 2⁵²ᵏ; all bits count |
 //!
 //! Bits of l₀ … l₃ above the 52nd are left in place because the multiplier ignores them. Where an element is
@@ -67,6 +68,13 @@
 //! and signed digits of four bits with a table of eight multiples. Two groups of eight take turns formula by
 //! formula, and four chains of squarings run side by side in square roots, since one alone would wait for its
 //! own carries.
+//!
+//! # How it is checked
+//! Tests compare every operation with dalek on 10,000 inputs, at edges, on RFC 9496's vectors and for every
+//! length up to 40; `cargo run --release -p windvane-kernels --example compare` does it with ten million. The
+//! same tests run under AddressSanitizer (`RUSTFLAGS="-Zsanitizer=address" cargo +nightly test --target
+//! x86_64-unknown-linux-gnu -p windvane-kernels`), and with the portable twin alone under miri, which has no
+//! `VPMADD52`.
 
 use curve25519_dalek::{RistrettoPoint, Scalar};
 use zeroize::{Zeroize as _, ZeroizeOnDrop};
@@ -131,7 +139,8 @@ impl Points {
     /// Decode, RFC 9496 section 4.3.1, for each string.
     ///
     /// # Errors
-    /// [`InvalidEncoding`] for the first string that is no canonical encoding. The identity has one: 32 zeros.
+    /// [`InvalidEncoding`] for the first string that is no canonical encoding. The identity has one: 32
+    /// zeros.
     pub fn decode(encodings: &[[u8; 32]]) -> Result<Self, InvalidEncoding> {
         Self::decode_with(Backend::chosen(), encodings)
     }

@@ -135,8 +135,8 @@ impl<const N: usize> Extended<N> {
 }
 
 impl<const N: usize> Projective<N> {
-    /// Section 3.3 with a = −1 and all of E, F, G, H negated, which leaves the point as it is: 3 squarings and
-    /// a multiplication, since (X + Y)² − X² − Y² is computed as 2·X·Y.
+    /// Section 3.3 with a = −1 and all of E, F, G, H negated, which leaves the point as it is: 3 squarings
+    /// and a multiplication, since (X + Y)² − X² − Y² is computed as 2·X·Y.
     #[target_feature(enable = "avx512ifma")]
     #[inline]
     pub(super) fn double(&self) -> Completed<N> {
