@@ -417,6 +417,8 @@ fn square(a: &[__m512i; LIMBS], start: &[i64; LIMBS]) -> [__m512i; LIMBS] {
     for i in 0..LIMBS {
         for j in i + 1..LIMBS {
             z[i + j] = _mm512_madd52lo_epu64(z[i + j], a[i], a[j]);
+        }
+        for j in i + 1..LIMBS {
             z[i + j + 1] = _mm512_madd52hi_epu64(z[i + j + 1], a[i], a[j]);
         }
     }
