@@ -13,4 +13,5 @@ pub mod convolute;
 pub mod expand;
 pub mod gf128;
 pub mod ristretto;
+pub mod timing;
 pub mod transpose;

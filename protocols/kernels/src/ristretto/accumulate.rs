@@ -6,8 +6,8 @@ impl Points {
     /// For each of `count` bins, the sum of the points whose entry of `bins` names it; the identity for a bin
     /// without points. Takes variable time in `bins` and `count`, which are public, but not in the points.
     ///
-    /// Points of a bin are added in pairs, and the sums again, so that all lanes are at work: as many rounds as
-    /// the largest count of a bin has binary digits.
+    /// Points of a bin are added in pairs, and the sums again, so that all lanes are at work: as many rounds
+    /// as the largest count of a bin has binary digits.
     ///
     /// # Panics
     /// When there are not as many bins named as points, or one is not below `count`.

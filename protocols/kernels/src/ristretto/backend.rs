@@ -38,6 +38,12 @@ impl Backend {
         })
     }
 
+    /// [`Self::chosen`] for so many elements that are not needed later: a single one costs the lanes as much
+    /// as eight, and the portable twin half of that.
+    pub(super) fn worthwhile(count: usize) -> Self {
+        if count > 1 { Self::chosen() } else { Self::portable() }
+    }
+
     /// `curve25519-dalek`, everywhere.
     pub fn portable() -> Self {
         Self(Kind::Portable)

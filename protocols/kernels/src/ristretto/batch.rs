@@ -1,7 +1,7 @@
 //! Any number of points in groups of eight: the border to the functions that need AVX-512 IFMA.
 //!
-//! Lanes beyond the last point hold points as well, so that they need no special case; what they hold is never
-//! read.
+//! Lanes beyond the last point hold points as well, so that they need no special case; what they hold is
+//! never read.
 
 use curve25519_dalek::Scalar;
 use zeroize::{Zeroize, ZeroizeOnDrop, optimization_barrier};
@@ -13,8 +13,11 @@ use super::scalar::Recoded;
 use super::tables::Window;
 use super::{decode, encode, hash, multiply};
 
-/// Two groups keep the multiplier busy while one waits for its carries.
-const PAIR: usize = 2;
+/// Groups that a square root works on at once: a chain of squarings waits for each one's carries, and four
+/// chains keep the multiplier busy meanwhile.
+const WIDE: usize = 4;
+/// Groups that a multiplication works on in turns, for the same reason.
+const TURNS: usize = 2;
 
 /// Calls a function that needs AVX-512 IFMA. The arguments are evaluated outside of the unsafe block.
 macro_rules! with_ifma {
@@ -166,14 +169,15 @@ impl Group {
 #[target_feature(enable = "avx512ifma")]
 fn decode_all(encodings: &[[u8; 32]]) -> Result<Vec<Group>, usize> {
     let mut groups = Vec::with_capacity(encodings.len().div_ceil(LANES));
-    for (i, encodings) in encodings.chunks(PAIR * LANES).enumerate() {
-        let invalid = if encodings.len() > LANES {
-            decode_onto::<PAIR>(encodings, &mut groups)
-        } else {
-            decode_onto::<1>(encodings, &mut groups)
+    for (i, encodings) in encodings.chunks(WIDE * LANES).enumerate() {
+        let invalid = match encodings.len().div_ceil(LANES) {
+            1 => decode_onto::<1>(encodings, &mut groups),
+            2 => decode_onto::<2>(encodings, &mut groups),
+            3 => decode_onto::<3>(encodings, &mut groups),
+            _ => decode_onto::<WIDE>(encodings, &mut groups),
         };
         if let Some(lane) = invalid {
-            return Err(i * PAIR * LANES + lane);
+            return Err(i * WIDE * LANES + lane);
         }
     }
     Ok(groups)
@@ -190,37 +194,48 @@ fn decode_onto<const N: usize>(encodings: &[[u8; 32]], groups: &mut Vec<Group>) 
 #[target_feature(enable = "avx512ifma")]
 fn hash_all(strings: &[[u8; 64]]) -> Vec<Group> {
     let mut groups = Vec::with_capacity(strings.len().div_ceil(LANES));
-    for strings in strings.chunks(LANES) {
-        groups.extend_from_slice(&hash::from_uniform(strings).store());
+    for strings in strings.chunks(WIDE / 2 * LANES) {
+        if strings.len() > LANES {
+            hash::from_uniform::<WIDE>(strings, &mut groups);
+        } else {
+            hash::from_uniform::<2>(strings, &mut groups);
+        }
     }
     groups
 }
 
 #[target_feature(enable = "avx512ifma")]
 fn multiply_all(groups: &mut [Group], scalars: impl Fn(usize) -> Recoded) {
-    let (pairs, rest) = groups.as_chunks_mut::<PAIR>();
-    let mut window = Window::new();
-    for (i, pair) in pairs.iter_mut().enumerate() {
-        let scalars = [scalars(PAIR * i), scalars(PAIR * i + 1)];
-        *pair = multiply::multiply(pair.each_ref(), scalars.each_ref(), &mut window).store();
+    let mut windows = std::array::from_fn(|_| Window::new());
+    let (turns, rest) = groups.as_chunks_mut::<TURNS>();
+    for (i, groups) in turns.iter_mut().enumerate() {
+        let scalars = std::array::from_fn::<_, TURNS, _>(|n| scalars(TURNS * i + n));
+        let products = multiply::multiply(groups.each_ref(), scalars.each_ref(), &mut windows);
+        for (group, product) in groups.iter_mut().zip(products) {
+            [*group] = product.store();
+        }
     }
-    let mut window = Window::new();
+    let mut windows = [Window::new()];
     for (i, group) in rest.iter_mut().enumerate() {
-        let scalar = scalars(PAIR * pairs.len() + i);
-        [*group] = multiply::multiply([group], [&scalar], &mut window).store();
+        let scalar = scalars(TURNS * turns.len() + i);
+        let [product] = multiply::multiply([group], [&scalar], &mut windows);
+        [*group] = product.store();
     }
 }
 
 #[target_feature(enable = "avx512ifma")]
 fn multiply_base_all(scalars: &[Scalar]) -> Vec<Group> {
     let mut groups = Vec::with_capacity(scalars.len().div_ceil(LANES));
-    for scalars in scalars.chunks(PAIR * LANES) {
+    for scalars in scalars.chunks(TURNS * LANES) {
         if scalars.len() > LANES {
             let (left, right) = scalars.split_at(LANES);
             let recoded = [Recoded::new(left), Recoded::new(right)];
-            groups.extend_from_slice(&multiply::multiply_base(recoded.each_ref()).store());
+            for product in multiply::multiply_base(recoded.each_ref()) {
+                groups.extend_from_slice(&product.store());
+            }
         } else {
-            groups.extend_from_slice(&multiply::multiply_base([&Recoded::new(scalars)]).store());
+            let [product] = multiply::multiply_base([&Recoded::new(scalars)]);
+            groups.extend_from_slice(&product.store());
         }
     }
     groups
@@ -250,9 +265,11 @@ fn negate_all(groups: &mut [Group]) {
 
 #[target_feature(enable = "avx512ifma")]
 fn encode_all(groups: &[Group], encodings: &mut [[u8; 32]]) {
-    for (groups, encodings) in groups.chunks(PAIR).zip(encodings.chunks_mut(PAIR * LANES)) {
+    for (groups, encodings) in groups.chunks(WIDE).zip(encodings.chunks_mut(WIDE * LANES)) {
         match groups {
-            [left, right] => encode::encode([left, right], encodings),
+            [a, b, c, d] => encode::encode([a, b, c, d], encodings),
+            [a, b, c] => encode::encode([a, b, c], encodings),
+            [a, b] => encode::encode([a, b], encodings),
             groups => groups.iter().for_each(|group| encode::encode([group], encodings)),
         }
     }

@@ -13,7 +13,8 @@ const BASE: [u8; 32] = [
     0xe3, 0x0b, 0x6a, 0xa5, 0x82, 0xdd, 0x8d, 0xb6, 0xa6, 0x59, 0x45, 0xe0, 0x8d, 0x2d, 0x76,
 ];
 
-/// Points of up to 8·N encodings, and which lanes hold a valid one. Lanes without an encoding hold the identity.
+/// Points of up to 8·N encodings, and which lanes hold a valid one. Lanes without an encoding hold the
+/// identity.
 #[target_feature(enable = "avx512ifma")]
 pub(super) fn decode<const N: usize>(encodings: &[[u8; 32]]) -> (Extended<N>, Masks<N>) {
     let words = load_words(encodings);

@@ -221,56 +221,22 @@ impl<const N: usize> Element<N> {
         power
     }
 
-    /// Schoolbook multiplication: the low half of `aᵢ·bⱼ` belongs to column i+j, the high half to the next.
     #[target_feature(enable = "avx512ifma")]
     #[inline]
     fn multiply(&self, other: &Self, start: &[i64; LIMBS]) -> Columns<N> {
         let mut columns = Columns(zeros());
         for n in 0..N {
-            let (a, b) = (&self.0[n], &other.0[n]);
-            debug_assert!(is_operand(a) && is_operand(b));
-            let mut z = [_mm512_setzero_si512(); 2 * LIMBS];
-            for k in 0..LIMBS {
-                z[k] = constant(start[k]);
-            }
-            for i in 0..LIMBS {
-                for j in 0..LIMBS {
-                    z[i + j] = _mm512_madd52lo_epu64(z[i + j], a[i], b[j]);
-                    z[i + j + 1] = _mm512_madd52hi_epu64(z[i + j + 1], a[i], b[j]);
-                }
-            }
-            columns.0[n] = fold(&z);
+            columns.0[n] = multiply(&self.0[n], &other.0[n], start);
         }
         columns
     }
 
-    /// As [`Self::multiply`], with each mixed product computed once and doubled in its column.
     #[target_feature(enable = "avx512ifma")]
     #[inline]
     fn square_onto(&self, start: &[i64; LIMBS]) -> Columns<N> {
         let mut columns = Columns(zeros());
         for n in 0..N {
-            let a = &self.0[n];
-            debug_assert!(is_operand(a));
-            let mut z = [_mm512_setzero_si512(); 2 * LIMBS];
-            for k in 1..LIMBS {
-                z[k] = constant(start[k] / 2);
-            }
-            for i in 0..LIMBS {
-                for j in i + 1..LIMBS {
-                    z[i + j] = _mm512_madd52lo_epu64(z[i + j], a[i], a[j]);
-                    z[i + j + 1] = _mm512_madd52hi_epu64(z[i + j + 1], a[i], a[j]);
-                }
-            }
-            z[0] = constant(start[0]);
-            for column in &mut z[1..9] {
-                *column = _mm512_add_epi64(*column, *column);
-            }
-            for i in 0..LIMBS {
-                z[2 * i] = _mm512_madd52lo_epu64(z[2 * i], a[i], a[i]);
-                z[2 * i + 1] = _mm512_madd52hi_epu64(z[2 * i + 1], a[i], a[i]);
-            }
-            columns.0[n] = fold(&z);
+            columns.0[n] = square(&self.0[n], start);
         }
         columns
     }
@@ -403,19 +369,68 @@ impl<const N: usize> Columns<N> {
     #[target_feature(enable = "avx512ifma")]
     #[inline]
     pub(super) fn carry(self) -> Element<N> {
-        let mut element = Element(self.0);
-        for t in &mut element.0 {
-            debug_assert!(
-                t.iter().all(|&column| _mm512_cmplt_epi64_mask(column, _mm512_setzero_si512()) == 0)
-            );
+        let mut t = self.0;
+        debug_assert!(
+            t.iter().flatten().all(|&column| _mm512_cmplt_epi64_mask(column, _mm512_setzero_si512()) == 0)
+        );
+        for t in &mut t {
             t[0] = _mm512_madd52lo_epu64(t[0], _mm512_srli_epi64::<47>(t[4]), constant(19));
             t[4] = _mm512_and_si512(t[4], constant(LOW_47));
             for k in 0..4 {
                 t[k + 1] = _mm512_add_epi64(t[k + 1], _mm512_srli_epi64::<52>(t[k]));
             }
         }
-        element
+        Element(t)
     }
+}
+
+/// Schoolbook multiplication onto `start`: the lower half of `aᵢ·bⱼ` belongs to column i+j, the upper half to
+/// the next.
+#[target_feature(enable = "avx512ifma")]
+#[inline]
+fn multiply(a: &[__m512i; LIMBS], b: &[__m512i; LIMBS], start: &[i64; LIMBS]) -> [__m512i; LIMBS] {
+    debug_assert!(is_operand(a) && is_operand(b));
+    let mut z = [_mm512_setzero_si512(); 2 * LIMBS];
+    for k in 0..LIMBS {
+        z[k] = constant(start[k]);
+    }
+    for i in 0..LIMBS {
+        for j in 0..LIMBS {
+            z[i + j] = _mm512_madd52lo_epu64(z[i + j], a[i], b[j]);
+        }
+        for j in 0..LIMBS {
+            z[i + j + 1] = _mm512_madd52hi_epu64(z[i + j + 1], a[i], b[j]);
+        }
+    }
+    fold(&z)
+}
+
+/// As [`multiply`] by itself, with each mixed product computed once and doubled in its column.
+#[target_feature(enable = "avx512ifma")]
+#[inline]
+fn square(a: &[__m512i; LIMBS], start: &[i64; LIMBS]) -> [__m512i; LIMBS] {
+    debug_assert!(is_operand(a));
+    let mut z = [_mm512_setzero_si512(); 2 * LIMBS];
+    for k in 1..LIMBS {
+        z[k] = constant(start[k] / 2);
+    }
+    for i in 0..LIMBS {
+        for j in i + 1..LIMBS {
+            z[i + j] = _mm512_madd52lo_epu64(z[i + j], a[i], a[j]);
+        }
+        for j in i + 1..LIMBS {
+            z[i + j + 1] = _mm512_madd52hi_epu64(z[i + j + 1], a[i], a[j]);
+        }
+    }
+    z[0] = constant(start[0]);
+    for column in &mut z[1..9] {
+        *column = _mm512_add_epi64(*column, *column);
+    }
+    for i in 0..LIMBS {
+        z[2 * i] = _mm512_madd52lo_epu64(z[2 * i], a[i], a[i]);
+        z[2 * i + 1] = _mm512_madd52hi_epu64(z[2 * i + 1], a[i], a[i]);
+    }
+    fold(&z)
 }
 
 /// Columns 5 to 9 come back into columns 0 to 4, [`FOLD`]-fold. Column 9 needs no high half, and what columns
@@ -430,6 +445,8 @@ fn fold(z: &[__m512i; 2 * LIMBS]) -> [__m512i; LIMBS] {
     }
     for k in 0..LIMBS - 1 {
         t[k + 1] = _mm512_madd52hi_epu64(t[k + 1], z[k + 5], fold);
+    }
+    for k in 0..LIMBS - 1 {
         t[k + 1] = _mm512_madd52lo_epu64(t[k + 1], _mm512_srli_epi64::<52>(z[k + 5]), fold);
     }
     t

@@ -3,25 +3,29 @@
 use super::constants::{D, D_MINUS_ONE_SQ, ONE, ONE_MINUS_D_SQ, SQRT_AD_MINUS_ONE, SQRT_M1};
 use super::decode::load_words;
 use super::field::{Element, LANES};
-use super::point::Extended;
+use super::point::{Extended, Group};
 
-/// Points of up to eight uniform strings of 64 bytes; lanes without one hold what zeros map to.
+/// Appends the points of up to 4·M uniform strings of 64 bytes, where M is even: M/2 groups, whose first and
+/// second halves are mapped together. Lanes without a string hold what zeros map to.
 #[target_feature(enable = "avx512ifma")]
-pub(super) fn from_uniform(strings: &[[u8; 64]]) -> Extended<1> {
-    let mut halves = [[[0; 32]; LANES]; 2];
-    for (lane, string) in strings.iter().enumerate() {
-        let (halves_of_string, _) = string.as_chunks::<32>();
-        halves[0][lane] = halves_of_string[0];
-        halves[1][lane] = halves_of_string[1];
+pub(super) fn from_uniform<const M: usize>(strings: &[[u8; 64]], groups: &mut Vec<Group>) {
+    let mut halves = [[[0; 32]; LANES]; M];
+    let (first, second) = halves.split_at_mut(M / 2);
+    let halves_of = first.as_flattened_mut().iter_mut().zip(second.as_flattened_mut());
+    for (string, (first, second)) in strings.iter().zip(halves_of) {
+        first.copy_from_slice(&string[..32]);
+        second.copy_from_slice(&string[32..]);
     }
-    let words = load_words::<2>(halves.as_flattened());
-    let [left, right] = map(&Element::from_words(&words)).split();
-    left.summand().add(&right.cached()).extended()
+    let mapped = map(&Element::<M>::from_words(&load_words(halves.as_flattened()))).split();
+    let (first, second) = mapped.split_at(M / 2);
+    for (first, second) in first.iter().zip(second) {
+        groups.extend_from_slice(&first.summand().add(&second.cached()).extended().store());
+    }
 }
 
-/// MAP, for both halves at once.
+/// MAP.
 #[target_feature(enable = "avx512ifma")]
-fn map(t: &Element<2>) -> Extended<2> {
+fn map<const M: usize>(t: &Element<M>) -> Extended<M> {
     let (one, d) = (Element::splat(&ONE), Element::splat(&D));
     let minus_one = one.negated();
     let r = Element::splat(&SQRT_M1).mul(&t.square());
@@ -38,12 +42,12 @@ fn map(t: &Element<2>) -> Extended<2> {
     Extended { x: w0.mul(&w3), y: w2.mul(&w1), z: w1.mul(&w3), t: w0.mul(&w2) }
 }
 
-impl Extended<2> {
-    /// The two groups one by one.
+impl<const M: usize> Extended<M> {
+    /// The groups one by one.
     #[target_feature(enable = "avx512ifma")]
-    fn split(self) -> [Extended<1>; 2] {
+    fn split(self) -> [Extended<1>; M] {
         let Self { x: Element(x), y: Element(y), z: Element(z), t: Element(t) } = self;
-        [0, 1].map(|n| Extended {
+        std::array::from_fn(|n| Extended {
             x: Element([x[n]]),
             y: Element([y[n]]),
             z: Element([z[n]]),

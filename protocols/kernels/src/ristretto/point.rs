@@ -9,7 +9,7 @@ use super::constants::{D2, ONE};
 use super::field::{Columns, Element, LIMBS, Masks, Stored, ZERO};
 
 /// Eight points at rest, in extended coordinates.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Group {
     pub(super) x: Stored,
     pub(super) y: Stored,
@@ -135,8 +135,8 @@ impl<const N: usize> Extended<N> {
 }
 
 impl<const N: usize> Projective<N> {
-    /// Section 3.3 with a = −1 and all of E, F, G, H negated, which leaves the point as it is: 3 squarings and
-    /// a multiplication, since (X + Y)² − X² − Y² is computed as 2·X·Y.
+    /// Section 3.3 with a = −1 and all of E, F, G, H negated, which leaves the point as it is: 3 squarings
+    /// and a multiplication, since (X + Y)² − X² − Y² is computed as 2·X·Y.
     #[target_feature(enable = "avx512ifma")]
     #[inline]
     pub(super) fn double(&self) -> Completed<N> {
@@ -213,6 +213,14 @@ fn complete<const N: usize>(a: Columns<N>, b: Columns<N>, f: Columns<N>, g: Colu
 }
 
 impl<const N: usize> Completed<N> {
+    /// (0 : 1 : 1 : 0), from E = 0 and F = G = H = 1.
+    #[target_feature(enable = "avx512ifma")]
+    #[inline]
+    pub(super) fn identity() -> Self {
+        let one = Element::splat(&ONE);
+        Self { e: Element::splat(&[0; LIMBS]), f: one, g: one, h: one }
+    }
+
     #[target_feature(enable = "avx512ifma")]
     #[inline]
     pub(super) fn projective(&self) -> Projective<N> {

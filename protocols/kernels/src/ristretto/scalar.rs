@@ -16,7 +16,7 @@ const DIGITS_PER_WORD: usize = 16;
 const OFFSET: u64 = 0x8888_8888_8888_8888;
 
 /// The scalars of eight lanes, with [`OFFSET`] added to each of their four words.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Recoded([Lanes; 4]);
 
 /// A digit of each lane.

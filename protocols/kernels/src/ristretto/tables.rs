@@ -9,28 +9,28 @@ use zeroize::{Zeroize, ZeroizeOnDrop, optimization_barrier};
 
 use super::constants::D2;
 use super::field::{Element, LANES, LIMBS, Stored, ZERO};
-use super::point::{Affine, Cached, Extended, Projective};
+use super::point::{Affine, Cached, Extended};
 use super::scalar::{DIGITS, Digit};
 
 /// Largest magnitude of a digit.
 const MULTIPLES: usize = 8;
 
-/// P, 2·P, …, 8·P for each P of N groups: 10 KiB a group, wiped when dropped. It is made once for a call and
-/// filled again for each group.
-pub(super) struct Window<const N: usize>(Box<[[CachedGroup; N]; MULTIPLES]>);
+/// P, 2·P, …, 8·P for each lane's P: 10 KiB, wiped when dropped. It is made once for a call and filled again
+/// for each group.
+pub(super) struct Window(Box<[CachedGroup; MULTIPLES]>);
 
 /// A [`Cached`] at rest: Y + X, Y − X, 2·Z, 2·D·T.
 type CachedGroup = [Stored; 4];
 
 const NOTHING: CachedGroup = [[ZERO; LIMBS]; 4];
 
-impl<const N: usize> Window<N> {
+impl Window {
     pub(super) fn new() -> Self {
-        Self(Box::new([[NOTHING; N]; MULTIPLES]))
+        Self(Box::new([NOTHING; MULTIPLES]))
     }
 
     #[target_feature(enable = "avx512ifma")]
-    pub(super) fn fill(&mut self, point: &Extended<N>) {
+    pub(super) fn fill(&mut self, point: &Extended<1>) {
         let (one, summand) = (point.cached(), point.summand());
         let mut multiple = one;
         for (i, entry) in self.0.iter_mut().enumerate() {
@@ -44,14 +44,11 @@ impl<const N: usize> Window<N> {
     /// `magnitude`·P; the identity for 0.
     #[target_feature(enable = "avx512ifma")]
     #[inline]
-    pub(super) fn select(&self, magnitude: &[__m512i; N]) -> Cached<N> {
+    pub(super) fn select(&self, magnitude: &[__m512i; 1]) -> Cached<1> {
         let mut chosen = Cached::identity();
         for (i, entry) in self.0.iter().enumerate() {
             let this = _mm512_set1_epi64(i as i64 + 1);
-            let mut masks = [0; N];
-            for n in 0..N {
-                masks[n] = _mm512_cmpeq_epi64_mask(magnitude[n], this);
-            }
+            let masks = [_mm512_cmpeq_epi64_mask(magnitude[0], this)];
             let entry = load(entry);
             chosen = Cached {
                 plus: chosen.plus.select(entry.plus, masks),
@@ -64,47 +61,38 @@ impl<const N: usize> Window<N> {
     }
 }
 
-impl<const N: usize> Zeroize for Window<N> {
+impl Zeroize for Window {
     fn zeroize(&mut self) {
-        *self.0 = [[NOTHING; N]; MULTIPLES];
+        *self.0 = [NOTHING; MULTIPLES];
         optimization_barrier(&*self.0);
     }
 }
 
-impl<const N: usize> Drop for Window<N> {
+impl Drop for Window {
     fn drop(&mut self) {
         self.zeroize();
     }
 }
 
-impl<const N: usize> ZeroizeOnDrop for Window<N> {}
+impl ZeroizeOnDrop for Window {}
 
-impl<const N: usize> Cached<N> {
-    /// The same point, scaled by two: (Y + X) ∓ (Y − X) are 2·X and 2·Y.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn projective(&self) -> Projective<N> {
-        Projective { x: self.plus.minus(self.minus), y: self.plus.plus(self.minus), z: self.z2 }
+#[target_feature(enable = "avx512ifma")]
+#[inline]
+fn store(cached: &Cached<1>, entry: &mut CachedGroup) {
+    let elements = [cached.plus, cached.minus, cached.z2, cached.td2];
+    for (element, into) in elements.iter().zip(entry) {
+        element.store([into]);
     }
 }
 
 #[target_feature(enable = "avx512ifma")]
 #[inline]
-fn store<const N: usize>(cached: &Cached<N>, entry: &mut [CachedGroup; N]) {
-    cached.plus.store(entry.each_mut().map(|group| &mut group[0]));
-    cached.minus.store(entry.each_mut().map(|group| &mut group[1]));
-    cached.z2.store(entry.each_mut().map(|group| &mut group[2]));
-    cached.td2.store(entry.each_mut().map(|group| &mut group[3]));
-}
-
-#[target_feature(enable = "avx512ifma")]
-#[inline]
-fn load<const N: usize>(entry: &[CachedGroup; N]) -> Cached<N> {
+fn load([plus, minus, z2, td2]: &CachedGroup) -> Cached<1> {
     Cached {
-        plus: Element::load(entry.each_ref().map(|group| &group[0])),
-        minus: Element::load(entry.each_ref().map(|group| &group[1])),
-        z2: Element::load(entry.each_ref().map(|group| &group[2])),
-        td2: Element::load(entry.each_ref().map(|group| &group[3])),
+        plus: Element::load([plus]),
+        minus: Element::load([minus]),
+        z2: Element::load([z2]),
+        td2: Element::load([td2]),
     }
 }
 

@@ -4,8 +4,8 @@ use curve25519_dalek::ristretto::CompressedRistretto;
 
 use super::*;
 
-/// A tenth where every operation is interpreted.
-const COUNT: usize = if cfg!(miri) { 10 } else { 10_000 };
+/// Fewer where every operation is interpreted.
+const COUNT: usize = if cfg!(miri) { 9 } else { 10_000 };
 
 fn points(rng: &mut ChaCha20Rng, backend: Backend) -> (Vec<RistrettoPoint>, Points) {
     let encodings = encodings(rng, COUNT);
