@@ -40,7 +40,7 @@ fn trial(rows: usize, starts: usize, width: usize, prg: &mut Prg) -> bool {
     let mut counts = vec![0_u32; starts];
     let halves = places.iter().flat_map(|place| [*place as u64, (*place >> 64) as u64]);
     for half in halves.take(rows) {
-        counts[(u128::from(half) * starts as u128 >> 64) as usize] += 1;
+        counts[((u128::from(half) * starts as u128) >> 64) as usize] += 1;
     }
     let mask: Band = std::array::from_fn(|word| match width.saturating_sub(64 * word) {
         0 => 0,

@@ -19,7 +19,7 @@ fn main() {
     for bits in [40, 52] {
         let shape = Shape::new(count, bits).expect("the size is allowed");
         let rows = Rows::derive(shape, 4, &keys).expect("the keys fit");
-        let store = rows.encode(&values, &mut rng).expect("no failure in 2^40");
+        let store = rows.encode(&values, &mut rng).expect("one failure in 2^40 runs");
         assert_eq!(rows.decode(&store).expect("the store fits"), values);
         println!("2^{log} rows, 2^-{bits}: {} columns", shape.columns());
         time("derive", count, || drop(black_box(Rows::derive(shape, 4, &keys))));

@@ -2,10 +2,43 @@
 //! decodes to the key's value at the keys and says nothing about which keys they were.
 //!
 //! The construction is RB-OKVS: A. Bienstock, S. Patel, J. Y. Seo, K. Yeo, "Near-Optimal Oblivious Key-Value
-//! Stores for Efficient PSI, PSU and Volume-Hiding Multi-Maps" (USENIX Security 2023, ePrint 2023/903),
-//! section 4. A key's row has 256 random bits in consecutive columns from a random place on.
+//! Stores for Efficient PSI, PSU and Volume-Hiding Multi-Maps" (USENIX Security 2023, ePrint 2023/903): a
+//! key's row has w random bits in consecutive columns from a random place on, and all values are in
+//! GF(2^128). Encoding is Gaussian elimination in the order of the places ([`elimination`]), then back
+//! substitution from the last column, in which columns without pivot are random: that is what makes the store
+//! oblivious, when the values are random to who looks at it.
+//!
+//! # Decisions
+//! - *This store, not the three-hash store of RR22*, with 1.08 to 1.11 columns a row instead of 1.31 to 1.36:
+//!   less traffic, and a shorter vector OLE. Sorted rows also make encoding and decoding stream through
+//!   memory, which a matrix with three places all over does not.
+//! - *w = 256*, and as many columns as the failure bound asks.
+//! - *Bands begin at multiples of eight columns.* The paper lets them begin anywhere. Whole bytes make
+//!   shifting rows needless, and let [`windvane_kernels::band`] take eight rows at once. It costs nothing that
+//!   the measurement below can see.
+//! - *31 blocks of columns follow the last place*, so that columns exceed rows by the same share where rows
+//!   begin, however few they are.
+//! - *A row is a hash of the key* under the seed r as AES key: π(σ(x ⊕ j)) ⊕ σ(x ⊕ j), j = 0 for the place and
+//!   1, 2 for the band. The place is ⌊h·s/2^64⌋ of the low 64 bits h and s places; no place is likelier than
+//!   another by more than 2^-64, 2^-45 of its probability at the largest size.
+//! - *Equal keys* have equal rows, which have no solution with different values and no need with equal ones:
+//!   they are dropped, and reported.
+//!
+//! # How often there is no solution
+//! A column takes one of the rows that have begun and wait, unless none of those has a bit there; a row that
+//! waits for w columns is lost. So rows are a queue, with one arrival in every m/n columns on average and one
+//! served in each, and the share of losses falls with w like the tail of that queue (M/D/1): by θ·log2(e)
+//! bits for each bit of w, where e^θ − 1 = θ·m/n. Twice the rows fail twice as often.
 //!
 //! TABLE
+//!
+//! The paper reports for m = 1.1·n and its unaligned bands λ = 0.2691·w − 15.21, without saying here for how
+//! many rows; at w = 256 that is 53.7.
+//!
+//! # What is not constant in time
+//! Which columns a key's band begins at shows in memory accesses, and additions in the elimination come from
+//! tables. Keys are the own party's, hashed with a salt; who can watch this process's caches is out of scope.
+
 use std::fmt;
 
 use rand_core::CryptoRng;
@@ -35,8 +68,8 @@ pub enum OkvsError {
         /// Rows asked for.
         found: usize,
     },
-    /// No shape fails so rarely.
-    #[error("a store that fails with 2^-{found} is not available")]
+    /// No shape for so many rows fails so rarely.
+    #[error("no store of this size fails with a probability of at most 2^-{found}")]
     FailureBits {
         /// Bits asked for.
         found: u32,
@@ -87,7 +120,8 @@ impl Shape {
         if rows > MAX_OKVS_ROWS {
             return Err(OkvsError::Rows { found: rows });
         }
-        let per_mille = expansion(failure_bits).ok_or(OkvsError::FailureBits { found: failure_bits })?;
+        let per_mille =
+            expansion(rows, failure_bits).ok_or(OkvsError::FailureBits { found: failure_bits })?;
         Ok(Self::with_starts(rows, (rows * per_mille).div_ceil(1_000 * BLOCK).max(1)))
     }
 
@@ -120,13 +154,16 @@ impl Shape {
     }
 }
 
-/// Columns for a thousand rows.
-const fn expansion(failure_bits: u32) -> Option<usize> {
-    match failure_bits {
-        ..=40 => Some(1_085),
-        41..=52 => Some(1_105),
-        _ => None,
-    }
+/// Columns for a thousand rows, with the -log2 of how often 2^14 of them have no solution: the module's
+/// table.
+const EXPANSIONS: [(usize, u32); 7] =
+    [(1_080, 45), (1_085, 48), (1_090, 52), (1_095, 55), (1_100, 58), (1_105, 61), (1_110, 64)];
+
+/// Columns for a thousand rows. Failures grow with the number of rows; few rows count as 2^14.
+fn expansion(rows: usize, failure_bits: u32) -> Option<usize> {
+    let doublings = rows.next_power_of_two().trailing_zeros().saturating_sub(14);
+    let fits = |(_, bits): &&(usize, u32)| *bits >= failure_bits + doublings;
+    EXPANSIONS.iter().find(fits).map(|(per_mille, _)| *per_mille)
 }
 
 /// The rows of some keys under one seed, in the order of their places: made once, used to encode and to

@@ -85,8 +85,8 @@ impl Elimination {
             if HALF == 1 {
                 add(&mut row, &self.sums[0][(additions[p] & 15) as usize]);
             }
-            for earlier in 4 * HALF..c {
-                add_masked(&mut row, &pivots[earlier], u64::from(additions[p] >> earlier & 1).wrapping_neg());
+            for (earlier, pivot) in (4 * HALF..).zip(&pivots[4 * HALF..c]) {
+                add_masked(&mut row, pivot, u64::from(additions[p] >> earlier & 1).wrapping_neg());
             }
             pivots[c] = row.map(|word| word & exists);
         }
@@ -134,8 +134,8 @@ impl Elimination {
             to_add[c] = others;
             plan.pivot_of[c] = (candidates.trailing_zeros() % 64) as u8;
             plan.found |= u8::from(candidates != 0) << c;
-            for later in c + 1..BLOCK {
-                columns[later] ^= select_unpredictable(columns[later] & pivot != 0, others, 0);
+            for later in &mut columns[c + 1..] {
+                *later ^= select_unpredictable(*later & pivot != 0, others, 0);
             }
         }
         plan.used[0] = active ^ unused;

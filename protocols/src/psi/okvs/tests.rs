@@ -92,6 +92,27 @@ fn free_columns_are_random() {
     assert!(ones.abs_diff(bits / 2) < 4 * bits.isqrt(), "{ones} of {bits}");
 }
 
+/// A place for every eight columns, and 31 blocks behind the last.
+#[test]
+fn columns_grow_with_rows_and_with_the_failure_bound() {
+    let columns = |rows, bits| Shape::new(rows, bits).unwrap().columns();
+    assert_eq!([0, 1, 7].map(|rows| columns(rows, 40)), [256, 256, 256]);
+    assert_eq!(columns(8, 40), 264);
+    assert_eq!(columns(1 << 14, 45), (1_usize << 14) * 1_080 / 8_000 * 8 + 8 + 248);
+    assert_eq!(columns(1 << 18, 40), columns(1 << 18, 41));
+    assert!(columns(1 << 18, 41) < columns(1 << 18, 46));
+    assert!(columns(1 << 18, 46) < columns(1 << 18, 52));
+    let share = |rows: usize, bits| (columns(rows, bits) - 248) * 1_000 / rows;
+    assert_eq!(
+        [(1 << 18, 40), (1 << 18, 46), (1 << 18, 52)].map(|(n, b)| share(n, b)),
+        [1_080, 1_090, 1_100]
+    );
+    assert_eq!(
+        [(1 << 20, 40), (1 << 21, 52), (1 << 21, 57)].map(|(n, b)| share(n, b)),
+        [1_085, 1_105, 1_110]
+    );
+}
+
 #[test]
 fn dependent_rows_are_unsolvable() {
     let band = [0x5555, 0x77, 1 << 60, 3];
@@ -111,7 +132,8 @@ fn dependent_rows_are_unsolvable() {
 #[test]
 fn what_does_not_fit_is_refused() {
     assert_eq!(Shape::new(MAX_OKVS_ROWS + 1, 40), Err(OkvsError::Rows { found: MAX_OKVS_ROWS + 1 }));
-    assert_eq!(Shape::new(10, 53), Err(OkvsError::FailureBits { found: 53 }));
+    assert_eq!(Shape::new(10, 65), Err(OkvsError::FailureBits { found: 65 }));
+    assert_eq!(Shape::new(MAX_OKVS_ROWS, 58), Err(OkvsError::FailureBits { found: 58 }));
     let shape = Shape::new(10, 40).unwrap();
     let keys = random(1, 11);
     assert_eq!(Rows::derive(shape, 1, &keys).unwrap_err(), OkvsError::Keys { expected: 10, found: 11 });

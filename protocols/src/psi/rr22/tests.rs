@@ -212,7 +212,7 @@ fn garbage_is_an_error_or_matches_nothing() {
         .enumerate()
         .for_each(|(i, r)| r[0] = i as u8);
     receiver.on_chunk(&noise[..plan.records_bytes()]).unwrap();
-    assert_eq!(receiver.finish().unwrap().indices(), []);
+    assert!(receiver.finish().unwrap().indices().is_empty());
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn another_delta_or_other_seeds_match_nothing() {
         let records = sender.finish(&[], &mut rng).unwrap().message;
         let mut receiver = state.decode().unwrap();
         receiver.on_chunk(&records).unwrap();
-        assert_eq!(receiver.finish().unwrap().indices(), [], "{spoil}");
+        assert!(receiver.finish().unwrap().indices().is_empty(), "{spoil}");
     }
 }
 
