@@ -9,6 +9,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::BLOCK_BYTES;
 
+const CACHE_LINE_BYTES: usize = 64;
+
 /// Secret blocks: redacted when printed, wiped on drop. They read and change like a slice, and have a fixed
 /// length, so that no copy stays behind where a vector grew.
 ///
@@ -59,6 +61,28 @@ impl<T: Zeroize> fmt::Debug for SecretBlocks<T> {
     }
 }
 
+/// Secret memory for a noise vector, kept between batches. Elements begin at a cache line, so that one of two
+/// blocks never lies across two lines.
+#[derive(Debug)]
+pub(super) struct Scratch(SecretBlocks);
+
+impl Scratch {
+    pub(super) const fn new() -> Self {
+        Self(SecretBlocks::new(Vec::new()))
+    }
+
+    /// So many elements: those of the last call, when it asked for as many, or else zeros.
+    pub(super) fn elements<const W: usize>(&mut self, count: usize) -> &mut [[u128; W]] {
+        let slack = CACHE_LINE_BYTES / BLOCK_BYTES - 1;
+        if self.0.len() != count * W + slack {
+            self.0 = SecretBlocks::new(vec![0; count * W + slack]);
+        }
+        let first = self.0.as_ptr().align_offset(CACHE_LINE_BYTES).min(slack);
+        let (elements, _) = self.0[first..first + count * W].as_chunks_mut();
+        elements
+    }
+}
+
 /// A uniformly random block.
 pub(super) fn random_block(rng: &mut impl CryptoRng) -> u128 {
     let mut bytes = [0; BLOCK_BYTES];
@@ -87,4 +111,10 @@ pub(super) fn write(message: &mut Vec<u8>, blocks: &[u128]) {
 pub(super) fn read(message: &[u8]) -> impl ExactSizeIterator<Item = u128> {
     let (blocks, _) = message.as_chunks();
     blocks.iter().map(|bytes| u128::from_le_bytes(*bytes))
+}
+
+/// Block number `index` of bytes that have one.
+pub(super) fn read_one(bytes: &[u8], index: usize) -> u128 {
+    let (blocks, _) = bytes.as_chunks();
+    u128::from_le_bytes(blocks[index])
 }
