@@ -45,6 +45,13 @@
 //! (libOTe, `ExConvConfigure` and `getRegNoiseWeight`) takes d/N = 0.2 for expander weight 21 and convolution
 //! size 24, "pseudo minimum distance", which gives 174, rounded up to a multiple of eight: [`NOISE`] = 176.
 //! Finding half of the positions free of noise (Prange) then takes 2^176 attempts.
+//!
+//! # Cost
+//! For a batch of 290,000 on one core of a Xeon of 2023 that others kept busy: 14 ms of processor time at the
+//! sender and 24 to 28 ms at the receiver, 105 KB (`examples/vole.rs`). At the sender, trees take 2.6 ms, two
+//! convolutions 1.5, the expander's random words 1.7 and its sums 5 to 6, which wait for the second-level
+//! cache. The receiver's elements are twice as long, and up to 4 ms are the first touch of fresh memory for
+//! its shares. A session's beginning costs each party 3 to 6 ms.
 
 use crate::limits::MAX_VOLE_OUTPUTS;
 use crate::transcript::{Hash, Transcript};

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 
 use rand_core::CryptoRng;
 use windvane_kernels::aes::Prg;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{DefaultIsZeroes, Zeroize as _, ZeroizeOnDrop};
 
 use super::BLOCK_BYTES;
 
@@ -13,14 +13,17 @@ const CACHE_LINE_BYTES: usize = 64;
 
 /// Secret blocks: redacted when printed, wiped on drop. They read and change like a slice, and have a fixed
 /// length, so that no copy stays behind where a vector grew.
-///
-/// `Secret<Vec<_>>` wipes its capacity byte by byte, which costs milliseconds at these lengths.
-pub struct SecretBlocks<T: Zeroize = u128>(Vec<T>);
+pub struct SecretBlocks<T: DefaultIsZeroes = u128>(Vec<T>);
 
-impl<T: Zeroize> SecretBlocks<T> {
+impl<T: DefaultIsZeroes> SecretBlocks<T> {
     /// Takes blocks into custody. The vector's capacity beyond its length must hold nothing secret.
     pub const fn new(blocks: Vec<T>) -> Self {
         Self(blocks)
+    }
+
+    /// The blocks, for another's custody.
+    pub fn into_vec(mut self) -> Vec<T> {
+        std::mem::take(&mut self.0)
     }
 }
 
@@ -33,7 +36,7 @@ impl SecretBlocks {
     }
 }
 
-impl<T: Zeroize> Deref for SecretBlocks<T> {
+impl<T: DefaultIsZeroes> Deref for SecretBlocks<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
@@ -41,21 +44,21 @@ impl<T: Zeroize> Deref for SecretBlocks<T> {
     }
 }
 
-impl<T: Zeroize> DerefMut for SecretBlocks<T> {
+impl<T: DefaultIsZeroes> DerefMut for SecretBlocks<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         &mut self.0
     }
 }
 
-impl<T: Zeroize> Drop for SecretBlocks<T> {
+impl<T: DefaultIsZeroes> Drop for SecretBlocks<T> {
     fn drop(&mut self) {
-        self.0.as_mut_slice().iter_mut().for_each(Zeroize::zeroize);
+        self.0.as_mut_slice().zeroize();
     }
 }
 
-impl<T: Zeroize> ZeroizeOnDrop for SecretBlocks<T> {}
+impl<T: DefaultIsZeroes> ZeroizeOnDrop for SecretBlocks<T> {}
 
-impl<T: Zeroize> fmt::Debug for SecretBlocks<T> {
+impl<T: DefaultIsZeroes> fmt::Debug for SecretBlocks<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SecretBlocks({} of them)", self.0.len())
     }
