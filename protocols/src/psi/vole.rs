@@ -23,21 +23,21 @@
 //! The last two lines are repeated for each batch; the noise message can travel with the first request.
 //!
 //! # Construction and parameters
-//! 1. **Base OT** ([`base`]): 128 oblivious transfers by Chou and Orlandi, once a session; Δ's bits are the
+//! 1. **Base OT** (`base.rs`): 128 oblivious transfers by Chou and Orlandi, once a session; Δ's bits are the
 //!    choices.
-//! 2. **OT extension** ([`extension`]): IKNP, which is SoftSpoken (Roy, ePrint 2022/192) at k = 1. A batch
+//! 2. **OT extension** (`extension.rs`): IKNP, which is SoftSpoken (Roy, ePrint 2022/192) at k = 1. A batch
 //!    needs some 2,000 transfers, whose 16 bytes are below 1 % of a large bucket's traffic; a larger k would
 //!    save part of that and compute 2^k / k times as much. Δ is also IKNP's secret, as in Ferret (Yang, Weng,
 //!    Lan, Zhang, Wang, ePrint 2020/924): streams have seeds of their own, and pads pass a tweakable
 //!    correlation robust hash whose tweak never comes twice in a session.
-//! 3. **Noisy VOLE** ([`noisy`]): [`NOISE`] entries by Gilboa's products of bits, once a session. Every batch
+//! 3. **Noisy VOLE** (`noisy.rs`): [`NOISE`] entries by Gilboa's products of bits, once a session. Every batch
 //!    makes [`NOISE`] entries more than its caller gets, and the next batch takes those: bootstrapping as in
 //!    Wolverine (Weng, Yang, Katz, Wang, ePrint 2020/925) and Ferret. They never leave this module, and a
 //!    batch consumes them by move.
-//! 4. **Puncturable PRF** ([`tree`]): a tree for each noise entry, from transfers of the sums of left and of
+//! 4. **Puncturable PRF** (`tree.rs`): a tree for each noise entry, from transfers of the sums of left and of
 //!    right children (Boyle, Couteau, Gilboa, Ishai, Kohl, Rindal, Scholl, CCS 2019; Schoppmann, Gascón,
 //!    Reichert, Raykova, CCS 2019).
-//! 5. **Compression** ([`code`]): dual learning parity with noise under an expand-convolute code
+//! 5. **Compression** (`code.rs`): dual learning parity with noise under an expand-convolute code
 //!    (Raghuraman, Rindal, Tanguy, CRYPTO 2023, ePrint 2023/882) of rate 1/2.
 //!
 //! Number of noise entries: a test that is linear in the syndrome has bias at most (1 − 2·d/N)^t with
@@ -45,6 +45,13 @@
 //! (libOTe, `ExConvConfigure` and `getRegNoiseWeight`) takes d/N = 0.2 for expander weight 21 and convolution
 //! size 24, "pseudo minimum distance", which gives 174, rounded up to a multiple of eight: [`NOISE`] = 176.
 //! Finding half of the positions free of noise (Prange) then takes 2^176 attempts.
+//!
+//! # Cost
+//! For a batch of 290,000 on one core of a Xeon of 2023 that others kept busy: 14 ms of processor time at the
+//! sender and 24 to 28 ms at the receiver, 105 KB (`examples/vole.rs`). At the sender, trees take 2.6 ms, two
+//! convolutions 1.5, the expander's random words 1.7 and its sums 5 to 6, which wait for the second-level
+//! cache. The receiver's elements are twice as long, and up to 4 ms are the first touch of fresh memory for
+//! its shares. A session's beginning costs each party 3 to 6 ms.
 
 use crate::limits::MAX_VOLE_OUTPUTS;
 use crate::transcript::{Hash, Transcript};
@@ -117,11 +124,5 @@ fn public_seed(session: &Hash, purpose: &str, batch: u64) -> u128 {
         .text("purpose", purpose)
         .u64("batch", batch)
         .digest();
-    first_block(&digest)
-}
-
-fn first_block(digest: &Hash) -> u128 {
-    let mut block = [0; BLOCK_BYTES];
-    block.copy_from_slice(&digest[..BLOCK_BYTES]);
-    u128::from_le_bytes(block)
+    blocks::read_one(&digest, 0)
 }

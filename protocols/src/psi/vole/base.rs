@@ -14,10 +14,11 @@ use curve25519_dalek::{RistrettoPoint, Scalar};
 use rand_core::CryptoRng;
 use subtle::{Choice, ConditionallySelectable as _};
 use windvane_kernels::aes::Prg;
-use zeroize::{Zeroize as _, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use super::blocks::read_one;
 use super::{KAPPA, VoleError, check_length};
-use crate::transcript::{Hash, Transcript};
+use crate::transcript::{Hash, Transcript, digest};
 
 /// Bytes of the receiver's first message: a group element.
 pub const OPENING_BYTES: usize = ENCODING_BYTES;
@@ -63,7 +64,7 @@ impl KeyPairs {
             shared.extend([point, point - own]);
         }
         let keys = RistrettoPoint::double_and_compress_batch(&shared);
-        shared.iter_mut().for_each(zeroize::Zeroize::zeroize);
+        shared.iter_mut().for_each(Zeroize::zeroize);
         let (pairs, _) = keys.as_chunks::<2>();
         let grown = (0..).zip(encodings).zip(pairs).map(|((index, encoding), pair)| {
             pair.each_ref().map(|key| grow(session, index, &self.opening, encoding, key))
@@ -112,8 +113,8 @@ pub(super) fn choose(
     let mut shared: Vec<RistrettoPoint> = halves.iter().map(|half| public * half).collect();
     let encodings = RistrettoPoint::double_and_compress_batch(&points);
     let keys = RistrettoPoint::double_and_compress_batch(&shared);
-    halves.iter_mut().for_each(zeroize::Zeroize::zeroize);
-    shared.iter_mut().for_each(zeroize::Zeroize::zeroize);
+    halves.iter_mut().for_each(Zeroize::zeroize);
+    shared.iter_mut().for_each(Zeroize::zeroize);
     let streams = (0..)
         .zip(&encodings)
         .zip(&keys)
@@ -143,12 +144,11 @@ fn grow(
         .bytes("point", point)
         .bytes("shared", shared.as_bytes())
         .into_bytes();
-    let mut digest = crate::transcript::digest(&transcript);
-    let seed = |at: usize| super::blocks::read(&digest[at..at + 16]).sum();
-    let streams = Streams { extension: Prg::new(seed(0)), noise: Prg::new(seed(16)) };
+    let mut digest = digest(&transcript);
+    let [extension, noise] = [0, 1].map(|index| Prg::new(read_one(&digest, index)));
     transcript.zeroize();
     digest.zeroize();
-    streams
+    Streams { extension, noise }
 }
 
 fn nonzero(rng: &mut impl CryptoRng) -> Scalar {

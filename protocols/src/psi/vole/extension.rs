@@ -9,7 +9,6 @@
 
 use windvane_kernels::aes::{Aes128, Prg};
 use windvane_kernels::transpose;
-use zeroize::Zeroize as _;
 
 use super::blocks::{self, SecretBlocks, mask};
 use super::{KAPPA, public_seed};
@@ -122,9 +121,9 @@ impl Choices {
         Self(SecretBlocks::new(vec![0; blocks]))
     }
 
-    pub(super) fn set(&mut self, transfer: usize, mut bit: bool) {
+    /// Sets the choice of a transfer that has none yet.
+    pub(super) fn set(&mut self, transfer: usize, bit: bool) {
         self.0[transfer / KAPPA] |= u128::from(bit) << (transfer % KAPPA);
-        bit.zeroize();
     }
 
     pub(super) fn as_blocks(&self) -> &[u128] {

@@ -3,12 +3,12 @@
 use rand_core::CryptoRng;
 
 use super::base::KeyPairs;
-use super::blocks::{self, SecretBlocks, sum};
+use super::blocks::{self, Scratch, SecretBlocks, sum};
 use super::code::Code;
 use super::extension::{Choices, Chooser};
 use super::shape::{NOISE, Shape};
 use super::tree::Growth;
-use super::{Step, VoleError, check_length, noisy};
+use super::{BLOCK_BYTES, Step, VoleError, check_length, noisy};
 use crate::transcript::Hash;
 
 /// The receiver's half of a correlation: `c[i] = Δ·a[i] + b[i]`.
@@ -48,7 +48,7 @@ impl AwaitPoints {
             .unzip();
         let (reserve, message) = noisy::offer(noise, rng);
         let chooser = Chooser::new(&self.session, extension);
-        let noise = SecretBlocks::new(Vec::new());
+        let noise = Scratch::new();
         Ok(Step { state: Receiver { session: self.session, batch: 0, chooser, reserve, noise }, message })
     }
 }
@@ -61,8 +61,8 @@ pub struct Receiver {
     chooser: Chooser,
     /// Entries that the next batch's noise is made of.
     reserve: ReceiverShare,
-    /// The noise vector's memory, kept between batches: elements are (a, c).
-    noise: SecretBlocks<[u128; 2]>,
+    /// The noise vector's memory: elements are (a, c).
+    noise: Scratch,
 }
 
 impl Receiver {
@@ -111,8 +111,9 @@ impl AwaitTrees {
         let code = Code::new(&self.receiver.session, self.receiver.batch);
         self.grow(&Growth::new(code.tree_keys()), message);
         let Self { mut receiver, shape, .. } = self;
-        code.compress(&mut receiver.noise, shape.entries());
-        let entries = &receiver.noise[..shape.entries()];
+        let noise = receiver.noise.elements(shape.length());
+        code.compress(noise, shape.entries());
+        let entries = &noise[..shape.entries()];
         receiver.reserve = part(&entries[..NOISE]);
         receiver.batch += 1;
         let share = part(&entries[NOISE..]);
@@ -122,15 +123,13 @@ impl AwaitTrees {
     /// Fills the noise vector: leaves for `c`, and zero for `a`, but for the entries of the reserve at the
     /// holes.
     fn grow(&mut self, growth: &Growth, message: &[u8]) {
-        let (shape, receiver) = (self.shape, &mut self.receiver);
-        if receiver.noise.len() != shape.length() {
-            receiver.noise = SecretBlocks::new(vec![[0; 2]; shape.length()]);
-        }
+        let shape = self.shape;
         let sums = self.open_sums(message);
-        let corrections = blocks::read(&message[2 * shape.transfers() * super::BLOCK_BYTES..]);
+        let corrections = blocks::read(&message[2 * shape.transfers() * BLOCK_BYTES..]);
         let receiver = &mut self.receiver;
         let mut leaves = SecretBlocks::new(vec![0; shape.leaves()]);
-        let trees = receiver.noise.chunks_exact_mut(shape.leaves()).zip(sums.chunks_exact(shape.depth()));
+        let noise = receiver.noise.elements(shape.length());
+        let trees = noise.chunks_exact_mut(shape.leaves()).zip(sums.chunks_exact(shape.depth()));
         for (i, ((tree, sums), correction)) in trees.zip(corrections).enumerate() {
             let hole = self.holes[i];
             growth.punctured(hole, sums, &mut leaves);
@@ -142,10 +141,11 @@ impl AwaitTrees {
 
     /// The one sum of each transfer whose pad is known.
     fn open_sums(&self, message: &[u8]) -> SecretBlocks {
-        let mut offered = blocks::read(message);
+        let (offers, _) = message.as_chunks::<{ 2 * BLOCK_BYTES }>();
         let depth = self.shape.depth();
-        let sums = (0..self.shape.transfers()).zip(&*self.pads).map(|(transfer, pad)| {
-            let [zero, one] = [offered.next().unwrap_or(0), offered.next().unwrap_or(0)];
+        let sums = self.pads.iter().zip(offers).take(self.shape.transfers()).enumerate();
+        let sums = sums.map(|(transfer, (pad, offer))| {
+            let (zero, one) = (blocks::read_one(offer, 0), blocks::read_one(offer, 1));
             // The path's turn is the side that stays unknown.
             let turn = blocks::mask(self.holes[transfer / depth] as u128, transfer % depth);
             pad ^ (zero & turn) ^ (one & !turn)
@@ -156,8 +156,6 @@ impl AwaitTrees {
 
 /// Entries, parted into `a` and `c`.
 fn part(entries: &[[u128; 2]]) -> ReceiverShare {
-    ReceiverShare {
-        a: SecretBlocks::new(entries.iter().map(|entry| entry[0]).collect()),
-        c: SecretBlocks::new(entries.iter().map(|entry| entry[1]).collect()),
-    }
+    let (a, c) = entries.iter().map(|entry| (entry[0], entry[1])).unzip();
+    ReceiverShare { a: SecretBlocks::new(a), c: SecretBlocks::new(c) }
 }

@@ -4,7 +4,7 @@ use rand_core::CryptoRng;
 use windvane_kernels::aes::Prg;
 
 use super::base::{self, Streams};
-use super::blocks::{self, SecretBlocks, random_block, sum};
+use super::blocks::{self, Scratch, SecretBlocks, random_block, sum};
 use super::code::Code;
 use super::extension::Offerer;
 use super::noisy::{self, NOISE_BYTES};
@@ -55,7 +55,7 @@ impl AwaitNoise {
             self.streams.into_iter().map(|streams| (streams.extension, streams.noise)).unzip();
         let reserve = noisy::accept(noise, *self.delta.expose(), message);
         let offerer = Offerer::new(&self.session, extension);
-        let noise = SecretBlocks::new(Vec::new());
+        let noise = Scratch::new();
         Ok(Sender { session: self.session, batch: 0, delta: self.delta, offerer, reserve, noise })
     }
 }
@@ -69,8 +69,8 @@ pub struct Sender {
     offerer: Offerer,
     /// Entries that the next batch's noise is made of.
     reserve: SenderShare,
-    /// The noise vector's memory, kept between batches.
-    noise: SecretBlocks,
+    /// The noise vector's memory.
+    noise: Scratch,
 }
 
 /// A finished batch.
@@ -104,9 +104,9 @@ impl Sender {
         let code = Code::new(&self.session, self.batch);
         let pads = self.offerer.offer(*self.delta.expose(), request);
         let message = self.grow(shape, &Growth::new(code.tree_keys()), &pads, rng);
-        let (elements, _) = self.noise.as_chunks_mut::<1>();
-        code.compress(elements, shape.entries());
-        let entries = &self.noise[..shape.entries()];
+        let noise = self.noise.elements::<1>(shape.length());
+        code.compress(noise, shape.entries());
+        let entries = noise[..shape.entries()].as_flattened();
         self.reserve = SenderShare { b: SecretBlocks::new(entries[..NOISE].to_vec()) };
         self.batch += 1;
         let share = SenderShare { b: SecretBlocks::new(entries[NOISE..].to_vec()) };
@@ -122,14 +122,12 @@ impl Sender {
         pads: &[SecretBlocks; 2],
         rng: &mut impl CryptoRng,
     ) -> Vec<u8> {
-        if self.noise.len() != shape.length() {
-            self.noise = SecretBlocks::new(vec![0; shape.length()]);
-        }
         let mut roots = Prg::new(random_block(rng));
         let mut message = Vec::with_capacity(shape.trees_bytes());
         let mut corrections = Vec::with_capacity(NOISE);
         let mut pads = pads[0].iter().zip(&*pads[1]);
-        for (tree, entry) in self.noise.chunks_exact_mut(shape.leaves()).zip(&*self.reserve.b) {
+        let noise = self.noise.elements::<1>(shape.length()).as_flattened_mut();
+        for (tree, entry) in noise.chunks_exact_mut(shape.leaves()).zip(&*self.reserve.b) {
             let mut root = [0];
             roots.fill(&mut root);
             growth.full(root[0], tree, |[left, right]| {

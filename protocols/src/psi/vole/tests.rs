@@ -2,6 +2,8 @@
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use windvane_kernels::gf128;
 
 use super::*;
@@ -31,8 +33,8 @@ fn batch(
 }
 
 fn holds(receiver: &ReceiverShare, sender: &SenderShare, delta: u128) -> bool {
-    let entries = receiver.a.iter().zip(&*receiver.c).zip(&*sender.b);
-    entries.map(|((a, c), b)| gf128::mul(delta, *a) ^ b == *c).all(|holds| holds)
+    let mut entries = receiver.a.iter().zip(&*receiver.c).zip(&*sender.b);
+    entries.all(|((a, c), b)| gf128::mul(delta, *a) ^ b == *c)
 }
 
 #[test]
@@ -127,4 +129,34 @@ fn states_and_shares_print_no_secret() {
     let printed = format!("{printed} {:?} {:?}", received.share, sent.share);
     assert!(!printed.contains(&delta) && !printed.contains(&format!("{}", received.share.a[0])));
     assert!(printed.contains("SecretBlocks(3 of them)"), "{printed}");
+}
+
+/// With the generator's seed, everything is fixed: two builds make the same messages and shares.
+#[test]
+fn messages_and_shares_are_those_of_the_vectors() {
+    let vectors: Value = serde_json::from_str(include_str!("../../../vectors/psi-vole-v1.json")).unwrap();
+    let vector = &vectors["session"];
+    let mut rng = ChaCha20Rng::seed_from_u64(vector["rng_seed"].as_u64().unwrap());
+    let hash = [vector["session_byte"].as_u64().unwrap() as u8; 64];
+    let opened = AwaitPoints::open(&hash, &mut rng);
+    let answered = AwaitNoise::respond(&hash, &opened.message, &mut rng).unwrap();
+    let received = opened.state.on_points(&answered.message, &mut rng).unwrap();
+    let sender = answered.state.on_noise(&received.message).unwrap();
+    let mut found = vec![opened.message, answered.message, received.message];
+    let (mut receiver, mut sender) = (received.state, sender);
+    for outputs in vector["batches"].as_array().unwrap() {
+        let shape = Shape::for_outputs(outputs.as_u64().unwrap() as usize).unwrap();
+        let begun = receiver.begin(shape, &mut rng);
+        let sent = sender.on_request(shape, &begun.message, &mut rng).unwrap();
+        let received = begun.state.on_trees(&sent.message).unwrap();
+        found.extend([begun.message, sent.message]);
+        for share in [&received.share.a, &received.share.c, &sent.share.b] {
+            found.push(share.iter().flat_map(|block| block.to_le_bytes()).collect());
+        }
+        (receiver, sender) = (received.state, sent.state);
+    }
+    let digests: Vec<String> = found.iter().map(|bytes| hex::encode(Sha256::digest(bytes))).collect();
+    let expected: Vec<&str> =
+        vector["sha256"].as_array().unwrap().iter().map(|digest| digest.as_str().unwrap()).collect();
+    assert_eq!(digests, expected);
 }

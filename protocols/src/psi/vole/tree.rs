@@ -50,10 +50,11 @@ impl Growth {
             let side_sum = (sum(&leaves[..width]) & turn) ^ (sum(&leaves[width..width + right]) & !turn);
             // The path's node stood as zero, so its children are no nodes of the tree: one is replaced by
             // what the sum lacks, the other is the path.
-            let (left, right_child) = (path, path + width);
-            let (sibling, next) = if turn == 0 { (right_child, left) } else { (left, right_child) };
-            if sibling < width + right {
-                leaves[sibling] ^= side_sum ^ known;
+            let turned = width & turn as usize;
+            let (sibling, next) = (path + width - turned, path + turned);
+            // Where the last level ends early, a left child may have no sibling.
+            if let Some(sibling) = leaves.get_mut(sibling) {
+                *sibling ^= side_sum ^ known;
             }
             leaves[next] = 0;
             path = next;
