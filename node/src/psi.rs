@@ -3,3 +3,4 @@
 pub mod key;
 pub mod output;
 pub mod partition;
+pub mod payload;

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::table::{TableError, TableReader, TableWriter, copy_rows};
 
 use super::partition::Duplicate;
+use super::payload::RowPayloads;
 
 /// Rows of a table, a bit for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,116 +50,6 @@ impl RowSet {
                 left &= left - 1;
                 Some(index as u64 * 64 + u64::from(bit))
             })
-        })
-    }
-}
-
-/// Cells that do not make a payload, or bytes that are none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PayloadError {
-    /// A cell is longer than its length can say.
-    #[error("a payload cell has {found} bytes, expected at most 65535")]
-    CellTooLong {
-        /// Its bytes.
-        found: usize,
-    },
-    /// The bytes do not hold as many cells as there are payload columns, and nothing else.
-    #[error("a payload does not hold {expected} cells")]
-    Malformed {
-        /// The payload columns.
-        expected: usize,
-    },
-    /// A cell is no UTF-8.
-    #[error("a payload cell is no UTF-8")]
-    Text,
-}
-
-/// Appends cells as a payload: each behind its length in 16 bits, big-endian.
-///
-/// # Errors
-/// [`PayloadError::CellTooLong`].
-pub fn encode_payload<'a>(
-    cells: impl IntoIterator<Item = &'a [u8]>,
-    into: &mut Vec<u8>,
-) -> Result<(), PayloadError> {
-    for cell in cells {
-        let found = cell.len();
-        let length = u16::try_from(found).map_err(|_| PayloadError::CellTooLong { found })?;
-        into.extend_from_slice(&length.to_be_bytes());
-        into.extend_from_slice(cell);
-    }
-    Ok(())
-}
-
-/// The cells of a payload that a peer sent.
-///
-/// # Errors
-/// [`PayloadError::Malformed`] or [`PayloadError::Text`].
-pub fn decode_payload(payload: &[u8], columns: usize) -> Result<Vec<&[u8]>, PayloadError> {
-    let malformed = PayloadError::Malformed { expected: columns };
-    let (mut cells, mut rest) = (Vec::with_capacity(columns), payload);
-    while cells.len() < columns {
-        let (length, after) = rest.split_first_chunk().ok_or(malformed)?;
-        let length = u16::from_be_bytes(*length).into();
-        let (cell, after) = after.split_at_checked(length).ok_or(malformed)?;
-        std::str::from_utf8(cell).map_err(|_| PayloadError::Text)?;
-        cells.push(cell);
-        rest = after;
-    }
-    if rest.is_empty() { Ok(cells) } else { Err(malformed) }
-}
-
-/// Payloads by row, in memory: 16 bytes a row and the payload's own.
-#[derive(Clone)]
-pub struct RowPayloads {
-    columns: usize,
-    bytes: Vec<u8>,
-    entries: Vec<Entry>,
-}
-
-/// A row's payload in `bytes`.
-#[derive(Clone, Copy)]
-struct Entry {
-    row: u32,
-    length: u32,
-    from: u64,
-}
-
-impl std::fmt::Debug for RowPayloads {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RowPayloads").field("rows", &self.entries.len()).finish_non_exhaustive()
-    }
-}
-
-impl RowPayloads {
-    /// None yet, of `columns` cells each.
-    pub const fn new(columns: usize) -> Self {
-        Self { columns, bytes: Vec::new(), entries: Vec::new() }
-    }
-
-    /// Adds a row's payload as the sender sent it.
-    ///
-    /// # Errors
-    /// [`PayloadError::Malformed`] or [`PayloadError::Text`].
-    pub fn push(&mut self, row: u32, payload: &[u8]) -> Result<(), PayloadError> {
-        decode_payload(payload, self.columns)?;
-        let length =
-            u32::try_from(payload.len()).map_err(|_| PayloadError::Malformed { expected: self.columns })?;
-        self.entries.push(Entry { row, length, from: self.bytes.len() as u64 });
-        self.bytes.extend_from_slice(payload);
-        Ok(())
-    }
-
-    /// Every row with its cells, ascending by row.
-    pub fn sorted(&mut self) -> impl Iterator<Item = (u64, Vec<&[u8]>)> {
-        self.entries.sort_unstable_by_key(|entry| entry.row);
-        let bytes = &self.bytes;
-        self.entries.iter().map(|entry| {
-            let from = usize::try_from(entry.from).expect("it is a place in memory");
-            let payload = &bytes[from..from + entry.length as usize];
-            let cells = decode_payload(payload, self.columns).expect("it was decoded when it came");
-            (entry.row.into(), cells)
         })
     }
 }
@@ -209,6 +100,7 @@ pub fn write_duplicates(duplicates: &[Duplicate], output: &Path) -> Result<(), T
 mod tests {
     use std::fs;
 
+    use super::super::payload::encode_payload;
     use super::*;
     use crate::table::TableOptions;
 
@@ -233,19 +125,6 @@ mod tests {
         assert!(!rows.insert(64) && rows.insert(1));
         assert_eq!(rows.iter().collect::<Vec<_>>(), [0, 1, 63, 64, 128, 199]);
         assert_eq!(rows.len(), 6);
-    }
-
-    #[test]
-    fn a_payload_is_its_cells_or_refused() {
-        let two = payload(&["", "号"]);
-        assert_eq!(decode_payload(&two, 2).unwrap(), [b"".as_slice(), "号".as_bytes()]);
-        for (bytes, columns) in [(&two[..], 1), (&two, 3), (&two[..two.len() - 1], 2), (&two[..1], 1)] {
-            let error = decode_payload(bytes, columns).unwrap_err();
-            assert_eq!(error, PayloadError::Malformed { expected: columns });
-        }
-        assert_eq!(decode_payload(&[0, 1, 0xFF], 1), Err(PayloadError::Text));
-        let long = encode_payload([[0; 65_536].as_slice()], &mut Vec::new());
-        assert_eq!(long, Err(PayloadError::CellTooLong { found: 65_536 }));
     }
 
     #[test]

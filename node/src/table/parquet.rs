@@ -55,7 +55,8 @@ impl ParquetRows {
     pub(super) fn open(path: PathBuf, file: File) -> Result<Self, TableError> {
         let file = guarded(&path, || SerializedFileReader::new(file).map_err(TableError::damaged(&path)))?;
         let schema = file.metadata().file_metadata().schema_descr();
-        let header: Vec<_> = schema.root_schema().get_fields().iter().map(|f| f.name().to_owned()).collect();
+        let header: Vec<_> =
+            schema.root_schema().get_fields().iter().map(|f| f.name().trim().to_owned()).collect();
         let leaves = (0..header.len()).map(|root| leaf(schema, root)).collect();
         Ok(Self {
             path,
@@ -81,6 +82,7 @@ impl ParquetRows {
     /// Chooses columns by their places in the header.
     pub(super) fn choose(&mut self, chosen: &[usize]) -> Result<(), TableError> {
         let schema = self.file.metadata().file_metadata().schema_descr();
+        (self.columns, self.texts) = (Vec::new(), Vec::new());
         for &index in chosen {
             let column = self.header[index].clone();
             let refuse = |found: String| TableError::ColumnType { path: self.path.clone(), column, found };

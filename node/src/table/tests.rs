@@ -205,6 +205,25 @@ fn what_is_written_in_either_format_is_read_back() {
 }
 
 #[test]
+fn csv_is_written_as_the_csv_crate_writes_it() {
+    let (bench, mut rng) = (Bench::new(), ChaCha20Rng::seed_from_u64(SEED));
+    for width in [1, 2, 3] {
+        let header: Vec<_> = (0..width).map(|column| format!("c{column}")).collect();
+        let mut theirs = ::csv::Writer::from_writer(Vec::new());
+        let mut ours = TableWriter::create(&bench.path("a.csv"), &header).unwrap();
+        theirs.write_record(&header).unwrap();
+        for _ in 0..20_000 {
+            let bytes = rng.next_u32() as usize % 8;
+            let row: Vec<_> = header.iter().map(|_| wild(&mut rng, bytes)[1..].to_owned()).collect();
+            theirs.write_record(&row).unwrap();
+            ours.row(row.iter().map(String::as_bytes)).unwrap();
+        }
+        ours.finish().unwrap();
+        assert!(fs::read(bench.path("a.csv")).unwrap() == theirs.into_inner().unwrap(), "{width}");
+    }
+}
+
+#[test]
 fn parquet_is_known_by_its_first_bytes_whatever_its_name() {
     let bench = Bench::new();
     write(&bench.path("a.parquet"), &["a"], &[vec!["1".to_owned()]]);
@@ -274,7 +293,7 @@ fn damage_in_a_parquet_file_is_an_error_or_goes_unnoticed_but_never_ends_the_pro
     let whole = fs::read(&path).unwrap();
     let columns = ["phone", "name", "since", "stopped"];
     let mut refused = 0;
-    for round in 0..3_000 {
+    for round in 0..1_000 {
         let mut bytes = whole.clone();
         if round % 3 == 0 {
             bytes.truncate(rng.next_u32() as usize % whole.len());
@@ -285,7 +304,7 @@ fn damage_in_a_parquet_file_is_an_error_or_goes_unnoticed_but_never_ends_the_pro
         let outcome = read_columns(&bench.file("damaged.parquet", bytes), &columns);
         refused += u32::from(outcome.is_err());
     }
-    assert!(refused > 1_500, "{refused}");
+    assert!(refused > 500, "{refused}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Tables written whole or not at all.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use windvane_keys::files::FileError;
@@ -9,11 +9,11 @@ use windvane_keys::files::FileError;
 use super::{Format, TableError};
 use crate::snapshot::disk::{at, create_file, sync_directory};
 
+mod csv;
 mod parquet;
 
+use self::csv::CsvWriter;
 use self::parquet::ParquetWriter;
-
-const BUFFER_BYTES: usize = 1 << 18;
 
 /// What a file is named until it is complete: its name and this.
 const TEMPORARY: &str = ".tmp";
@@ -29,9 +29,9 @@ pub struct TableWriter {
 }
 
 enum Sink {
-    Csv(Box<::csv::Writer<BufWriter<File>>>),
+    Csv(CsvWriter),
     Parquet(Box<ParquetWriter>),
-    /// Handed to the disk.
+    /// While the file is handed to the disk.
     Finished,
 }
 
@@ -61,11 +61,11 @@ impl TableWriter {
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(TEMPORARY);
         let temporary = PathBuf::from(temporary);
-        let file = BufWriter::with_capacity(BUFFER_BYTES, create_file(&temporary)?);
+        let file = create_file(&temporary)?;
         let mut writer =
             Self { path: path.to_owned(), temporary, width: names.len(), rows: 0, sink: Sink::Finished };
         writer.sink = match Format::of_name(path) {
-            Format::Csv => Sink::Csv(Box::new(begin_csv(file, &names).map_err(writer.at())?)),
+            Format::Csv => Sink::Csv(CsvWriter::begin(file, &names).map_err(writer.at())?),
             Format::Parquet => {
                 Sink::Parquet(Box::new(ParquetWriter::begin(file, &names).map_err(writer.at())?))
             }
@@ -76,12 +76,12 @@ impl TableWriter {
     /// Adds a row of UTF-8 cells, one for every column.
     ///
     /// # Errors
-    /// [`TableError::File`], or [`TableError::RowLength`].
+    /// [`TableError::File`], or [`TableError::RowLength`]; then the writer is to be dropped.
     pub fn row<'a>(&mut self, cells: impl IntoIterator<Item = &'a [u8]>) -> Result<(), TableError> {
         let written = match &mut self.sink {
-            Sink::Csv(csv) => csv_row(csv, cells),
+            Sink::Csv(csv) => csv.row(cells),
             Sink::Parquet(parquet) => parquet.row(cells),
-            Sink::Finished => Ok(0),
+            Sink::Finished => unreachable!("a writer that is finished is gone"),
         };
         let found = written.map_err(self.at())?;
         if found != self.width {
@@ -103,12 +103,12 @@ impl TableWriter {
     /// # Errors
     /// [`TableError::File`].
     pub fn finish(mut self) -> Result<u64, TableError> {
-        let flushed = match std::mem::replace(&mut self.sink, Sink::Finished) {
-            Sink::Csv(csv) => csv.into_inner().map_err(|error| error.into_error()).and_then(whole),
-            Sink::Parquet(parquet) => parquet.finish().and_then(whole),
-            Sink::Finished => Ok(()),
+        let written = match std::mem::replace(&mut self.sink, Sink::Finished) {
+            Sink::Csv(csv) => csv.finish(),
+            Sink::Parquet(parquet) => parquet.finish(),
+            Sink::Finished => unreachable!("a writer is finished once, because that consumes it"),
         };
-        flushed.map_err(self.at())?;
+        written.and_then(|file| file.sync_all()).map_err(self.at())?;
         fs::rename(&self.temporary, &self.path).map_err(at(&self.path))?;
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         sync_directory(folder.unwrap_or(Path::new(".")))?;
@@ -126,27 +126,4 @@ impl Drop for TableWriter {
         // Gone already when the file was finished.
         let _ = fs::remove_file(&self.temporary);
     }
-}
-
-fn whole(file: BufWriter<File>) -> io::Result<()> {
-    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
-}
-
-fn begin_csv(file: BufWriter<File>, names: &[&str]) -> io::Result<::csv::Writer<BufWriter<File>>> {
-    let mut csv = ::csv::WriterBuilder::new().flexible(true).from_writer(file);
-    csv.write_record(names)?;
-    Ok(csv)
-}
-
-fn csv_row<'a>(
-    csv: &mut ::csv::Writer<BufWriter<File>>,
-    cells: impl IntoIterator<Item = &'a [u8]>,
-) -> io::Result<usize> {
-    let mut count = 0;
-    for cell in cells {
-        csv.write_field(cell)?;
-        count += 1;
-    }
-    csv.write_record(None::<&[u8]>)?;
-    Ok(count)
 }

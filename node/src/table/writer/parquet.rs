@@ -1,7 +1,7 @@
 //! A Parquet file of text columns that are never null.
 
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,7 +18,7 @@ const GROUP_BYTES: usize = 32 << 20;
 
 /// A file being written.
 pub(super) struct ParquetWriter {
-    file: SerializedFileWriter<BufWriter<File>>,
+    file: SerializedFileWriter<File>,
     columns: Vec<Texts>,
     rows: usize,
     bytes: usize,
@@ -32,7 +32,7 @@ struct Texts {
 }
 
 impl ParquetWriter {
-    pub(super) fn begin(file: BufWriter<File>, names: &[&str]) -> io::Result<Self> {
+    pub(super) fn begin(file: File, names: &[&str]) -> io::Result<Self> {
         let schema = schema(names).map_err(io::Error::other)?;
         let properties =
             WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
@@ -59,7 +59,7 @@ impl ParquetWriter {
         Ok(count)
     }
 
-    pub(super) fn finish(mut self) -> io::Result<BufWriter<File>> {
+    pub(super) fn finish(mut self) -> io::Result<File> {
         if self.rows > 0 {
             self.write_group().map_err(into_io)?;
         }
