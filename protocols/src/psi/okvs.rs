@@ -4,7 +4,7 @@
 //! The construction is RB-OKVS: A. Bienstock, S. Patel, J. Y. Seo, K. Yeo, "Near-Optimal Oblivious Key-Value
 //! Stores for Efficient PSI, PSU and Volume-Hiding Multi-Maps" (USENIX Security 2023, ePrint 2023/903): a
 //! key's row has w random bits in consecutive columns from a random place on, and all values are in
-//! GF(2^128). Encoding is Gaussian elimination in the order of the places ([`elimination`]), then back
+//! GF(2^128). Encoding is Gaussian elimination in the order of the places, then back
 //! substitution from the last column, in which columns without pivot are random: that is what makes the store
 //! oblivious, when the values are random to who looks at it.
 //!
@@ -30,13 +30,30 @@
 //! served in each, and the share of losses falls with w like the tail of that queue (M/D/1): by θ·log2(e)
 //! bits for each bit of w, where e^θ − 1 = θ·m/n. Twice the rows fail twice as often.
 //!
-//! TABLE
+//! Measured (`examples/okvs_failures.rs`): trials without a solution, of how many, for narrow bands; and what
+//! follows at w = 256 along the slope, as -log2 of the expected number of losses.
 //!
-//! The paper reports for m = 1.1·n and its unaligned bands λ = 0.2691·w − 15.21, without saying here for how
-//! many rows; at w = 256 that is 53.7.
+//! | m/n | n | slope | w: failures of trials | at w = 256 |
+//! |---|---|---|---|---|
+//! | 1.060 | 2^14 | 0.1665 | 80: 404, 96: 55 of 20,000 | 34.9–35.1 |
+//! | 1.080 | 2^14 | 0.2193 | 56: 570, 64: 154, 72: 43, 80: 12 of 5,000 | 46.9–47.3 |
+//! | 1.085 | 2^14 | 0.2323 | 48: 5,798, 56: 1,660, 64: 414, 72: 130, 80: 22 of 20,000 | 49.9–50.7 |
+//! | 1.085 | 2^18 | 0.2323 | 64: 536, 72: 155, 80: 53 of 1,500 | 45.7–45.9 |
+//! | 1.100 | 2^14 | 0.2708 | 48: 1,440, 56: 327, 64: 62 of 10,000, 72: 61 of 40,000 | 59.0–59.3 |
+//! | 1.100 | 2^18 | 0.2708 | 64: 101, 72: 17, 80: 10 of 800 | 54.0–55.4 |
+//! | 1.110 | 2^14 | 0.2961 | 40: 3,325, 48: 737, 56: 139, 64: 26 of 8,000 | 64.8–65.1 |
+//!
+//! The last column hardly depends on w, so the slope holds; and 16 times the rows cost four bits. The shapes
+//! take the numbers for 2^14 rows, rounded down by 0.8 bits at least, in between along the slope, less one bit
+//! for each doubling. That is an extrapolation from 2^-10 to 2^-40 and beyond, like the paper's own. A store
+//! that does not come out is noticed and tried again, so a wrong extrapolation could cost a repeated encoding,
+//! never a wrong result.
+//!
+//! For comparison, implementations of the paper quote λ = 0.2691·w − 15.21 at m = 1.1·n (53.7 at w = 256)
+//! without a number of rows; ours is 0.2708·w − 14.4 at 2^18 rows.
 //!
 //! # What is not constant in time
-//! Which columns a key's band begins at shows in memory accesses, and additions in the elimination come from
+//! At which columns a key's band begins shows in memory accesses, and additions in the elimination come from
 //! tables. Keys are the own party's, hashed with a salt; who can watch this process's caches is out of scope.
 
 use std::fmt;
