@@ -3,6 +3,7 @@
 //! A call has several batches, one a key: their multiplications run beside each other, because a kernel
 //! multiplies eight points in the time of one. All points are computed as their halves ([`Elements::doubles`]).
 
+use std::iter;
 use std::sync::LazyLock;
 
 use curve25519_dalek::Scalar;
@@ -79,75 +80,52 @@ pub(super) fn prove_with_nonces(
     statements: &[Statement<'_>],
     nonces: &[Scalar],
 ) -> Vec<Proof> {
-    let composites = composites(
-        statements.iter().map(|s| (half_weights(context, s.key.public(), s.pairs), &s.pairs.blinded.points)),
-    );
-    // For every batch: m, once for z and once for t3, and the generator for t2.
-    let (mut points, mut scalars) = (Vec::new(), Zeroizing::new(Vec::new()));
-    for ((m, statement), nonce) in composites.iter().zip(statements).zip(nonces) {
-        points.extend([m, m, &BASE]);
-        scalars.extend([statement.key.scalar, *nonce, nonce.div_by_2()]);
-    }
-    let products = Points::concat(&points).mul_each(&scalars);
-    let encoded = challenge_points(&composites, |i| {
-        [
-            products.slice(3 * i..3 * i + 1),
-            products.slice(3 * i + 2..3 * i + 3),
-            products.slice(3 * i + 1..3 * i + 2),
-        ]
-    });
-    let answer = |((statement, nonce), points): ((&Statement<'_>, &Scalar), &[[u8; ELEMENT_BYTES]; 4])| {
-        let challenge = challenge(context, statement.key.public(), points);
+    let n = statements.len();
+    let weights = statements.iter().map(|s| half_weights(context, s.key.public(), s.pairs));
+    let m = composites(weights.zip(statements.iter().map(|s| &s.pairs.blinded.points)));
+    // z = key·m, t3 = nonce·m and t2 = nonce·G for every batch.
+    let keys = statements.iter().map(|s| s.key.scalar);
+    let halves = nonces.iter().map(Scalar::div_by_2);
+    let scalars = Zeroizing::new(keys.chain(nonces.iter().copied()).chain(halves).collect::<Vec<_>>());
+    let products = Points::concat(&[&m, &m, &BASE.gather(&vec![0; n])]).mul_each(&scalars);
+    let encoded = Points::concat(&[&m, &products]).encode_doubled();
+    let answer = |(i, (statement, nonce)): (usize, (&Statement<'_>, &Scalar))| {
+        let [m, z, t3, t2] = [0, 1, 2, 3].map(|part| &encoded[part * n + i]);
+        let challenge = challenge(context, statement.key.public(), [m, z, t2, t3]);
         Proof { challenge, response: nonce - challenge * statement.key.scalar }
     };
-    statements.iter().zip(nonces).zip(&encoded).map(answer).collect()
+    statements.iter().zip(nonces).enumerate().map(answer).collect()
 }
 
 /// `VerifyProof` of section 2.2.2 for every batch.
 pub(super) fn verify(context: &Context, claims: &[Claim<'_>]) -> bool {
+    let n = claims.len();
     let weights: Vec<_> = claims.iter().map(|c| half_weights(context, c.public, c.pairs)).collect();
-    let sides = claims.iter().zip(&weights).flat_map(|(c, weights)| {
-        [(weights.clone(), &c.pairs.blinded.points), (weights.clone(), &c.pairs.evaluated.points)]
-    });
-    let composites = composites(sides);
-    // For every batch: t2 = s·G + c·public and t3 = s·m + c·z.
-    let (mut points, mut scalars) = (Vec::new(), Vec::new());
-    for (claim, [m, z]) in claims.iter().zip(composites.as_chunks::<2>().0) {
-        let (c, s) = (claim.proof.challenge, claim.proof.response);
-        points.extend([&BASE, &claim.public.element.points, m, z]);
-        scalars.extend([s.div_by_2(), c.div_by_2(), s, c]);
-    }
-    let products = Points::concat(&points).mul_each(&scalars);
-    let bins: Vec<u32> = (0..2 * claims.len() as u32).flat_map(|bin| [bin, bin]).collect();
-    let sums = products.vartime_accumulate(&bins, 2 * claims.len());
-    let firsts: Vec<_> = composites.iter().step_by(2).cloned().collect();
-    let encoded = challenge_points(&firsts, |i| {
-        [composites[2 * i + 1].clone(), sums.slice(2 * i..2 * i + 1), sums.slice(2 * i + 1..2 * i + 2)]
-    });
-    claims
-        .iter()
-        .zip(&encoded)
-        .all(|(claim, points)| challenge(context, claim.public, points) == claim.proof.challenge)
+    let blinded = claims.iter().map(|claim| &claim.pairs.blinded.points);
+    let evaluated = claims.iter().map(|claim| &claim.pairs.evaluated.points);
+    let twice = weights.iter().cloned().chain(weights.iter().cloned());
+    let composites = composites(twice.zip(blinded.chain(evaluated)));
+    // t2 = s·G + c·public and t3 = s·m + c·z for every batch.
+    let publics: Vec<_> = claims.iter().map(|claim| &claim.public.element.points).collect();
+    let points = Points::concat(&[&BASE.gather(&vec![0; n]), &Points::concat(&publics), &composites]);
+    let (c, s): (Vec<_>, Vec<_>) = claims.iter().map(|c| (c.proof.challenge, c.proof.response)).unzip();
+    let half = |scalars: &[Scalar]| scalars.iter().map(Scalar::div_by_2).collect::<Vec<_>>();
+    let products = points.mul_each(&[half(&s), half(&c), s, c.clone()].concat());
+    let part = |part: usize| products.slice(part * n..(part + 1) * n);
+    let (t2, t3) = (part(0).add(&part(1)), part(2).add(&part(3)));
+    let encoded = Points::concat(&[&composites, &t2, &t3]).encode_doubled();
+    claims.iter().zip(c).enumerate().all(|(i, (claim, expected))| {
+        let points = [0, 1, 2, 3].map(|part| &encoded[part * n + i]);
+        challenge(context, claim.public, points) == expected
+    })
 }
 
-/// `ComputeComposites`, section 2.2.1: a weighted sum for each side of each batch.
-fn composites<'a>(sides: impl Iterator<Item = (Vec<Scalar>, &'a Points)>) -> Vec<Points> {
+/// `ComputeComposites`, section 2.2.1: the weighted sum of each side of each batch.
+fn composites<'a>(sides: impl Iterator<Item = (Vec<Scalar>, &'a Points)>) -> Points {
     let (weights, points): (Vec<_>, Vec<_>) = sides.unzip();
     let bins: Vec<u32> =
-        (0..).zip(&weights).flat_map(|(bin, weights)| std::iter::repeat_n(bin, weights.len())).collect();
-    let sums = Points::concat(&points).mul_each(&weights.concat()).vartime_accumulate(&bins, weights.len());
-    (0..weights.len()).map(|i| sums.slice(i..i + 1)).collect()
-}
-
-/// The encodings of m, z, t2 and t3 of every batch; `rest` gives the halves of the last three.
-fn challenge_points(m: &[Points], rest: impl Fn(usize) -> [Points; 3]) -> Vec<[[u8; ELEMENT_BYTES]; 4]> {
-    let mut halves = Points::concat(&[]);
-    for (i, m) in m.iter().enumerate() {
-        halves.append(m);
-        rest(i).iter().for_each(|half| halves.append(half));
-    }
-    let encoded = halves.encode_doubled();
-    encoded.as_chunks::<4>().0.to_vec()
+        (0..).zip(&weights).flat_map(|(bin, weights)| iter::repeat_n(bin, weights.len())).collect();
+    Points::concat(&points).mul_each(&weights.concat()).vartime_accumulate(&bins, weights.len())
 }
 
 /// Half of the coefficients of `ComputeComposites`, section 2.2.1.
@@ -170,7 +148,7 @@ fn half_weights(context: &Context, public: &PublicKey, pairs: Pairs<'_>) -> Vec<
 }
 
 /// The challenge over m, z, t2 and t3.
-fn challenge(context: &Context, public: &PublicKey, points: &[[u8; ELEMENT_BYTES]; 4]) -> Scalar {
+fn challenge(context: &Context, public: &PublicKey, points: [&[u8; ELEMENT_BYTES]; 4]) -> Scalar {
     let len = (ELEMENT_BYTES as u16).to_be_bytes();
     let [a, b, c, d] = points;
     context.scalar(&[&len, public.as_bytes(), &len, a, &len, b, &len, c, &len, d, b"Challenge"])
