@@ -22,6 +22,7 @@ pub mod identity;
 pub mod peer;
 pub mod policy;
 pub mod provider;
+pub mod psi;
 pub mod risk;
 pub mod server;
 pub mod service;
