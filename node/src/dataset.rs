@@ -1,4 +1,4 @@
-//! The provider's data sets: from an operator's CSV file to a published encrypted table.
+//! The provider's data sets: from an operator's CSV or Parquet file to a published encrypted table.
 //!
 //! [`import()`] reads the file into a sealed staging file, [`build()`] turns it into rows under an epoch's keys,
 //! [`publish()`] signs the manifest. The three are separate so that the file can be checked long before an
@@ -9,7 +9,7 @@
 //! rename, or leaves what was there before; no identity reaches the disk in clear; every refused row stands
 //! in a reject file with its line, field and rule, never its value. **Not promised**: that an interrupted
 //! build is continued. It is begun anew under a fresh publication id, because two runs under one id that
-//! differ in one label would seal two labels under one key. Nor that the CSV reader's own buffers are wiped.
+//! differ in one label would seal two labels under one key. Nor that the table reader's own buffers are wiped.
 //!
 //! ```text
 //! <data>/datasets/<name>/staging             sealed records of the last import
@@ -40,10 +40,9 @@ mod sort;
 mod staging;
 #[cfg(test)]
 mod tests;
-mod text;
 
 pub use build::{Build, BuildError, BuildReport, build};
-pub use config::{CARRIER_DATASET, CARRIER_SCHEMA, ConfigError, DataSetConfig, Encoding};
+pub use config::{CARRIER_DATASET, CARRIER_SCHEMA, ConfigError, DataSetConfig};
 pub use import::{Import, ImportError, import};
 pub use progress::{Position, Progress};
 pub use publish::{
@@ -53,6 +52,8 @@ pub use publish::{
 pub use quality::{GateFailure, ImportReport, Quality};
 pub use row::{PackedLabel, StagedRecord};
 pub use staging::{StagedRecords, StagingError, StagingReader};
+
+pub use crate::table::Encoding;
 
 /// Where the refused rows of a data set's last import stand.
 pub fn import_rejects(data_dir: &Path, data_set: &DataSet) -> PathBuf {

@@ -29,6 +29,7 @@ pub mod service;
 pub mod session;
 pub mod snapshot;
 pub mod store;
+pub mod table;
 pub mod telemetry;
 pub mod verification;
 

@@ -23,6 +23,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub mod ecdh;
+pub mod item;
 mod parallel;
 mod parameters;
 mod record;

@@ -24,7 +24,7 @@ use super::terminal::table;
 /// What to do with a data set.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum DatasetCommand {
-    /// Read an operator's CSV file into sealed staging, and report its quality
+    /// Read an operator's CSV or Parquet file into sealed staging, and report its quality
     Import(ImportArgs),
     /// Build the encrypted table of a fresh epoch from what was imported
     Build(TableArgs),
@@ -43,11 +43,11 @@ pub(super) enum DatasetCommand {
 /// Options of `dataset import`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ImportArgs {
-    /// The CSV file
+    /// The file: CSV, or Parquet by its extension or its first bytes; columns are found by their names
     file: PathBuf,
     #[command(flatten)]
     table: TableArgs,
-    /// The file's encoding, instead of the one in the data set's configuration
+    /// A CSV file's encoding, instead of the one in the data set's configuration
     #[arg(long, value_parser = encoding())]
     encoding: Option<Encoding>,
 }

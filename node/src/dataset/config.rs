@@ -13,6 +13,7 @@ use windvane_protocols::lookup::schema::{Schema, SchemaError};
 
 use super::fields::{Recipe, Source};
 use super::quality::Quality;
+use crate::table::Encoding;
 
 /// The shipped configuration of a carrier's subscribers.
 pub const CARRIER_DATASET: &str = include_str!("../../samples/carrier-dataset.toml");
@@ -62,20 +63,6 @@ impl ConfigError {
     pub(super) fn field(field: impl Into<String>, rule: impl Into<String>) -> Self {
         Self::Field { field: field.into(), rule: rule.into() }
     }
-}
-
-/// How the file's bytes are text.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Encoding {
-    /// UTF-8 with a byte order mark, or if the first MiB is valid UTF-8; else GB 18030.
-    #[default]
-    Auto,
-    /// UTF-8 with or without a byte order mark.
-    #[serde(rename = "utf-8")]
-    Utf8,
-    /// GB 18030, of which GBK and GB 2312 are subsets.
-    Gb18030,
 }
 
 /// The file as written.

@@ -166,6 +166,19 @@ impl Recipe {
             None => Ok(Self { columns, document_types, fields }),
         }
     }
+
+    /// Every column that is read, once: a file's cells stand in this order.
+    pub(super) fn column_names(&self) -> Vec<&str> {
+        let Columns { phone, name, document, document_type, data_date } = &self.columns;
+        let identity = [phone, name, document, document_type, data_date].into_iter().flatten();
+        let mut names = Vec::new();
+        for name in identity.chain(self.fields.iter().map(|field| &field.column)) {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        names
+    }
 }
 
 impl FieldRecipe {

@@ -1,11 +1,7 @@
-//! Reads an operator's CSV file into the sealed staging file.
+//! Reads an operator's CSV or Parquet file into the sealed staging file.
 
-use std::fs::File;
 use std::hash::{BuildHasher as _, RandomState};
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use csv::StringRecord;
 use rand_core::CryptoRng;
@@ -22,10 +18,9 @@ use super::fields::{day_of_ms, iso};
 use super::progress::{Position, Progress};
 use super::quality::{GateFailure, ImportReport, Print, Tally, repetitions};
 use super::rejects::{Reject, RejectFile};
-use super::row::{ColumnProblem, RowParser, write_record};
+use super::row::{RowParser, write_record};
 use super::staging::{StagingError, StagingWriter};
-use super::text::{self, Marks, TextError, Transcoder};
-use crate::snapshot::disk::at;
+use crate::table::{TableError, TableOptions, TableReader};
 
 /// Rows read while the batch before them is parsed.
 const BATCH_ROWS: usize = 16_384;
@@ -43,7 +38,7 @@ pub struct Import<'a> {
     pub data_dir: &'a Path,
     /// The data set.
     pub config: &'a DataSetConfig,
-    /// The operator's CSV file.
+    /// The operator's file, CSV or Parquet.
     pub source: &'a Path,
     /// The key that staging files are sealed under.
     pub key: &'a StorageKey,
@@ -61,34 +56,9 @@ pub enum ImportError {
     /// Another import, build or publication of the data set is running.
     #[error("another import, build or publication of this data set is running; wait for it to end")]
     Busy,
-    /// The configuration names a column that the header does not have.
-    #[error("the header has no column {column}; name the file's own column in the data set's configuration")]
-    ColumnMissing {
-        /// The column.
-        column: String,
-    },
-    /// The header has a column more than once.
-    #[error("the header has column {column} {found} times; rename all but one")]
-    ColumnRepeated {
-        /// The column.
-        column: String,
-        /// How often.
-        found: usize,
-    },
-    /// Bytes that are not of the encoding.
-    #[error("line {line} is not valid {expected}; set the encoding in the configuration or export again")]
-    EncodingInvalid {
-        /// The line.
-        line: u64,
-        /// `utf-8` or `gb18030`.
-        expected: &'static str,
-    },
-    /// A row that does not end, mostly because of an open quotation mark.
-    #[error("the row behind line {line} does not end; look for an open quotation mark")]
-    RowTooLong {
-        /// The last complete line before the limit.
-        line: u64,
-    },
+    /// The operator's file cannot be read.
+    #[error(transparent)]
+    Table(#[from] TableError),
     /// More lines than a reject file can name.
     #[error("the file has more than {} lines; split the data set", u32::MAX)]
     TooManyLines,
@@ -119,21 +89,12 @@ impl ImportError {
         match self {
             Self::File(error) => error.code(),
             Self::Busy => "DATASET_BUSY",
-            Self::ColumnMissing { .. } => "COLUMN_MISSING",
-            Self::ColumnRepeated { .. } => "COLUMN_REPEATED",
-            Self::EncodingInvalid { .. } => "ENCODING_INVALID",
-            Self::RowTooLong { .. } => "ROW_TOO_LONG",
+            Self::Table(error) => error.code(),
             Self::TooManyLines => "TOO_MANY_LINES",
             Self::NoRows { .. } => "NO_ROWS",
             Self::QualityGate { .. } => "QUALITY_GATE",
             Self::Staging(error) => error.code(),
         }
-    }
-}
-
-impl From<ColumnProblem> for ImportError {
-    fn from(ColumnProblem { column, found }: ColumnProblem) -> Self {
-        if found == 0 { Self::ColumnMissing { column } } else { Self::ColumnRepeated { column, found } }
     }
 }
 
@@ -154,8 +115,7 @@ pub fn import(
     let dir = DataSetDir::new(job.data_dir, job.config.name());
     let _lock = dir.lock()?.ok_or(ImportError::Busy)?;
     let mut input = Input::open(job)?;
-    let header = input.header()?;
-    let parser = RowParser::new(job.config.recipe(), job.config.schema(), &header)?;
+    let parser = RowParser::new(job.config.recipe(), job.config.schema());
     let mut run = Run::begin(job, &dir, &input, rng)?;
     let (mut batch, mut next) = (Batch::default(), Batch::default());
     input.fill(&mut batch)?;
@@ -164,7 +124,8 @@ pub fn import(
             rayon::join(|| input.fill(&mut next), || run.context.parse(&parser, batch.rows()));
         run.take(parsed)?;
         filled?;
-        progress.at(Position { rows: run.tally.rows, done: input.done(), total: input.size });
+        let (done, total) = input.reader.progress();
+        progress.at(Position { rows: run.tally.rows, done, total });
         std::mem::swap(&mut batch, &mut next);
     }
     run.finish(job, &dir, &input)
@@ -183,31 +144,17 @@ impl Batch {
     }
 }
 
-/// The operator's file as rows.
+/// The operator's file as rows of the configured columns.
 struct Input {
-    csv: csv::Reader<Transcoder<Box<dyn io::Read + Send>>>,
-    marks: Arc<Marks>,
-    path: PathBuf,
-    encoding: &'static str,
-    size: u64,
+    reader: TableReader,
 }
 
 impl Input {
     fn open(job: &Import<'_>) -> Result<Self, ImportError> {
-        let path = job.source.to_owned();
-        let file = File::open(&path).map_err(at(&path))?;
-        let size = file.metadata().map_err(at(&path))?.len();
-        let (encoding, source) = text::detect(job.config.encoding(), file).map_err(at(&path))?;
-        let marks = Arc::<Marks>::default();
-        let source: Box<dyn io::Read + Send> = Box::new(source);
-        let reader = Transcoder::new(encoding, source, Arc::clone(&marks));
-        let csv = csv::ReaderBuilder::new().flexible(true).buffer_capacity(1 << 16).from_reader(reader);
-        Ok(Self { csv, marks, path, encoding: text::name(encoding), size })
-    }
-
-    fn header(&mut self) -> Result<StringRecord, ImportError> {
-        let path = self.path.clone();
-        self.csv.headers().cloned().map_err(|error| read_error(&path, error))
+        let options =
+            TableOptions { encoding: job.config.encoding(), ragged: true, ..TableOptions::default() };
+        let reader = TableReader::open(job.source, options)?.choose(&job.config.recipe().column_names())?;
+        Ok(Self { reader })
     }
 
     /// Reads the next batch; an empty one behind the last row.
@@ -215,35 +162,19 @@ impl Input {
         batch.records.resize_with(BATCH_ROWS, StringRecord::new);
         batch.len = 0;
         while batch.len < BATCH_ROWS {
-            let record = &mut batch.records[batch.len];
-            if !self.csv.read_record(record).map_err(|error| read_error(&self.path, error))? {
-                break;
+            let Some(row) = self.reader.next_row()? else { break };
+            if row.line() > u64::from(u32::MAX) {
+                return Err(ImportError::TooManyLines);
             }
-            self.marks.row_end.store(self.csv.position().byte(), Ordering::Relaxed);
+            let record = &mut batch.records[batch.len];
+            record.clear();
+            (0..row.width()).for_each(|column| record.push_field(row.text(column)));
+            let mut position = csv::Position::new();
+            position.set_line(row.line());
+            record.set_position(Some(position));
             batch.len += 1;
         }
-        match self.csv.position().line() {
-            line if line > u64::from(u32::MAX) => Err(ImportError::TooManyLines),
-            _ => Ok(()),
-        }
-    }
-
-    fn done(&self) -> u64 {
-        self.marks.read.load(Ordering::Relaxed)
-    }
-}
-
-fn read_error(path: &Path, error: csv::Error) -> ImportError {
-    let error = match error.into_kind() {
-        csv::ErrorKind::Io(error) => error,
-        other => io::Error::other(format!("{other:?}")),
-    };
-    match error.downcast::<TextError>() {
-        Ok(TextError::Encoding { line, encoding }) => {
-            ImportError::EncodingInvalid { line, expected: encoding }
-        }
-        Ok(TextError::RowTooLong { line }) => ImportError::RowTooLong { line },
-        Err(error) => at(path)(error).into(),
+        Ok(())
     }
 }
 
@@ -328,8 +259,8 @@ impl Run {
     ) -> Result<Self, ImportError> {
         let today = day_of_ms(job.now_ms);
         let oldest = today - i32::try_from(job.config.quality().max_age_days).unwrap_or(i32::MAX);
-        // A typical row has about a hundred bytes; the vector grows if rows are shorter.
-        let rows = usize::try_from(input.size / 100).unwrap_or(0).min(1 << 27);
+        // The vector grows if there are more.
+        let rows = usize::try_from(input.reader.about_rows()).unwrap_or(0).min(1 << 27);
         Ok(Self {
             context: Context { hasher: RandomState::new(), dates: oldest..=today + 1 },
             staging: StagingWriter::create(&dir.staging(), job.config.name(), job.key, rng)?,
@@ -380,8 +311,8 @@ impl Run {
             schema_sha256: hex::encode(Sha256::digest(job.config.schema().text())),
             identity_version: IDENTITY_VERSION.to_owned(),
             families: job.config.families().iter().map(|family| Family::code(*family)).collect(),
-            encoding: input.encoding.to_owned(),
-            source_bytes: input.size,
+            encoding: input.reader.encoding().to_owned(),
+            source_bytes: input.reader.size(),
             imported_at_ms: job.now_ms,
             rows: tally.rows,
             accepted: tally.accepted,

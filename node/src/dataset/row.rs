@@ -74,7 +74,7 @@ pub(super) struct Findings {
     pub(super) data_date: Option<i32>,
 }
 
-/// A recipe with its columns found in a file's header.
+/// A recipe with the places of its columns in a row.
 #[derive(Debug)]
 pub(super) struct RowParser<'a> {
     recipe: &'a Recipe,
@@ -88,39 +88,27 @@ pub(super) struct RowParser<'a> {
     fields: Vec<usize>,
 }
 
-/// A column that the configuration names and the header does not have exactly once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ColumnProblem {
-    pub(super) column: String,
-    pub(super) found: usize,
-}
-
 impl<'a> RowParser<'a> {
-    pub(super) fn new(
-        recipe: &'a Recipe,
-        schema: &'a Schema,
-        header: &StringRecord,
-    ) -> Result<Self, ColumnProblem> {
+    /// A parser of rows whose cells stand in the order of [`Recipe::column_names`].
+    pub(super) fn new(recipe: &'a Recipe, schema: &'a Schema) -> Self {
+        let names = recipe.column_names();
         let find = |column: &String| {
-            let hits: Vec<_> = header.iter().enumerate().filter(|(_, name)| name.trim() == column).collect();
-            match hits.as_slice() {
-                [(index, _)] => Ok(*index),
-                _ => Err(ColumnProblem { column: column.clone(), found: hits.len() }),
-            }
+            let place = names.iter().position(|name| name == column);
+            place.expect("the recipe's names are those of its columns")
         };
-        let optional = |column: &Option<String>| column.as_ref().map(find).transpose();
+        let optional = |column: &Option<String>| column.as_ref().map(find);
         let columns = &recipe.columns;
-        Ok(Self {
-            width: header.len(),
-            phone: optional(&columns.phone)?,
-            name: optional(&columns.name)?,
-            document: optional(&columns.document)?,
-            document_type: optional(&columns.document_type)?,
-            data_date: optional(&columns.data_date)?,
-            fields: recipe.fields.iter().map(|field| find(&field.column)).collect::<Result<_, _>>()?,
+        Self {
+            width: names.len(),
+            phone: optional(&columns.phone),
+            name: optional(&columns.name),
+            document: optional(&columns.document),
+            document_type: optional(&columns.document_type),
+            data_date: optional(&columns.data_date),
+            fields: recipe.fields.iter().map(|field| find(&field.column)).collect(),
             recipe,
             schema,
-        })
+        }
     }
 
     /// Reads one row; the first rule that it breaks refuses it.

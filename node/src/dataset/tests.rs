@@ -23,8 +23,10 @@ use windvane_world::{CARRIER_HEADER, Status, Subscriber, World, WorldConfig};
 
 use super::*;
 use crate::risk::Vocabulary;
+use crate::table::{TableError, TableOptions, TableReader, TableWriter};
 
 mod config;
+mod parquet;
 mod staging;
 mod tables;
 mod world;

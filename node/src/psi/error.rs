@@ -4,9 +4,13 @@ use std::path::PathBuf;
 
 use tonic::Code;
 use windvane_proto::convert::WireError;
+use windvane_protocols::limits::MAX_PSI_PAYLOAD_BYTES;
 use windvane_protocols::psi::ParametersError;
 use windvane_protocols::psi::ecdh::EcdhError;
 
+use super::output::PayloadError;
+use super::partition::PartitionError;
+use crate::table::TableError;
 use crate::error::{NodeError, PeerError, Refusal};
 
 /// Why a provider refuses a job, before anything of it moves. Each has its own code.
@@ -239,6 +243,23 @@ pub enum PsiError {
         /// The file.
         path: PathBuf,
     },
+    /// A payload is too long to travel.
+    #[error("{path}, line {line}: the payload is longer than {MAX_PSI_PAYLOAD_BYTES} bytes")]
+    PayloadTooLong {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+    },
+    /// A payload from the peer is none.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// A table cannot be read or written.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// A table cannot be partitioned.
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
     /// The job's connections are used up.
     #[error("the job had {had} connections, as many as it may; begin a new one")]
     Attempts {
@@ -291,6 +312,10 @@ impl PsiError {
             Self::Transcript => "TRANSCRIPT_MISMATCH",
             Self::Release => "RELEASE_INVALID",
             Self::InputChanged { .. } => "INPUT_CHANGED",
+            Self::PayloadTooLong { .. } => "PAYLOAD_TOO_LONG",
+            Self::Payload(_) => "PAYLOAD_INVALID",
+            Self::Table(error) => error.code(),
+            Self::Partition(error) => error.code(),
             Self::Attempts { .. } => "JOB_ATTEMPTS",
             Self::Folder { .. } => "JOB_FOLDER",
             Self::Refused(refusal) => refusal.code(),
@@ -315,6 +340,12 @@ impl PsiError {
                     Refusal::Internal
                 }
             },
+            // Paths and lines are nobody else's business.
+            Self::Table(_) | Self::Partition(_) | Self::Folder { .. } | Self::PayloadTooLong { .. } => {
+                tracing::error!(code = self.own_code(), error = %self, "a set intersection failed here");
+                Refusal::Internal
+            }
+            Self::InputChanged { .. } => Refusal::Psi(PsiRefusal::ListChanged),
             other => Refusal::Psi(PsiRefusal::Broken { code: other.own_code(), what: other.to_string() }),
         }
     }

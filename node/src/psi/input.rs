@@ -2,11 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
+use windvane_protocols::limits::MAX_PSI_PAYLOAD_BYTES;
+use windvane_protocols::psi::item::ItemHasher;
 use windvane_protocols::psi::{PSI_SALT_BYTES, Parameters};
 
 use super::PsiError;
+use super::key::KeyKind;
+use super::output::{PayloadError, encode_payload};
+use super::partition::{Partition, PartitionOptions};
 use super::side::BucketItems;
+use crate::dataset::Progress;
+use crate::table::{TableOptions, TableReader};
 
 /// A table that is partitioned under a job's salt.
 pub trait Buckets: Send + Sync {
@@ -20,15 +26,15 @@ pub trait Buckets: Send + Sync {
 /// A table and what of it takes part.
 #[derive(Debug, Clone)]
 pub struct InputFile {
-    /// The file.
+    /// The file: CSV or Parquet.
     pub path: PathBuf,
     /// What its items are.
-    pub key: String,
-    /// The columns of the key.
+    pub key: KeyKind,
+    /// The columns of the key, in the order of its fields.
     pub key_columns: Vec<String>,
     /// Columns that travel with matches.
     pub payload_columns: Vec<String>,
-    /// Memory for the table's records.
+    /// Memory for the table's records; more is spilled to the disk.
     pub memory_bytes: usize,
 }
 
@@ -43,75 +49,142 @@ pub struct Scan {
     pub payload_bytes: usize,
 }
 
+/// A partitioned table. Payloads are held in memory, as long as they are and eight bytes a row.
+#[derive(Debug)]
+pub struct PartitionedTable {
+    partition: Partition,
+    payloads: Option<Payloads>,
+}
+
+/// The payloads of all rows, one after another.
+#[derive(Debug, Default)]
+struct Payloads {
+    bytes: Vec<u8>,
+    ends: Vec<u64>,
+}
+
 impl InputFile {
-    /// Reads the table once.
-    pub fn scan(&self) -> Result<Scan, PsiError> {
-        let bytes = std::fs::read(&self.path).map_err(PsiError::io(&self.path))?;
-        let rows = self.rows()?;
-        let payload_bytes = rows.iter().map(|(_, payload)| payload.len()).max().unwrap_or(0);
-        Ok(Scan { rows: rows.len() as u64, digest: Sha256::digest(bytes).into(), payload_bytes })
+    /// Reads the table once, for what must be known before a job's salt is.
+    ///
+    /// # Errors
+    /// [`PsiError`]: the table cannot be read, or a payload is too long.
+    pub fn scan(&self, progress: &dyn Progress) -> Result<Scan, PsiError> {
+        let mut reader = self.reader()?;
+        let (mut rows, mut payload_bytes, mut payload) = (0, 0, Vec::new());
+        while reader.advance()? {
+            rows += 1;
+            if !self.payload_columns.is_empty() {
+                payload.clear();
+                self.payload(&reader, &mut payload)?;
+                payload_bytes = payload_bytes.max(payload.len());
+            }
+            report(&reader, rows, progress);
+        }
+        Ok(Scan { rows, digest: self.digest(&reader)?, payload_bytes })
     }
 
-    /// Partitions the table, which must be the one that was scanned.
+    /// Partitions the table, which must still be the one that was scanned. `folder` is for what does not fit in
+    /// memory, and for the report of rows that are no items.
+    ///
+    /// # Errors
+    /// [`PsiError::InputChanged`], and as for [`Self::scan`].
     pub fn partition(
         &self,
         scan: &Scan,
         salt: &[u8; PSI_SALT_BYTES],
-        _folder: &Path,
-    ) -> Result<Memory, PsiError> {
-        if self.scan()? != *scan {
+        folder: &Path,
+        progress: &dyn Progress,
+    ) -> Result<PartitionedTable, PsiError> {
+        let mut reader = self.reader()?;
+        let rejects = folder.join("rejects.csv");
+        let options = PartitionOptions {
+            kind: self.key,
+            memory_bytes: self.memory_bytes,
+            folder,
+            rejects: &rejects,
+        };
+        let hasher = ItemHasher::new(salt);
+        let partition = Partition::read(&mut reader, &hasher, &options, &mut rand::rng(), progress)?;
+        if partition.rows() != scan.rows || self.digest(&reader)? != scan.digest {
             return Err(PsiError::InputChanged { path: self.path.clone() });
         }
-        let mut rows = Vec::new();
-        let mut seen = std::collections::HashSet::new();
-        for (row, (item, payload)) in self.rows()?.into_iter().enumerate() {
-            let digest = Sha256::new().chain_update(salt).chain_update(&item).finalize();
-            let prefix = u64::from_be_bytes(digest[..8].try_into().expect("8"));
-            let key: [u8; 16] = digest[8..24].try_into().expect("16");
-            if seen.insert(key) {
-                rows.push((prefix, key, row as u64, payload));
-            }
-        }
-        Ok(Memory(rows))
+        let payloads = if self.payload_columns.is_empty() { None } else { Some(self.payloads(scan)?) };
+        Ok(PartitionedTable { partition, payloads })
     }
 
-    fn rows(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, PsiError> {
-        let io = |e: csv::Error| PsiError::Folder { path: self.path.clone(), what: e.to_string() };
-        let mut reader = csv::Reader::from_path(&self.path).map_err(io)?;
-        let headers = reader.headers().map_err(io)?.clone();
-        let find = |name: &String| {
-            headers.iter().position(|h| h == name).ok_or_else(|| PsiError::Folder { path: self.path.clone(), what: name.clone() })
-        };
-        let keys = self.key_columns.iter().map(find).collect::<Result<Vec<_>, _>>()?;
-        let payload = self.payload_columns.iter().map(find).collect::<Result<Vec<_>, _>>()?;
-        let mut rows = Vec::new();
-        for record in reader.records() {
-            let record = record.map_err(io)?;
-            let mut p = Vec::new();
-            for c in &payload {
-                p.extend_from_slice(&(record[*c].len() as u16).to_be_bytes());
-                p.extend_from_slice(record[*c].as_bytes());
-            }
-            rows.push((record[keys[0]].trim().as_bytes().to_vec(), p));
+    fn payloads(&self, scan: &Scan) -> Result<Payloads, PsiError> {
+        let mut reader = self.reader()?;
+        let mut payloads = Payloads::default();
+        while reader.advance()? {
+            self.payload(&reader, &mut payloads.bytes)?;
+            payloads.ends.push(payloads.bytes.len() as u64);
         }
-        Ok(rows)
+        if payloads.ends.len() as u64 != scan.rows || self.digest(&reader)? != scan.digest {
+            return Err(PsiError::InputChanged { path: self.path.clone() });
+        }
+        Ok(payloads)
+    }
+
+    /// A reader whose chosen columns are the key's, and behind them the payload's.
+    fn reader(&self) -> Result<TableReader, PsiError> {
+        let options = TableOptions { digest: true, ragged: true, ..TableOptions::default() };
+        let columns: Vec<_> = self.key_columns.iter().chain(&self.payload_columns).collect();
+        Ok(TableReader::open(&self.path, options)?.choose(&columns)?)
+    }
+
+    /// Appends a row's payload; a row of another length than the header has none.
+    fn payload(&self, reader: &TableReader, payload: &mut Vec<u8>) -> Result<(), PsiError> {
+        let (row, begin) = (reader.row(), payload.len());
+        let cells = row.cells().skip(self.key_columns.len());
+        let encoded = encode_payload(cells, payload);
+        let found = payload.len() - begin;
+        match encoded {
+            Ok(()) if found <= MAX_PSI_PAYLOAD_BYTES => Ok(()),
+            Ok(()) | Err(PayloadError::CellTooLong { .. }) => {
+                Err(PsiError::PayloadTooLong { path: self.path.clone(), line: row.line() })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn digest(&self, reader: &TableReader) -> Result<[u8; 32], PsiError> {
+        reader.digest()?.ok_or_else(|| PsiError::InputChanged { path: self.path.clone() })
     }
 }
 
-/// In memory.
-pub struct Memory(Vec<(u64, [u8; 16], u64, Vec<u8>)>);
+fn report(reader: &TableReader, rows: u64, progress: &dyn Progress) {
+    if rows.is_multiple_of(1 << 16) {
+        let (done, total) = reader.progress();
+        progress.at(crate::dataset::Position { rows, done, total });
+    }
+}
 
-impl Buckets for Memory {
+impl PartitionedTable {
+    /// The partition, for its counts and repeated rows.
+    pub const fn partition(&self) -> &Partition {
+        &self.partition
+    }
+}
+
+impl Payloads {
+    fn of(&self, row: u32) -> Vec<u8> {
+        let row = row as usize;
+        let begin = if row == 0 { 0 } else { self.ends[row - 1] as usize };
+        self.bytes[begin..self.ends[row] as usize].to_vec()
+    }
+}
+
+impl Buckets for PartitionedTable {
     fn bucket(&self, bucket: u32, parameters: &Parameters) -> Result<BucketItems, PsiError> {
-        let bits = parameters.buckets().ilog2();
-        let mut items = BucketItems::default();
-        for (prefix, key, row, payload) in &self.0 {
-            if bits == 0 || (prefix >> (64 - bits)) as u32 == bucket {
-                items.keys.push(*key);
-                items.rows.push(*row);
-                items.payloads.push(payload.clone());
-            }
-        }
-        Ok(items)
+        let found = self.partition.load(bucket, parameters.buckets().ilog2())?;
+        let payloads = match &self.payloads {
+            Some(payloads) => found.rows.iter().map(|row| payloads.of(*row)).collect(),
+            None => Vec::new(),
+        };
+        Ok(BucketItems {
+            keys: found.keys.iter().map(|key| key.to_le_bytes()).collect(),
+            rows: found.rows.into_iter().map(u64::from).collect(),
+            payloads,
+        })
     }
 }

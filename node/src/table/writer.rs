@@ -1,0 +1,152 @@
+//! Tables written whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+
+use windvane_keys::files::FileError;
+
+use super::{Format, TableError};
+use crate::snapshot::disk::{at, create_file, sync_directory};
+
+mod parquet;
+
+use self::parquet::ParquetWriter;
+
+const BUFFER_BYTES: usize = 1 << 18;
+
+/// What a file is named until it is complete: its name and this.
+const TEMPORARY: &str = ".tmp";
+
+/// A table being written, under a temporary name in the folder of its final one; dropped unfinished, it
+/// disappears. What a killed run left is replaced by the next. Only the owner may read the file.
+pub struct TableWriter {
+    path: PathBuf,
+    temporary: PathBuf,
+    width: usize,
+    rows: u64,
+    sink: Sink,
+}
+
+enum Sink {
+    Csv(Box<::csv::Writer<BufWriter<File>>>),
+    Parquet(Box<ParquetWriter>),
+    /// Handed to the disk.
+    Finished,
+}
+
+impl std::fmt::Debug for TableWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TableWriter")
+            .field("path", &self.path)
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TableWriter {
+    /// Begins a table of text columns in the format that its name asks for.
+    ///
+    /// # Errors
+    /// [`TableError::File`], or [`TableError::ColumnRepeated`] when two columns share a name.
+    pub fn create<S: AsRef<str>>(path: &Path, header: &[S]) -> Result<Self, TableError> {
+        let names: Vec<&str> = header.iter().map(AsRef::as_ref).collect();
+        for name in &names {
+            let found = names.iter().filter(|other| *other == name).count();
+            if found > 1 {
+                let (path, column) = (path.to_owned(), (*name).to_owned());
+                return Err(TableError::ColumnRepeated { path, column, found });
+            }
+        }
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(TEMPORARY);
+        let temporary = PathBuf::from(temporary);
+        let file = BufWriter::with_capacity(BUFFER_BYTES, create_file(&temporary)?);
+        let mut writer =
+            Self { path: path.to_owned(), temporary, width: names.len(), rows: 0, sink: Sink::Finished };
+        writer.sink = match Format::of_name(path) {
+            Format::Csv => Sink::Csv(Box::new(begin_csv(file, &names).map_err(writer.at())?)),
+            Format::Parquet => {
+                Sink::Parquet(Box::new(ParquetWriter::begin(file, &names).map_err(writer.at())?))
+            }
+        };
+        Ok(writer)
+    }
+
+    /// Adds a row of UTF-8 cells, one for every column.
+    ///
+    /// # Errors
+    /// [`TableError::File`], or [`TableError::RowLength`].
+    pub fn row<'a>(&mut self, cells: impl IntoIterator<Item = &'a [u8]>) -> Result<(), TableError> {
+        let written = match &mut self.sink {
+            Sink::Csv(csv) => csv_row(csv, cells),
+            Sink::Parquet(parquet) => parquet.row(cells),
+            Sink::Finished => Ok(0),
+        };
+        let found = written.map_err(self.at())?;
+        if found != self.width {
+            let (path, row) = (self.path.clone(), self.rows);
+            return Err(TableError::RowLength { path, row, line: row + 2, found, expected: self.width });
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Rows so far.
+    pub const fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Waits until everything is on the disk and gives the file its name; one that stands there is replaced.
+    /// Gives how many rows it has.
+    ///
+    /// # Errors
+    /// [`TableError::File`].
+    pub fn finish(mut self) -> Result<u64, TableError> {
+        let flushed = match std::mem::replace(&mut self.sink, Sink::Finished) {
+            Sink::Csv(csv) => csv.into_inner().map_err(|error| error.into_error()).and_then(whole),
+            Sink::Parquet(parquet) => parquet.finish().and_then(whole),
+            Sink::Finished => Ok(()),
+        };
+        flushed.map_err(self.at())?;
+        fs::rename(&self.temporary, &self.path).map_err(at(&self.path))?;
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        sync_directory(folder.unwrap_or(Path::new(".")))?;
+        Ok(self.rows)
+    }
+
+    fn at(&self) -> impl FnOnce(io::Error) -> FileError + use<> {
+        let path = self.temporary.clone();
+        move |source| FileError::Io { path, source }
+    }
+}
+
+impl Drop for TableWriter {
+    fn drop(&mut self) {
+        // Gone already when the file was finished.
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
+fn whole(file: BufWriter<File>) -> io::Result<()> {
+    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+}
+
+fn begin_csv(file: BufWriter<File>, names: &[&str]) -> io::Result<::csv::Writer<BufWriter<File>>> {
+    let mut csv = ::csv::WriterBuilder::new().flexible(true).from_writer(file);
+    csv.write_record(names)?;
+    Ok(csv)
+}
+
+fn csv_row<'a>(
+    csv: &mut ::csv::Writer<BufWriter<File>>,
+    cells: impl IntoIterator<Item = &'a [u8]>,
+) -> io::Result<usize> {
+    let mut count = 0;
+    for cell in cells {
+        csv.write_field(cell)?;
+        count += 1;
+    }
+    csv.write_record(None::<&[u8]>)?;
+    Ok(count)
+}
