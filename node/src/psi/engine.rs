@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
+use windvane_proto::convert::PsiFrame;
 use windvane_protocols::party::SessionId;
 use windvane_protocols::psi::{Parameters, PsiTranscript};
 
 use super::PsiError;
 use super::folder::JobFolder;
 use super::link::Outgoing;
-use super::side::Turn;
 use super::stage::Stage;
 
 /// Buckets under way at a time: one is on the wire while others are computed; each holds its messages.
@@ -173,6 +173,28 @@ pub(super) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(stopped)?
 }
 
+/// Waits for own work outside of the buckets, minding the clocks and giving signs of life.
+pub(super) async fn while_alive<T>(
+    work: impl Future<Output = Result<T, PsiError>>,
+    out: &Outgoing,
+    watch: &mut Watch,
+) -> Result<T, PsiError> {
+    let mut ticks = tokio::time::interval(TICK);
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            _ = ticks.tick() => {
+                // The peer is not listened to meanwhile, so its silence is no fault.
+                watch.heard();
+                if watch.tick()? {
+                    out.offer(PsiFrame::Progress(0));
+                }
+            }
+        }
+    }
+}
+
 /// A folder that the buckets of a connection share.
 pub(super) type SharedFolder = Arc<std::sync::Mutex<JobFolder>>;
 
@@ -181,6 +203,3 @@ pub(super) fn lock(folder: &SharedFolder) -> std::sync::MutexGuard<'_, JobFolder
     // A panic while the lock was held left the journal at a whole line, or at one that is dropped.
     folder.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
-
-/// What a step gave, with the transcript that it extended.
-pub(super) type Stepped<T, C> = (Turn<T, C>, Course);

@@ -15,6 +15,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,10 @@ use crate::snapshot::disk::create_directory;
 /// A line of the journal is short.
 const MAX_LINE_BYTES: u64 = 4 << 10;
 
+/// How often, and with which pause, a folder's lock is tried.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
 /// Bytes of a bucket's matches that are read: rows with payloads.
 const MAX_MATCHES_BYTES: usize = 1 << 30;
 
@@ -40,6 +45,7 @@ pub(super) enum Document {
     Acceptance,
     Receipt,
     Release,
+    Countersignature,
 }
 
 impl Document {
@@ -49,6 +55,7 @@ impl Document {
             Self::Acceptance => "acceptance",
             Self::Receipt => "receipt",
             Self::Release => "release",
+            Self::Countersignature => "countersignature",
         }
     }
 }
@@ -116,7 +123,7 @@ impl JobFolder {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let journal = options.open(&journal_path).map_err(PsiError::io(&journal_path))?;
-        if flock(&journal, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if !locked(&journal) {
             let what = "another process works on this job".to_owned();
             return Err(PsiError::Folder { path: journal_path, what });
         }
@@ -173,6 +180,24 @@ impl JobFolder {
         Ok(Some(Signed::from_bytes_unverified(bytes)?))
     }
 
+    /// Keeps what opens a commitment.
+    pub(super) fn keep_secret(&self, name: &str, secret: &[u8; 32]) -> Result<(), PsiError> {
+        write_private(&self.path.join(name), secret).map_err(file)
+    }
+
+    /// The secret that was kept under this name, or a fresh one that is kept now.
+    pub(super) fn secret(&self, name: &str) -> Result<[u8; 32], PsiError> {
+        let path = self.path.join(name);
+        if let Ok(known) = read_private(&path, 32).map_err(file).and_then(|bytes| {
+            <[u8; 32]>::try_from(bytes).map_err(|_| PsiError::Folder { path, what: "not 32 bytes".into() })
+        }) {
+            return Ok(known);
+        }
+        let fresh = rand::random();
+        self.keep_secret(name, &fresh)?;
+        Ok(fresh)
+    }
+
     /// Keeps what a bucket gave, and then that it is finished.
     pub(super) fn finish(&mut self, bucket: u32, hash: [u8; 32], outcome: &Outcome) -> Result<(), PsiError> {
         write_private(&self.matches(bucket), &encode(outcome)).map_err(file)?;
@@ -215,6 +240,16 @@ impl JobFolder {
         self.journal.set_len(end)?;
         self.journal.seek(SeekFrom::Start(end)).map(drop)
     }
+}
+
+/// Waits a moment: a connection that just ended may still be writing its last line.
+fn locked(journal: &File) -> bool {
+    (0..LOCK_TRIES).any(|attempt| {
+        if attempt > 0 {
+            std::thread::sleep(LOCK_PAUSE);
+        }
+        flock(journal, FlockOperation::NonBlockingLockExclusive).is_ok()
+    })
 }
 
 fn file(error: FileError) -> PsiError {

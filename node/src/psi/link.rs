@@ -16,10 +16,10 @@ const PART_BYTES: usize = 256 << 10;
 
 /// What is on its way out. Clones share the connection.
 #[derive(Debug, Clone)]
-pub(super) struct Outgoing(mpsc::Sender<Result<Frame, Status>>);
+pub(crate) struct Outgoing(mpsc::Sender<Result<Frame, Status>>);
 
 /// The other end of an [`Outgoing`], for the connection.
-pub(super) type Frames = mpsc::Receiver<Result<Frame, Status>>;
+pub(crate) type Frames = mpsc::Receiver<Result<Frame, Status>>;
 
 /// A connection's way out.
 pub(super) fn outgoing() -> (Outgoing, Frames) {

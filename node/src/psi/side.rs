@@ -105,3 +105,15 @@ pub struct Common {
     /// Threads for one bucket.
     pub threads: usize,
 }
+
+/// Buckets from which on each gets one thread, because several are under way.
+const MANY_BUCKETS: u32 = 4;
+
+impl Common {
+    /// Many buckets share the cores by running beside each other, few by running on several threads each.
+    pub(super) fn new(parameters: Parameters, salt: [u8; PSI_SALT_BYTES]) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = if parameters.buckets() < MANY_BUCKETS { cores } else { 1 };
+        Self { parameters, salt, threads }
+    }
+}
