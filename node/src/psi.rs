@@ -2,7 +2,7 @@
 //!
 //! A job is one signed request and one signed acceptance, and any number of connections up to a limit. Both
 //! parties partition their tables under a salt of both nonces and walk the buckets in order, a few at a time;
-//! every bucket is a short conversation ([`side`]) whose result the receiver keeps before it says so. When the
+//! every bucket is a short conversation whose result the receiver keeps before it says so. When the
 //! last bucket is done, both compare the hash over all of them, the provider signs its receipt, and the
 //! requester countersigns.
 //!
@@ -23,7 +23,7 @@ mod error;
 mod evidence;
 pub mod folder;
 pub(crate) mod grant;
-pub mod input;
+mod input;
 mod job;
 pub mod key;
 mod link;
@@ -34,7 +34,7 @@ mod receive;
 mod result;
 mod send;
 pub mod serve;
-pub mod side;
+mod side;
 mod stage;
 
 pub use engine::Patience;

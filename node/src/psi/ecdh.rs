@@ -10,7 +10,7 @@ use windvane_protocols::psi::ecdh::{
 };
 
 use super::PsiError;
-use super::side::{BucketItems, Common, Outcome, ReceiverSide, SenderSide, Then, Turn};
+use super::side::{Begun, BucketItems, Common, Outcome, ReceiverSide, SenderSide, Then, Turn};
 
 /// Decides about a count: the signed release request, or `None` when the count is below the minimum.
 pub(super) type Decide = Arc<dyn Fn(u64) -> Result<Option<Vec<u8>>, PsiError> + Send + Sync>;
@@ -116,26 +116,27 @@ impl SenderSide for EcdhSender {
         &self.incoming
     }
 
-    fn start(&self, bucket: u32, items: BucketItems, chain: ()) -> Result<Then<(), ()>, PsiError> {
+    fn start(&self, bucket: u32, items: BucketItems, chain: ()) -> Result<Begun<()>, PsiError> {
         let (sender, threads, release) = (self.sender.clone(), self.common.threads, self.release.clone());
-        Ok(Box::new(move |blinded: Bytes| {
+        let then: Then<_, _> = Box::new(move |blinded: Bytes| {
             let payload = |at: usize| items.payloads.get(at).map_or(&[] as &[u8], Vec::as_slice);
             let item = |(at, key): (usize, &_)| SenderItem { key: *key, payload: payload(at) };
             let rows: Vec<_> = items.keys.iter().enumerate().map(item).collect();
             let answered = sender.answer(&blinded, &rows, threads, &mut rand::rng());
             let (message, withheld) = answered.map_err(PsiError::of(bucket))?;
             Ok(match withheld {
-                None => Turn::End { message: Some(message), chain: Some(chain), result: () },
-                Some(withheld) => await_release(message, chain, withheld, release),
+                None => Turn::End { message: Some(message), chain: None, result: () },
+                Some(withheld) => await_release(message, withheld, release),
             })
-        }))
+        });
+        Ok((then, Some(chain)))
     }
 }
 
-fn await_release(message: Vec<u8>, chain: (), withheld: Withheld, release: Release) -> Turn<(), ()> {
+fn await_release(message: Vec<u8>, withheld: Withheld, release: Release) -> Turn<(), ()> {
     let then: Then<_, _> = Box::new(move |request: Bytes| {
         release(&request)?;
         Ok(Turn::End { message: Some(withheld.reveal()), chain: None, result: () })
     });
-    Turn::Ask { message, chain: Some(chain), then, or_done: Some(()) }
+    Turn::Ask { message, chain: None, then, or_done: Some(()) }
 }

@@ -15,7 +15,7 @@ use crate::dataset::Progress;
 use crate::table::{TableOptions, TableReader};
 
 /// A table that is partitioned under a job's salt.
-pub trait Buckets: Send + Sync {
+pub(super) trait Buckets: Send + Sync {
     /// The items of a bucket, all different.
     ///
     /// # Errors
@@ -25,33 +25,33 @@ pub trait Buckets: Send + Sync {
 
 /// A table and what of it takes part.
 #[derive(Debug, Clone)]
-pub struct InputFile {
+pub(super) struct InputFile {
     /// The file: CSV or Parquet.
-    pub path: PathBuf,
+    pub(super) path: PathBuf,
     /// What its items are.
-    pub key: KeyKind,
+    pub(super) key: KeyKind,
     /// The columns of the key, in the order of its fields.
-    pub key_columns: Vec<String>,
+    pub(super) key_columns: Vec<String>,
     /// Columns that travel with matches.
-    pub payload_columns: Vec<String>,
+    pub(super) payload_columns: Vec<String>,
     /// Memory for the table's records; more is spilled to the disk.
-    pub memory_bytes: usize,
+    pub(super) memory_bytes: usize,
 }
 
 /// What one pass over a table tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Scan {
+pub(super) struct Scan {
     /// Its rows.
-    pub rows: u64,
+    pub(super) rows: u64,
     /// SHA-256 of the file.
-    pub digest: [u8; 32],
+    pub(super) digest: [u8; 32],
     /// The longest payload.
-    pub payload_bytes: usize,
+    pub(super) payload_bytes: usize,
 }
 
 /// A partitioned table. Payloads are held in memory, as long as they are and eight bytes a row.
 #[derive(Debug)]
-pub struct PartitionedTable {
+pub(super) struct PartitionedTable {
     partition: Partition,
     payloads: Option<Payloads>,
 }
@@ -68,7 +68,7 @@ impl InputFile {
     ///
     /// # Errors
     /// [`PsiError`]: the table cannot be read, or a payload is too long.
-    pub fn scan(&self, progress: &dyn Progress) -> Result<Scan, PsiError> {
+    pub(super) fn scan(&self, progress: &dyn Progress) -> Result<Scan, PsiError> {
         let mut reader = self.reader()?;
         let (mut rows, mut payload_bytes, mut payload) = (0, 0, Vec::new());
         while reader.advance()? {
@@ -88,7 +88,7 @@ impl InputFile {
     ///
     /// # Errors
     /// [`PsiError::InputChanged`], and as for [`Self::scan`].
-    pub fn partition(
+    pub(super) fn partition(
         &self,
         scan: &Scan,
         salt: &[u8; PSI_SALT_BYTES],
@@ -161,7 +161,7 @@ fn report(reader: &TableReader, rows: u64, progress: &dyn Progress) {
 
 impl PartitionedTable {
     /// The partition, for its counts and repeated rows.
-    pub const fn partition(&self) -> &Partition {
+    pub(super) const fn partition(&self) -> &Partition {
         &self.partition
     }
 }

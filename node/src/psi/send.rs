@@ -174,7 +174,8 @@ impl<S: SenderSide> Task<S> {
         let items = blocking(move || input.bucket(bucket, &parameters)).await?;
         let chain = place.chain().await?;
         let (side, mut course) = (self.side.clone(), Course::new(&self.connection, bucket));
-        let mut then = blocking(move || side.start(bucket, items, chain)).await?;
+        let (mut then, chain) = blocking(move || side.start(bucket, items, chain)).await?;
+        place.pass(chain);
         loop {
             // The receiver may be done in place of asking further.
             let Some(message) = inbox.recv().await else { return Ok(()) };

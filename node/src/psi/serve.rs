@@ -1,7 +1,6 @@
 //! The provider's side of a job: lists, grants, one connection at a time per job, and the receipt.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +17,7 @@ use windvane_protocols::party::SessionId;
 use windvane_protocols::psi::{
     PROTOCOL, Protocol, PsiAcceptance, PsiReceipt, PsiRelease, PsiRequest, PsiTranscript,
 };
-use windvane_protocols::transcript::{Hash, Record as _, Signed, commit};
+use windvane_protocols::transcript::{Hash, Signed, commit};
 
 use super::ecdh::EcdhSender;
 use super::engine::{Connection, Patience, SharedFolder, Watch, blocking, lock};
@@ -26,13 +25,13 @@ use super::folder::{Document, Fact, JobFolder};
 use super::grant;
 use super::input::{InputFile, PartitionedTable, Scan};
 use super::link::Outgoing;
-use super::plan::{key_kind, key_name};
+use super::plan::key_kind;
 use super::receive::await_frame;
 use super::send::Sending;
 use super::side::Common;
 use super::{PsiError, PsiRefusal, Stage};
 use crate::config::ListConfig;
-use crate::error::{NodeError, Refusal};
+use crate::error::Refusal;
 use crate::provider::Provider;
 
 /// A requester that opened a connection says what it wants within this time.
@@ -148,7 +147,7 @@ impl PsiProvider {
         frames: &mut (impl Stream<Item = Result<Frame, Status>> + Unpin),
     ) -> Result<Box<PsiOpen>, PsiError> {
         let patience = Patience { idle: OPEN_WITHIN, total: OPEN_WITHIN };
-        let mut watch = Watch::new(patience, Path::new(""));
+        let mut watch = Watch::new(patience, &JobFolder::all(self.provider.shared().layout.root()));
         match await_frame(frames, &mut watch, || ()).await? {
             PsiFrame::Open(open) => Ok(open),
             other => Err(PsiError::Unexpected { found: other.name(), expected: "an opening" }),

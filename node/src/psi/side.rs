@@ -12,18 +12,18 @@ use super::PsiError;
 
 /// A bucket's items, all different.
 #[derive(Debug, Default)]
-pub struct BucketItems {
+pub(super) struct BucketItems {
     /// Keys within the bucket.
-    pub keys: Vec<ItemKey>,
+    pub(super) keys: Vec<ItemKey>,
     /// For every item, the number of its row in the file.
-    pub rows: Vec<u64>,
+    pub(super) rows: Vec<u64>,
     /// For every item of a sender what travels with a match; empty where nothing does.
-    pub payloads: Vec<Vec<u8>>,
+    pub(super) payloads: Vec<Vec<u8>>,
 }
 
 /// What a bucket gave the receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// Row numbers, ascending, with the payloads where they travel.
     Matches(Vec<(u64, Vec<u8>)>),
     /// The number of matches only.
@@ -33,10 +33,13 @@ pub enum Outcome {
 }
 
 /// The rest of a conversation.
-pub type Then<T, C> = Box<dyn FnOnce(Bytes) -> Result<Turn<T, C>, PsiError> + Send>;
+pub(super) type Then<T, C> = Box<dyn FnOnce(Bytes) -> Result<Turn<T, C>, PsiError> + Send>;
+
+/// What a sender does with a bucket's first message, and the chain if it is free already.
+pub(super) type Begun<C> = (Then<(), C>, Option<C>);
 
 /// A side's next move.
-pub enum Turn<T, C> {
+pub(super) enum Turn<T, C> {
     /// Send this and wait for the peer's next message.
     Ask {
         /// The message.
@@ -60,7 +63,7 @@ pub enum Turn<T, C> {
 }
 
 /// The receiver's side of a protocol, for one connection.
-pub trait ReceiverSide: Send + Sync + 'static {
+pub(super) trait ReceiverSide: Send + Sync + 'static {
     /// What passes from bucket to bucket.
     type Chain: Send + 'static;
 
@@ -80,30 +83,34 @@ pub trait ReceiverSide: Send + Sync + 'static {
 }
 
 /// The sender's side of a protocol, for one connection.
-pub trait SenderSide: Send + Sync + 'static {
+pub(super) trait SenderSide: Send + Sync + 'static {
     /// What passes from bucket to bucket.
     type Chain: Send + 'static;
 
     /// Lengths of the receiver's messages about a bucket, in order; the longest where one varies.
     fn incoming(&self) -> &[usize];
 
-    /// Begins a bucket: what to do with the receiver's first message. The result tells whether something was
-    /// released in the mode with a minimum.
+    /// Begins a bucket: what to do with the receiver's first message, and the chain if it is free already.
     ///
     /// # Errors
     /// [`PsiError`].
-    fn start(&self, bucket: u32, items: BucketItems, chain: Self::Chain) -> Result<Then<(), Self::Chain>, PsiError>;
+    fn start(
+        &self,
+        bucket: u32,
+        items: BucketItems,
+        chain: Self::Chain,
+    ) -> Result<Begun<Self::Chain>, PsiError>;
 }
 
 /// What both sides of a connection know.
 #[derive(Debug, Clone, Copy)]
-pub struct Common {
+pub(super) struct Common {
     /// What both computed alike.
-    pub parameters: Parameters,
+    pub(super) parameters: Parameters,
     /// The salt of both nonces.
-    pub salt: [u8; PSI_SALT_BYTES],
+    pub(super) salt: [u8; PSI_SALT_BYTES],
     /// Threads for one bucket.
-    pub threads: usize,
+    pub(super) threads: usize,
 }
 
 /// Buckets from which on each gets one thread, because several are under way.
