@@ -9,6 +9,7 @@ use rand_chacha::ChaCha20Rng;
 use windvane::Node;
 use windvane::admin::GrantTerms;
 use windvane::psi::{JobPlan, JobReport, JobResult, JobRunner, PsiError};
+use windvane::table::{TableOptions, TableReader, TableWriter};
 use windvane_protocols::audit::grant::PsiTerms;
 
 use crate::lab::{Lab, Party, terms};
@@ -126,7 +127,7 @@ impl World {
 }
 
 fn provider_section(address: &str) -> String {
-    format!("[[provider]]\nparty = \"carrier-a\"\naddress = \"{address}\"\ndata_set = \"risk\"\n")
+    format!("[http]\nlisten = \"127.0.0.1:0\"\n[[provider]]\nparty = \"carrier-a\"\naddress = \"{address}\"\ndata_set = \"risk\"\n")
 }
 
 async fn run(lab: &Lab, bank: &Party, plan: &JobPlan) -> Result<JobReport, PsiError> {
@@ -234,5 +235,57 @@ async fn a_minimum_releases_what_reaches_it_and_nothing_below() {
             assert!(!plan.output.exists());
         }
     }
+    world.node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parquet_comes_in_and_goes_out() {
+    let world = World::new(0..300, &grant(psi_terms(), 0)).await;
+    let mut plan = world.plan("parquet", 0..1);
+    plan.input = world.lab.dir.path().join("in.parquet");
+    plan.output = world.lab.dir.path().join("out.parquet");
+    plan.payload_columns = vec!["tag".into()];
+    let mut table = TableWriter::create(&plan.input, &["id", "phone"]).unwrap();
+    for i in 250..350 {
+        let cells = [format!("c{i}"), phone(i)];
+        table.row(cells.iter().map(String::as_bytes)).unwrap();
+    }
+    table.finish().unwrap();
+    world.run(&plan).await.unwrap();
+    let options = TableOptions::default();
+    let mut found = TableReader::open(&plan.output, options).unwrap().choose(&["id", "tag"]).unwrap();
+    let mut rows = Vec::new();
+    while let Some(row) = found.next_row().unwrap() {
+        rows.push(format!("{},{}", row.text(0), row.text(1)));
+    }
+    assert_eq!(rows, (250..300).map(|i| format!("c{i},t{i}")).collect::<Vec<_>>());
+    world.node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_runs_beside_the_banks_own_node_and_its_entries_stand_in_the_one_log() {
+    let world = World::new(0..300, &grant(psi_terms(), 0)).await;
+    let bank_node = world.lab.start(&world.bank).await;
+    let plan = world.plan("beside", 200..400);
+    world.run(&plan).await.unwrap();
+    assert_eq!(lines(&plan.output), ids(200..300));
+    bank_node.stop().await.unwrap();
+    world.node.stop().await.unwrap();
+    let report = windvane::audit::reconcile(&[world.bank.log_dir(), world.carrier.log_dir()]);
+    assert!(report.is_ok(), "{report}");
+    assert_eq!(report.pairs[0].jobs_agreed, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_no_items_are_reported_and_match_nothing() {
+    let world = World::new(0..10, &grant(psi_terms(), 0)).await;
+    let plan = world.plan("rejects", 5..15);
+    let text = std::fs::read_to_string(&plan.input).unwrap();
+    std::fs::write(&plan.input, format!("{text}c99,not a number\nc98\n")).unwrap();
+    let report = world.run(&plan).await.unwrap();
+    assert_eq!(lines(&plan.output), ids(5..10));
+    assert_eq!(report.rows, 12);
+    let rejects = world.bank.config.node.data_dir.join("psi").join(&report.job).join("rejects.csv");
+    assert_eq!(lines(&rejects).len(), 2);
     world.node.stop().await.unwrap();
 }

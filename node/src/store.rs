@@ -314,7 +314,12 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn put_psi_run(&self, session: &[u8; 16], grant: &[u8; 16], input: &[u8; 32]) -> Result<(), StoreError> {
+    pub fn put_psi_run(
+        &self,
+        session: &[u8; 16],
+        grant: &[u8; 16],
+        input: &[u8; 32],
+    ) -> Result<(), StoreError> {
         let sql = "INSERT OR IGNORE INTO psi_run VALUES (?1, ?2, ?3)";
         self.lock().execute(sql, params![session, grant, input])?;
         Ok(())
@@ -326,7 +331,8 @@ impl Store {
     /// [`StoreError`].
     pub fn psi_runs(&self, grant: &[u8; 16]) -> Result<Vec<([u8; 16], [u8; 32])>, StoreError> {
         let connection = self.lock();
-        let mut statement = connection.prepare_cached("SELECT session, input FROM psi_run WHERE permit = ?1")?;
+        let mut statement =
+            connection.prepare_cached("SELECT session, input FROM psi_run WHERE permit = ?1")?;
         let runs = statement.query_map([grant], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(runs.collect::<Result<_, _>>()?)
     }

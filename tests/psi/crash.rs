@@ -131,7 +131,8 @@ async fn bank_killed_at(stage: &str) {
     let status = tokio::task::block_in_place(|| process.0.wait()).unwrap();
     assert_eq!(status.signal(), Some(SIGKILL), "{stage}: {status}");
     let before = JobFolder::peek(&world.bank.config.node.data_dir, job).unwrap().unwrap();
-    if let Some((_, count)) = stage.split_once(':').filter(|(name, _)| *name == Stage::BucketFinished.name()) {
+    if let Some((_, count)) = stage.split_once(':').filter(|(name, _)| *name == Stage::BucketFinished.name())
+    {
         assert_eq!(before.finished.len().to_string(), *count);
     }
     // The carrier notices the broken connection by itself.
@@ -156,8 +157,7 @@ async fn carrier_killed_at(stage: &str) {
     world = stopped(world).await;
     let config = world.lab.dir.path().join("carrier-a/windvane.toml");
     let ready = world.lab.dir.path().join("ready");
-    let variables =
-        [(CRASH_AT, stage), (CONFIG, config.to_str().unwrap()), (READY, ready.to_str().unwrap())];
+    let variables = [(CRASH_AT, stage), (CONFIG, config.to_str().unwrap()), (READY, ready.to_str().unwrap())];
     let mut process = child("psi::crash::carrier_process", &variables);
     for _ in 0..3_000 {
         if ready.exists() {

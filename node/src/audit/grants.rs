@@ -10,8 +10,8 @@ use windvane_protocols::psi::PsiAcceptance;
 use windvane_protocols::transcript::{Hash, Signed};
 
 use super::code;
-use crate::psi::PsiRefusal;
 use super::report::{Fault, Finding, GrantUse};
+use crate::psi::PsiRefusal;
 
 const DAY_MS: u64 = 86_400_000;
 

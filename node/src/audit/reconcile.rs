@@ -122,7 +122,10 @@ impl<'a> Comparison<'a> {
 
     fn is_empty(&self) -> bool {
         let grants = |side: &Content| side.grants.between(self.requester, self.provider).next().is_some();
-        !grants(self.asking) && !grants(self.answering) && self.sessions().is_empty() && self.jobs().is_empty()
+        !grants(self.asking)
+            && !grants(self.answering)
+            && self.sessions().is_empty()
+            && self.jobs().is_empty()
     }
 
     fn run(&mut self) {
@@ -156,7 +159,8 @@ impl<'a> Comparison<'a> {
         let (asking, answering) = (self.asking.jobs.find(&id), self.answering.jobs.find(&id));
         let requested = asking.and_then(|job| job.requested);
         let accepted = answering.and_then(|job| job.accepted);
-        let place_of = |party, found: Option<(u64, _)>| found.map(|(entry, _): (u64, Hash)| place(party, entry));
+        let place_of =
+            |party, found: Option<(u64, _)>| found.map(|(entry, _): (u64, Hash)| place(party, entry));
         let (received, completed) = (asking.and_then(|j| j.completed), answering.and_then(|j| j.completed));
         let places: Vec<_> = place_of(self.requester, received.or(requested))
             .into_iter()

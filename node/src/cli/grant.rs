@@ -67,10 +67,20 @@ pub(super) struct IssueArgs {
     #[arg(long, value_name = "FIELD", num_args = 1.., value_delimiter = ',')]
     columns: Vec<String>,
     /// Verification: elements per key and day (UTC)
-    #[arg(long, value_name = "N", required_unless_present = "psi_runs", default_value_if("psi_runs", ArgPredicate::IsPresent, "0"))]
+    #[arg(
+        long,
+        value_name = "N",
+        required_unless_present = "psi_runs",
+        default_value_if("psi_runs", ArgPredicate::IsPresent, "0")
+    )]
     per_day: u64,
     /// Verification: elements per key in all
-    #[arg(long, value_name = "N", required_unless_present = "psi_runs", default_value_if("psi_runs", ArgPredicate::IsPresent, "0"))]
+    #[arg(
+        long,
+        value_name = "N",
+        required_unless_present = "psi_runs",
+        default_value_if("psi_runs", ArgPredicate::IsPresent, "0")
+    )]
     total: u64,
     /// Elements per key and second
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]

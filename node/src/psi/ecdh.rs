@@ -59,13 +59,12 @@ impl ReceiverSide for EcdhReceiver {
         let (message, wait) =
             self.receiver.blind(&items.keys, threads, &mut rand::rng()).map_err(PsiError::of(bucket))?;
         let (rows, decide) = (items.rows, self.decide.clone());
-        let then: Then<_, _> = Box::new(move |answer| {
-            match wait.on_answer(&answer, threads).map_err(PsiError::of(bucket))? {
+        let then: Then<_, _> =
+            Box::new(move |answer| match wait.on_answer(&answer, threads).map_err(PsiError::of(bucket))? {
                 Found::Matches(found) => Ok(end(Outcome::Matches(rows_of(found, &rows)))),
                 Found::Count(count) => Ok(end(Outcome::Count(count))),
                 Found::Counted(counted) => ask_release(bucket, counted, rows, &decide),
-            }
-        });
+            });
         Ok(Turn::Ask { message, chain: Some(chain), then, or_done: None })
     }
 }

@@ -10,8 +10,8 @@ use windvane_protocols::psi::ecdh::EcdhError;
 
 use super::output::PayloadError;
 use super::partition::PartitionError;
-use crate::table::TableError;
 use crate::error::{NodeError, PeerError, Refusal};
+use crate::table::TableError;
 
 /// Why a provider refuses a job, before anything of it moves. Each has its own code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -24,8 +24,8 @@ use windvane_protocols::limits::MAX_DOCUMENT_BYTES;
 use windvane_protocols::party::SessionId;
 use windvane_protocols::transcript::{Record, Signed};
 
-use super::PsiError;
 use super::side::Outcome;
+use super::{JobReport, PsiError};
 use crate::snapshot::disk::create_directory;
 
 /// A line of the journal is short.
@@ -209,6 +209,26 @@ impl JobFolder {
         let path = self.matches(bucket);
         let bytes = read_private(&path, MAX_MATCHES_BYTES).map_err(file)?;
         decode(&bytes).ok_or_else(|| PsiError::Folder { path, what: "not the matches of a bucket".into() })
+    }
+
+    /// Keeps the report of a job that is through, and forgets which rows matched: they are in the output.
+    pub(super) fn conclude(&mut self, report: &JobReport, at_ms: u64) -> Result<(), PsiError> {
+        let json = serde_json::to_vec_pretty(report).expect("a report is plain data");
+        write_private(&self.path.join("report.json"), &json).map_err(file)?;
+        self.note(&Fact::Completed { matches: report.matches, at_ms })?;
+        let matches = self.path.join("matches");
+        std::fs::remove_dir_all(&matches).map_err(PsiError::io(&matches))
+    }
+
+    /// The report of a job that is through.
+    pub(super) fn report(&self) -> Result<Option<JobReport>, PsiError> {
+        if self.state.completed_at_ms.is_none() {
+            return Ok(None);
+        }
+        let path = self.path.join("report.json");
+        let bytes = read_private(&path, MAX_DOCUMENT_BYTES).map_err(file)?;
+        let report = serde_json::from_slice(&bytes);
+        report.map(Some).map_err(|error| PsiError::Folder { path, what: error.to_string() })
     }
 
     /// Whether the operator asked for the job's end.

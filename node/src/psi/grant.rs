@@ -10,7 +10,12 @@ use crate::error::Refusal;
 ///
 /// # Errors
 /// [`Refusal`] with the first rule that forbids it.
-pub(crate) fn permit(grant: &Grant, request: &PsiRequest, list_rows: u64, now_ms: u64) -> Result<(), Refusal> {
+pub(crate) fn permit(
+    grant: &Grant,
+    request: &PsiRequest,
+    list_rows: u64,
+    now_ms: u64,
+) -> Result<(), Refusal> {
     grant.permits(&Use {
         requester: &request.requester,
         provider: &grant.provider,

@@ -97,12 +97,8 @@ impl InputFile {
     ) -> Result<PartitionedTable, PsiError> {
         let mut reader = self.reader()?;
         let rejects = folder.join("rejects.csv");
-        let options = PartitionOptions {
-            kind: self.key,
-            memory_bytes: self.memory_bytes,
-            folder,
-            rejects: &rejects,
-        };
+        let options =
+            PartitionOptions { kind: self.key, memory_bytes: self.memory_bytes, folder, rejects: &rejects };
         let hasher = ItemHasher::new(salt);
         let partition = Partition::read(&mut reader, &hasher, &options, &mut rand::rng(), progress)?;
         if partition.rows() != scan.rows || self.digest(&reader)? != scan.digest {

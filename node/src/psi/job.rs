@@ -111,9 +111,10 @@ impl JobRunner {
         let folder = JobFolder::open(self.layout.root(), id)?;
         // Running it again is the opposite of cancelling it.
         crate::snapshot::disk::remove_file(&JobFolder::cancel_path(&path)).map_err(NodeError::from)?;
-        let partner = self.partners.find(&checked.provider).ok_or_else(|| {
-            given("PARTNER_MISSING", format!("{} is not enrolled here", checked.provider))
-        })?;
+        let partner = self
+            .partners
+            .find(&checked.provider)
+            .ok_or_else(|| given("PARTNER_MISSING", format!("{} is not enrolled here", checked.provider)))?;
         let job = Job { id, checked, partner, folder: Arc::new(Mutex::new(folder)) };
         let run = self.go_on(&job, progress).await;
         if let Err(error) = &run {
@@ -131,6 +132,9 @@ impl JobRunner {
     }
 
     async fn go_on(&self, job: &Job, progress: &dyn JobProgress) -> Result<JobReport, PsiError> {
+        if let Some(report) = lock(&job.folder).report()? {
+            return Ok(report);
+        }
         let known = lock(&job.folder).read::<PsiReceipt>(Document::Receipt)?;
         let receipt = match known {
             Some(receipt) => {
@@ -178,7 +182,8 @@ impl JobRunner {
         };
         if lock(&job.folder).state().finished.len() < connection.parameters.buckets() as usize {
             let table = self.partition(job, scan, acceptance.body(), &out, &mut watch, progress).await?;
-            self.receive(job, table, connection, acceptance.body(), &mut frames, &mut watch, progress).await?;
+            self.receive(job, table, connection, acceptance.body(), &mut frames, &mut watch, progress)
+                .await?;
         }
         self.finish(job, &acceptance, &out, &mut frames, &mut watch).await
     }
@@ -356,7 +361,8 @@ impl JobRunner {
         watch: &mut Watch,
         progress: &dyn JobProgress,
     ) -> Result<PartitionedTable, PsiError> {
-        let (input, salt, path) = (job.checked.input(), acceptance.salt(), lock(&job.folder).path().to_owned());
+        let (input, salt, path) =
+            (job.checked.input(), acceptance.salt(), lock(&job.folder).path().to_owned());
         let work = blocking(move || input.partition(&scan, &salt, &path, &()));
         let table = while_alive(work, out, watch).await?;
         Stage::Partitioned.reached();
@@ -520,7 +526,7 @@ impl JobRunner {
         let summary = blocking(move || {
             let folder = lock(&folder);
             let summary = Summary::of(&folder, &parameters)?;
-            if summary.result == JobResult::Released && folder.state().completed_at_ms.is_none() {
+            if summary.result == JobResult::Released {
                 super::result::write(&plan, &folder, &parameters, &plan.output)?;
             }
             Ok(summary)
@@ -528,11 +534,9 @@ impl JobRunner {
         .await?;
         Stage::Output.reached();
         progress.stage(Stage::Output);
-        let mut folder = lock(&job.folder);
-        if folder.state().completed_at_ms.is_none() {
-            folder.note(&Fact::Completed { matches: summary.matches, at_ms: self.clock.now_ms() })?;
-        }
-        Ok(JobReport::new(receipt.body(), &summary))
+        let report = JobReport::new(receipt.body(), &summary);
+        lock(&job.folder).conclude(&report, self.clock.now_ms())?;
+        Ok(report)
     }
 
     /// The bank's name.

@@ -49,7 +49,8 @@ impl<R: ReceiverSide> Receiving<R> {
         connection: Connection,
     ) -> Self {
         let done: Vec<u32> = lock(&folder).state().finished.keys().copied().collect();
-        let waiting = (0..connection.parameters.buckets()).filter(|b| done.binary_search(b).is_err()).collect();
+        let waiting =
+            (0..connection.parameters.buckets()).filter(|b| done.binary_search(b).is_err()).collect();
         Self {
             side: Arc::new(side),
             input,
@@ -66,6 +67,18 @@ impl<R: ReceiverSide> Receiving<R> {
     /// Runs until every bucket is finished.
     pub(super) async fn run(
         mut self,
+        frames: &mut (impl Stream<Item = Result<Frame, Status>> + Unpin),
+        watch: &mut Watch,
+        progress: &dyn JobProgress,
+    ) -> Result<(), PsiError> {
+        let run = self.drive(frames, watch, progress).await;
+        // Buckets that are given up let go of the job's folder before anybody takes it up again.
+        self.tasks.shutdown().await;
+        run
+    }
+
+    async fn drive(
+        &mut self,
         frames: &mut (impl Stream<Item = Result<Frame, Status>> + Unpin),
         watch: &mut Watch,
         progress: &dyn JobProgress,
@@ -131,7 +144,8 @@ impl<R: ReceiverSide> Receiving<R> {
     }
 
     fn done(&mut self, done: Result<Result<u32, PsiError>, tokio::task::JoinError>) -> Result<(), PsiError> {
-        let stopped = |_| crate::error::NodeError::Given { code: "INTERNAL", message: "a bucket stopped".into() };
+        let stopped =
+            |_| crate::error::NodeError::Given { code: "INTERNAL", message: "a bucket stopped".into() };
         let bucket = done.map_err(stopped)??;
         self.flights.remove(&bucket);
         self.finished += 1;
@@ -182,6 +196,10 @@ impl<R: ReceiverSide> Task<R> {
                         Ok((then(message)?, course))
                     });
                     (turn, course) = stepped.await?;
+                }
+                Turn::Work { chain, then } => {
+                    place.pass(Some(chain));
+                    turn = blocking(then).await?;
                 }
                 Turn::End { chain, result, .. } => {
                     place.pass(chain);

@@ -27,7 +27,7 @@ pub enum JobResult {
 }
 
 /// What a finished job tells.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobReport {
     /// The job.
     pub job: String,
@@ -36,9 +36,9 @@ pub struct JobReport {
     /// Which list.
     pub list: String,
     /// How the intersection was computed.
-    pub protocol: &'static str,
+    pub protocol: String,
     /// What was asked for.
-    pub mode: &'static str,
+    pub mode: String,
     /// How it ended.
     pub result: JobResult,
     /// Matches; unknown below a minimum.
@@ -71,8 +71,8 @@ impl JobReport {
             job: request.session.to_string(),
             provider: request.provider.to_string(),
             list: request.data_set.to_string(),
-            protocol: request.protocol.name(),
-            mode: request.mode.name(),
+            protocol: request.protocol.to_string(),
+            mode: request.mode.to_string(),
             result: result.result,
             matches: result.matches,
             rows: request.rows,

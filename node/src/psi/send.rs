@@ -66,6 +66,17 @@ impl<S: SenderSide> Sending<S> {
         frames: &mut (impl Stream<Item = Result<Frame, Status>> + Unpin),
         watch: &mut Watch,
     ) -> Result<Hash, PsiError> {
+        let run = self.drive(frames, watch).await;
+        // Buckets that are given up let go of the job's folder before anybody takes it up again.
+        self.tasks.shutdown().await;
+        run
+    }
+
+    async fn drive(
+        &mut self,
+        frames: &mut (impl Stream<Item = Result<Frame, Status>> + Unpin),
+        watch: &mut Watch,
+    ) -> Result<Hash, PsiError> {
         let mut ticks = tokio::time::interval(TICK);
         loop {
             tokio::select! {
@@ -183,8 +194,12 @@ impl<S: SenderSide> Task<S> {
                 course.received(&message);
                 Ok((then(message)?, course))
             });
-            let turn;
+            let mut turn;
             (turn, course) = stepped.await?;
+            while let Turn::Work { chain, then } = turn {
+                place.pass(Some(chain));
+                turn = blocking(then).await?;
+            }
             match turn {
                 Turn::Ask { message, chain, then: more, or_done } => {
                     place.pass(chain);
@@ -195,6 +210,7 @@ impl<S: SenderSide> Task<S> {
                     course.send(&self.connection.out, number, message).await?;
                     then = more;
                 }
+                Turn::Work { .. } => unreachable!("it was just done"),
                 Turn::End { message, chain, .. } => {
                     place.pass(chain);
                     let message = message.unwrap_or_default();

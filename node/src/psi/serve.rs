@@ -137,7 +137,7 @@ impl PsiProvider {
         let admitted = self.admit(&open).await?;
         let run = self.run(partner, frames, out, admitted).await;
         if let Err(error) = &run {
-            self.end(request.session, error.code());
+            self.end(request.session, error.code()).await;
         }
         run
     }
@@ -181,11 +181,12 @@ impl PsiProvider {
         grant::permit(&grant, request, scan.rows, self.provider.now_ms())?;
         let root = self.provider.shared().layout.root();
         let exists = JobFolder::path_of(root, request.session).exists();
-        let acceptance = match if exists { self.known(open, &scan)? } else { None } {
+        let known = if exists { self.known(open, &scan).await? } else { None };
+        let acceptance = match known {
             Some((acceptance, true)) => acceptance,
             other => self.accept(open, &grant, &scan, other.map(|(acceptance, _)| acceptance)).await?,
         };
-        let mut folder = JobFolder::open(root, request.session)?;
+        let mut folder = self.folder(request.session).await?;
         self.attempt(&mut folder, open).await?;
         Stage::Accepted.reached();
         let folder = Arc::new(Mutex::new(folder));
@@ -194,13 +195,12 @@ impl PsiProvider {
 
     /// The acceptance of a job that began before, if the opening is of the same job, and whether it had a
     /// connection, so that it is surely in the log.
-    fn known(
+    async fn known(
         &self,
         open: &PsiOpen,
         scan: &Scan,
     ) -> Result<Option<(Signed<PsiAcceptance>, bool)>, PsiError> {
-        let root = self.provider.shared().layout.root();
-        let folder = JobFolder::open(root, open.request.body().session)?;
+        let folder = self.folder(open.request.body().session).await?;
         if folder.cancelled() {
             return Err(PsiRefusal::Cancelled.into());
         }
@@ -240,13 +240,9 @@ impl PsiProvider {
         grant::count(grant, request, &shared.store.psi_runs(request.grant.as_bytes())?)?;
         let sign = || Signed::sign(acceptance, shared.keys.signing_key());
         let acceptance = earlier.unwrap_or_else(sign);
-        JobFolder::open(shared.layout.root(), request.session)?.keep(Document::Acceptance, &acceptance)?;
+        self.folder(request.session).await?.keep(Document::Acceptance, &acceptance)?;
         self.provider.log(Event::PsiAccepted(Box::new(acceptance.clone()))).await?;
-        shared.store.put_psi_run(
-            request.session.as_bytes(),
-            request.grant.as_bytes(),
-            &request.input,
-        )?;
+        shared.store.put_psi_run(request.session.as_bytes(), request.grant.as_bytes(), &request.input)?;
         Ok(acceptance)
     }
 
@@ -422,17 +418,21 @@ impl PsiProvider {
     }
 
     /// Notes in the job's folder that the connection ended early.
-    fn end(&self, job: SessionId, code: &str) {
-        let root = self.provider.shared().layout.root();
-        if !JobFolder::path_of(root, job).exists() {
-            return;
-        }
-        let at_ms = self.provider.now_ms();
-        let noted = JobFolder::open(root, job)
-            .and_then(|mut folder| folder.note(&Fact::Ended { code: code.to_owned(), at_ms }));
+    async fn end(&self, job: SessionId, code: &str) {
+        let fact = Fact::Ended { code: code.to_owned(), at_ms: self.provider.now_ms() };
+        let noted = match self.folder(job).await {
+            Ok(mut folder) => folder.note(&fact),
+            Err(error) => Err(error),
+        };
         if let Err(error) = noted {
             tracing::warn!(code = error.code(), %job, %error, "a job's end could not be noted");
         }
+    }
+
+    /// A job's folder. A connection that just ended may hold it for another moment.
+    async fn folder(&self, job: SessionId) -> Result<JobFolder, PsiError> {
+        let root = self.provider.shared().layout.root().to_owned();
+        blocking(move || JobFolder::open(&root, job)).await
     }
 
     fn input(&self, list: &List, request: &PsiRequest) -> Result<InputFile, PsiError> {

@@ -51,6 +51,13 @@ pub(super) enum Turn<T, C> {
         /// At a sender: what the bucket gave if the receiver says instead that it is done.
         or_done: Option<T>,
     },
+    /// Work goes on with nothing to send yet: the chain is free, so that later buckets can begin meanwhile.
+    Work {
+        /// The chain.
+        chain: C,
+        /// The work.
+        then: Box<dyn FnOnce() -> Result<Turn<T, C>, PsiError> + Send>,
+    },
     /// The conversation is over, after this message where there is one.
     End {
         /// The last message.

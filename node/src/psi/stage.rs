@@ -94,7 +94,8 @@ mod crash {
         let Some(plan) = plan.as_ref().filter(|plan| plan.stage == stage) else { return };
         if plan.left.fetch_sub(1, Ordering::SeqCst) == 1 {
             // SIGKILL cannot be caught: nothing is flushed, no destructor runs.
-            let killed = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            let killed =
+                rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
             unreachable!("SIGKILL to the own process returned {killed:?}");
         }
     }

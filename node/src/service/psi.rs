@@ -16,10 +16,7 @@ pub struct PsiService(pub Arc<PsiProvider>);
 impl Psi for PsiService {
     type RunStream = ReceiverStream<Result<Frame, Status>>;
 
-    async fn run(
-        &self,
-        request: Request<Streaming<Frame>>,
-    ) -> Result<Response<Self::RunStream>, Status> {
+    async fn run(&self, request: Request<Streaming<Frame>>) -> Result<Response<Self::RunStream>, Status> {
         let partner = self.0.provider().partners().authenticate(&request)?;
         let (out, frames) = connection();
         let provider = self.0.clone();

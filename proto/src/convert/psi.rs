@@ -114,8 +114,11 @@ impl TryFrom<Open> for PsiOpen {
         if !(1..=MAX_PSI_ATTEMPTS).contains(&attempt) {
             return Err(WireError::Form { field: "attempt", expected: "within the limit of attempts" });
         }
-        let finished =
-            open.finished.iter().map(|f| Ok((f.bucket, array("hash", &f.hash)?))).collect::<Result<_, _>>()?;
+        let finished = open
+            .finished
+            .iter()
+            .map(|f| Ok((f.bucket, array("hash", &f.hash)?)))
+            .collect::<Result<_, _>>()?;
         Ok(Self { request: signed("request", &open.request)?, attempt, finished, setup: open.setup })
     }
 }
@@ -137,9 +140,7 @@ impl From<PsiFrame> for Frame {
             PsiFrame::Accept { acceptance, setup } => {
                 Body::Accept(Accept { acceptance: bytes(acceptance.as_bytes()), setup })
             }
-            PsiFrame::Part(PsiPart { bucket, message, data }) => {
-                Body::Chunk(Chunk { bucket, message, data })
-            }
+            PsiFrame::Part(PsiPart { bucket, message, data }) => Body::Chunk(Chunk { bucket, message, data }),
             PsiFrame::Done(bucket) => Body::Done(Done { bucket }),
             PsiFrame::Progress(finished) => Body::Progress(Progress { finished }),
             PsiFrame::Finish(transcript) => Body::Finish(Finish { transcript: bytes(&transcript) }),

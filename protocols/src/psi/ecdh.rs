@@ -140,11 +140,16 @@ fn hash_mul(items: &[ItemKey], scalar: &SecretScalar, threads: usize) -> Vec<Enc
 ///
 /// # Errors
 /// [`EcdhError::InvalidElement`].
-fn decode_mul(elements: &[Encoded], scalar: &SecretScalar, threads: usize) -> Result<Vec<Encoded>, EcdhError> {
+fn decode_mul(
+    elements: &[Encoded],
+    scalar: &SecretScalar,
+    threads: usize,
+) -> Result<Vec<Encoded>, EcdhError> {
     in_parts(threads, elements, |part: &[Encoded]| {
         let mut encodings = Vec::with_capacity(part.len());
         for batch in part.chunks(BATCH) {
-            let points: Vec<_> = batch.iter().map(|e| Ok(decode(*e)? * scalar.half)).collect::<Result<_, _>>()?;
+            let points: Vec<_> =
+                batch.iter().map(|e| Ok(decode(*e)? * scalar.half)).collect::<Result<_, _>>()?;
             encodings.extend(RistrettoPoint::double_and_compress_batch(&points).iter().map(|e| e.to_bytes()));
         }
         Ok(encodings)

@@ -80,13 +80,17 @@ pub enum ParametersError {
         limit: u64,
     },
     /// Buckets of this size are too many, or too large.
-    #[error("buckets of {bucket_rows} rows do not fit: 1 to {MAX_PSI_BUCKET_ROWS} rows, {MAX_PSI_BUCKETS} buckets")]
+    #[error(
+        "buckets of {bucket_rows} rows do not fit: 1 to {MAX_PSI_BUCKET_ROWS} rows, {MAX_PSI_BUCKETS} buckets"
+    )]
     Buckets {
         /// Rows that a bucket is meant to hold.
         bucket_rows: u64,
     },
     /// The payload is too long, or the mode takes none.
-    #[error("a payload of {found} bytes does not travel in mode {mode}; {MAX_PSI_PAYLOAD_BYTES} do with intersection")]
+    #[error(
+        "a payload of {found} bytes does not travel in mode {mode}; {MAX_PSI_PAYLOAD_BYTES} do with intersection"
+    )]
     Payload {
         /// The longest payload.
         found: usize,
@@ -225,7 +229,8 @@ impl Parameters {
             payload_bytes: r.number("payload bytes")?,
             bucket_rows: r.u64("bucket rows")?,
         };
-        let form = TranscriptError::Form { label: "buckets", expected: "parameters that follow from the sizes" };
+        let form =
+            TranscriptError::Form { label: "buckets", expected: "parameters that follow from the sizes" };
         let parameters = Self::new(sizes).map_err(|_| form.clone())?;
         let found = [
             r.u64("buckets")?,
@@ -317,14 +322,19 @@ mod tests {
 
     #[test]
     fn bounds_hold_against_exact_binomial_tails_and_waste_little() {
-        for (rows, buckets) in [(1_000, 4), (5_000, 64), (100, 64), (1 << 20, 4), (1 << 20, 1024), (3_000_000, 2)] {
+        for (rows, buckets) in
+            [(1_000, 4), (5_000, 64), (100, 64), (1 << 20, 4), (1 << 20, 1024), (3_000_000, 2)]
+        {
             let bound = bucket_bound(rows, buckets);
             let needed = -f64::from(OVERFLOW_BITS + 1 + buckets.ilog2());
             if bound < rows {
                 let found = tail_bits(rows, buckets, bound);
                 assert!(found <= needed, "{rows} rows, {buckets} buckets: 2^{found}, needed 2^{needed}");
                 let large = rows / buckets >= 64;
-                assert!(!large || found > 1.5 * needed - 12.0, "{rows} rows, {buckets} buckets: wasteful, 2^{found}");
+                assert!(
+                    !large || found > 1.5 * needed - 12.0,
+                    "{rows} rows, {buckets} buckets: wasteful, 2^{found}"
+                );
             }
         }
     }
@@ -377,10 +387,7 @@ mod tests {
             Parameters::new(cardinality((1 << 20) + 1)),
             Err(ParametersError::Rows { limit: 1_048_576, .. })
         ));
-        assert!(matches!(
-            Parameters::new(sizes(MAX_PSI_ROWS + 1, 1)),
-            Err(ParametersError::Rows { .. })
-        ));
+        assert!(matches!(Parameters::new(sizes(MAX_PSI_ROWS + 1, 1)), Err(ParametersError::Rows { .. })));
         let small = Sizes { bucket_rows: 16, ..sizes(1 << 20, 1) };
         assert!(matches!(Parameters::new(small), Err(ParametersError::Buckets { bucket_rows: 16 })));
         assert!(matches!(

@@ -391,7 +391,8 @@ mod tests {
     #[test]
     fn an_acceptance_with_parameters_that_do_not_follow_from_its_sizes_is_refused() {
         let bytes = receipt().acceptance.body().encode().into_bytes();
-        let item = |value: u64| [b"\x00\x07buckets\x00\x00\x00\x08".as_slice(), &value.to_be_bytes()].concat();
+        let item =
+            |value: u64| [b"\x00\x07buckets\x00\x00\x00\x08".as_slice(), &value.to_be_bytes()].concat();
         let buckets = u64::from(receipt().acceptance.body().parameters.buckets());
         let at = bytes.windows(item(0).len()).position(|window| window == item(buckets)).unwrap();
         let mut forged = bytes.clone();

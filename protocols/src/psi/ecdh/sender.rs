@@ -58,7 +58,7 @@ impl Sender {
         let (blinded, _) = message.as_chunks::<ELEMENT_BYTES>();
         let evaluated = decode_mul(blinded, &self.scalar, threads)?;
         let mut answer = Vec::with_capacity(answer_bytes(&self.parameters));
-        let withheld = self.arrange(evaluated, &mut answer, rng);
+        let withheld = self.arrange(&evaluated, &mut answer, rng);
         self.append_tags(items, &mut answer, threads, rng)?;
         Ok((answer, withheld))
     }
@@ -66,7 +66,7 @@ impl Sender {
     /// Appends the evaluated elements in the order that the mode asks for.
     fn arrange(
         &self,
-        evaluated: Vec<Encoded>,
+        evaluated: &[Encoded],
         answer: &mut Vec<u8>,
         rng: &mut impl CryptoRng,
     ) -> Option<Withheld> {

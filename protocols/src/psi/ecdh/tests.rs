@@ -49,11 +49,16 @@ fn the_intersection_is_the_true_one_with_its_payloads_at_random_sizes() {
         };
         let (xs, ys) = (draw(90), draw(60));
         let payloads: Vec<_> = ys.iter().map(|y| format!("tag {}", y[15])).collect();
-        let rows: Vec<_> =
-            ys.iter().zip(&payloads).map(|(key, p)| SenderItem { key: *key, payload: p.as_bytes() }).collect();
+        let rows: Vec<_> = ys
+            .iter()
+            .zip(&payloads)
+            .map(|(key, p)| SenderItem { key: *key, payload: p.as_bytes() })
+            .collect();
         let parameters = parameters(Mode::Intersection, 100, 80, 9);
         let (wait, answer, _) = run(parameters, &xs, &rows, &mut rng);
-        let Found::Matches(found) = wait.on_answer(&answer, 2).unwrap() else { panic!("matches were asked for") };
+        let Found::Matches(found) = wait.on_answer(&answer, 2).unwrap() else {
+            panic!("matches were asked for")
+        };
         let expected: Vec<_> = xs
             .iter()
             .enumerate()
@@ -71,7 +76,9 @@ fn empty_and_single_buckets_work() {
         let (xs, ys): (Vec<_>, Vec<_>) = ((0..xs).map(item).collect(), (0..ys).map(item).collect());
         let parameters = parameters(Mode::Intersection, xs.len() as u64, ys.len() as u64, 0);
         let (wait, answer, _) = run(parameters, &xs, &without_payload(&ys), &mut rng);
-        let Found::Matches(found) = wait.on_answer(&answer, 1).unwrap() else { panic!("matches were asked for") };
+        let Found::Matches(found) = wait.on_answer(&answer, 1).unwrap() else {
+            panic!("matches were asked for")
+        };
         assert_eq!(found.len(), expected);
     }
 }
@@ -92,7 +99,9 @@ fn a_released_result_is_the_intersection() {
     let (xs, ys): (Vec<_>, Vec<_>) = ((0..50).map(item).collect(), (30..90).map(item).collect());
     let parameters = parameters(Mode::MinimumThenRelease, 64, 64, 0);
     let (wait, answer, withheld) = run(parameters, &xs, &without_payload(&ys), &mut rng);
-    let Found::Counted(counted) = wait.on_answer(&answer, 1).unwrap() else { panic!("a count was asked for") };
+    let Found::Counted(counted) = wait.on_answer(&answer, 1).unwrap() else {
+        panic!("a count was asked for")
+    };
     assert_eq!(counted.count(), 20);
     let order = withheld.unwrap().reveal();
     assert_eq!(order.len(), permutation_bytes(&parameters));
