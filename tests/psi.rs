@@ -127,7 +127,9 @@ impl World {
 }
 
 fn provider_section(address: &str) -> String {
-    format!("[http]\nlisten = \"127.0.0.1:0\"\n[[provider]]\nparty = \"carrier-a\"\naddress = \"{address}\"\ndata_set = \"risk\"\n")
+    format!(
+        "[http]\nlisten = \"127.0.0.1:0\"\n[[provider]]\nparty = \"carrier-a\"\naddress = \"{address}\"\ndata_set = \"risk\"\n"
+    )
 }
 
 async fn run(lab: &Lab, bank: &Party, plan: &JobPlan) -> Result<JobReport, PsiError> {

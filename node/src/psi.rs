@@ -12,8 +12,10 @@
 //! finished buckets are never run again, unfinished ones begin anew under fresh randomness ([`folder`] says
 //! why). The result file appears whole or not at all.
 //!
-//! **Not promised.** What the protocols do not: see `windvane_protocols::psi`. A provider's payload columns are
-//! held in memory while a job runs.
+//! **Not promised.** What the protocols do not: see `windvane_protocols::psi`. A requester that lies can bring
+//! other items for an unfinished bucket on every connection of a job; their number is limited, and each is an
+//! entry in both logs. A provider's payload columns are held in memory while a job runs. The folders of jobs
+//! that are through stay, without the rows that matched.
 
 use crate::dataset::Progress;
 
@@ -40,7 +42,7 @@ mod stage;
 pub use engine::Patience;
 pub use error::{PsiError, PsiRefusal};
 pub use job::JobRunner;
-pub use plan::{JobPlan, check_key};
+pub use plan::{JobPlan, check_key, check_list};
 pub use result::{JobReport, JobResult};
 pub use stage::Stage;
 

@@ -288,8 +288,9 @@ impl JobRunner {
         let number = had + 1;
         let (session, peer) = (job.id, job.checked.provider.clone());
         let event = Event::PsiAttempted { session, peer, number, finished };
-        self.log.append(at_ms, vec![event]).await?;
+        // In this order a number is never used twice, whatever a crash comes between.
         lock(&job.folder).note(&Fact::Attempt { number, at_ms })?;
+        self.log.append(at_ms, vec![event]).await?;
         Ok(number)
     }
 
@@ -302,8 +303,10 @@ impl JobRunner {
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let frames = ReceiverStream::new(frames).map_while(Result::ok);
-        let response = client.run(frames).await.map_err(|status| PeerError::from(&status))?;
-        Ok(response.into_inner())
+        let idle = job.checked.patience().idle;
+        let response = tokio::time::timeout(idle, client.run(frames)).await;
+        let response = response.map_err(|_| PsiError::Idle { seconds: idle.as_secs() })?;
+        Ok(response.map_err(|status| PeerError::from(&status))?.into_inner())
     }
 
     fn channel(&self, job: &Job) -> Result<Channel, PsiError> {

@@ -14,7 +14,9 @@ use super::input::InputFile;
 use super::key::KeyKind;
 use super::partition::DEFAULT_MEMORY_BYTES;
 use super::{PsiError, folder::JobFolder};
+use crate::config::ListConfig;
 use crate::error::NodeError;
+use crate::table::{TableOptions, TableReader};
 
 /// A plan is a page of text.
 const MAX_PLAN_BYTES: usize = 64 << 10;
@@ -213,6 +215,16 @@ pub fn check_key(key: &str, columns: &[String]) -> Result<(), String> {
     check_columns(kind, columns)
 }
 
+/// Whether a list's file is there and has its columns.
+///
+/// # Errors
+/// [`PsiError`].
+pub fn check_list(list: &ListConfig) -> Result<(), PsiError> {
+    let columns: Vec<_> = list.key_columns.iter().chain(&list.payload_columns).collect();
+    TableReader::open(&list.file, TableOptions::default())?.choose(&columns)?;
+    Ok(())
+}
+
 fn check_columns(kind: KeyKind, columns: &[String]) -> Result<(), String> {
     let fields = kind.fields();
     if columns.len() == fields.len() {
@@ -223,4 +235,44 @@ fn check_columns(kind: KeyKind, columns: &[String]) -> Result<(), String> {
 
 pub(super) fn given(code: &'static str, message: String) -> PsiError {
     NodeError::Given { code, message }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_plan_holds_and_its_paths_are_beside_it() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/psi-job.toml");
+        let plan = JobPlan::load(&path).unwrap();
+        assert_eq!(plan.input, path.with_file_name("customers.csv"));
+        let checked = plan.check().unwrap();
+        assert_eq!((checked.protocol, checked.mode), (Protocol::Ecdh, Mode::Intersection));
+    }
+
+    #[test]
+    fn words_that_are_not_understood_are_named() {
+        let plan = JobPlan::new("carrier-a", "risk", "in.csv".into(), "out.csv".into());
+        assert!(plan.check().is_ok());
+        let columns = vec!["a".to_owned(), "b".to_owned()];
+        for (plan, word) in [
+            (JobPlan { provider: "A".into(), ..plan.clone() }, "provider"),
+            (JobPlan { protocol: "rsa".into(), ..plan.clone() }, "protocol"),
+            (JobPlan { mode: "all".into(), ..plan.clone() }, "mode"),
+            (JobPlan { key_columns: columns, ..plan.clone() }, "phone has 1 columns"),
+        ] {
+            let error = plan.check().unwrap_err();
+            assert_eq!(error.code(), "JOB_PLAN");
+            assert!(error.to_string().contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_key_has_a_name_that_is_understood() {
+        for kind in [KeyKind::Phone, KeyKind::PhoneIdName, KeyKind::SocialCredit, KeyKind::Text] {
+            assert_eq!(key_kind(&key_name(kind)), Some(kind));
+        }
+        assert!(check_key("telephone", &[]).is_err());
+        assert!(check_key("id_name", &["id".into(), "name".into()]).is_ok());
+    }
 }
