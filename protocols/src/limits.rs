@@ -86,3 +86,5 @@ pub const MAX_PSI_ATTEMPTS: u64 = 32;
 
 /// Bytes that a protocol may say about a whole connection when it opens.
 pub const MAX_PSI_SETUP_BYTES: usize = 64 << 10;
+/// Keys of an oblivious key-value store: twice the rows that a bucket of an intersection is meant to hold.
+pub const MAX_OKVS_ROWS: usize = 1 << 21;

@@ -24,9 +24,12 @@ use std::str::FromStr;
 
 pub mod ecdh;
 pub mod item;
+pub mod okvs;
+mod order;
 mod parallel;
 mod parameters;
 mod record;
+pub mod rr22;
 
 pub use parameters::{OVERFLOW_BITS, Parameters, ParametersError, STATISTICAL_BITS, Sizes};
 pub use record::{

@@ -1,4 +1,12 @@
 //! SIMD kernels, each with a portable twin, run-time detection, and a test that both give the same bytes.
 //!
-//! This is the only crate of the workspace that may contain `unsafe`. It holds no kernel yet: lookup rests on
-//! `curve25519-dalek`'s own run-time-detected AVX-512 backend.
+//! This is the only crate of the workspace that may contain `unsafe`, and it holds no protocol: what the
+//! blocks mean is said where they are used.
+//!
+//! **Bytes of a block.** A block is a `u128`. Where it becomes bytes it is little-endian (`to_le_bytes`), so
+//! that bit `j` of byte `i` is bit `8i + j` of the number: the coefficient of x^(8i+j) in [`gf128`], and byte
+//! `i` of FIPS 197's input in [`aes`].
+
+pub mod aes;
+pub mod band;
+pub mod gf128;
