@@ -84,7 +84,12 @@ pub const MAX_PSI_MESSAGE_BYTES: u64 = 1 << 30;
 /// Connections of one set intersection job: each costs the bucket under way a fresh start.
 pub const MAX_PSI_ATTEMPTS: u64 = 32;
 
-/// Bytes that a protocol may say about a whole connection when it opens.
-pub const MAX_PSI_SETUP_BYTES: usize = 64 << 10;
+/// Bytes of one message that sets a protocol up for a whole connection: the noise of a silent VOLE's first batch.
+pub const MAX_PSI_SETUP_BYTES: usize = 512 << 10;
+
 /// Keys of an oblivious key-value store: twice the rows that a bucket of an intersection is meant to hold.
 pub const MAX_OKVS_ROWS: usize = 1 << 21;
+
+/// Outputs of one batch of the silent VOLE: a bucket's key-value store of 2^20 items with room; the batch
+/// then takes 140 MB at the receiver.
+pub const MAX_VOLE_OUTPUTS: usize = 1 << 21;

@@ -30,6 +30,7 @@ mod parallel;
 mod parameters;
 mod record;
 pub mod rr22;
+pub mod vole;
 
 pub use parameters::{OVERFLOW_BITS, Parameters, ParametersError, STATISTICAL_BITS, Sizes};
 pub use record::{

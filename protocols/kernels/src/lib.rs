@@ -9,4 +9,7 @@
 
 pub mod aes;
 pub mod band;
+pub mod convolute;
+pub mod expand;
 pub mod gf128;
+pub mod transpose;
