@@ -169,6 +169,41 @@ async fn the_result_is_the_true_intersection_in_many_buckets_with_duplicates_in_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn both_protocols_give_the_same_result_with_payload_on_random_tables() {
+    let mut rng = ChaCha20Rng::seed_from_u64(SEED + 1);
+    let mut draw = |count| (0..count).map(|_| rng.random_range(0..6_000)).collect::<Vec<u64>>();
+    let (list, customers) = (draw(3_000), draw(2_500));
+    let world = World::new(list.iter().copied(), &grant(psi_terms(), 0)).await;
+    let mut results = Vec::new();
+    for (protocol, bucket_rows) in [("ecdh", 500), ("vole", 500), ("vole", 1 << 18)] {
+        let mut plan = world.plan(&format!("{protocol}-{bucket_rows}"), customers.iter().copied());
+        plan.protocol = protocol.into();
+        plan.bucket_rows = bucket_rows;
+        plan.payload_columns = vec!["tag".into()];
+        let report = world.run(&plan).await.unwrap();
+        assert!(report.failure_bits >= 40 && report.protocol == protocol);
+        results.push(lines(&plan.output));
+    }
+    assert!(results[0].len() > 500);
+    assert!(results.iter().all(|result| *result == results[0]));
+    world.node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_and_unequal_tables_work_with_vole() {
+    let world = World::new(0..600, &grant(psi_terms(), 0)).await;
+    for (name, customers, expected) in
+        [("empty", 0..0, 0..0), ("one", 7..8, 7..8), ("equal", 0..600, 0..600), ("few", 590..610, 590..600)]
+    {
+        let mut plan = world.plan(name, customers);
+        plan.protocol = "vole".into();
+        world.run(&plan).await.unwrap();
+        assert_eq!(lines(&plan.output), ids(expected), "{name}");
+    }
+    world.node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn empty_single_equal_disjoint_and_unequal_tables_give_their_intersection() {
     let world = World::new(0..600, &grant(psi_terms(), 0)).await;
     for (name, customers, expected) in [

@@ -61,6 +61,8 @@ pub struct Shared {
     pub software: Hash,
     /// Digest of the configuration.
     pub configuration: Hash,
+    /// Held while changes of commands are taken over, so that who waits for them does not come too early.
+    pub taking_over: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A published epoch with its secret keys.

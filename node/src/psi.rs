@@ -38,6 +38,7 @@ mod send;
 pub mod serve;
 mod side;
 mod stage;
+mod vole;
 
 pub use engine::Patience;
 pub use error::{PsiError, PsiRefusal};

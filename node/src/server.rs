@@ -254,6 +254,7 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Shared, NodeErro
         layout: Layout::new(config.node.data_dir.clone()),
         software,
         configuration,
+        taking_over: Arc::default(),
     };
     let started = Event::Started { software: shared.software, configuration: shared.configuration };
     let entry = Entry::new(shared.clock.now_ms(), started).encode().into_bytes();
@@ -305,6 +306,7 @@ async fn reload(
     bank: Option<&Bank>,
     certificate: &Certificate,
 ) -> Result<bool, NodeError> {
+    let _one = shared.taking_over.lock().await;
     if !drain_outbox(shared).await? {
         return Ok(false);
     }

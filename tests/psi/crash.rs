@@ -77,9 +77,14 @@ async fn carrier_process() {
 
 /// A job of eight buckets that is not begun.
 async fn prepared() -> (World, windvane::psi::JobPlan, SessionId) {
+    prepared_with("ecdh").await
+}
+
+async fn prepared_with(protocol: &str) -> (World, windvane::psi::JobPlan, SessionId) {
     let world = World::new((0..900).map(|i| 2 * i), &grant(psi_terms(), 0)).await;
     let mut plan = world.plan("job", 0..1_000);
     plan.payload_columns = vec!["tag".into()];
+    plan.protocol = protocol.into();
     let runner = runner(&world);
     let job = runner.begin(&plan).unwrap();
     runner.close().await.unwrap();
@@ -124,7 +129,11 @@ async fn concluded(
 }
 
 async fn bank_killed_at(stage: &str) {
-    let (world, plan, job) = prepared().await;
+    bank_killed_with("ecdh", stage).await;
+}
+
+async fn bank_killed_with(protocol: &str, stage: &str) {
+    let (world, plan, job) = prepared_with(protocol).await;
     let config = world.lab.dir.path().join("bank/windvane.toml");
     let variables = [(CRASH_AT, stage), (CONFIG, config.to_str().unwrap()), (JOB, &job.to_string())];
     let mut process = child("psi::crash::bank_process", &variables);
@@ -153,7 +162,11 @@ async fn released(world: World, job: SessionId) -> World {
 }
 
 async fn carrier_killed_at(stage: &str) {
-    let (mut world, plan, job) = prepared().await;
+    carrier_killed_with("ecdh", stage).await;
+}
+
+async fn carrier_killed_with(protocol: &str, stage: &str) {
+    let (mut world, plan, job) = prepared_with(protocol).await;
     world = stopped(world).await;
     let config = world.lab.dir.path().join("carrier-a/windvane.toml");
     let ready = world.lab.dir.path().join("ready");
@@ -221,6 +234,14 @@ async fn a_carrier_killed_within_its_buckets_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_carrier_killed_at_its_end_goes_on() {
     carrier_killed_at("receipt").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn either_party_killed_within_the_buckets_of_vole_goes_on() {
+    for stage in ["bucket-sent:3", "bucket-finished:3"] {
+        bank_killed_with("vole", stage).await;
+        carrier_killed_with("vole", stage).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -51,7 +51,7 @@ impl Misuse {
         let mut misuse = Self::connect(world).await;
         misuse.send(open(world, SessionId::from_bytes(rand::random()), 1)).await;
         let accepted = PsiFrame::try_from(misuse.frames.next().await.unwrap().unwrap()).unwrap();
-        let PsiFrame::Accept { acceptance, .. } = accepted else { panic!("an acceptance") };
+        let PsiFrame::Accept(acceptance) = accepted else { panic!("an acceptance") };
         let parameters = acceptance.body().parameters;
         (misuse, parameters)
     }
@@ -93,7 +93,7 @@ fn open(world: &World, session: SessionId, attempt: u64) -> PsiFrame {
         requested_at_ms: windvane::clock::Clock::now_ms(&world.lab.clock),
     };
     let request = Signed::sign(request, world.bank.admin.keys().signing_key());
-    PsiFrame::Open(Box::new(PsiOpen { request, attempt, finished: vec![], setup: Bytes::new() }))
+    PsiFrame::Open(Box::new(PsiOpen { request, attempt, finished: vec![] }))
 }
 
 async fn hasty() -> World {
@@ -266,7 +266,7 @@ async fn a_bank_names_what_its_provider_does_wrong() {
         other => Some(other),
     };
     let silent: Bend = |frame| match frame {
-        PsiFrame::Accept { .. } => Some(frame),
+        PsiFrame::Accept(_) => Some(frame),
         _ => None,
     };
     let other_bucket: Bend = |frame| match frame {
@@ -297,9 +297,7 @@ async fn an_acceptance_or_a_receipt_that_another_signed_does_not_hold() {
         Signed::from_bytes_unverified(bytes).unwrap()
     }
     let acceptance: Bend = |frame| match frame {
-        PsiFrame::Accept { acceptance, setup } => {
-            Some(PsiFrame::Accept { acceptance: Box::new(resigned(&acceptance)), setup })
-        }
+        PsiFrame::Accept(acceptance) => Some(PsiFrame::Accept(Box::new(resigned(&acceptance)))),
         other => Some(other),
     };
     let receipt: Bend = |frame| match frame {

@@ -7,6 +7,8 @@ use windvane_proto::convert::WireError;
 use windvane_protocols::limits::MAX_PSI_PAYLOAD_BYTES;
 use windvane_protocols::psi::ParametersError;
 use windvane_protocols::psi::ecdh::EcdhError;
+use windvane_protocols::psi::rr22::Rr22Error;
+use windvane_protocols::psi::vole::VoleError;
 
 use super::output::PayloadError;
 use super::partition::PartitionError;
@@ -69,6 +71,9 @@ pub enum PsiRefusal {
     /// Parameters that cannot be.
     #[error(transparent)]
     Parameters(#[from] ParametersError),
+    /// The protocol takes no buckets of this size.
+    #[error("the protocol takes no buckets of this size: {0}")]
+    Buckets(ProtocolError),
     /// A connection of the job is open already.
     #[error("a connection of this job is still open")]
     Running,
@@ -121,7 +126,7 @@ impl PsiRefusal {
             Self::Minimum { .. } => "GRANT_MINIMUM",
             Self::Runs { .. } => "GRANT_EXHAUSTED",
             Self::RepeatedInput => "REPEATED_INPUT",
-            Self::Parameters(_) => "PARAMETERS_INVALID",
+            Self::Parameters(_) | Self::Buckets(_) => "PARAMETERS_INVALID",
             Self::Running => "JOB_RUNNING",
             Self::Attempts { .. } => "JOB_ATTEMPTS",
             Self::JobDiffers => "JOB_DIFFERS",
@@ -146,6 +151,31 @@ impl PsiRefusal {
             Self::ListChanged => Code::FailedPrecondition,
             Self::Broken { .. } => Code::Aborted,
             _ => Code::InvalidArgument,
+        }
+    }
+}
+
+/// What is wrong with a bucket, in the words of its protocol.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// Diffie-Hellman.
+    #[error(transparent)]
+    Ecdh(#[from] EcdhError),
+    /// The vector OLE.
+    #[error(transparent)]
+    Vole(#[from] VoleError),
+    /// RR22.
+    #[error(transparent)]
+    Rr22(#[from] Rr22Error),
+}
+
+impl ProtocolError {
+    const fn code(&self) -> &'static str {
+        match self {
+            Self::Ecdh(EcdhError::Bound) | Self::Rr22(Rr22Error::Keys { .. }) => "BUCKET_OVERFLOW",
+            Self::Rr22(Rr22Error::Okvs(_)) => "ENCODING_FAILED",
+            _ => "MESSAGE_INVALID",
         }
     }
 }
@@ -188,7 +218,7 @@ pub enum PsiError {
         /// The bucket.
         bucket: u32,
         /// What is wrong.
-        source: EcdhError,
+        source: ProtocolError,
     },
     /// The peer closed the connection.
     #[error("the peer ended the connection; resume the job")]
@@ -300,8 +330,8 @@ impl PsiError {
             Self::Unexpected { .. } => "FRAME_UNEXPECTED",
             Self::Bucket { .. } => "BUCKET_UNEXPECTED",
             Self::TooLong { .. } => "MESSAGE_TOO_LONG",
-            Self::Protocol { source: EcdhError::Bound, .. } | Self::Overflow { .. } => "BUCKET_OVERFLOW",
-            Self::Protocol { .. } => "MESSAGE_INVALID",
+            Self::Protocol { source, .. } => source.code(),
+            Self::Overflow { .. } => "BUCKET_OVERFLOW",
             Self::Closed => "PEER_CLOSED",
             Self::Idle { .. } => "PEER_IDLE",
             Self::Deadline { .. } => "DEADLINE_EXCEEDED",
@@ -357,8 +387,8 @@ impl PsiError {
     }
 
     /// Adds the bucket to an error of the protocol.
-    pub(super) fn of(bucket: u32) -> impl Fn(EcdhError) -> Self {
-        move |source| Self::Protocol { bucket, source }
+    pub(super) fn of<E: Into<ProtocolError>>(bucket: u32) -> impl Fn(E) -> Self {
+        move |source| Self::Protocol { bucket, source: source.into() }
     }
 }
 

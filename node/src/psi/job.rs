@@ -32,8 +32,9 @@ use super::link::{Outgoing, outgoing};
 use super::plan::{Checked, JobPlan, given, key_name};
 use super::receive::{Receiving, await_frame, watch};
 use super::result::{JobReport, JobResult, Summary};
-use super::serve::{input_commitment, unsupported};
+use super::serve::input_commitment;
 use super::side::Common;
+use super::vole::{self, VoleReceiver};
 use super::{JobProgress, PsiError, Stage};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -169,7 +170,7 @@ impl JobRunner {
         let mut frames = self.dial(job, frames).await?;
         out.send(PsiFrame::Open(Box::new(self.opening(job, &request, attempt)))).await?;
         let acceptance = match await_frame(&mut frames, &mut watch, || ()).await? {
-            PsiFrame::Accept { acceptance, .. } => self.accepted(job, &request, *acceptance)?,
+            PsiFrame::Accept(acceptance) => self.accepted(job, &request, *acceptance)?,
             other => return Err(PsiError::Unexpected { found: other.name(), expected: "an acceptance" }),
         };
         Stage::Accepted.reached();
@@ -181,9 +182,15 @@ impl JobRunner {
             out: out.clone(),
         };
         if lock(&job.folder).state().finished.len() < connection.parameters.buckets() as usize {
+            let chain = match connection.parameters.sizes().protocol {
+                Protocol::Vole => {
+                    Some(vole::set_up_receiver(&acceptance, attempt, &out, &mut frames, &mut watch).await?)
+                }
+                _ => None,
+            };
             let table = self.partition(job, scan, acceptance.body(), &out, &mut watch, progress).await?;
-            self.receive(job, table, connection, acceptance.body(), &mut frames, &mut watch, progress)
-                .await?;
+            let body = acceptance.body();
+            self.receive(job, table, connection, body, chain, &mut frames, &mut watch, progress).await?;
         }
         self.finish(job, &acceptance, &out, &mut frames, &mut watch).await
     }
@@ -320,7 +327,7 @@ impl JobRunner {
 
     fn opening(&self, job: &Job, request: &Signed<PsiRequest>, attempt: u64) -> PsiOpen {
         let finished = lock(&job.folder).state().finished.iter().map(|(b, h)| (*b, *h)).collect();
-        PsiOpen { request: request.clone(), attempt, finished, setup: Default::default() }
+        PsiOpen { request: request.clone(), attempt, finished }
     }
 
     /// Checks the acceptance, and that it is the same on every connection.
@@ -380,18 +387,22 @@ impl JobRunner {
         table: PartitionedTable,
         connection: Connection,
         acceptance: &PsiAcceptance,
+        chain: Option<windvane_protocols::psi::vole::Receiver>,
         frames: &mut (impl Stream<Item = Result<Frame, Status>> + Unpin),
         watch: &mut Watch,
         progress: &dyn JobProgress,
     ) -> Result<(), PsiError> {
         let common = Common::new(connection.parameters, acceptance.salt());
-        match connection.parameters.sizes().protocol {
-            Protocol::Ecdh => {
+        let (table, folder) = (Arc::new(table), job.folder.clone());
+        match chain {
+            None => {
                 let side = EcdhReceiver::new(common, self.decide(job, acceptance.request.body().minimum));
-                let (table, folder) = (Arc::new(table), job.folder.clone());
                 Receiving::new(side, (), table, folder, connection).run(frames, watch, progress).await
             }
-            protocol => Err(unsupported(protocol)),
+            Some(chain) => {
+                let side = VoleReceiver::new(&common)?;
+                Receiving::new(side, chain, table, folder, connection).run(frames, watch, progress).await
+            }
         }
     }
 

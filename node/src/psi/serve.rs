@@ -29,6 +29,7 @@ use super::plan::key_kind;
 use super::receive::await_frame;
 use super::send::Sending;
 use super::side::Common;
+use super::vole::{self, VoleSender};
 use super::{PsiError, PsiRefusal, Stage};
 use crate::config::ListConfig;
 use crate::error::Refusal;
@@ -229,8 +230,12 @@ impl PsiProvider {
             return Err(PsiRefusal::Clock { off_ms }.into());
         }
         let parameters = PsiAcceptance::parameters(request, scan.rows, scan.payload_bytes);
+        let parameters = parameters.map_err(PsiRefusal::from)?;
+        if request.protocol == Protocol::Vole {
+            vole::check(&parameters).map_err(PsiRefusal::Buckets)?;
+        }
         let acceptance = PsiAcceptance {
-            parameters: parameters.map_err(PsiRefusal::from)?,
+            parameters,
             request: open.request.clone(),
             nonce: rand::random(),
             input: self.input_commitment(request, scan),
@@ -280,8 +285,7 @@ impl PsiProvider {
     ) -> Result<(), PsiError> {
         let Admitted { folder, acceptance, input, scan, attempt } = admitted;
         let mut watch = Watch::new(self.patience(), lock(&folder).path());
-        let accept = PsiFrame::Accept { acceptance: Box::new(acceptance.clone()), setup: Default::default() };
-        out.send(accept).await?;
+        out.send(PsiFrame::Accept(Box::new(acceptance.clone()))).await?;
         let body = acceptance.body();
         let connection = Connection {
             session: body.request.body().session,
@@ -290,8 +294,14 @@ impl PsiProvider {
             out: out.clone(),
         };
         let hash = if lock(&folder).state().finished.len() < connection.parameters.buckets() as usize {
+            let chain = match body.parameters.sizes().protocol {
+                Protocol::Vole => {
+                    Some(vole::set_up_sender(&acceptance, attempt, out, frames, &mut watch).await?)
+                }
+                _ => None,
+            };
             let table = self.partition(&folder, input, scan, body, out, &mut watch).await?;
-            self.send(partner, table, &folder, connection, body, frames, &mut watch).await?
+            self.send(partner, table, &folder, connection, body, chain, frames, &mut watch).await?
         } else {
             match await_frame(frames, &mut watch, || ()).await? {
                 PsiFrame::Finish(hash) => hash,
@@ -331,17 +341,23 @@ impl PsiProvider {
         folder: &SharedFolder,
         connection: Connection,
         acceptance: &PsiAcceptance,
+        chain: Option<windvane_protocols::psi::vole::Sender>,
         frames: &mut (impl Stream<Item = Result<Frame, Status>> + Unpin),
         watch: &mut Watch,
     ) -> Result<Hash, PsiError> {
         let common = Common::new(connection.parameters, acceptance.salt());
-        match connection.parameters.sizes().protocol {
-            Protocol::Ecdh => {
+        match chain {
+            None => {
                 let release = self.release(partner, folder, connection.session);
                 let side = EcdhSender::new(common, release, super::job::release_bytes());
                 Sending::new(side, (), Arc::new(table), folder.clone(), connection).run(frames, watch).await
             }
-            protocol => Err(unsupported(protocol)),
+            Some(chain) => {
+                let side = VoleSender::new(&common)?;
+                Sending::new(side, chain, Arc::new(table), folder.clone(), connection)
+                    .run(frames, watch)
+                    .await
+            }
         }
     }
 
@@ -491,11 +507,6 @@ pub(super) fn input_commitment(
         .bytes("file", digest)
         .text("key", key);
     commit(&salt, item.as_bytes())
-}
-
-/// A protocol that this build does not drive yet.
-pub(super) fn unsupported(protocol: Protocol) -> PsiError {
-    super::plan::given("PROTOCOL_UNSUPPORTED", format!("this node does not run {protocol} yet; take ecdh"))
 }
 
 impl List {

@@ -10,7 +10,8 @@ use windvane_protocols::transcript::{Hash, Signed};
 
 use super::{WireError, array, signed, within};
 use crate::psi::v1::{
-    Accept, Chunk, Countersign, Done, Finish, FinishedBucket, Frame, Open, Progress, Receipt, frame::Body,
+    Accept, Chunk, Countersign, Done, Finish, FinishedBucket, Frame, Open, Progress, Receipt, Setup,
+    frame::Body,
 };
 
 /// A part of a bucket's message.
@@ -33,8 +34,6 @@ pub struct PsiOpen {
     pub attempt: u64,
     /// Buckets whose results the requester keeps, with their hashes.
     pub finished: Vec<(u32, [u8; 32])>,
-    /// What the protocol says for the whole connection.
-    pub setup: Bytes,
 }
 
 /// Anything that travels in a job.
@@ -43,12 +42,9 @@ pub enum PsiFrame {
     /// The requester opens.
     Open(Box<PsiOpen>),
     /// The provider accepts; its signature is not checked yet.
-    Accept {
-        /// The acceptance.
-        acceptance: Box<Signed<PsiAcceptance>>,
-        /// What the protocol says for the whole connection.
-        setup: Bytes,
-    },
+    Accept(Box<Signed<PsiAcceptance>>),
+    /// What a protocol needs for the whole connection.
+    Setup(Bytes),
     /// A part of a bucket's message.
     Part(PsiPart),
     /// The requester keeps a bucket's result.
@@ -68,7 +64,8 @@ impl PsiFrame {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Open(_) => "open",
-            Self::Accept { .. } => "accept",
+            Self::Accept(_) => "accept",
+            Self::Setup(_) => "setup",
             Self::Part(_) => "chunk",
             Self::Done(_) => "done",
             Self::Progress(_) => "progress",
@@ -86,10 +83,10 @@ impl TryFrom<Frame> for PsiFrame {
         let body = frame.body.ok_or(WireError::Form { field: "frame", expected: "of a known kind" })?;
         Ok(match body {
             Body::Open(open) => Self::Open(Box::new(open.try_into()?)),
-            Body::Accept(accept) => {
-                within("setup", accept.setup.len(), MAX_PSI_SETUP_BYTES)?;
-                let acceptance = Box::new(signed("acceptance", &accept.acceptance)?);
-                Self::Accept { acceptance, setup: accept.setup }
+            Body::Accept(accept) => Self::Accept(Box::new(signed("acceptance", &accept.acceptance)?)),
+            Body::Setup(setup) => {
+                within("setup", setup.data.len(), MAX_PSI_SETUP_BYTES)?;
+                Self::Setup(setup.data)
             }
             Body::Chunk(Chunk { bucket, message, data }) => {
                 within("chunk", data.len(), MAX_PSI_CHUNK_BYTES)?;
@@ -109,7 +106,6 @@ impl TryFrom<Open> for PsiOpen {
 
     fn try_from(open: Open) -> Result<Self, WireError> {
         within("finished", open.finished.len(), MAX_PSI_BUCKETS as usize)?;
-        within("setup", open.setup.len(), MAX_PSI_SETUP_BYTES)?;
         let attempt = u64::from(open.attempt);
         if !(1..=MAX_PSI_ATTEMPTS).contains(&attempt) {
             return Err(WireError::Form { field: "attempt", expected: "within the limit of attempts" });
@@ -119,7 +115,7 @@ impl TryFrom<Open> for PsiOpen {
             .iter()
             .map(|f| Ok((f.bucket, array("hash", &f.hash)?)))
             .collect::<Result<_, _>>()?;
-        Ok(Self { request: signed("request", &open.request)?, attempt, finished, setup: open.setup })
+        Ok(Self { request: signed("request", &open.request)?, attempt, finished })
     }
 }
 
@@ -135,11 +131,9 @@ impl From<PsiFrame> for Frame {
                     .iter()
                     .map(|(bucket, hash)| FinishedBucket { bucket: *bucket, hash: bytes(hash) })
                     .collect(),
-                setup: open.setup,
             }),
-            PsiFrame::Accept { acceptance, setup } => {
-                Body::Accept(Accept { acceptance: bytes(acceptance.as_bytes()), setup })
-            }
+            PsiFrame::Accept(acceptance) => Body::Accept(Accept { acceptance: bytes(acceptance.as_bytes()) }),
+            PsiFrame::Setup(data) => Body::Setup(Setup { data }),
             PsiFrame::Part(PsiPart { bucket, message, data }) => Body::Chunk(Chunk { bucket, message, data }),
             PsiFrame::Done(bucket) => Body::Done(Done { bucket }),
             PsiFrame::Progress(finished) => Body::Progress(Progress { finished }),

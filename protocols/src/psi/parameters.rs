@@ -157,7 +157,8 @@ impl Parameters {
         let buckets = sizes.buckets()?;
         let bound = |rows| bucket_bound(rows, buckets);
         let (receiver_bound, sender_bound) = (bound(sizes.receiver_rows), bound(sizes.sender_rows));
-        let digest_bytes = digest_bytes(receiver_bound, sender_bound, buckets)?;
+        let least = least_digest_bytes(sizes.protocol);
+        let digest_bytes = digest_bytes(least, receiver_bound, sender_bound, buckets)?;
         let parameters = Self { sizes, buckets, receiver_bound, sender_bound, digest_bytes };
         let row = u64::from(digest_bytes) + 32 + 18 + sizes.payload_bytes as u64;
         let found = receiver_bound.saturating_add(sender_bound).saturating_mul(row);
@@ -264,14 +265,26 @@ const fn overflow_share(digest_bits: u32, buckets: u64) -> u128 {
     if buckets == 1 { 0 } else { 1 << digest_bits.saturating_sub(OVERFLOW_BITS) }
 }
 
-fn digest_bytes(receiver_bound: u64, sender_bound: u64, buckets: u64) -> Result<u32, ParametersError> {
+/// Six bytes are the fewest that leave room for the overflows' share; RR22 finds digests by their first eight.
+const fn least_digest_bytes(protocol: Protocol) -> u32 {
+    match protocol {
+        Protocol::Ecdh => OVERFLOW_BITS / 8,
+        Protocol::Vole => super::rr22::MIN_DIGEST_BYTES as u32,
+    }
+}
+
+fn digest_bytes(
+    least: u32,
+    receiver_bound: u64,
+    sender_bound: u64,
+    buckets: u64,
+) -> Result<u32, ParametersError> {
     let pairs = pairs(receiver_bound, sender_bound, buckets);
     let fits = |bytes: &u32| {
         let bits = 8 * bytes;
         pairs + overflow_share(bits, buckets) <= 1 << (bits - STATISTICAL_BITS)
     };
-    // Six bytes are the fewest that leave room for the overflows' share.
-    (OVERFLOW_BITS / 8..=MAX_DIGEST_BYTES).find(fits).ok_or(ParametersError::Budget)
+    (least..=MAX_DIGEST_BYTES).find(fits).ok_or(ParametersError::Budget)
 }
 
 /// Items that a bucket of `rows` items over `buckets` never exceeds but with the share of the budget that
