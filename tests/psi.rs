@@ -164,6 +164,9 @@ async fn the_result_is_the_true_intersection_in_many_buckets_with_duplicates_in_
     assert_eq!(lines(&plan.output), ids(expected.iter().copied()));
     assert_eq!(report.matches, Some(expected.len() as u64));
     assert_eq!((report.rows, report.provider_rows, report.buckets), (2_000, 2_500, 32));
+    let duplicates = world.bank.config.node.data_dir.join("psi").join(&report.job).join("duplicates.csv");
+    let distinct: BTreeSet<_> = customers.iter().collect();
+    assert_eq!(lines(&duplicates).len(), 2_000 - distinct.len());
     assert!(report.failure_bits >= 40);
     world.node.stop().await.unwrap();
 }

@@ -109,6 +109,9 @@ pub struct Settled {
     pub countersigned: u64,
 }
 
+/// An accepted set intersection: its job, and the commitment to the requester's input.
+pub type PsiRun = ([u8; 16], [u8; 32]);
+
 const COUNTED: &str = "counted entries";
 const COUNTERSIGNED: &str = "countersigned entries";
 
@@ -329,7 +332,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn psi_runs(&self, grant: &[u8; 16]) -> Result<Vec<([u8; 16], [u8; 32])>, StoreError> {
+    pub fn psi_runs(&self, grant: &[u8; 16]) -> Result<Vec<PsiRun>, StoreError> {
         let connection = self.lock();
         let mut statement =
             connection.prepare_cached("SELECT session, input FROM psi_run WHERE permit = ?1")?;

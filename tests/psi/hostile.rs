@@ -246,19 +246,19 @@ async fn facing(bend: Bend) -> String {
     error.code().to_owned()
 }
 
-fn bent(part: PsiPart, data: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Option<PsiFrame> {
+fn bent(part: &PsiPart, data: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Option<PsiFrame> {
     let data = data(part.data.to_vec()).into();
-    Some(PsiFrame::Part(PsiPart { data, ..part }))
+    Some(PsiFrame::Part(PsiPart { bucket: part.bucket, message: part.message, data }))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bank_names_what_its_provider_does_wrong() {
     let garbage: Bend = |frame| match frame {
-        PsiFrame::Part(part) => bent(part, |data| vec![0xff; data.len()]),
+        PsiFrame::Part(part) => bent(&part, |data| vec![0xff; data.len()]),
         other => Some(other),
     };
     let long: Bend = |frame| match frame {
-        PsiFrame::Part(part) => bent(part, |data| [data, vec![0; 400_000]].concat()),
+        PsiFrame::Part(part) => bent(&part, |data| [data, vec![0; 400_000]].concat()),
         other => Some(other),
     };
     let hang_up: Bend = |frame| match frame {

@@ -21,7 +21,7 @@ use super::terminal::table;
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum GrantCommand {
     /// Permit a partner to ask this provider, and sign it
-    Issue(IssueArgs),
+    Issue(Box<IssueArgs>),
     /// Accept a grant that a provider issued to this node
     Accept {
         /// The grant

@@ -85,7 +85,7 @@ pub(super) struct RunArgs {
     /// Columns of the list that are to come with matches
     #[arg(long, value_name = "COLUMN", num_args = 1.., value_delimiter = ',')]
     payload_columns: Vec<String>,
-    /// How the intersection is computed: vole or ecdh
+    /// How the intersection is computed: vole, ecdh, or auto, which takes ecdh where the mode needs it
     #[arg(long, value_name = "NAME")]
     protocol: Option<String>,
     /// What is to be learnt: intersection, cardinality or minimum

@@ -1,6 +1,7 @@
 //! A party's table, bucket by bucket.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use windvane_protocols::limits::MAX_PSI_PAYLOAD_BYTES;
 use windvane_protocols::psi::item::ItemHasher;
@@ -9,7 +10,7 @@ use windvane_protocols::psi::{PSI_SALT_BYTES, Parameters};
 use super::PsiError;
 use super::key::KeyKind;
 use super::output::{PayloadError, encode_payload};
-use super::partition::{Partition, PartitionOptions};
+use super::partition::{Duplicate, Partition, PartitionOptions};
 use super::side::BucketItems;
 use crate::dataset::Progress;
 use crate::table::{TableOptions, TableReader};
@@ -54,6 +55,8 @@ pub(super) struct Scan {
 pub(super) struct PartitionedTable {
     partition: Partition,
     payloads: Option<Payloads>,
+    /// Repeated rows of the buckets that were loaded.
+    duplicates: Mutex<Vec<Duplicate>>,
 }
 
 /// The payloads of all rows, one after another.
@@ -105,7 +108,7 @@ impl InputFile {
             return Err(PsiError::InputChanged { path: self.path.clone() });
         }
         let payloads = if self.payload_columns.is_empty() { None } else { Some(self.payloads(scan)?) };
-        Ok(PartitionedTable { partition, payloads })
+        Ok(PartitionedTable { partition, payloads, duplicates: Mutex::default() })
     }
 
     fn payloads(&self, scan: &Scan) -> Result<Payloads, PsiError> {
@@ -156,9 +159,22 @@ fn report(reader: &TableReader, rows: u64, progress: &dyn Progress) {
 }
 
 impl PartitionedTable {
-    /// The partition, for its counts and repeated rows.
-    pub(super) const fn partition(&self) -> &Partition {
-        &self.partition
+    /// Every repeated row of the table, in file order, when all buckets were loaded but those in `more`.
+    pub(super) fn duplicates(
+        &self,
+        more: &[u32],
+        parameters: &Parameters,
+    ) -> Result<Vec<Duplicate>, PsiError> {
+        for bucket in more {
+            self.bucket(*bucket, parameters)?;
+        }
+        let mut all = std::mem::take(&mut *self.lock());
+        all.sort_unstable();
+        Ok(all)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Duplicate>> {
+        self.duplicates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -172,7 +188,8 @@ impl Payloads {
 
 impl Buckets for PartitionedTable {
     fn bucket(&self, bucket: u32, parameters: &Parameters) -> Result<BucketItems, PsiError> {
-        let found = self.partition.load(bucket, parameters.buckets().ilog2())?;
+        let mut found = self.partition.load(bucket, parameters.buckets().ilog2())?;
+        self.lock().append(&mut found.duplicates);
         let payloads = match &self.payloads {
             Some(payloads) => found.rows.iter().map(|row| payloads.of(*row)).collect(),
             None => Vec::new(),

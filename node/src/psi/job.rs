@@ -27,8 +27,9 @@ use super::ecdh::{Decide, EcdhReceiver};
 use super::engine::{Connection, SharedFolder, Watch, blocking, lock, while_alive};
 use super::evidence::JobLog;
 use super::folder::{Document, Fact, JobFolder};
-use super::input::{PartitionedTable, Scan};
+use super::input::{Buckets, PartitionedTable, Scan};
 use super::link::{Outgoing, outgoing};
+use super::output::write_duplicates;
 use super::plan::{Checked, JobPlan, given, key_name};
 use super::receive::{Receiving, await_frame, watch};
 use super::result::{JobReport, JobResult, Summary};
@@ -393,17 +394,21 @@ impl JobRunner {
         progress: &dyn JobProgress,
     ) -> Result<(), PsiError> {
         let common = Common::new(connection.parameters, acceptance.salt());
-        let (table, folder) = (Arc::new(table), job.folder.clone());
+        let (table, folder, parameters) = (Arc::new(table), job.folder.clone(), connection.parameters);
+        let before: Vec<u32> = lock(&folder).state().finished.keys().copied().collect();
+        let input: Arc<dyn Buckets> = table.clone();
         match chain {
             None => {
                 let side = EcdhReceiver::new(common, self.decide(job, acceptance.request.body().minimum));
-                Receiving::new(side, (), table, folder, connection).run(frames, watch, progress).await
+                Receiving::new(side, (), input, folder, connection).run(frames, watch, progress).await?;
             }
             Some(chain) => {
                 let side = VoleReceiver::new(&common)?;
-                Receiving::new(side, chain, table, folder, connection).run(frames, watch, progress).await
+                Receiving::new(side, chain, input, folder, connection).run(frames, watch, progress).await?;
             }
         }
+        let report = lock(&job.folder).path().join("duplicates.csv");
+        blocking(move || Ok(write_duplicates(&table.duplicates(&before, &parameters)?, &report)?)).await
     }
 
     /// Signs a release request when the count is large enough; its entry is durable before it leaves.

@@ -18,6 +18,9 @@ use crate::config::ListConfig;
 use crate::error::NodeError;
 use crate::table::{TableOptions, TableReader};
 
+/// Leaves the protocol to the mode.
+const AUTO: &str = "auto";
+
 /// A plan is a page of text.
 const MAX_PLAN_BYTES: usize = 64 << 10;
 
@@ -45,7 +48,7 @@ pub struct JobPlan {
     /// Columns of the list that are to come with matches.
     #[serde(default)]
     pub payload_columns: Vec<String>,
-    /// How the intersection is computed: `vole` or `ecdh`.
+    /// How the intersection is computed: `vole`, `ecdh`, or `auto`: `ecdh` where the mode needs it, else `vole`.
     #[serde(default = "defaults::protocol")]
     pub protocol: String,
     /// What is to be learnt: `intersection`, `cardinality` or `minimum`.
@@ -69,7 +72,7 @@ pub(super) mod defaults {
     use super::{DEFAULT_MEMORY_BYTES, Mode, Protocol, Sizes};
 
     pub(in crate::psi) fn protocol() -> String {
-        Protocol::Ecdh.name().to_owned()
+        super::AUTO.to_owned()
     }
 
     pub(in crate::psi) fn mode() -> String {
@@ -164,12 +167,18 @@ impl JobPlan {
     pub(super) fn check(&self) -> Result<Checked, PsiError> {
         let bad = |what: &str, error: &dyn std::fmt::Display| given("JOB_PLAN", format!("{what}: {error}"));
         check_columns(self.key, &self.key_columns).map_err(|error| given("JOB_PLAN", error))?;
+        let mode: Mode = self.mode.parse().map_err(|e| bad("mode", &e))?;
+        let protocol = match self.protocol.as_str() {
+            AUTO if mode.counts_first() => Protocol::Ecdh,
+            AUTO => Protocol::Vole,
+            name => name.parse().map_err(|e| bad("protocol", &e))?,
+        };
         Ok(Checked {
             plan: self.clone(),
             provider: self.provider.parse().map_err(|e| bad("provider", &e))?,
             list: self.list.parse().map_err(|e| bad("list", &e))?,
-            protocol: self.protocol.parse().map_err(|e| bad("protocol", &e))?,
-            mode: self.mode.parse().map_err(|e| bad("mode", &e))?,
+            protocol,
+            mode,
         })
     }
 }
@@ -247,7 +256,9 @@ mod tests {
         let plan = JobPlan::load(&path).unwrap();
         assert_eq!(plan.input, path.with_file_name("customers.csv"));
         let checked = plan.check().unwrap();
-        assert_eq!((checked.protocol, checked.mode), (Protocol::Ecdh, Mode::Intersection));
+        assert_eq!((checked.protocol, checked.mode), (Protocol::Vole, Mode::Intersection));
+        let counted = JobPlan { mode: "cardinality".into(), ..plan }.check().unwrap();
+        assert_eq!(counted.protocol, Protocol::Ecdh);
     }
 
     #[test]
