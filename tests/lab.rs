@@ -161,6 +161,8 @@ pub(crate) fn terms() -> GrantTerms {
         per_day: 10_000_000,
         total: 100_000_000,
         days: 10,
+        minimum_result: 0,
+        psi: None,
     }
 }
 

@@ -6,6 +6,7 @@ mod hostile;
 mod lab;
 mod liar;
 mod openapi;
+mod psi;
 mod quotas;
 mod scan;
 mod sichuan;

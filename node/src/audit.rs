@@ -33,6 +33,7 @@ pub mod code;
 mod content;
 mod decisions;
 mod grants;
+mod jobs;
 mod keyring;
 mod reconcile;
 mod report;
@@ -121,7 +122,7 @@ fn uncountersigned(content: &Content) -> u64 {
     let open = |(_, session): &(_, &sessions::Session)| {
         session.answered.is_some() && session.countersigned.is_none()
     };
-    content.sessions.iter().filter(open).count() as u64
+    content.sessions.iter().filter(open).count() as u64 + content.jobs.uncountersigned()
 }
 
 fn notes(content: &Content, options: &VerifyOptions) -> Vec<String> {

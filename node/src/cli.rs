@@ -27,6 +27,7 @@ mod node;
 mod partner;
 mod place;
 mod progress;
+mod psi;
 mod snapshot;
 mod terminal;
 mod verify;
@@ -72,6 +73,9 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Verify a file of customers through the running node
     VerifyBatch(batch::BatchArgs),
+    /// Intersect a file with a provider's list
+    #[command(subcommand)]
+    Psi(psi::PsiCommand),
     /// Check logs offline, as an auditor does
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -144,6 +148,7 @@ impl Command {
             Self::Snapshot(command) => command.run(),
             Self::Verify(args) => args.run(),
             Self::VerifyBatch(args) => args.run(),
+            Self::Psi(command) => command.run(),
             Self::Audit(command) => command.run(),
             Self::CheckConfig(args) => Ok(args.run()),
             Self::Openapi => Ok(Answer::json(&windvane::http::openapi())),

@@ -40,6 +40,26 @@ pub struct Config {
     /// What a provider tolerates.
     #[serde(default)]
     pub service: ServiceConfig,
+    /// Lists that a provider offers for set intersection.
+    #[serde(default, rename = "psi")]
+    pub lists: Vec<ListConfig>,
+}
+
+/// A list that a provider offers for set intersection.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListConfig {
+    /// The list's name, as in grants.
+    pub list: String,
+    /// The file: CSV with a header, or Parquet.
+    pub file: PathBuf,
+    /// What its items are, for example `phone`; both parties name the same.
+    pub key: String,
+    /// The columns of the key, in the order of its fields.
+    pub key_columns: Vec<String>,
+    /// Columns that may travel with matches, where a grant permits them.
+    #[serde(default)]
+    pub payload_columns: Vec<String>,
 }
 
 /// The node's own name and place.
@@ -127,6 +147,14 @@ pub struct ServiceConfig {
     pub stored_answer_bytes: usize,
     /// How long a stop waits for running calls.
     pub stop_grace_ms: u64,
+    /// After how long a silent requester of a set intersection is given up.
+    pub psi_idle_ms: u64,
+    /// How long one connection of a set intersection may take.
+    pub psi_total_ms: u64,
+    /// Set intersections at a time.
+    pub psi_jobs: usize,
+    /// Memory of one set intersection for the list's records; more is spilled to the disk.
+    pub psi_memory_mb: usize,
 }
 
 impl Default for LogSection {
@@ -143,7 +171,15 @@ impl Default for VerificationConfig {
 
 impl Default for ServiceConfig {
     fn default() -> Self {
-        Self { clock_tolerance_ms: 60_000, stored_answer_bytes: 64 << 20, stop_grace_ms: 5_000 }
+        Self {
+            clock_tolerance_ms: 60_000,
+            stored_answer_bytes: 64 << 20,
+            stop_grace_ms: 5_000,
+            psi_idle_ms: 60_000,
+            psi_total_ms: 86_400_000,
+            psi_jobs: 4,
+            psi_memory_mb: 512,
+        }
     }
 }
 
@@ -237,6 +273,7 @@ impl Config {
         join(&mut self.node.data_dir);
         self.keys.passphrase_file.iter_mut().for_each(join);
         self.verification.rules.iter_mut().for_each(join);
+        self.lists.iter_mut().for_each(|list| join(&mut list.file));
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -259,7 +296,25 @@ impl Config {
         if !(10..=60_000).contains(&self.verification.deadline_ms) {
             return refuse("verification.deadline_ms", "is 10 to 60000");
         }
-        self.check_providers()
+        self.check_providers()?;
+        self.check_lists()
+    }
+
+    fn check_lists(&self) -> Result<(), ConfigError> {
+        let refuse = |field, rule: String| Err(ConfigError::Field { field, rule });
+        let mut seen = std::collections::BTreeSet::new();
+        for list in &self.lists {
+            if let Err(error) = list.list.parse::<DataSet>() {
+                return refuse("psi.list", error.to_string());
+            }
+            if !seen.insert(&list.list) {
+                return refuse("psi", format!("{} is named twice", list.list));
+            }
+            if let Err(rule) = crate::psi::check_key(&list.key, &list.key_columns) {
+                return refuse("psi.key_columns", rule);
+            }
+        }
+        Ok(())
     }
 
     fn check_providers(&self) -> Result<(), ConfigError> {

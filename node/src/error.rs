@@ -63,6 +63,9 @@ pub enum Refusal {
     /// A countersignature does not hold.
     #[error("the countersignature does not hold, or is not about receipts of this node")]
     CountersignatureInvalid,
+    /// A set intersection does not begin, or does not go on.
+    #[error(transparent)]
+    Psi(#[from] crate::psi::PsiRefusal),
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,
@@ -95,6 +98,7 @@ impl Refusal {
             Self::EpochExpired => "EPOCH_EXPIRED",
             Self::PageUnknown => "PAGE_UNKNOWN",
             Self::CountersignatureInvalid => "COUNTERSIGNATURE_INVALID",
+            Self::Psi(refusal) => refusal.code(),
             Self::Stopping => "STOPPING",
             Self::Internal => "INTERNAL",
         }
@@ -107,6 +111,7 @@ impl Refusal {
             Self::SessionReplayed => Code::AlreadyExists,
             Self::DataSetUnknown | Self::PageUnknown => Code::NotFound,
             Self::EpochUnknown { .. } | Self::EpochExpired => Code::FailedPrecondition,
+            Self::Psi(refusal) => refusal.grpc(),
             Self::Stopping => Code::Unavailable,
             Self::Internal => Code::Internal,
             _ => Code::InvalidArgument,
@@ -224,6 +229,9 @@ pub enum NodeError {
     /// The peer refused or failed.
     #[error(transparent)]
     Peer(#[from] PeerError),
+    /// The node refused a call.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// The node is not enrolled yet.
     #[error(
         "{path} is not there: export a request with `partner request`, have it signed, import the answer"
@@ -274,6 +282,7 @@ impl NodeError {
             Self::Signed(_) => "SIGNATURE_INVALID",
             Self::Tls(_) => "TLS",
             Self::Peer(error) => &error.code,
+            Self::Refused(refusal) => refusal.code(),
             Self::NotEnrolled { .. } => "NOT_ENROLLED",
             Self::Io { .. } => "IO",
             Self::Given { code, .. } => code,

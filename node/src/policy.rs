@@ -80,6 +80,11 @@ impl Policy {
         self.lock().reserve(grant, request, now_ms)
     }
 
+    /// A grant that this node issued and did not end.
+    pub fn grant(&self, id: &GrantId) -> Option<Grant> {
+        self.grants.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
     /// Whether the caller holds a running grant for a data set, so that it may download its table.
     pub fn may_download(&self, requester: &PartyId, data_set: &DataSet, now_ms: u64) -> bool {
         let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner).clone();

@@ -16,6 +16,7 @@ use windvane_protocols::lookup::client::{Answer, Question};
 use windvane_protocols::lookup::manifest::Manifest;
 use windvane_protocols::lookup::provider::{Checked, Circumstances, EpochKeys};
 use windvane_protocols::party::{PartyId, SessionId};
+use windvane_protocols::psi::PsiReceipt;
 use windvane_protocols::transcript::{Hash, Record as _, Signed};
 
 use crate::clock::Clock;
@@ -60,6 +61,8 @@ pub struct Shared {
     pub software: Hash,
     /// Digest of the configuration.
     pub configuration: Hash,
+    /// Held while changes of commands are taken over, so that who waits for them does not come too early.
+    pub taking_over: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A published epoch with its secret keys.
@@ -149,6 +152,45 @@ impl Provider {
     /// The node's own name.
     pub fn party(&self) -> &PartyId {
         &self.shared.keys.party
+    }
+
+    /// What every part of the node shares.
+    pub(crate) const fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// What the node permits.
+    pub(crate) const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// What the node tolerates.
+    pub(crate) const fn config(&self) -> &ServiceConfig {
+        &self.config
+    }
+
+    /// Whether the node refuses what is new.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Logs the receipt of a set intersection and waits for its countersignature.
+    ///
+    /// # Errors
+    /// [`Refusal::Internal`].
+    pub(crate) async fn completed(&self, receipt: &Signed<PsiReceipt>) -> Result<(), Refusal> {
+        let entry = Entry::new(self.now_ms(), Event::PsiCompleted(Box::new(receipt.clone())));
+        let index = self.append(vec![entry.encode().into_bytes()]).await?;
+        self.receipts.expect(receipt.digest(), receipt.body().request().requester.clone(), index);
+        Ok(())
+    }
+
+    /// Makes an event durable in the log.
+    ///
+    /// # Errors
+    /// [`Refusal::Internal`].
+    pub(crate) async fn log(&self, event: Event) -> Result<(), Refusal> {
+        self.append(vec![Entry::new(self.now_ms(), event).encode().into_bytes()]).await.map(drop)
     }
 
     /// Who is enrolled.
@@ -281,6 +323,17 @@ impl Provider {
                         self.sessions.mark_used(request.session, request.requested_at_ms);
                     }
                     self.receipts.expect(receipt.digest(), request.requester.clone(), index);
+                }
+                Ok(Event::PsiAccepted(acceptance)) => {
+                    let request = acceptance.body().request.body();
+                    self.shared.store.put_psi_run(
+                        request.session.as_bytes(),
+                        request.grant.as_bytes(),
+                        &request.input,
+                    )?;
+                }
+                Ok(Event::PsiCompleted(receipt)) => {
+                    self.receipts.expect(receipt.digest(), receipt.body().request().requester.clone(), index);
                 }
                 Ok(Event::Countersigned(signed)) => {
                     // Receipts from before `from` are settled already.

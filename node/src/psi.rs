@@ -1,6 +1,71 @@
-//! Set intersection over files.
+//! Set intersection over files: the job between two tables, from the grant to the result file.
+//!
+//! A job is one signed request and one signed acceptance, and any number of connections up to a limit. Both
+//! parties partition their tables under a salt of both nonces and walk the buckets in order, a few at a time;
+//! every bucket is a short conversation whose result the receiver keeps before it says so. When the
+//! last bucket is done, both compare the hash over all of them, the provider signs its receipt, and the
+//! requester countersigns.
+//!
+//! **Promised.** Nothing of either table moves before the provider has held the request against its grant.
+//! Memory is bounded on both sides whatever the peer sends: a bucket's messages have lengths that follow from
+//! the parameters, and few buckets are under way at a time. A job that was killed anywhere goes on where it was;
+//! finished buckets are never run again, unfinished ones begin anew under fresh randomness ([`folder`] says
+//! why). The result file appears whole or not at all.
+//!
+//! **Not promised.** What the protocols do not: see `windvane_protocols::psi`. A requester that lies can bring
+//! other items for an unfinished bucket on every connection of a job; their number is limited, and each is an
+//! entry in both logs. A provider's payload columns are held in memory while a job runs. The folders of jobs
+//! that are through stay, without the rows that matched.
 
+use crate::dataset::Progress;
+
+mod ecdh;
+mod engine;
+mod error;
+mod evidence;
+pub mod folder;
+pub(crate) mod grant;
+mod input;
+mod job;
 pub mod key;
+mod link;
 pub mod output;
 pub mod partition;
 pub mod payload;
+mod plan;
+mod receive;
+mod result;
+mod send;
+pub mod serve;
+mod side;
+mod stage;
+mod vole;
+
+pub use engine::Patience;
+pub use error::{PsiError, PsiRefusal};
+pub use job::JobRunner;
+pub use plan::{JobPlan, check_key, check_list};
+pub use result::{JobReport, JobResult};
+pub use stage::Stage;
+
+/// How far a job is, for whoever watches.
+pub trait JobProgress: Send + Sync {
+    /// A stage was reached.
+    fn stage(&self, stage: Stage);
+
+    /// So many buckets of so many are finished.
+    fn buckets(&self, finished: u64, total: u64);
+
+    /// Where a table's reading is.
+    fn reading(&self) -> &dyn Progress;
+}
+
+impl JobProgress for () {
+    fn stage(&self, _stage: Stage) {}
+
+    fn buckets(&self, _finished: u64, _total: u64) {}
+
+    fn reading(&self) -> &dyn Progress {
+        &()
+    }
+}

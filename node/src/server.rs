@@ -14,6 +14,7 @@ use tonic_health::ServingStatus;
 use windvane_proto::audit::v1::audit_server::AuditServer;
 use windvane_proto::common::v1::peer_server::PeerServer;
 use windvane_proto::lookup::v1::lookup_server::LookupServer;
+use windvane_proto::psi::v1::psi_server::PsiServer;
 use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::limits::MAX_MESSAGE_BYTES;
 use windvane_protocols::transcript::{Hash, Record as _};
@@ -27,7 +28,8 @@ use crate::http;
 use crate::identity::{Certificate, Layout, NodeKeys};
 use crate::peer::Incoming;
 use crate::provider::{Provider, Shared};
-use crate::service::{audit::AuditService, common::PeerService, lookup::LookupService};
+use crate::psi::serve::PsiProvider;
+use crate::service::{audit::AuditService, common::PeerService, lookup::LookupService, psi::PsiService};
 use crate::store::Store;
 
 /// The code of the line in which a node that stops tells what its log did: entries and syncs.
@@ -176,10 +178,11 @@ impl Node {
         let service = config.service.clone();
         let provider = blocking(move || Provider::start(shared, service)).await??;
         let provider = Arc::new(provider);
+        let psi = PsiProvider::new(provider.clone(), &config.lists);
         let listener = listen(grpc.listen).await?;
         self.grpc = listener.local_addr().ok();
         let incoming = Incoming::new(listener, certificate, grpc.max_connections)?;
-        self.tasks.push(tokio::spawn(serve_grpc(provider.clone(), incoming, stopped)));
+        self.tasks.push(tokio::spawn(serve_grpc(provider.clone(), psi, incoming, stopped)));
         self.provider = Some(provider);
         Ok(())
     }
@@ -241,6 +244,7 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Shared, NodeErro
         Ok::<_, NodeError>((keys, store, log))
     })
     .await??;
+    let (software, configuration) = digests(config)?;
     let shared = Shared {
         keys: Arc::new(keys),
         store: Arc::new(store),
@@ -248,8 +252,9 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Shared, NodeErro
         partners: Arc::default(),
         clock,
         layout: Layout::new(config.node.data_dir.clone()),
-        software: digest_of_software()?,
-        configuration: Sha512::digest(format!("{config:?}")).into(),
+        software,
+        configuration,
+        taking_over: Arc::default(),
     };
     let started = Event::Started { software: shared.software, configuration: shared.configuration };
     let entry = Entry::new(shared.clock.now_ms(), started).encode().into_bytes();
@@ -257,7 +262,11 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Shared, NodeErro
     Ok(shared)
 }
 
-/// The configuration and software that ran stand in every receipt by their digests.
+/// The software and configuration that ran stand in every receipt by their digests.
+pub(crate) fn digests(config: &Config) -> Result<(Hash, Hash), NodeError> {
+    Ok((digest_of_software()?, Sha512::digest(format!("{config:?}")).into()))
+}
+
 fn digest_of_software() -> Result<Hash, NodeError> {
     let path = Path::new("/proc/self/exe");
     let bytes = std::fs::read(path).map_err(NodeError::io("reading the running program"))?;
@@ -297,6 +306,7 @@ async fn reload(
     bank: Option<&Bank>,
     certificate: &Certificate,
 ) -> Result<bool, NodeError> {
+    let _one = shared.taking_over.lock().await;
     if !drain_outbox(shared).await? {
         return Ok(false);
     }
@@ -318,7 +328,12 @@ async fn drain_outbox(shared: &Shared) -> Result<bool, NodeError> {
     Ok(true)
 }
 
-async fn serve_grpc(provider: Arc<Provider>, incoming: Incoming, mut stopped: watch::Receiver<bool>) {
+async fn serve_grpc(
+    provider: Arc<Provider>,
+    psi: PsiProvider,
+    incoming: Incoming,
+    mut stopped: watch::Receiver<bool>,
+) {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", ServingStatus::Serving).await;
     let stop = async move {
@@ -335,6 +350,11 @@ async fn serve_grpc(provider: Arc<Provider>, incoming: Incoming, mut stopped: wa
         .add_service(PeerServer::new(PeerService(provider.clone())))
         .add_service(
             AuditServer::new(AuditService(provider.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            PsiServer::new(PsiService(Arc::new(psi)))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                .max_encoding_message_size(MAX_MESSAGE_BYTES),
         )
         .add_service(
             LookupServer::new(LookupService(provider))

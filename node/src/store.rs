@@ -33,6 +33,13 @@ const SCHEMA: &str = "
         STRICT;
 ";
 
+/// Came after the first files were made, so it is added to those that lack it.
+const PSI_SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS psi_run (session BLOB PRIMARY KEY, permit BLOB NOT NULL, input BLOB NOT NULL)
+        STRICT;
+    CREATE INDEX IF NOT EXISTS psi_run_permit ON psi_run (permit);
+";
+
 /// The state file.
 #[derive(Debug)]
 pub struct Store {
@@ -102,6 +109,9 @@ pub struct Settled {
     pub countersigned: u64,
 }
 
+/// An accepted set intersection: its job, and the commitment to the requester's input.
+pub type PsiRun = ([u8; 16], [u8; 32]);
+
 const COUNTED: &str = "counted entries";
 const COUNTERSIGNED: &str = "countersigned entries";
 
@@ -132,6 +142,7 @@ impl Store {
             SCHEMA_VERSION => {}
             found => return Err(StoreError::Version { found }),
         }
+        connection.execute_batch(PSI_SCHEMA)?;
         Ok(Self { connection: Mutex::new(connection) })
     }
 
@@ -300,6 +311,33 @@ impl Store {
             )?;
         }
         Ok(t.commit()?)
+    }
+
+    /// Keeps that a set intersection was accepted; once more changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_psi_run(
+        &self,
+        session: &[u8; 16],
+        grant: &[u8; 16],
+        input: &[u8; 32],
+    ) -> Result<(), StoreError> {
+        let sql = "INSERT OR IGNORE INTO psi_run VALUES (?1, ?2, ?3)";
+        self.lock().execute(sql, params![session, grant, input])?;
+        Ok(())
+    }
+
+    /// The jobs that were accepted under a grant, with their input commitments.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn psi_runs(&self, grant: &[u8; 16]) -> Result<Vec<PsiRun>, StoreError> {
+        let connection = self.lock();
+        let mut statement =
+            connection.prepare_cached("SELECT session, input FROM psi_run WHERE permit = ?1")?;
+        let runs = statement.query_map([grant], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(runs.collect::<Result<_, _>>()?)
     }
 
     fn fact(&self, name: &str) -> Result<u64, StoreError> {

@@ -3,9 +3,11 @@
 mod audit;
 mod common;
 mod lookup;
+mod psi;
 
 pub use common::MAX_PROTOCOLS;
 pub use lookup::{Pages, PagesWanted};
+pub use psi::{PsiFrame, PsiOpen, PsiPart};
 
 /// A message that a peer sent is not what it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -29,3 +29,11 @@ pub mod audit {
         tonic::include_proto!("windvane.audit.v1");
     }
 }
+
+/// Generated from `psi/v1`.
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)] // generated code
+pub mod psi {
+    pub mod v1 {
+        tonic::include_proto!("windvane.psi.v1");
+    }
+}

@@ -63,6 +63,30 @@ pub const MAX_ENTRY_BYTES: usize = (1 << 16) - 1;
 /// A gRPC message: the largest request carries 4,096 customers × 10 families × 32 bytes.
 pub const MAX_MESSAGE_BYTES: usize = 2 << 20;
 
+/// Rows of one party in a set intersection: 4,096 buckets of 2^18.
+pub const MAX_PSI_ROWS: u64 = 1 << 30;
+
+/// Buckets of a set intersection.
+pub const MAX_PSI_BUCKETS: u64 = 1 << 12;
+
+/// Rows that a bucket is meant to hold, at most; so many too in modes that know one bucket only.
+pub const MAX_PSI_BUCKET_ROWS: u64 = 1 << 20;
+
+/// A payload's plain bytes: a line of a list, not a document.
+pub const MAX_PSI_PAYLOAD_BYTES: usize = 4 << 10;
+
+/// Bytes of a bucket's message in one frame: a few frames fill a connection's window.
+pub const MAX_PSI_CHUNK_BYTES: usize = 512 << 10;
+
+/// Bytes of one message of a bucket, whatever its parameters: what a bucket may take of memory.
+pub const MAX_PSI_MESSAGE_BYTES: u64 = 1 << 30;
+
+/// Connections of one set intersection job: each costs the bucket under way a fresh start.
+pub const MAX_PSI_ATTEMPTS: u64 = 32;
+
+/// Bytes of one message that sets a protocol up for a whole connection: the noise of a silent VOLE's first batch.
+pub const MAX_PSI_SETUP_BYTES: usize = 512 << 10;
+
 /// Keys of an oblivious key-value store: twice the rows that a bucket of an intersection is meant to hold.
 pub const MAX_OKVS_ROWS: usize = 1 << 21;
 

@@ -1,7 +1,7 @@
 //! Issuing, accepting and ending grants.
 
 use windvane_protocols::audit::entry::Event;
-use windvane_protocols::audit::grant::{Grant, GrantId, Operation};
+use windvane_protocols::audit::grant::{Grant, GrantId, Operation, PsiTerms};
 use windvane_protocols::identity::Family;
 use windvane_protocols::limits::MAX_GRANT_ITEMS;
 use windvane_protocols::lookup::DataSet;
@@ -39,6 +39,10 @@ pub struct GrantTerms {
     pub total: u64,
     /// How long it runs.
     pub days: u64,
+    /// Smallest set result that may be released; 0 means no minimum.
+    pub minimum_result: u64,
+    /// What set intersections it permits; `None` permits none, and then it is for verification.
+    pub psi: Option<PsiTerms>,
 }
 
 impl Admin {
@@ -49,7 +53,10 @@ impl Admin {
     pub fn issue_grant(&self, terms: &GrantTerms) -> Result<String, NodeError> {
         self.partner(terms.requester.as_str())?;
         let lists = [terms.data_sets.len(), terms.families.len(), terms.purposes.len()];
-        if lists.iter().any(|len| !(1..=MAX_GRANT_ITEMS).contains(len)) {
+        // A set intersection has no families: its items are keyed by what the list says.
+        let needed = if terms.psi.is_some() { [1, 0, 1] } else { [1, 1, 1] };
+        let within = |(len, least): (&usize, usize)| (least..=MAX_GRANT_ITEMS).contains(len);
+        if !lists.iter().zip(needed).all(within) {
             return Err(given("GRANT_INVALID", "a grant names at least one data set, family and purpose"));
         }
         let now_ms = self.clock.now_ms();
@@ -62,10 +69,11 @@ impl Admin {
             requester: terms.requester.clone(),
             data_sets: terms.data_sets.clone(),
             families,
-            operations: vec![Operation::Verify],
+            operations: operations(terms),
             purposes: terms.purposes.clone(),
             columns: terms.columns.clone(),
-            minimum_result: 0,
+            minimum_result: terms.minimum_result,
+            psi: terms.psi.clone().unwrap_or_default(),
             epoch_hours: terms.epoch_hours,
             rate_per_s: terms.rate_per_s,
             per_day: terms.per_day,
@@ -129,6 +137,12 @@ impl Admin {
         };
         self.store.grants()?.into_iter().map(read).collect()
     }
+}
+
+/// Families are what verification asks for; a grant may permit both.
+fn operations(terms: &GrantTerms) -> Vec<Operation> {
+    let verify = (!terms.families.is_empty()).then_some(Operation::Verify);
+    verify.into_iter().chain(terms.psi.is_some().then_some(Operation::Psi)).collect()
 }
 
 fn given(code: &'static str, message: &str) -> NodeError {

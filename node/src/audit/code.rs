@@ -70,6 +70,12 @@ pub const DECISION_REPEATED: &str = "DECISION_REPEATED";
 pub const CUSTOMER_REPEATED: &str = "CUSTOMER_REPEATED";
 /// The commitments in the decisions do not give the root that the request was signed over.
 pub const COMMITMENT_DIFFERS: &str = "COMMITMENT_DIFFERS";
+/// A receipt of a set intersection says something else of its release than the release request in the log.
+pub const RELEASE_DIFFERS: &str = "RELEASE_DIFFERS";
+/// The same input came again under a grant that does not permit it.
+pub const INPUT_REPEATED: &str = "INPUT_REPEATED";
+/// A release request is not signed by the requester.
+pub const RELEASE_SIGNATURE: &str = "RELEASE_SIGNATURE";
 /// A session was answered, and nothing was decided about some of its customers.
 pub const DECISION_MISSING: &str = "DECISION_MISSING";
 

@@ -11,11 +11,13 @@ use windvane_protocols::audit::receipt::{Countersignature, Receipt};
 use windvane_protocols::lookup::manifest::Manifest;
 use windvane_protocols::lookup::request::Request;
 use windvane_protocols::party::{PartyId, SessionId};
+use windvane_protocols::psi::{PsiAcceptance, PsiReceipt, PsiRelease, PsiRequest};
 use windvane_protocols::transcript::{Hash, Record as _, Signed};
 
 use super::code;
 use super::decisions::Decisions;
 use super::grants::Grants;
+use super::jobs::Jobs;
 use super::keyring::{Keyring, Signers};
 use super::report::{Fault, Finding};
 use super::sessions::Sessions;
@@ -29,6 +31,8 @@ pub(super) const TIME_TOLERANCE_MS: u64 = 300_000;
 /// Entries that are decoded and checked at a time: enough for every core, and few megabytes.
 const CHUNK: usize = 4_096;
 
+mod psi;
+
 /// What a log says, and what is wrong with it.
 #[derive(Debug, Default)]
 pub(super) struct Content {
@@ -37,6 +41,7 @@ pub(super) struct Content {
     pub(super) keyring: Keyring,
     pub(super) grants: Grants,
     pub(super) sessions: Sessions,
+    pub(super) jobs: Jobs,
     /// Digests of all manifests, with their entries and providers.
     pub(super) manifests: HashMap<Hash, (u64, PartyId)>,
     /// Parties whose grants or sessions name this log's own party.
@@ -58,13 +63,16 @@ struct Check<'a> {
 }
 
 /// A signed record in an entry.
-#[derive(Clone, Copy)]
 enum Signature<'a> {
     Request(&'a Signed<Request>),
     Receipt(&'a Signed<Receipt>),
     Grant(&'a Signed<Grant>),
     Manifest(&'a Signed<Manifest>),
     Countersignature(&'a Signed<Countersignature>),
+    PsiRequest(&'a Signed<PsiRequest>),
+    PsiAcceptance(&'a Signed<PsiAcceptance>),
+    PsiReceipt(&'a Signed<PsiReceipt>),
+    PsiRelease(&'a Signed<PsiRelease>, PartyId),
 }
 
 impl Signature<'_> {
@@ -75,6 +83,10 @@ impl Signature<'_> {
             Self::Grant(signed) => signed.verify(key),
             Self::Manifest(signed) => signed.verify(key),
             Self::Countersignature(signed) => signed.verify(key),
+            Self::PsiRequest(signed) => signed.verify(key),
+            Self::PsiAcceptance(signed) => signed.verify(key),
+            Self::PsiReceipt(signed) => signed.verify(key),
+            Self::PsiRelease(signed, _) => signed.verify(key),
         }
     }
 
@@ -85,6 +97,10 @@ impl Signature<'_> {
             Self::Grant(signed) => &signed.body().provider,
             Self::Manifest(signed) => &signed.body().provider,
             Self::Countersignature(signed) => &signed.body().requester,
+            Self::PsiRequest(signed) => &signed.body().requester,
+            Self::PsiAcceptance(signed) => &signed.body().request.body().provider,
+            Self::PsiReceipt(signed) => &signed.body().request().provider,
+            Self::PsiRelease(_, requester) => requester,
         }
     }
 
@@ -92,6 +108,10 @@ impl Signature<'_> {
         match self {
             Self::Request(signed) => Some(signed.body().session),
             Self::Receipt(signed) => Some(signed.body().request.body().session),
+            Self::PsiRequest(signed) => Some(signed.body().session),
+            Self::PsiAcceptance(signed) => Some(signed.body().request.body().session),
+            Self::PsiReceipt(signed) => Some(signed.body().request().session),
+            Self::PsiRelease(signed, _) => Some(signed.body().session),
             _ => None,
         }
     }
@@ -103,6 +123,9 @@ impl Signature<'_> {
             Self::Grant(_) => code::GRANT_SIGNATURE,
             Self::Manifest(_) => code::MANIFEST_SIGNATURE,
             Self::Countersignature(_) => code::COUNTERSIGNATURE_INVALID,
+            Self::PsiRequest(_) => code::REQUEST_SIGNATURE,
+            Self::PsiAcceptance(_) | Self::PsiReceipt(_) => code::RECEIPT_SIGNATURE,
+            Self::PsiRelease(..) => code::RELEASE_SIGNATURE,
         }
     }
 }
@@ -216,6 +239,16 @@ impl Content {
                 Vec::new()
             }
             Event::Decided(decided) => self.decisions.decide(decided, &self.sessions),
+            Event::PsiRequested(signed) => self.psi_requested(index, at_ms, signed, checks),
+            Event::PsiAccepted(signed) => self.psi_accepted(index, at_ms, signed, checks),
+            Event::PsiAttempted { session, number, .. } => {
+                self.jobs.attempt(*session, *number).map(|fault| fault.of(*session)).into_iter().collect()
+            }
+            Event::PsiReleased(signed) => self.psi_released(index, signed, checks),
+            Event::PsiCompleted(signed) => self.psi_completed(index, at_ms, signed, checks),
+            Event::PsiResult { session, result } => {
+                self.jobs.result(*session, *result).map(|fault| fault.of(*session)).into_iter().collect()
+            }
             // Starts, keys of epochs and users are said by the node alone: nothing to hold them against.
             _ => Vec::new(),
         }
@@ -285,7 +318,8 @@ impl Content {
         if self.keyring.party() == Some(&body.requester) {
             faults.extend(own_time("countersignature", at_ms, body.signed_at_ms));
         }
-        faults.extend(self.sessions.countersign(index, body));
+        let others = self.jobs.countersign(index, body);
+        faults.extend(self.sessions.countersign(index, body, &others));
         faults
     }
 

@@ -6,10 +6,12 @@ use windvane_protocols::audit::grant::{Grant, GrantId, Operation, Use};
 use windvane_protocols::audit::receipt::Receipt;
 use windvane_protocols::lookup::KeyGroup;
 use windvane_protocols::party::PartyId;
+use windvane_protocols::psi::PsiAcceptance;
 use windvane_protocols::transcript::{Hash, Signed};
 
 use super::code;
 use super::report::{Fault, Finding, GrantUse};
+use crate::psi::PsiRefusal;
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -102,6 +104,31 @@ impl Grants {
             Fault::new(code::GRANT_ENDED, format!("grant {} was ended by entry {end}", request.grant))
         });
         outside.into_iter().chain(ended).collect()
+    }
+
+    /// Holds an accepted set intersection against its grant, by the moment when the provider accepted it.
+    pub(super) fn charge_psi(
+        &self,
+        acceptance: &PsiAcceptance,
+        runs: &[([u8; 16], [u8; 32])],
+        party: &PartyId,
+    ) -> Vec<Fault> {
+        let request = acceptance.request.body();
+        let Some(known) = self.by_id.get(&request.grant) else { return vec![unknown(request.grant)] };
+        let rows = acceptance.parameters.sizes().sender_rows;
+        let permitted = crate::psi::grant::permit(&known.grant, request, rows, acceptance.accepted_at_ms);
+        let outside = permitted.err().map(|error| Fault::new(code::OUTSIDE_GRANT, error));
+        let counted = match crate::psi::grant::count(&known.grant, request, runs) {
+            Ok(()) => None,
+            Err(error @ PsiRefusal::RepeatedInput) => Some(Fault::new(code::INPUT_REPEATED, error)),
+            Err(error) => Some(Fault::new(code::QUOTA_TOTAL, error)),
+        };
+        let own_ms =
+            if *party == request.provider { acceptance.accepted_at_ms } else { request.requested_at_ms };
+        let ended = known.ended.filter(|(_, at_ms)| own_ms > *at_ms).map(|(end, _)| {
+            Fault::new(code::GRANT_ENDED, format!("grant {} was ended by entry {end}", request.grant))
+        });
+        outside.into_iter().chain(counted).chain(ended).collect()
     }
 
     /// Quotas that were exceeded, each named once, where it was.

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use windvane_protocols::party::{PartyId, SessionId};
+use windvane_protocols::transcript::Hash;
 
 use super::content::Content;
+use super::jobs::Jobs;
 use super::report::{Difference, PairReport, Place, ReconcileReport};
 use super::sessions::{Answered, Session};
 use super::{VerifyOptions, code, examine};
@@ -120,7 +122,10 @@ impl<'a> Comparison<'a> {
 
     fn is_empty(&self) -> bool {
         let grants = |side: &Content| side.grants.between(self.requester, self.provider).next().is_some();
-        !grants(self.asking) && !grants(self.answering) && self.sessions().is_empty()
+        !grants(self.asking)
+            && !grants(self.answering)
+            && self.sessions().is_empty()
+            && self.jobs().is_empty()
     }
 
     fn run(&mut self) {
@@ -140,6 +145,72 @@ impl<'a> Comparison<'a> {
             .collect();
         both.sort_by_key(Both::entries);
         both.iter().for_each(|both| self.session(both));
+        let jobs = self.jobs();
+        self.report.jobs = jobs.len() as u64;
+        jobs.into_iter().for_each(|id| self.job(id));
+    }
+
+    fn jobs(&self) -> BTreeSet<SessionId> {
+        Jobs::union([&self.asking.jobs, &self.answering.jobs], self.requester, self.provider)
+    }
+
+    /// A set intersection: both have its receipt, or neither has one and a log says why.
+    fn job(&mut self, id: SessionId) {
+        let (asking, answering) = (self.asking.jobs.find(&id), self.answering.jobs.find(&id));
+        let requested = asking.and_then(|job| job.requested);
+        let accepted = answering.and_then(|job| job.accepted);
+        let place_of =
+            |party, found: Option<(u64, _)>| found.map(|(entry, _): (u64, Hash)| place(party, entry));
+        let (received, completed) = (asking.and_then(|j| j.completed), answering.and_then(|j| j.completed));
+        let places: Vec<_> = place_of(self.requester, received.or(requested))
+            .into_iter()
+            .chain(place_of(self.provider, completed.or(accepted)))
+            .collect();
+        match (received, completed) {
+            (Some((_, ours)), Some((_, theirs))) if ours == theirs => {
+                self.report.jobs_agreed += 1;
+                self.job_countersigned(id, [asking, answering].map(|job| job.and_then(|j| j.countersigned)));
+            }
+            (Some(_), Some(_)) => {
+                let text = "the two logs have different receipts of the job".to_owned();
+                self.add(code::RECEIPT_DIFFERS, Some(id), places, text);
+            }
+            (Some(_), None) => {
+                let text = format!("the log of {} lacks the job's receipt", self.provider);
+                self.lack(code::SESSION_MISSING, self.provider, places, Some(id), text);
+            }
+            (None, _) if requested.is_none() => {
+                let text = format!("the log of {} lacks the job", self.requester);
+                self.lack(code::SESSION_MISSING, self.requester, places, Some(id), text);
+            }
+            (None, completed) => self.job_without_receipt(id, completed.is_some(), places),
+        }
+    }
+
+    fn job_without_receipt(&mut self, id: SessionId, completed: bool, places: Vec<Place>) {
+        let here = self.asking.sessions.failure(&id);
+        let there = self.answering.sessions.failure(&id).filter(|_| !completed);
+        if let Some((_, code)) = here.or(there) {
+            *self.report.explained.entry(code.clone()).or_default() += 1;
+            return;
+        }
+        let (code, lacking) = match completed {
+            true => (code::ANSWER_NOT_RECEIVED, self.requester),
+            false => (code::UNEXPLAINED, self.provider),
+        };
+        let text = "the job did not come to a receipt in both logs, and no log says why".to_owned();
+        self.lack(code, lacking, places, Some(id), text);
+    }
+
+    fn job_countersigned(&mut self, id: SessionId, [here, there]: [Option<u64>; 2]) {
+        let (lacking, party, entry) = match (here, there) {
+            (Some(_), Some(_)) => return self.report.countersigned += 1,
+            (None, None) => return self.report.uncountersigned += 1,
+            (Some(entry), None) => (self.provider, self.requester, entry),
+            (None, Some(entry)) => (self.requester, self.provider, entry),
+        };
+        let text = format!("the log of {lacking} lacks the countersignature of the job's receipt");
+        self.lack(code::COUNTERSIGNATURE_MISSING, lacking, vec![place(party, entry)], Some(id), text);
     }
 
     /// What `other` enrolled as the keys of `party` are keys with which its log was made.

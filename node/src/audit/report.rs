@@ -222,6 +222,10 @@ pub struct PairReport {
     pub explained: BTreeMap<String, u64>,
     /// Grants that both logs have.
     pub grants: u64,
+    /// Set intersection jobs that stand in at least one of the logs.
+    pub jobs: u64,
+    /// Jobs whose receipt, with its transcript hash, stands in both logs, the same.
+    pub jobs_agreed: u64,
 }
 
 /// What a comparison of logs found.
@@ -270,6 +274,8 @@ impl fmt::Display for ReconcileReport {
                 .iter()
                 .try_for_each(|(code, count)| writeln!(f, "    no receipt       {count:>12}  {code}"))?;
             writeln!(f, "    grants           {:>12}", pair.grants)?;
+            writeln!(f, "    jobs             {:>12}", pair.jobs)?;
+            writeln!(f, "    jobs agreed      {:>12}", pair.jobs_agreed)?;
         }
         write_list(f, "notes", &self.notes)?;
         write_list(f, "differences", &self.differences)?;

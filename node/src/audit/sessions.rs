@@ -105,10 +105,15 @@ impl Sessions {
         (known, faults)
     }
 
-    /// Takes a countersignature; every receipt that it covers must be there, and between the same parties.
-    pub(super) fn countersign(&mut self, entry: u64, body: &Countersignature) -> Vec<Fault> {
+    /// Takes a countersignature of these receipts; each must be there, and between the same parties.
+    pub(super) fn countersign(
+        &mut self,
+        entry: u64,
+        body: &Countersignature,
+        receipts: &[Hash],
+    ) -> Vec<Fault> {
         let mut faults = Vec::new();
-        for receipt in &body.receipts {
+        for receipt in receipts {
             let id = self.by_receipt.get(receipt).copied();
             let session = id.and_then(|id| self.by_id.get_mut(&id)).filter(|session| {
                 session.pair.requester == body.requester && session.pair.provider == body.provider

@@ -95,6 +95,9 @@ impl CheckArgs {
 fn check(config: &Config, found: &mut Findings) {
     check_sections(config, found);
     check_rules(config, found);
+    for list in &config.lists {
+        found.need(windvane::psi::check_list(list).map_err(Failure::psi(None)));
+    }
     if found.need(passphrase(&config.keys)).is_none() {
         return;
     }

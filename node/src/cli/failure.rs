@@ -8,6 +8,8 @@ use windvane::config::ConfigError;
 use windvane::demo::DemoError;
 use windvane::error::NodeError;
 use windvane::http::Problem;
+use windvane::psi::PsiError;
+use windvane_protocols::party::SessionId;
 
 /// A command's error.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +24,14 @@ pub(super) enum Failure {
     /// From a file of customers.
     #[error(transparent)]
     Batch(Box<BatchError>),
+    /// From a set intersection.
+    #[error("{error}{}", .job.map(|job| format!(" (job {job})")).unwrap_or_default())]
+    Psi {
+        /// What went wrong.
+        error: Box<PsiError>,
+        /// Which job, where there is one.
+        job: Option<SessionId>,
+    },
     /// From the demonstration.
     #[error(transparent)]
     Demo(Box<DemoError>),
@@ -48,6 +58,11 @@ impl Failure {
         Self::Batch(Box::new(error))
     }
 
+    /// From a set intersection.
+    pub(super) fn psi(job: Option<SessionId>) -> impl Fn(PsiError) -> Self {
+        move |error| Self::Psi { error: Box::new(error), job }
+    }
+
     /// From the demonstration.
     pub(super) fn demo(error: DemoError) -> Self {
         Self::Demo(Box::new(error))
@@ -59,6 +74,7 @@ impl Failure {
             Self::Node(error) => error.code(),
             Self::Rest(problem) => &problem.code,
             Self::Batch(error) => error.code(),
+            Self::Psi { error, .. } => error.code(),
             Self::Demo(error) => error.code(),
         }
     }
@@ -75,6 +91,7 @@ impl Failure {
                 other => other.to_string().trim_end().to_owned().into(),
             },
             Self::Batch(error) => error.to_string().into(),
+            Self::Psi { .. } => self.to_string().into(),
             Self::Demo(error) => error.to_string().into(),
         }
     }

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
+use clap::builder::ArgPredicate;
 use serde::Serialize;
 use windvane::admin::{GrantTerms, read_text};
 use windvane::clock::{Clock as _, SystemClock, rfc3339};
-use windvane_protocols::audit::grant::Grant;
+use windvane_protocols::audit::grant::{Grant, Operation, PsiTerms};
 use windvane_protocols::identity::Family;
+use windvane_protocols::limits::MAX_PSI_ROWS;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::PartyId;
 
@@ -19,7 +21,7 @@ use super::terminal::table;
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum GrantCommand {
     /// Permit a partner to ask this provider, and sign it
-    Issue(IssueArgs),
+    Issue(Box<IssueArgs>),
     /// Accept a grant that a provider issued to this node
     Accept {
         /// The grant
@@ -53,8 +55,10 @@ pub(super) struct IssueArgs {
     /// In which data sets
     #[arg(long, value_name = "NAME", required = true, num_args = 1.., value_delimiter = ',')]
     data_set: Vec<DataSet>,
-    /// Which families: 1 phone, 2 phone+ID, 3 phone+name, 4 phone+ID+name, 5 ID, 6 ID+name, 7 social credit
-    #[arg(long, value_name = "N,N", required = true, value_delimiter = ',', value_parser = family)]
+    /// Verification: which families: 1 phone, 2 phone+ID, 3 phone+name, 4 phone+ID+name, 5 ID, 6 ID+name, 7
+    /// social credit
+    #[arg(long, value_name = "N,N", required_unless_present = "psi_runs", value_delimiter = ',',
+        value_parser = family)]
     families: Vec<Family>,
     /// For which purposes, such as account_opening
     #[arg(long, value_name = "CODE", required = true, num_args = 1.., value_delimiter = ',')]
@@ -62,11 +66,21 @@ pub(super) struct IssueArgs {
     /// Which label fields the requester may use; all when not given
     #[arg(long, value_name = "FIELD", num_args = 1.., value_delimiter = ',')]
     columns: Vec<String>,
-    /// Elements per key and day (UTC)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Verification: elements per key and day (UTC)
+    #[arg(
+        long,
+        value_name = "N",
+        required_unless_present = "psi_runs",
+        default_value_if("psi_runs", ArgPredicate::IsPresent, "0")
+    )]
     per_day: u64,
-    /// Elements per key in all
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Verification: elements per key in all
+    #[arg(
+        long,
+        value_name = "N",
+        required_unless_present = "psi_runs",
+        default_value_if("psi_runs", ArgPredicate::IsPresent, "0")
+    )]
     total: u64,
     /// Elements per key and second
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
@@ -78,11 +92,48 @@ pub(super) struct IssueArgs {
     /// Days that the grant runs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=3_650))]
     days: u64,
+    #[command(flatten)]
+    psi: PsiArgs,
     /// Where to write the grant; printed when not given
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
     place: Place,
+}
+
+/// What set intersections a grant permits.
+#[derive(Debug, clap::Args)]
+struct PsiArgs {
+    /// Set intersection: jobs in all; without it the grant permits none
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    psi_runs: Option<u64>,
+    /// Set intersection: rows of the requester's file, at most
+    #[arg(long, value_name = "N", requires = "psi_runs", default_value_t = MAX_PSI_ROWS)]
+    psi_requester_rows: u64,
+    /// Set intersection: rows of the own list, at most
+    #[arg(long, value_name = "N", requires = "psi_runs", default_value_t = MAX_PSI_ROWS)]
+    psi_provider_rows: u64,
+    /// Set intersection: columns of the list that may travel with matches
+    #[arg(long, value_name = "COLUMN", requires = "psi_runs", num_args = 1.., value_delimiter = ',')]
+    psi_columns: Vec<String>,
+    /// Set intersection: the same file may come again
+    #[arg(long, requires = "psi_runs")]
+    psi_repeated_input: bool,
+    /// Set intersection: smallest result that may be released (ecdh only)
+    #[arg(long, value_name = "N", requires = "psi_runs", default_value_t = 0)]
+    psi_minimum: u64,
+}
+
+impl PsiArgs {
+    fn terms(&self) -> Option<PsiTerms> {
+        Some(PsiTerms {
+            max_requester_rows: self.psi_requester_rows,
+            max_provider_rows: self.psi_provider_rows,
+            runs: self.psi_runs?,
+            repeated_input: self.psi_repeated_input,
+            payload_columns: self.psi_columns.clone(),
+        })
+    }
 }
 
 /// A family by its number.
@@ -118,6 +169,8 @@ impl IssueArgs {
             per_day: self.per_day,
             total: self.total,
             days: self.days,
+            minimum_result: self.psi.psi_minimum,
+            psi: self.psi.terms(),
         };
         let text = self.place.admin()?.issue_grant(&terms)?;
         hand_over(self.out.as_deref(), text, &format!("grant to {}", terms.requester))
@@ -149,11 +202,38 @@ struct GrantView {
     not_before: String,
     not_after: String,
     ended_at: Option<String>,
+    minimum_result: u64,
+    psi: Option<PsiView>,
+}
+
+/// The set intersections of a grant in a listing.
+#[derive(Debug, Serialize)]
+struct PsiView {
+    max_requester_rows: u64,
+    max_provider_rows: u64,
+    runs: u64,
+    repeated_input: bool,
+    payload_columns: Vec<String>,
+}
+
+impl PsiView {
+    fn of(grant: &Grant) -> Option<Self> {
+        let terms = &grant.psi;
+        grant.operations.contains(&Operation::Psi).then(|| Self {
+            max_requester_rows: terms.max_requester_rows,
+            max_provider_rows: terms.max_provider_rows,
+            runs: terms.runs,
+            repeated_input: terms.repeated_input,
+            payload_columns: terms.payload_columns.clone(),
+        })
+    }
 }
 
 impl GrantView {
     fn of((grant, ended_at_ms): (Grant, Option<u64>), now_ms: u64) -> Self {
         Self {
+            minimum_result: grant.minimum_result,
+            psi: PsiView::of(&grant),
             id: grant.id.to_string(),
             state: state(&grant, ended_at_ms, now_ms),
             provider: grant.provider.to_string(),

@@ -221,3 +221,37 @@ fn what_measures_or_shows_refuses_nothing_to_work_on() {
     usage(&["demo", "--subscribers", "0"]);
     usage(&["verify-batch", "in.csv", "--purpose", "p", "--operator", "o", "--out", "o", "--chunk", "4097"]);
 }
+
+fn arguments<'a>(first: &[&'a str], then: &[&'a str], last: &[&'a str]) -> Vec<&'a str> {
+    [first, then, last].concat()
+}
+
+#[test]
+fn jobs_of_set_intersection_are_named_by_what_is_missing() {
+    let (_dir, config) = node_of("bank.toml");
+    let line = |rest: &'static [&'static str]| arguments(&["psi"], rest, &["--config", &config]);
+    assert!(usage(&line(&["run"])).contains("--provider"));
+    assert!(usage(&line(&["run", "--job-file", "j.toml", "--list", "l"])).contains("--job-file"));
+    assert!(bad(&line(&["run", "--job-file", "absent.toml"])).contains("absent.toml"));
+    assert!(good(&line(&["status"])).starts_with("JOB"));
+    assert_eq!(good(&line(&["status", "--json"])).trim(), "[]");
+    let absent = "00".repeat(16);
+    for command in ["status", "cancel"] {
+        let about = |job| arguments(&["psi", command], &[job], &["--config", &config]);
+        assert!(bad(&about("nonsense")).contains("JOB_INVALID"));
+        assert!(bad(&about(&absent)).contains("NOT_FOUND"));
+    }
+}
+
+#[test]
+fn a_grant_is_for_verification_or_for_set_intersection() {
+    let (_dir, config) = node_of("carrier.toml");
+    let issue = |rest: &'static [&'static str]| {
+        let common = ["grant", "issue", "--to", "bank", "--data-set", "risk-list", "--purposes", "screening"];
+        arguments(&common, rest, &["--days", "30", "--config", &config])
+    };
+    assert!(usage(&issue(&[])).contains("--families"));
+    assert!(usage(&issue(&["--psi-minimum", "5"])).contains("--psi-runs"));
+    // It parses, and only then misses the node's keys.
+    assert!(!bad(&issue(&["--psi-runs", "10", "--psi-minimum", "5"])).contains("--"));
+}

@@ -90,6 +90,8 @@ impl Party {
             per_day: PLENTY,
             total: PLENTY,
             days: GRANT_DAYS,
+            minimum_result: 0,
+            psi: None,
         };
         self.admin.issue_grant(&terms).map_err(self.failed())
     }

@@ -17,6 +17,7 @@ fn grant() -> Grant {
         purposes: vec!["account_opening".into()],
         columns: vec![],
         minimum_result: 0,
+        psi: Default::default(),
         epoch_hours: 24,
         rate_per_s: 100,
         per_day: 10,

@@ -46,7 +46,10 @@ impl Receipts {
     /// Waits for the countersignature of a receipt that was logged at `index`.
     pub(super) fn expect(&self, receipt: Hash, requester: PartyId, index: u64) {
         let mut inner = self.lock();
-        inner.known.insert(receipt, (requester, Some(index)));
+        // A node that was killed in between may have logged the same receipt before.
+        if let Some((_, Some(earlier))) = inner.known.insert(receipt, (requester, Some(index))) {
+            inner.open.remove(&earlier);
+        }
         inner.open.insert(index);
     }
 

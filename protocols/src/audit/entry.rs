@@ -9,6 +9,7 @@ use crate::limits::MAX_CUSTOMERS_PER_SESSION;
 use crate::lookup::manifest::Manifest;
 use crate::lookup::request::Request;
 use crate::party::{PartyId, SessionId};
+use crate::psi::{PsiAcceptance, PsiReceipt, PsiRelease, PsiRequest};
 use crate::transcript::{Hash, Reader, Record, Signed, SignedError, Transcript, TranscriptError};
 
 /// One entry.
@@ -79,6 +80,32 @@ pub enum Event {
     },
     /// The bank's own result for one customer.
     Decided(Decided),
+    /// The bank is about to ask for a set intersection.
+    PsiRequested(Box<Signed<PsiRequest>>),
+    /// A connection of a set intersection job began.
+    PsiAttempted {
+        /// The job.
+        session: SessionId,
+        /// The other party.
+        peer: PartyId,
+        /// Which connection of the job, from 1.
+        number: u64,
+        /// Buckets that were finished by then.
+        finished: u64,
+    },
+    /// A provider accepted a job, before any bucket moved.
+    PsiAccepted(Box<Signed<PsiAcceptance>>),
+    /// The requester asked for the release of a result with a minimum.
+    PsiReleased(Signed<PsiRelease>),
+    /// A job is through: the provider's receipt.
+    PsiCompleted(Box<Signed<PsiReceipt>>),
+    /// The requester's own result of a job.
+    PsiResult {
+        /// The job.
+        session: SessionId,
+        /// Salted commitment to the result.
+        result: [u8; 32],
+    },
 }
 
 /// A party's signing keys.
@@ -151,6 +178,18 @@ impl Record for Entry {
                 .text("peer", peer.as_str())
                 .text("code", code),
             Event::Decided(decided) => decided.write(t),
+            Event::PsiRequested(signed) => t.bytes("signed", signed.as_bytes()),
+            Event::PsiAttempted { session, peer, number, finished } => t
+                .bytes("session", session.as_bytes())
+                .text("peer", peer.as_str())
+                .u64("number", *number)
+                .u64("finished", *finished),
+            Event::PsiAccepted(signed) => t.bytes("signed", signed.as_bytes()),
+            Event::PsiReleased(signed) => t.bytes("signed", signed.as_bytes()),
+            Event::PsiCompleted(signed) => t.bytes("signed", signed.as_bytes()),
+            Event::PsiResult { session, result } => {
+                t.bytes("session", session.as_bytes()).bytes("result", result)
+            }
         }
     }
 
@@ -179,6 +218,20 @@ impl Record for Entry {
                 Event::Failed { session: read_session(r)?, peer: r.parse("peer")?, code: r.parse("code")? }
             }
             "decided" => Event::Decided(Decided::read(r)?),
+            "psi requested" => Event::PsiRequested(Box::new(signed(r)?)),
+            "psi attempted" => Event::PsiAttempted {
+                session: SessionId::from_bytes(r.array("session")?),
+                peer: r.parse("peer")?,
+                number: r.u64("number")?,
+                finished: r.u64("finished")?,
+            },
+            "psi accepted" => Event::PsiAccepted(Box::new(signed(r)?)),
+            "psi released" => Event::PsiReleased(signed(r)?),
+            "psi completed" => Event::PsiCompleted(Box::new(signed(r)?)),
+            "psi result" => Event::PsiResult {
+                session: SessionId::from_bytes(r.array("session")?),
+                result: r.array("result")?,
+            },
             _ => return Err(TranscriptError::Form { label: "kind", expected: "a known kind of entry" }),
         };
         Ok(Self { at_ms, event })
@@ -202,6 +255,12 @@ impl Event {
             Self::Countersigned(_) => "countersigned",
             Self::Failed { .. } => "failed",
             Self::Decided(_) => "decided",
+            Self::PsiRequested(_) => "psi requested",
+            Self::PsiAttempted { .. } => "psi attempted",
+            Self::PsiAccepted(_) => "psi accepted",
+            Self::PsiReleased(_) => "psi released",
+            Self::PsiCompleted(_) => "psi completed",
+            Self::PsiResult { .. } => "psi result",
         }
     }
 }
@@ -306,6 +365,12 @@ mod tests {
             Event::GrantEnded(GrantId::from_bytes([1; 16])),
             Event::Countersigned(Signed::sign(countersignature, &SigningKey::from_bytes(&[1; 32]))),
             Event::Failed { session: Some(session), peer: peer.clone(), code: "X".into() },
+            Event::PsiAttempted { session, peer: peer.clone(), number: 2, finished: 5 },
+            Event::PsiReleased(Signed::sign(
+                PsiRelease { session, count: [8; 32], signed_at_ms: 9 },
+                &SigningKey::from_bytes(&[1; 32]),
+            )),
+            Event::PsiResult { session, result: [7; 32] },
             Event::Failed { session: None, peer, code: "Y".into() },
             Event::Decided(Decided {
                 verification: [1; 16],

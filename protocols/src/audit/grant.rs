@@ -8,7 +8,7 @@ use rand_core::CryptoRng;
 use crate::identity::Family;
 use crate::limits::{MAX_GRANT_ITEMS, MAX_PURPOSE_BYTES};
 use crate::lookup::DataSet;
-use crate::lookup::manifest::read_families;
+use crate::lookup::manifest::read_any_families;
 use crate::party::PartyId;
 use crate::transcript::{Reader, Record, Transcript, TranscriptError};
 
@@ -105,6 +105,8 @@ pub struct Grant {
     pub columns: Vec<String>,
     /// Smallest set result that may be released; 0 means no minimum.
     pub minimum_result: u64,
+    /// What set intersections it permits; nothing unless its operations name them.
+    pub psi: PsiTerms,
     /// Longest life of an epoch, hours: one call opens a person's rows until then.
     pub epoch_hours: u64,
     /// Elements per key and second.
@@ -121,12 +123,54 @@ pub struct Grant {
     pub issued_at_ms: u64,
 }
 
+/// What set intersections a grant permits.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PsiTerms {
+    /// Rows of the requester's file, at most.
+    pub max_requester_rows: u64,
+    /// Rows of the provider's list, at most.
+    pub max_provider_rows: u64,
+    /// Jobs in all; a job that is resumed counts once.
+    pub runs: u64,
+    /// Whether the same file of the requester may come again.
+    pub repeated_input: bool,
+    /// Columns of the list that may travel with matches; empty means none.
+    pub payload_columns: Vec<String>,
+}
+
+impl PsiTerms {
+    fn write(&self, t: Transcript) -> Transcript {
+        t.u64("psi requester rows", self.max_requester_rows)
+            .u64("psi provider rows", self.max_provider_rows)
+            .u64("psi runs", self.runs)
+            .u64("psi repeated input", self.repeated_input.into())
+            .list("psi payload column", self.payload_columns.iter())
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
+        Ok(Self {
+            max_requester_rows: r.u64("psi requester rows")?,
+            max_provider_rows: r.u64("psi provider rows")?,
+            runs: r.u64("psi runs")?,
+            repeated_input: match r.u64("psi repeated input")? {
+                0 => false,
+                1 => true,
+                _ => {
+                    return Err(TranscriptError::Form { label: "psi repeated input", expected: "0 or 1" });
+                }
+            },
+            payload_columns: texts(r, "psi payload column")?,
+        })
+    }
+}
+
 impl Record for Grant {
     const DOMAIN: &'static str = "windvane/grant/v1";
 
     fn write(&self, t: Transcript) -> Transcript {
         let families: Vec<u8> = self.families.iter().map(|f| *f as u8).collect();
-        t.bytes("id", &self.id.0)
+        let t = t
+            .bytes("id", &self.id.0)
             .text("provider", self.provider.as_str())
             .text("requester", self.requester.as_str())
             .list("data set", self.data_sets.iter().map(DataSet::as_str))
@@ -134,7 +178,9 @@ impl Record for Grant {
             .list("operation", self.operations.iter().map(|o| o.name()))
             .list("purpose", self.purposes.iter())
             .list("column", self.columns.iter())
-            .u64("minimum result", self.minimum_result)
+            .u64("minimum result", self.minimum_result);
+        self.psi
+            .write(t)
             .u64("epoch hours", self.epoch_hours)
             .u64("rate per second", self.rate_per_s)
             .u64("per day", self.per_day)
@@ -150,11 +196,12 @@ impl Record for Grant {
             provider: r.parse("provider")?,
             requester: r.parse("requester")?,
             data_sets: texts(r, "data set")?,
-            families: read_families(r)?,
+            families: read_any_families(r)?,
             operations: texts(r, "operation")?,
             purposes: texts(r, "purpose")?,
             columns: texts(r, "column")?,
             minimum_result: r.u64("minimum result")?,
+            psi: PsiTerms::read(r)?,
             epoch_hours: r.u64("epoch hours")?,
             rate_per_s: r.u64("rate per second")?,
             per_day: r.u64("per day")?,
@@ -166,7 +213,8 @@ impl Record for Grant {
     }
 }
 
-fn texts<T: FromStr>(r: &mut Reader<'_>, label: &'static str) -> Result<Vec<T>, TranscriptError> {
+/// A list of short texts.
+pub(crate) fn texts<T: FromStr>(r: &mut Reader<'_>, label: &'static str) -> Result<Vec<T>, TranscriptError> {
     let form = || TranscriptError::Form { label, expected: "short, well-formed texts" };
     r.list(label, MAX_GRANT_ITEMS)?
         .into_iter()
@@ -266,6 +314,13 @@ mod tests {
             purposes: vec!["account_opening".into()],
             columns: vec![],
             minimum_result: 0,
+            psi: PsiTerms {
+                max_requester_rows: 1,
+                max_provider_rows: 2,
+                runs: 3,
+                repeated_input: true,
+                payload_columns: vec!["tag".into()],
+            },
             epoch_hours: 24,
             rate_per_s: 100,
             per_day: 1_000,

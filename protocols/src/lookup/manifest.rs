@@ -149,9 +149,16 @@ impl Record for Publication {
 
 /// Families as ascending bytes without repetition.
 pub(crate) fn read_families(r: &mut Reader<'_>) -> Result<Vec<Family>, TranscriptError> {
+    let form = TranscriptError::Form { label: "families", expected: "at least one family" };
+    let families = read_any_families(r)?;
+    if families.is_empty() { Err(form) } else { Ok(families) }
+}
+
+/// As [`read_families`], or none.
+pub(crate) fn read_any_families(r: &mut Reader<'_>) -> Result<Vec<Family>, TranscriptError> {
     let form = TranscriptError::Form { label: "families", expected: "ascending, known families" };
     let bytes = r.bytes("families")?;
-    if bytes.is_empty() || bytes.len() > MAX_FAMILIES || !bytes.is_sorted_by(|a, b| a < b) {
+    if bytes.len() > MAX_FAMILIES || !bytes.is_sorted_by(|a, b| a < b) {
         return Err(form);
     }
     bytes.iter().map(|&b| Family::try_from(b).map_err(|_| form.clone())).collect()

@@ -186,6 +186,7 @@ impl World {
             purposes: vec!["account_opening".into()],
             columns: vec![],
             minimum_result: 0,
+            psi: Default::default(),
             epoch_hours: 24,
             rate_per_s: 1_000,
             per_day: 1_000,

@@ -11,7 +11,7 @@ use super::Findings;
 pub(super) fn check(config: &Config, grants: &[(Grant, Option<u64>)], now_ms: u64, found: &mut Findings) {
     let layout = Layout::new(config.node.data_dir.clone());
     let names = found.need(layout.data_sets()).unwrap_or_default();
-    if names.is_empty() {
+    if names.is_empty() && config.lists.is_empty() {
         found.note("DATASET_MISSING", "no data set; run windvane dataset import, build and publish");
     }
     for name in names {

@@ -1,0 +1,220 @@
+//! Diffie-Hellman set intersection on ristretto255: the simplest protocol to review.
+//!
+//! The receiver blinds the hash of every item with its scalar a, the sender raises what it gets to its scalar
+//! b and adds a tag for every item of its own; the receiver takes a away again and looks for the tags:
+//!
+//! ```text
+//! receiver                                                         sender
+//! H(x)^a, random elements up to the bound ───────────────────────►
+//!          ◄────── (H(x)^a)^b in the same order ‖ tags of H(y)^b, sorted, random up to the bound ‖ payloads
+//! ```
+//!
+//! Meadows, "A more efficient cryptographic matchmaking protocol" (1986); Huberman, Franklin, Hogg,
+//! "Enhancing privacy and trust in electronic communities" (1999); with the tags hashed as in Jarecki, Liu,
+//! "Fast secure computation of set intersection" (2010), who prove it under one-more gap Diffie-Hellman with
+//! random oracles. Group, encoding and map are RFC 9496's; the identity is refused.
+//!
+//! **Modes.** With *intersection* the order is kept, so that the receiver knows which of its items matched.
+//! With *cardinality* the sender answers in a secret random order: tags still match, but not to an item. With
+//! *minimum* the receiver counts in the same way, and asks for the order only if it counted enough; the sender
+//! reveals the permutation and learns only that it was asked. Payloads would open with the tags, before any
+//! release, so those two modes carry none.
+//!
+//! Both scalars are fresh for every connection of a job: an unfinished bucket never sees one twice.
+
+use curve25519_dalek::ristretto::CompressedRistretto;
+use curve25519_dalek::traits::IsIdentity as _;
+use curve25519_dalek::{RistrettoPoint, Scalar};
+use rand_core::CryptoRng;
+use sha2::{Digest as _, Sha512};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::parallel::in_parts;
+use super::{ItemKey, PSI_SALT_BYTES, Parameters};
+
+mod payload;
+mod receiver;
+mod sender;
+#[cfg(test)]
+mod tests;
+
+pub use receiver::{AwaitEvaluated, AwaitPermutation, Counted, Found, Match, Receiver};
+pub use sender::{Sender, SenderItem, Withheld};
+
+/// Bytes of an encoded element.
+pub const ELEMENT_BYTES: usize = 32;
+
+/// Bytes of a position in a revealed permutation.
+pub const POSITION_BYTES: usize = 4;
+
+/// Points that are encoded with one inversion: enough to make it cheap, few enough to stay in cache.
+const BATCH: usize = 256;
+
+/// An encoded element.
+type Encoded = [u8; ELEMENT_BYTES];
+
+/// What can go wrong with a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EcdhError {
+    /// The peer sent an element that is not one, or the identity.
+    #[error("an element is not a canonical encoding, or is the identity")]
+    InvalidElement,
+    /// The peer sent a message of another length than the parameters give.
+    #[error("the message has {found} bytes, the parameters give {expected}")]
+    Length {
+        /// What the parameters give.
+        expected: usize,
+        /// What came.
+        found: usize,
+    },
+    /// The peer's tags are not sorted.
+    #[error("the tags are not in ascending order")]
+    Order,
+    /// The peer revealed something that is no permutation.
+    #[error("the revealed order is not a permutation")]
+    Permutation,
+    /// The peer's payload does not open with its own tag.
+    #[error("a matched payload does not open")]
+    Payload,
+    /// More items than the bucket's bound, or a payload longer than agreed: the caller's own fault.
+    #[error("a bucket has more items, or a longer payload, than was agreed")]
+    Bound,
+}
+
+/// A secret scalar; `half` serves the batched encoding of doubles.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+struct SecretScalar {
+    half: Scalar,
+}
+
+impl SecretScalar {
+    fn new(mut scalar: Scalar) -> Self {
+        let half = scalar.div_by_2();
+        scalar.zeroize();
+        Self { half }
+    }
+
+    fn random(rng: &mut impl CryptoRng) -> (Self, Scalar) {
+        loop {
+            let scalar = Scalar::random(rng);
+            if scalar != Scalar::ZERO {
+                return (Self::new(scalar), scalar);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for SecretScalar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretScalar(…)")
+    }
+}
+
+/// Bytes of the receiver's first message.
+pub const fn blinded_bytes(parameters: &Parameters) -> usize {
+    parameters.receiver_bound() * ELEMENT_BYTES
+}
+
+/// Bytes of the sender's answer.
+pub const fn answer_bytes(parameters: &Parameters) -> usize {
+    let row = parameters.digest_bytes() + payload::sealed_bytes(parameters.sizes().payload_bytes);
+    parameters.receiver_bound() * ELEMENT_BYTES + parameters.sender_bound() * row
+}
+
+/// Bytes of a revealed permutation.
+pub const fn permutation_bytes(parameters: &Parameters) -> usize {
+    parameters.receiver_bound() * POSITION_BYTES
+}
+
+/// H(x)^scalar for many items: SHA-512 under a domain of its own, RFC 9496's map, one multiplication.
+fn hash_mul(items: &[ItemKey], scalar: &SecretScalar, threads: usize) -> Vec<Encoded> {
+    let work = |part: &[ItemKey]| {
+        let points = |batch: &[ItemKey]| batch.iter().map(|item| hash_to_group(item) * scalar.half).collect();
+        Ok::<_, EcdhError>(encode_doubles(part, points))
+    };
+    in_parts(threads, items, work).expect("no step of it can fail")
+}
+
+/// element^scalar for many encodings.
+///
+/// # Errors
+/// [`EcdhError::InvalidElement`].
+fn decode_mul(
+    elements: &[Encoded],
+    scalar: &SecretScalar,
+    threads: usize,
+) -> Result<Vec<Encoded>, EcdhError> {
+    in_parts(threads, elements, |part: &[Encoded]| {
+        let mut encodings = Vec::with_capacity(part.len());
+        for batch in part.chunks(BATCH) {
+            let points: Vec<_> =
+                batch.iter().map(|e| Ok(decode(*e)? * scalar.half)).collect::<Result<_, _>>()?;
+            encodings.extend(RistrettoPoint::double_and_compress_batch(&points).iter().map(|e| e.to_bytes()));
+        }
+        Ok(encodings)
+    })
+}
+
+fn encode_doubles<T>(items: &[T], points: impl Fn(&[T]) -> Vec<RistrettoPoint>) -> Vec<Encoded> {
+    let encode = |batch| RistrettoPoint::double_and_compress_batch(&points(batch));
+    items.chunks(BATCH).flat_map(encode).map(|e| e.to_bytes()).collect()
+}
+
+fn hash_to_group(item: &ItemKey) -> RistrettoPoint {
+    let hash = Sha512::new().chain_update(b"windvane/psi-ecdh-item/v1").chain_update(item).finalize();
+    RistrettoPoint::from_uniform_bytes(&hash.into())
+}
+
+fn decode(bytes: Encoded) -> Result<RistrettoPoint, EcdhError> {
+    match CompressedRistretto(bytes).decompress() {
+        Some(point) if !point.is_identity() => Ok(point),
+        _ => Err(EcdhError::InvalidElement),
+    }
+}
+
+/// Elements that nobody can tell from blinded ones; no multiplication is needed for them.
+fn random_elements(count: usize, rng: &mut impl CryptoRng) -> Vec<Encoded> {
+    let mut uniform = [0; 64];
+    let mut element = || {
+        rng.fill_bytes(&mut uniform);
+        RistrettoPoint::from_uniform_bytes(&uniform)
+    };
+    let mut encodings = Vec::with_capacity(count);
+    while encodings.len() < count {
+        let points: Vec<_> = (0..BATCH.min(count - encodings.len())).map(|_| element()).collect();
+        encodings.extend(RistrettoPoint::double_and_compress_batch(&points).iter().map(|e| e.to_bytes()));
+    }
+    encodings
+}
+
+/// Tag and payload key of one PRF value: a tag is the first bytes of `tag`, as many as the parameters say.
+struct Derived {
+    tag: [u8; 16],
+    key: [u8; 32],
+}
+
+/// SHA-512 under a domain of its own over the job's salt and the element.
+fn derive(salt: &[u8; PSI_SALT_BYTES], element: &Encoded) -> Derived {
+    let mut hash: [u8; 64] = Sha512::new()
+        .chain_update(b"windvane/psi-ecdh-tag/v1")
+        .chain_update(salt)
+        .chain_update(element)
+        .finalize()
+        .into();
+    let mut derived = Derived { tag: [0; 16], key: [0; 32] };
+    derived.tag.copy_from_slice(&hash[..16]);
+    derived.key.copy_from_slice(&hash[32..]);
+    hash.zeroize();
+    derived
+}
+
+impl Drop for Derived {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
+}
+
+fn check_length(found: usize, expected: usize) -> Result<(), EcdhError> {
+    if found == expected { Ok(()) } else { Err(EcdhError::Length { expected, found }) }
+}

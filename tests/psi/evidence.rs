@@ -1,0 +1,91 @@
+//! What both logs hold of jobs, and that an auditor finds them to agree.
+
+use windvane::audit::{VerifyOptions, reconcile, verify};
+use windvane_protocols::audit::entry::Event;
+use windvane_protocols::transcript::Signed;
+
+use super::{World, grant, psi_terms};
+use crate::lab::{Party, events};
+
+/// Both logs at rest, held against each other.
+fn agree(bank: &Party, carrier: &Party) -> windvane::audit::ReconcileReport {
+    let report = reconcile(&[bank.log_dir(), carrier.log_dir()]);
+    assert!(report.is_ok(), "{report}");
+    report
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_logs_hold_the_same_receipt_and_the_audit_finds_nothing() {
+    let world = World::new(0..300, &grant(psi_terms(), 0)).await;
+    let mut plan = world.plan("job", 200..500);
+    plan.payload_columns = vec!["tag".into()];
+    let report = world.run(&plan).await.unwrap();
+    let World { bank, carrier, node, .. } = world;
+    node.stop().await.unwrap();
+
+    let receipt = |party: &Party| {
+        let found = events(party).into_iter().find_map(|event| match event {
+            Event::PsiCompleted(receipt) => Some(receipt),
+            _ => None,
+        });
+        found.unwrap()
+    };
+    assert_eq!(receipt(&bank), receipt(&carrier));
+    let receipt = receipt(&bank);
+    assert!(Signed::verify(&receipt, &carrier.admin.keys().receipt.verifying_key()));
+    let (request, acceptance) = (receipt.body().request(), receipt.body().acceptance.body());
+    assert_eq!(request.payload_columns, ["tag"]);
+    assert_eq!(request.purpose, "screening");
+    assert_eq!(acceptance.parameters.failure_bits(), report.failure_bits);
+    assert_eq!(hex::encode(receipt.body().transcript), report.transcript);
+
+    let pair = agree(&bank, &carrier).pairs.remove(0);
+    assert_eq!((pair.jobs, pair.jobs_agreed, pair.countersigned), (1, 1, 1));
+    let result = |party: &Party| events(party).iter().any(|e| matches!(e, Event::PsiResult { .. }));
+    assert!(result(&bank) && !result(&carrier), "the result stands in the receiver's log alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_job_is_explained_in_both_logs() {
+    let mut terms = psi_terms();
+    terms.max_requester_rows = 5;
+    let world = World::new(0..300, &grant(terms, 0)).await;
+    world.run(&world.plan("job", 0..10)).await.unwrap_err();
+    let World { bank, carrier, node, .. } = world;
+    node.stop().await.unwrap();
+    let pair = agree(&bank, &carrier).pairs.remove(0);
+    assert_eq!((pair.jobs, pair.jobs_agreed), (1, 0));
+    assert_eq!(pair.explained.get("GRANT_ROWS"), Some(&1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn releases_and_withheld_results_pass_the_audit() {
+    let world = World::new(0..300, &grant(psi_terms(), 50)).await;
+    for (name, customers) in [("above", 0..60), ("below", 290..400)] {
+        let mut plan = world.plan(name, customers);
+        plan.mode = "minimum".into();
+        world.run(&plan).await.unwrap();
+    }
+    let World { bank, carrier, node, .. } = world;
+    node.stop().await.unwrap();
+    assert_eq!(agree(&bank, &carrier).pairs[0].jobs_agreed, 2);
+    for party in [&bank, &carrier] {
+        let released = events(party).iter().filter(|e| matches!(e, Event::PsiReleased(_))).count();
+        assert_eq!(released, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_log_verifies_alone() {
+    let world = World::new(0..50, &grant(psi_terms(), 0)).await;
+    world.run(&world.plan("job", 0..60)).await.unwrap();
+    let World { bank, carrier, node, .. } = world;
+    node.stop().await.unwrap();
+    let report = verify(&carrier.log_dir(), &VerifyOptions::default());
+    assert!(report.is_ok(), "{report}");
+    assert_eq!(report.counts["psi accepted"], 1);
+    assert_eq!(report.uncountersigned, 0);
+    let report = verify(&bank.log_dir(), &VerifyOptions::default());
+    assert!(report.is_ok(), "{report}");
+    assert_eq!(report.counts["psi requested"], 1);
+}

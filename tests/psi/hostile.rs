@@ -1,0 +1,309 @@
+//! A peer that declares one size and sends another, sends garbage, stops or floods gets its own error.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Server;
+use tonic::{Request, Response, Status, Streaming};
+use windvane::error::PeerError;
+use windvane::peer::{Incoming, channel};
+use windvane_proto::convert::{PsiFrame, PsiOpen, PsiPart};
+use windvane_proto::psi::v1::Frame;
+use windvane_proto::psi::v1::psi_client::PsiClient;
+use windvane_proto::psi::v1::psi_server::{Psi, PsiServer};
+use windvane_protocols::party::SessionId;
+use windvane_protocols::psi::{Mode, Parameters, Protocol, PsiRequest};
+use windvane_protocols::transcript::Signed;
+
+use super::{World, grant, psi_terms};
+use crate::lab::failures;
+
+/// Patience of the tests' carriers and banks.
+const HASTY: &str = "[service]\npsi_idle_ms = 600\n";
+
+/// A bank's connection, to be misused.
+struct Misuse {
+    out: mpsc::Sender<Frame>,
+    frames: Streaming<Frame>,
+}
+
+impl Misuse {
+    async fn connect(world: &World) -> Self {
+        let address = world.node.grpc_address().unwrap().to_string();
+        let party = world.carrier.config.party();
+        let channel = channel(&world.bank.certificate(), &party, &address).unwrap();
+        let (out, frames) = mpsc::channel(64);
+        let response = PsiClient::new(channel).run(ReceiverStream::new(frames)).await.unwrap();
+        Self { out, frames: response.into_inner() }
+    }
+
+    async fn send(&self, frame: PsiFrame) {
+        // The other side may have hung up already: that is what the tests wait for.
+        let _ = self.out.send(frame.into()).await;
+    }
+
+    /// Opens a job of 1,000 rows in buckets of 128, and waits for the acceptance.
+    async fn opened(world: &World) -> (Self, Parameters) {
+        let mut misuse = Self::connect(world).await;
+        misuse.send(open(world, SessionId::from_bytes(rand::random()), 1)).await;
+        let accepted = PsiFrame::try_from(misuse.frames.next().await.unwrap().unwrap()).unwrap();
+        let PsiFrame::Accept(acceptance) = accepted else { panic!("an acceptance") };
+        let parameters = acceptance.body().parameters;
+        (misuse, parameters)
+    }
+
+    async fn part(&self, bucket: u32, message: u32, data: Vec<u8>) {
+        self.send(PsiFrame::Part(PsiPart { bucket, message, data: Bytes::from(data) })).await;
+    }
+
+    /// The code with which the carrier ends the connection.
+    async fn end(mut self) -> String {
+        loop {
+            match self.frames.next().await.expect("an error, not a quiet end") {
+                Ok(_) => {}
+                Err(status) => return PeerError::from(&status).code,
+            }
+        }
+    }
+}
+
+fn open(world: &World, session: SessionId, attempt: u64) -> PsiFrame {
+    let request = PsiRequest {
+        session,
+        requester: world.bank.config.party(),
+        provider: world.carrier.config.party(),
+        grant: world.bank.admin.grants().unwrap()[0].0.id,
+        purpose: "screening".into(),
+        data_set: "risk".parse().unwrap(),
+        protocol: Protocol::Ecdh,
+        mode: Mode::Intersection,
+        minimum: 0,
+        key: "phone".into(),
+        payload_columns: vec![],
+        rows: 1_000,
+        bucket_rows: 128,
+        nonce: rand::random(),
+        input: rand::random(),
+        software: [0; 64],
+        configuration: [0; 64],
+        requested_at_ms: windvane::clock::Clock::now_ms(&world.lab.clock),
+    };
+    let request = Signed::sign(request, world.bank.admin.keys().signing_key());
+    PsiFrame::Open(Box::new(PsiOpen { request, attempt, finished: vec![] }))
+}
+
+async fn hasty() -> World {
+    World::with(0..1_000, &grant(psi_terms(), 0), HASTY).await
+}
+
+/// The code told to the requester is the one in the carrier's log.
+async fn ends_with(world: World, misuse: Misuse, code: &str) {
+    assert_eq!(misuse.end().await, code);
+    assert_eq!(failures(&world.carrier, &world.node).await, [code]);
+    world.node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_longer_than_declared_is_refused() {
+    let world = hasty().await;
+    let (misuse, parameters) = Misuse::opened(&world).await;
+    misuse.part(0, 0, vec![1; parameters.receiver_bound() * 32 + 1]).await;
+    ends_with(world, misuse, "MESSAGE_TOO_LONG").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_instead_of_elements_is_refused() {
+    let world = hasty().await;
+    let (misuse, parameters) = Misuse::opened(&world).await;
+    misuse.part(0, 0, vec![0xff; parameters.receiver_bound() * 32]).await;
+    ends_with(world, misuse, "MESSAGE_INVALID").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_buckets_than_the_window_are_refused() {
+    let world = hasty().await;
+    let (misuse, _) = Misuse::opened(&world).await;
+    for bucket in 0..8 {
+        misuse.part(bucket, 0, vec![1]).await;
+    }
+    ends_with(world, misuse, "BUCKET_UNEXPECTED").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_is_not_there_is_refused() {
+    let world = hasty().await;
+    let (misuse, parameters) = Misuse::opened(&world).await;
+    misuse.part(parameters.buckets(), 0, vec![1]).await;
+    ends_with(world, misuse, "BUCKET_UNEXPECTED").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_requester_that_falls_silent_is_given_up() {
+    let world = hasty().await;
+    let (misuse, _) = Misuse::opened(&world).await;
+    misuse.part(0, 0, vec![1]).await;
+    ends_with(world, misuse, "PEER_IDLE").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_does_not_open_a_job_is_refused() {
+    let world = hasty().await;
+    let misuse = Misuse::connect(&world).await;
+    misuse.part(0, 0, vec![1]).await;
+    ends_with(world, misuse, "FRAME_UNEXPECTED").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_before_the_last_bucket_is_refused() {
+    let world = hasty().await;
+    let (misuse, _) = Misuse::opened(&world).await;
+    misuse.send(PsiFrame::Finish([0; 64])).await;
+    ends_with(world, misuse, "FRAME_UNEXPECTED").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_another_signed_is_refused() {
+    let world = hasty().await;
+    let misuse = Misuse::connect(&world).await;
+    let PsiFrame::Open(mut open) = open(&world, SessionId::from_bytes([1; 16]), 1) else { panic!("open") };
+    let other = world.carrier.admin.keys().signing_key();
+    open.request = Signed::sign(open.request.body().clone(), other);
+    misuse.send(PsiFrame::Open(open)).await;
+    ends_with(world, misuse, "REQUEST_SIGNATURE_INVALID").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_has_one_connection_at_a_time_and_its_numbers_ascend() {
+    let world = hasty().await;
+    let session = SessionId::from_bytes([3; 16]);
+    let frame = open(&world, session, 1);
+    let mut first = Misuse::connect(&world).await;
+    first.send(frame.clone()).await;
+    first.frames.next().await.unwrap().unwrap();
+    let second = Misuse::connect(&world).await;
+    second.send(frame.clone()).await;
+    assert_eq!(second.end().await, "JOB_RUNNING");
+    assert_eq!(first.end().await, "PEER_IDLE");
+    let again = Misuse::connect(&world).await;
+    again.send(frame).await;
+    assert_eq!(again.end().await, "JOB_ATTEMPTS");
+    world.node.stop().await.unwrap();
+}
+
+/// What a dishonest provider does with the frames of an honest one behind it.
+type Bend = fn(PsiFrame) -> Option<PsiFrame>;
+
+/// Stands between bank and carrier, with the keys of both.
+struct Between {
+    bend: Bend,
+    channel: tonic::transport::Channel,
+}
+
+#[tonic::async_trait]
+impl Psi for Between {
+    type RunStream = ReceiverStream<Result<Frame, Status>>;
+
+    async fn run(&self, request: Request<Streaming<Frame>>) -> Result<Response<Self::RunStream>, Status> {
+        let asked = request.into_inner().map_while(Result::ok);
+        let mut answers = PsiClient::new(self.channel.clone()).run(asked).await?.into_inner();
+        let (sender, bent) = mpsc::channel(8);
+        let bend = self.bend;
+        tokio::spawn(async move {
+            while let Some(answer) = answers.next().await {
+                let frame = answer.map(|frame| bend(PsiFrame::try_from(frame).unwrap()));
+                match frame {
+                    Ok(None) => continue,
+                    Ok(Some(PsiFrame::Done(_))) => return,
+                    Ok(Some(frame)) => drop(sender.send(Ok(frame.into())).await),
+                    Err(status) => drop(sender.send(Err(status)).await),
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(bent)))
+    }
+}
+
+/// The bank's error when its provider bends the frames so. A frame bent to [`PsiFrame::Done`] hangs up.
+async fn facing(bend: Bend) -> String {
+    let mut world = World::new(0..1_000, &grant(psi_terms(), 0)).await;
+    let address = world.node.grpc_address().unwrap().to_string();
+    let channel = channel(&world.bank.certificate(), &world.carrier.config.party(), &address).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let between: SocketAddr = listener.local_addr().unwrap();
+    let incoming = Incoming::new(listener, &world.carrier.certificate(), 8).unwrap();
+    let server = Server::builder().add_service(PsiServer::new(Between { bend, channel }));
+    tokio::spawn(server.serve_with_incoming(incoming));
+    world.bank.config.providers[0].address = between.to_string();
+    let mut plan = world.plan("job", 0..1_000);
+    plan.idle_s = 2;
+    let error = world.run(&plan).await.unwrap_err();
+    assert!(!plan.output.exists());
+    world.node.stop().await.unwrap();
+    error.code().to_owned()
+}
+
+fn bent(part: &PsiPart, data: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Option<PsiFrame> {
+    let data = data(part.data.to_vec()).into();
+    Some(PsiFrame::Part(PsiPart { bucket: part.bucket, message: part.message, data }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_names_what_its_provider_does_wrong() {
+    let garbage: Bend = |frame| match frame {
+        PsiFrame::Part(part) => bent(&part, |data| vec![0xff; data.len()]),
+        other => Some(other),
+    };
+    let long: Bend = |frame| match frame {
+        PsiFrame::Part(part) => bent(&part, |data| [data, vec![0; 400_000]].concat()),
+        other => Some(other),
+    };
+    let hang_up: Bend = |frame| match frame {
+        PsiFrame::Part(_) => Some(PsiFrame::Done(0)),
+        other => Some(other),
+    };
+    let silent: Bend = |frame| match frame {
+        PsiFrame::Accept(_) => Some(frame),
+        _ => None,
+    };
+    let other_bucket: Bend = |frame| match frame {
+        PsiFrame::Part(part) => Some(PsiFrame::Part(PsiPart { bucket: 4_000, ..part })),
+        other => Some(other),
+    };
+    let out_of_turn: Bend = |frame| match frame {
+        PsiFrame::Part(_) => Some(PsiFrame::Finish([0; 64])),
+        other => Some(other),
+    };
+    for (bend, code) in [
+        (garbage, "MESSAGE_INVALID"),
+        (long, "MESSAGE_TOO_LONG"),
+        (hang_up, "PEER_CLOSED"),
+        (silent, "PEER_IDLE"),
+        (other_bucket, "BUCKET_UNEXPECTED"),
+        (out_of_turn, "FRAME_UNEXPECTED"),
+    ] {
+        assert_eq!(facing(bend).await, code);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acceptance_or_a_receipt_that_another_signed_does_not_hold() {
+    fn resigned<T: windvane_protocols::transcript::Record + Clone>(signed: &Signed<T>) -> Signed<T> {
+        let mut bytes = signed.as_bytes().to_vec();
+        *bytes.last_mut().unwrap() ^= 1;
+        Signed::from_bytes_unverified(bytes).unwrap()
+    }
+    let acceptance: Bend = |frame| match frame {
+        PsiFrame::Accept(acceptance) => Some(PsiFrame::Accept(Box::new(resigned(&acceptance)))),
+        other => Some(other),
+    };
+    let receipt: Bend = |frame| match frame {
+        PsiFrame::Receipt(receipt) => Some(PsiFrame::Receipt(Box::new(resigned(&receipt)))),
+        other => Some(other),
+    };
+    assert_eq!(facing(acceptance).await, "ACCEPTANCE_INVALID");
+    assert_eq!(facing(receipt).await, "RECEIPT_INVALID");
+}
