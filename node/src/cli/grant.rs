@@ -66,11 +66,11 @@ pub(super) struct IssueArgs {
     #[arg(long, value_name = "FIELD", num_args = 1.., value_delimiter = ',')]
     columns: Vec<String>,
     /// Verification: elements per key and day (UTC)
-    #[arg(long, value_name = "N", required_unless_present = "psi_runs",
+    #[arg(long, value_name = "N", required_unless_present = "psi_runs", allow_negative_numbers = true,
         value_parser = clap::value_parser!(u64).range(1..))]
     per_day: Option<u64>,
     /// Verification: elements per key in all
-    #[arg(long, value_name = "N", required_unless_present = "psi_runs",
+    #[arg(long, value_name = "N", required_unless_present = "psi_runs", allow_negative_numbers = true,
         value_parser = clap::value_parser!(u64).range(1..))]
     total: Option<u64>,
     /// Elements per key and second
