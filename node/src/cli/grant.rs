@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use clap::builder::ArgPredicate;
 use serde::Serialize;
 use windvane::admin::{GrantTerms, read_text};
 use windvane::clock::{Clock as _, SystemClock, rfc3339};
@@ -67,21 +66,13 @@ pub(super) struct IssueArgs {
     #[arg(long, value_name = "FIELD", num_args = 1.., value_delimiter = ',')]
     columns: Vec<String>,
     /// Verification: elements per key and day (UTC)
-    #[arg(
-        long,
-        value_name = "N",
-        required_unless_present = "psi_runs",
-        default_value_if("psi_runs", ArgPredicate::IsPresent, "0")
-    )]
-    per_day: u64,
+    #[arg(long, value_name = "N", required_unless_present = "psi_runs", allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u64).range(1..))]
+    per_day: Option<u64>,
     /// Verification: elements per key in all
-    #[arg(
-        long,
-        value_name = "N",
-        required_unless_present = "psi_runs",
-        default_value_if("psi_runs", ArgPredicate::IsPresent, "0")
-    )]
-    total: u64,
+    #[arg(long, value_name = "N", required_unless_present = "psi_runs", allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u64).range(1..))]
+    total: Option<u64>,
     /// Elements per key and second
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
     rate: u64,
@@ -166,8 +157,8 @@ impl IssueArgs {
             columns: self.columns,
             epoch_hours: self.epoch_hours,
             rate_per_s: self.rate,
-            per_day: self.per_day,
-            total: self.total,
+            per_day: self.per_day.unwrap_or(0),
+            total: self.total.unwrap_or(0),
             days: self.days,
             minimum_result: self.psi.psi_minimum,
             psi: self.psi.terms(),
