@@ -1,8 +1,8 @@
-//! `windvane bench`: what a bank and three carriers do on this machine, all sharing its cores.
+//! `windvane bench`: what a bank and its carriers do on this machine, all sharing its cores.
 //!
 //! **Promised**: real processes, real mutual TLS, durable logs on a real file system; every answer is compared
-//! with the truth, and one wrong answer ends the benchmark without a figure. The load comes through the
-//! bank's REST interface from this process, whose own CPU time is stated apart. **Not promised**: that
+//! with the truth, and one wrong answer ends the benchmark without a figure. The load of verifications comes
+//! through the bank's REST interface from this process, whose own CPU time is stated apart. **Not promised**: that
 //! figures of a machine with more cores than nodes, or with other work, can be compared with these.
 
 use serde::Serialize;
@@ -14,9 +14,12 @@ mod echo;
 mod filesystem;
 mod load;
 mod process;
+mod psi;
 mod verify;
 
 pub use build::{BuildBench, BuildFigures};
+pub use process::peak_mib;
+pub use psi::{PsiBench, PsiFigures};
 pub use verify::{VerifyBench, VerifyFigures};
 
 /// Where benchmarks write unless told otherwise: on disk on most systems, where `/tmp` often is not.

@@ -26,6 +26,7 @@ use crate::http::Token;
 
 mod authority;
 mod error;
+pub mod pair;
 mod party;
 mod process;
 

@@ -154,29 +154,29 @@ impl Blinded {
             }
         }
         let claims: Vec<_> = batches.iter().map(|(blinded, answered)| answered.claim(blinded)).collect();
-        if !proof::verify(context, &claims) {
+        let evaluated: Vec<_> = batches.iter().map(|(_, answered)| &answered.evaluated.points).collect();
+        let inverses = half_inverses(batches.iter().map(|(blinded, _)| blinded));
+        let (holds, halves) = proof::verify_beside(context, &claims, &Points::concat(&evaluated), &inverses);
+        if !holds {
             return Err(OprfError::InvalidProof);
         }
-        let (blinded, answered): (Vec<_>, Vec<_>) = batches.into_iter().unzip();
-        let evaluated: Vec<_> = answered.iter().map(|answered| answered.evaluated).collect();
-        let unblinded = unblind(&blinded, &evaluated);
+        let unblinded = Zeroizing::new(halves.encode_doubled());
         let mut unblinded = unblinded.iter();
-        let finish = |batch: Self| {
+        let mut finish = |batch: Self| {
             let each = batch.inputs.iter().zip(unblinded.by_ref());
             each.map(|(input, element)| input.as_ref().map(|input| output(input.expose(), element))).collect()
         };
-        Ok(blinded.into_iter().map(finish).collect())
+        Ok(batches.into_iter().map(|(blinded, _)| finish(blinded)).collect())
     }
 }
 
-/// The encodings of all evaluated elements without their blinds.
-fn unblind(batches: &[Blinded], evaluated: &[&Elements]) -> Zeroizing<Vec<[u8; ELEMENT_BYTES]>> {
-    let mut inverses: Zeroizing<Vec<Scalar>> =
-        Zeroizing::new(batches.iter().flat_map(|batch| batch.blinds.iter().copied()).collect());
+/// Half the inverse of every blind: what takes the blinds off.
+fn half_inverses<'a>(batches: impl Iterator<Item = &'a Blinded>) -> Zeroizing<Vec<Scalar>> {
+    let mut inverses =
+        Zeroizing::new(batches.flat_map(|batch| batch.blinds.iter().copied()).collect::<Vec<_>>());
     Scalar::invert_batch_alloc(&mut inverses).zeroize();
     inverses.iter_mut().for_each(|inverse| *inverse = inverse.div_by_2());
-    let points: Vec<_> = evaluated.iter().map(|elements| &elements.points).collect();
-    Zeroizing::new(Points::concat(&points).mul_each(&inverses).encode_doubled())
+    inverses
 }
 
 impl Drop for Blinded {

@@ -1,6 +1,7 @@
 //! What the kernel says of processes.
 
 use rustix::param::clock_ticks_per_second;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::demo::DemoError;
 
@@ -28,10 +29,38 @@ pub(super) fn reset_peak() {
 }
 
 /// The peak of this process's resident memory, MiB.
-pub(super) fn peak_mib() -> Result<f64, DemoError> {
-    let path = "/proc/self/status";
-    let text = std::fs::read_to_string(path).map_err(DemoError::io(path))?;
+///
+/// # Errors
+/// [`DemoError`] where the kernel does not tell.
+pub fn peak_mib() -> Result<f64, DemoError> {
+    peak_mib_of(std::process::id())
+}
+
+/// The peak of a process's resident memory, MiB.
+pub(super) fn peak_mib_of(pid: u32) -> Result<f64, DemoError> {
+    let path = format!("/proc/{pid}/status");
+    let text = std::fs::read_to_string(&path).map_err(DemoError::io(path))?;
     Ok(peak(&text).unwrap_or_default() as f64 / 1_024.0)
+}
+
+/// Keeps this process, and all that it starts, to the first few of its processors.
+pub(super) fn keep_to(processors: usize) -> Result<(), DemoError> {
+    let failed = |error: rustix::io::Errno| DemoError::io("choosing processors")(error.into());
+    let allowed = sched_getaffinity(None).map_err(failed)?;
+    let mut chosen = CpuSet::new();
+    let first = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).take(processors.max(1));
+    first.for_each(|cpu| chosen.set(cpu));
+    sched_setaffinity(None, &chosen).map_err(failed)
+}
+
+/// User and system time of this process's children that have ended, milliseconds: fields 16 and 17 of
+/// `proc_pid_stat(5)`.
+pub(super) fn children_cpu_ms() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace().collect::<Vec<_>>());
+    let field = |at: usize| fields.as_ref()?.get(at)?.parse::<u64>().ok();
+    let ticks = field(13).unwrap_or_default() + field(14).unwrap_or_default();
+    ticks as f64 * 1_000.0 / clock_ticks_per_second() as f64
 }
 
 fn peak(status: &str) -> Option<u64> {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use windvane::bench::{BuildBench, VerifyBench};
+use windvane::bench::{BuildBench, PsiBench, VerifyBench};
 
 use super::failure::Failure;
 use super::{Answer, runtime};
@@ -18,6 +18,29 @@ pub(super) enum BenchCommand {
         /// Subscribers of each carrier
         #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
         subscribers: u32,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Measure a set intersection of a bank's file with a carrier's list, files to files
+    Psi {
+        /// How the intersection is computed
+        #[arg(long, value_parser = ["vole", "ecdh"], default_value = "vole")]
+        protocol: String,
+        /// Both files have two to the power of this many rows
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=28))]
+        log_n: u32,
+        /// Rows of the bank's file, in place of the power of two; the list's too when not given apart
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=500_000_000))]
+        rows: Option<u64>,
+        /// Rows of the carrier's list
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=500_000_000))]
+        list_rows: Option<u64>,
+        /// Processors that both parties share; all when not given
+        #[arg(long, value_name = "T")]
+        threads: Option<usize>,
+        /// Rows that a bucket is meant to hold
+        #[arg(long, value_name = "N")]
+        bucket_rows: Option<u64>,
         #[command(flatten)]
         place: Place,
     },
@@ -48,6 +71,20 @@ impl BenchCommand {
         match self {
             Self::Verify { seconds, subscribers, place: Place { dir, json } } => {
                 let bench = VerifyBench { seconds, subscribers: subscribers as usize, dir, json };
+                runtime()?.block_on(bench.run()).map_err(Failure::demo)?;
+            }
+            Self::Psi {
+                protocol,
+                log_n,
+                rows,
+                list_rows,
+                threads,
+                bucket_rows,
+                place: Place { dir, json },
+            } => {
+                let rows = rows.unwrap_or(1 << log_n);
+                let list_rows = list_rows.unwrap_or(rows);
+                let bench = PsiBench { protocol, rows, list_rows, threads, bucket_rows, dir, json };
                 runtime()?.block_on(bench.run()).map_err(Failure::demo)?;
             }
             Self::Build { rows, place: Place { dir, json } } => {

@@ -1,7 +1,8 @@
 //! `windvane psi`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use serde::Serialize;
 use windvane::clock::{SystemClock, rfc3339};
@@ -177,20 +178,36 @@ fn execute(
         (None, Some(plan)) => runner.begin(plan).map_err(Failure::psi(None))?,
         (None, None) => unreachable!("a job is new, or has a name"),
     };
-    let bars = Bars { reading: Bar::new("reading", Unit::Bytes), buckets: Bar::new("buckets", Unit::Things) };
+    let bars = Bars::new();
     let runtime = runtime()?;
     let report = runtime.block_on(async {
         let report = runner.run(job, &bars).await;
         let closed = runner.close().await;
         report.and_then(|report| closed.map(|()| report))
     });
+    let protocol_seconds = bars.protocol_seconds();
     drop(bars);
     let report = report.map_err(Failure::psi(Some(job)))?;
     if report.result == JobResult::ResultBelowMinimum {
         let text = format!("job {job}: fewer matches than the grant's minimum, so nothing was released");
         return Err(Failure::given("RESULT_BELOW_MINIMUM", text));
     }
-    Ok(if json { Answer::json(&report) } else { Answer::text(words(&report)) })
+    if json {
+        let peak_rss_mb = windvane::bench::peak_mib().map_err(Failure::demo)?;
+        return Ok(Answer::json(&Ran { report, protocol_seconds, peak_rss_mb }));
+    }
+    Ok(Answer::text(words(&report)))
+}
+
+/// A job's report, and what this command spent on it.
+#[derive(Debug, Serialize)]
+struct Ran {
+    #[serde(flatten)]
+    report: JobReport,
+    /// From the partitioned file to the last bucket.
+    protocol_seconds: f64,
+    /// MiB.
+    peak_rss_mb: f64,
 }
 
 fn words(report: &JobReport) -> String {
@@ -214,13 +231,39 @@ fn words(report: &JobReport) -> String {
 struct Bars {
     reading: Bar,
     buckets: Bar,
+    /// When the first bucket could begin, and when the last one was finished.
+    began: OnceLock<Instant>,
+    ended: OnceLock<Instant>,
+}
+
+impl Bars {
+    fn new() -> Self {
+        Self {
+            reading: Bar::new("reading", Unit::Bytes),
+            buckets: Bar::new("buckets", Unit::Things),
+            began: OnceLock::new(),
+            ended: OnceLock::new(),
+        }
+    }
+
+    fn protocol_seconds(&self) -> f64 {
+        let times = self.began.get().zip(self.ended.get());
+        times.map_or(0.0, |(began, ended)| (*ended - *began).as_secs_f64())
+    }
 }
 
 impl JobProgress for Bars {
-    fn stage(&self, _stage: Stage) {}
+    fn stage(&self, stage: Stage) {
+        if stage == Stage::Partitioned {
+            self.began.get_or_init(Instant::now);
+        }
+    }
 
     fn buckets(&self, finished: u64, total: u64) {
         self.buckets.reach(finished, total);
+        if finished == total {
+            self.ended.get_or_init(Instant::now);
+        }
     }
 
     fn reading(&self) -> &dyn Progress {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use windvane_keys::files::write_public;
+use windvane_protocols::audit::grant::PsiTerms;
 use windvane_protocols::identity::Family;
+use windvane_protocols::limits::MAX_PSI_ROWS;
 use windvane_protocols::lookup::DataSet;
 
 use super::authority::Authority;
@@ -54,6 +56,16 @@ impl Party {
         Ok(party)
     }
 
+    /// Makes the keys of a carrier that serves a list, keyed by its column `phone`, for set intersection.
+    pub(super) fn carrier_with_list(
+        dir: &Path,
+        name: &str,
+        list: &str,
+        file: &Path,
+    ) -> Result<Self, FleetError> {
+        Self::create(dir, name, &(carrier_config(name) + &list_config(list, file)))
+    }
+
     fn create(dir: &Path, name: &str, config: &str) -> Result<Self, FleetError> {
         std::fs::create_dir_all(dir).map_err(FleetError::io(dir.display().to_string()))?;
         let create = || {
@@ -92,6 +104,31 @@ impl Party {
             days: GRANT_DAYS,
             minimum_result: 0,
             psi: None,
+        };
+        self.admin.issue_grant(&terms).map_err(self.failed())
+    }
+
+    /// Issues a grant of any set intersection with a list.
+    pub(super) fn grant_intersection(&self, bank: &str, list: &str) -> Result<String, FleetError> {
+        let terms = GrantTerms {
+            requester: bank.parse().expect("a constant that is a party id"),
+            data_sets: vec![list.parse().expect("a constant that is a data set's name")],
+            families: Vec::new(),
+            purposes: vec![PURPOSE.to_owned()],
+            columns: Vec::new(),
+            epoch_hours: DataSetConfig::carrier().epoch_hours().into(),
+            rate_per_s: PLENTY,
+            per_day: PLENTY,
+            total: PLENTY,
+            days: GRANT_DAYS,
+            minimum_result: 0,
+            psi: Some(PsiTerms {
+                max_requester_rows: MAX_PSI_ROWS,
+                max_provider_rows: MAX_PSI_ROWS,
+                runs: PLENTY,
+                repeated_input: true,
+                payload_columns: Vec::new(),
+            }),
         };
         self.admin.issue_grant(&terms).map_err(self.failed())
     }
@@ -171,6 +208,11 @@ fn carrier_config(name: &str) -> String {
     common(name) + "[grpc]\nlisten = \"127.0.0.1:0\"\n"
 }
 
+fn list_config(list: &str, file: &Path) -> String {
+    let file = toml::Value::String(file.display().to_string());
+    format!("\n[[psi]]\nlist = \"{list}\"\nfile = {file}\nkey = \"phone\"\nkey_columns = [\"phone\"]\n")
+}
+
 fn bank_config(name: &str, carriers: &[(String, SocketAddr)]) -> String {
     let mut text = common(name) + "[http]\nlisten = \"127.0.0.1:0\"\n\n[verification]\n";
     // Writing to a string cannot fail.
@@ -194,5 +236,7 @@ mod tests {
         let bank = Config::parse(&bank_config("bank", &carriers)).unwrap();
         assert_eq!(bank.providers[0].address, "127.0.0.1:7443");
         assert!(Config::parse(&carrier_config("carrier-a")).unwrap().grpc.is_some());
+        let list = list_config("risk", Path::new("a \"list\".csv"));
+        assert!(Config::parse(&(carrier_config("carrier-a") + &list)).is_ok());
     }
 }

@@ -81,8 +81,9 @@ pub(super) fn prove_with_nonces(
     nonces: &[Scalar],
 ) -> Vec<Proof> {
     let n = statements.len();
-    let weights = statements.iter().map(|s| half_weights(context, s.key.public(), s.pairs));
-    let m = composites(weights.zip(statements.iter().map(|s| &s.pairs.blinded.points)));
+    let weights: Vec<_> = statements.iter().map(|s| half_weights(context, s.key.public(), s.pairs)).collect();
+    let sides = weights.iter().map(Vec::as_slice).zip(statements.iter().map(|s| &s.pairs.blinded.points));
+    let (m, _) = composites(sides, &BASE.slice(0..0), &[]);
     // z = key·m, t3 = nonce·m and t2 = nonce·G for every batch.
     let keys = statements.iter().map(|s| s.key.scalar);
     let halves = nonces.iter().map(Scalar::div_by_2);
@@ -97,35 +98,52 @@ pub(super) fn prove_with_nonces(
     statements.iter().zip(nonces).enumerate().map(answer).collect()
 }
 
-/// `VerifyProof` of section 2.2.2 for every batch.
-pub(super) fn verify(context: &Context, claims: &[Claim<'_>]) -> bool {
+/// `VerifyProof` of section 2.2.2 for every batch. In its first pass it multiplies other points too, each by its
+/// secret scalar; their products come with the verdict.
+pub(super) fn verify_beside(
+    context: &Context,
+    claims: &[Claim<'_>],
+    others: &Points,
+    scalars: &[Scalar],
+) -> (bool, Points) {
     let n = claims.len();
     let weights: Vec<_> = claims.iter().map(|c| half_weights(context, c.public, c.pairs)).collect();
     let blinded = claims.iter().map(|claim| &claim.pairs.blinded.points);
     let evaluated = claims.iter().map(|claim| &claim.pairs.evaluated.points);
-    let twice = weights.iter().cloned().chain(weights.iter().cloned());
-    let composites = composites(twice.zip(blinded.chain(evaluated)));
+    let twice = weights.iter().chain(&weights).map(Vec::as_slice);
+    let (composites, products) = composites(twice.zip(blinded.chain(evaluated)), others, scalars);
     // t2 = s·G + c·public and t3 = s·m + c·z for every batch.
     let publics: Vec<_> = claims.iter().map(|claim| &claim.public.element.points).collect();
     let points = Points::concat(&[&BASE.gather(&vec![0; n]), &Points::concat(&publics), &composites]);
     let (c, s): (Vec<_>, Vec<_>) = claims.iter().map(|c| (c.proof.challenge, c.proof.response)).unzip();
     let half = |scalars: &[Scalar]| scalars.iter().map(Scalar::div_by_2).collect::<Vec<_>>();
-    let products = points.mul_each(&[half(&s), half(&c), s, c.clone()].concat());
-    let part = |part: usize| products.slice(part * n..(part + 1) * n);
+    let terms = points.mul_each(&[half(&s), half(&c), s, c.clone()].concat());
+    let part = |part: usize| terms.slice(part * n..(part + 1) * n);
     let (t2, t3) = (part(0).add(&part(1)), part(2).add(&part(3)));
     let encoded = Points::concat(&[&composites, &t2, &t3]).encode_doubled();
-    claims.iter().zip(c).enumerate().all(|(i, (claim, expected))| {
+    let holds = claims.iter().zip(c).enumerate().all(|(i, (claim, expected))| {
         let points = [0, 1, 2, 3].map(|part| &encoded[part * n + i]);
         challenge(context, claim.public, points) == expected
-    })
+    });
+    (holds, products)
 }
 
-/// `ComputeComposites`, section 2.2.1: the weighted sum of each side of each batch.
-fn composites<'a>(sides: impl Iterator<Item = (Vec<Scalar>, &'a Points)>) -> Points {
-    let (weights, points): (Vec<_>, Vec<_>) = sides.unzip();
+/// `ComputeComposites`, section 2.2.1: the weighted sum of each side of each batch; and the products of other
+/// points, in the same pass.
+fn composites<'a>(
+    sides: impl Iterator<Item = (&'a [Scalar], &'a Points)>,
+    others: &'a Points,
+    scalars: &'a [Scalar],
+) -> (Points, Points) {
+    let (mut weights, mut points): (Vec<_>, Vec<_>) = sides.unzip();
+    let count = weights.len();
     let bins: Vec<u32> =
         (0..).zip(&weights).flat_map(|(bin, weights)| iter::repeat_n(bin, weights.len())).collect();
-    Points::concat(&points).mul_each(&weights.concat()).vartime_accumulate(&bins, weights.len())
+    weights.push(scalars);
+    points.push(others);
+    let products = Points::concat(&points).mul_each(&Zeroizing::new(weights.concat()));
+    let sums = products.slice(0..bins.len()).vartime_accumulate(&bins, count);
+    (sums, products.slice(bins.len()..products.len()))
 }
 
 /// Half of the coefficients of `ComputeComposites`, section 2.2.1.

@@ -9,8 +9,8 @@
 //! that is l = ⌈(λ + ⌈log2(nx·ny)⌉)/8⌉ with λ = 40 + log2 B.
 //!
 //! *Bounds.* n items fall into B buckets like n balls, for their hashes are salted by both parties' nonces.
-//! One bucket's count X is binomial with mean μ = n/B, and by Bernstein's inequality
-//! P(X ≥ μ + t) ≤ exp(−t²/(2(μ + t/3))) = e^-L for t = L/3 + √(L²/9 + 2μL) (Boucheron, Lugosi, Massart,
+//! One bucket's count X is binomial with mean μ = n/B and variance v = μ(1 − 1/B), and by Bernstein's inequality
+//! P(X ≥ μ + t) ≤ exp(−t²/(2(v + t/3))) = e^-L for t = L/3 + √(L²/9 + 2vL) (Boucheron, Lugosi, Massart,
 //! *Concentration Inequalities*, 2013, corollary 2.11). With L = (OVERFLOW_BITS + 1 + log2 B)·ln 2 the union
 //! over all buckets of both parties stays within 2^-[`OVERFLOW_BITS`]. A single bucket cannot overflow.
 
@@ -296,7 +296,8 @@ fn bucket_bound(rows: u64, buckets: u64) -> u64 {
     // Fixed point with 16 fractional bits, every step rounded up; ln 2 < 45427/65536.
     let exponent = u128::from(OVERFLOW_BITS + 1 + buckets.ilog2()) * 45_427;
     let mean = (u128::from(rows) << 16).div_ceil(buckets.into());
-    let root = (exponent * exponent).div_ceil(9) + 2 * mean * exponent;
+    let variance = (mean * u128::from(buckets - 1)).div_ceil(buckets.into());
+    let root = (exponent * exponent).div_ceil(9) + 2 * variance * exponent;
     let excess = exponent.div_ceil(3) + root.isqrt() + 1;
     let bound = (mean + excess).div_ceil(1 << 16);
     u64::try_from(bound).unwrap_or(u64::MAX).min(rows).max(1)

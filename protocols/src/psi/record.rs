@@ -195,7 +195,7 @@ pub struct PsiReceipt {
 
 impl PsiReceipt {
     /// The request.
-    pub const fn request(&self) -> &PsiRequest {
+    pub fn request(&self) -> &PsiRequest {
         self.acceptance.body().request.body()
     }
 }

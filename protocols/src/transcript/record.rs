@@ -1,5 +1,7 @@
 //! Records with one canonical encoding, and records that a party signed.
 
+use std::sync::{Arc, OnceLock};
+
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
 use super::{Hash, Reader, SignatureBytes, Transcript, TranscriptError, digest, sign, verify};
@@ -35,11 +37,14 @@ pub trait Record: Sized {
     }
 }
 
-/// A record with a party's signature over its digest. As bytes: encoding ‖ 64-byte signature.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Signed<T> {
+/// A record with a party's signature over its digest. As bytes: encoding ‖ 64-byte signature. Clones share it.
+pub struct Signed<T>(Arc<Parts<T>>);
+
+struct Parts<T> {
     body: T,
     bytes: Vec<u8>,
+    /// Several later records refer to one; it is hashed once.
+    digest: OnceLock<Hash>,
 }
 
 /// Why signed bytes are refused.
@@ -66,7 +71,7 @@ impl<T: Record> Signed<T> {
         let mut bytes = body.encode().into_bytes();
         let signature = sign(key, &bytes);
         bytes.extend_from_slice(&signature);
-        Self { body, bytes }
+        Self::new(body, bytes)
     }
 
     /// Reads the bytes **without** checking the signature, to learn who should have signed;
@@ -76,7 +81,7 @@ impl<T: Record> Signed<T> {
     /// [`SignedError::Short`], [`SignedError::Record`].
     pub fn from_bytes_unverified(bytes: Vec<u8>) -> Result<Self, SignedError> {
         let (encoding, _) = split(&bytes).ok_or(SignedError::Short { found: bytes.len() })?;
-        Ok(Self { body: T::decode(encoding)?, bytes })
+        Ok(Self::new(T::decode(encoding)?, bytes))
     }
 
     /// Reads the bytes and checks the signature.
@@ -90,31 +95,50 @@ impl<T: Record> Signed<T> {
 }
 
 impl<T> Signed<T> {
+    fn new(body: T, bytes: Vec<u8>) -> Self {
+        Self(Arc::new(Parts { body, bytes, digest: OnceLock::new() }))
+    }
+
     /// Whether `key` signed this record.
     pub fn verify(&self, key: &VerifyingKey) -> bool {
-        split(&self.bytes).is_some_and(|(encoding, signature)| verify(key, encoding, signature))
+        split(&self.0.bytes).is_some_and(|(encoding, signature)| verify(key, encoding, signature))
     }
 
     /// The record.
-    pub const fn body(&self) -> &T {
-        &self.body
+    pub fn body(&self) -> &T {
+        &self.0.body
     }
 
     /// Encoding and signature, to send or to log.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.0.bytes
     }
 
     /// Digest of the encoding and the signature together: what a later record refers to, so that it covers
     /// the signature too.
     pub fn digest(&self) -> Hash {
-        digest(&self.bytes)
+        *self.0.digest.get_or_init(|| digest(&self.0.bytes))
     }
 }
 
+impl<T> Clone for Signed<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+/// The bytes have everything.
+impl<T> PartialEq for Signed<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.bytes == other.0.bytes
+    }
+}
+
+impl<T> Eq for Signed<T> {}
+
 impl<T: std::fmt::Debug> std::fmt::Debug for Signed<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Signed").field(&self.body).finish()
+        f.debug_tuple("Signed").field(self.body()).finish()
     }
 }
 
