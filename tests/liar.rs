@@ -83,11 +83,13 @@ impl Liar {
                     group.key = self.keys[&group.group].public().id();
                 }
             }
-            Lie::WrongProof => answer.groups[1].elements.swap(0, 1),
-            Lie::WrongReceipt => answer.groups[1].elements.swap(0, 1),
+            Lie::WrongProof | Lie::WrongReceipt => {
+                let elements = &mut answer.groups[1].elements;
+                *elements = elements.gather(&[1, 0, 2]);
+            }
             Lie::TooManyElements => {
-                let first = answer.groups[0].elements[0];
-                answer.groups[0].elements.push(first);
+                let elements = &mut answer.groups[0].elements;
+                *elements = elements.gather(&[0, 0]);
             }
             _ => {}
         }

@@ -14,7 +14,7 @@ use super::schema::Schema;
 use super::*;
 use crate::audit::grant::GrantId;
 use crate::identity::{Document, DocumentKind, IDENTITY_VERSION, Name, Person, Phone};
-use crate::oprf::{Context, ELEMENT_BYTES, Elements, PrivateKey};
+use crate::oprf::{Context, Elements, PrivateKey};
 use crate::party::{PartyId, SessionId};
 use crate::secret::Secret;
 use crate::transcript::Record as _;
@@ -137,14 +137,11 @@ fn dishonest(change: impl FnOnce(&mut World, &mut Answer)) -> Option<AnswerError
 
 fn repeat_first(answer: &mut Answer) {
     let elements = &mut answer.groups[0].elements;
-    let twice = [elements.as_bytes(), &elements.as_bytes()[..ELEMENT_BYTES]].concat();
-    *elements = Elements::from_bytes(&twice).unwrap();
+    *elements = elements.gather(&[0, 0]);
 }
 
 fn swap_first_two(elements: &mut Elements) {
-    let (first, rest) = elements.as_bytes().split_at(ELEMENT_BYTES);
-    let (second, rest) = rest.split_at(ELEMENT_BYTES);
-    *elements = Elements::from_bytes(&[second, first, rest].concat()).unwrap();
+    *elements = elements.gather(&[1, 0, 2]);
 }
 
 /// Signs what was changed, so that only the change itself can be found.

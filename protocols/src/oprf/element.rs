@@ -60,6 +60,16 @@ impl Elements {
         Self { points: self.points.slice(range.clone()), bytes: self.bytes[range].to_vec() }
     }
 
+    /// The elements at these places, in this order.
+    ///
+    /// # Panics
+    /// When a place is out of bounds.
+    #[must_use]
+    pub fn gather(&self, places: &[usize]) -> Self {
+        let bytes = places.iter().map(|place| self.bytes[*place]).collect();
+        Self { points: self.points.gather(places), bytes }
+    }
+
     /// Neighbouring runs of these lengths.
     ///
     /// # Panics
