@@ -142,7 +142,8 @@ async fn bank_killed_with(protocol: &str, stage: &str) {
     let before = JobFolder::peek(&world.bank.config.node.data_dir, job).unwrap().unwrap();
     if let Some((_, count)) = stage.split_once(':').filter(|(name, _)| *name == Stage::BucketFinished.name())
     {
-        assert_eq!(before.finished.len().to_string(), *count);
+        // Buckets run beside each other: another one may have been kept in the moment of the kill.
+        assert!(before.finished.len() >= count.parse().unwrap());
     }
     // The carrier notices the broken connection by itself.
     concluded(released(world, job).await, &plan, job, &before).await;
