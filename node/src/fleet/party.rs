@@ -9,7 +9,6 @@ use windvane_keys::files::write_public;
 use windvane_protocols::audit::grant::PsiTerms;
 use windvane_protocols::identity::Family;
 use windvane_protocols::limits::MAX_PSI_ROWS;
-use windvane_protocols::lookup::DataSet;
 
 use super::authority::Authority;
 use super::{FleetError, PURPOSE};
@@ -91,46 +90,24 @@ impl Party {
 
     /// Issues a grant of everything to the bank.
     pub(super) fn grant(&self, bank: &str) -> Result<String, FleetError> {
-        let terms = GrantTerms {
-            requester: bank.parse().expect("a constant that is a party id"),
-            data_sets: vec![data_set()],
-            families: vec![Family::Phone, Family::PhoneId, Family::PhoneName, Family::PhoneIdName],
-            purposes: vec![PURPOSE.to_owned()],
-            columns: Vec::new(),
-            epoch_hours: DataSetConfig::carrier().epoch_hours().into(),
-            rate_per_s: PLENTY,
-            per_day: PLENTY,
-            total: PLENTY,
-            days: GRANT_DAYS,
-            minimum_result: 0,
-            psi: None,
-        };
-        self.admin.issue_grant(&terms).map_err(self.failed())
+        let families = vec![Family::Phone, Family::PhoneId, Family::PhoneName, Family::PhoneIdName];
+        self.issue(&GrantTerms { families, ..plenty(bank, DATA_SET) })
     }
 
     /// Issues a grant of any set intersection with a list.
     pub(super) fn grant_intersection(&self, bank: &str, list: &str) -> Result<String, FleetError> {
-        let terms = GrantTerms {
-            requester: bank.parse().expect("a constant that is a party id"),
-            data_sets: vec![list.parse().expect("a constant that is a data set's name")],
-            families: Vec::new(),
-            purposes: vec![PURPOSE.to_owned()],
-            columns: Vec::new(),
-            epoch_hours: DataSetConfig::carrier().epoch_hours().into(),
-            rate_per_s: PLENTY,
-            per_day: PLENTY,
-            total: PLENTY,
-            days: GRANT_DAYS,
-            minimum_result: 0,
-            psi: Some(PsiTerms {
-                max_requester_rows: MAX_PSI_ROWS,
-                max_provider_rows: MAX_PSI_ROWS,
-                runs: PLENTY,
-                repeated_input: true,
-                payload_columns: Vec::new(),
-            }),
+        let psi = PsiTerms {
+            max_requester_rows: MAX_PSI_ROWS,
+            max_provider_rows: MAX_PSI_ROWS,
+            runs: PLENTY,
+            repeated_input: true,
+            payload_columns: Vec::new(),
         };
-        self.admin.issue_grant(&terms).map_err(self.failed())
+        self.issue(&GrantTerms { psi: Some(psi), ..plenty(bank, list) })
+    }
+
+    fn issue(&self, terms: &GrantTerms) -> Result<String, FleetError> {
+        self.admin.issue_grant(terms).map_err(self.failed())
     }
 
     /// Accepts a carrier's grant.
@@ -196,8 +173,22 @@ pub(super) fn load(dir: &Path) -> Result<Config, NodeError> {
     Ok(Config::load(&config_path(dir))?)
 }
 
-fn data_set() -> DataSet {
-    DATA_SET.parse().expect("a constant that is a data set's name")
+/// Terms that permit nothing yet, but plenty of it.
+fn plenty(bank: &str, data_set: &str) -> GrantTerms {
+    GrantTerms {
+        requester: bank.parse().expect("a constant that is a party id"),
+        data_sets: vec![data_set.parse().expect("a constant that is a data set's name")],
+        families: Vec::new(),
+        purposes: vec![PURPOSE.to_owned()],
+        columns: Vec::new(),
+        epoch_hours: DataSetConfig::carrier().epoch_hours().into(),
+        rate_per_s: PLENTY,
+        per_day: PLENTY,
+        total: PLENTY,
+        days: GRANT_DAYS,
+        minimum_result: 0,
+        psi: None,
+    }
 }
 
 fn common(name: &str) -> String {

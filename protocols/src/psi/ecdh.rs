@@ -22,12 +22,11 @@
 //!
 //! Both scalars are fresh for every connection of a job: an unfinished bucket never sees one twice.
 
-use curve25519_dalek::ristretto::CompressedRistretto;
-use curve25519_dalek::traits::IsIdentity as _;
-use curve25519_dalek::{RistrettoPoint, Scalar};
+use curve25519_dalek::Scalar;
 use rand_core::CryptoRng;
 use sha2::{Digest as _, Sha512};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use windvane_kernels::ristretto::{Points, decode_mul_encode, hash_mul_encode};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::parallel::in_parts;
 use super::{ItemKey, PSI_SALT_BYTES, Parameters};
@@ -47,7 +46,7 @@ pub const ELEMENT_BYTES: usize = 32;
 /// Bytes of a position in a revealed permutation.
 pub const POSITION_BYTES: usize = 4;
 
-/// Points that are encoded with one inversion: enough to make it cheap, few enough to stay in cache.
+/// Items that are hashed at a time: few enough to stay in cache.
 const BATCH: usize = 256;
 
 /// An encoded element.
@@ -82,26 +81,22 @@ pub enum EcdhError {
     Bound,
 }
 
-/// A secret scalar; `half` serves the batched encoding of doubles.
+/// A secret scalar, wiped on drop.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
-struct SecretScalar {
-    half: Scalar,
-}
+struct SecretScalar(Scalar);
 
 impl SecretScalar {
-    fn new(mut scalar: Scalar) -> Self {
-        let half = scalar.div_by_2();
-        scalar.zeroize();
-        Self { half }
-    }
-
-    fn random(rng: &mut impl CryptoRng) -> (Self, Scalar) {
+    fn random(rng: &mut impl CryptoRng) -> Self {
         loop {
             let scalar = Scalar::random(rng);
             if scalar != Scalar::ZERO {
-                return (Self::new(scalar), scalar);
+                return Self(scalar);
             }
         }
+    }
+
+    fn inverse(&self) -> Self {
+        Self(self.0.invert())
     }
 }
 
@@ -129,10 +124,14 @@ pub const fn permutation_bytes(parameters: &Parameters) -> usize {
 
 /// H(x)^scalar for many items: SHA-512 under a domain of its own, RFC 9496's map, one multiplication.
 fn hash_mul(items: &[ItemKey], scalar: &SecretScalar, threads: usize) -> Vec<Encoded> {
-    let work = |part: &[ItemKey]| {
-        let points = |batch: &[ItemKey]| batch.iter().map(|item| hash_to_group(item) * scalar.half).collect();
-        Ok::<_, EcdhError>(encode_doubles(part, points))
+    let uniform = |item: &ItemKey| -> [u8; 64] {
+        Sha512::new().chain_update(b"windvane/psi-ecdh-item/v1").chain_update(item).finalize().into()
     };
+    let batch = |items: &[ItemKey]| {
+        let uniform = Zeroizing::new(items.iter().map(uniform).collect::<Vec<_>>());
+        hash_mul_encode(&uniform, &scalar.0)
+    };
+    let work = |part: &[ItemKey]| Ok::<_, EcdhError>(part.chunks(BATCH).flat_map(batch).collect());
     in_parts(threads, items, work).expect("no step of it can fail")
 }
 
@@ -145,47 +144,20 @@ fn decode_mul(
     scalar: &SecretScalar,
     threads: usize,
 ) -> Result<Vec<Encoded>, EcdhError> {
-    in_parts(threads, elements, |part: &[Encoded]| {
-        let mut encodings = Vec::with_capacity(part.len());
-        for batch in part.chunks(BATCH) {
-            let points: Vec<_> =
-                batch.iter().map(|e| Ok(decode(*e)? * scalar.half)).collect::<Result<_, _>>()?;
-            encodings.extend(RistrettoPoint::double_and_compress_batch(&points).iter().map(|e| e.to_bytes()));
-        }
-        Ok(encodings)
-    })
-}
-
-fn encode_doubles<T>(items: &[T], points: impl Fn(&[T]) -> Vec<RistrettoPoint>) -> Vec<Encoded> {
-    let encode = |batch| RistrettoPoint::double_and_compress_batch(&points(batch));
-    items.chunks(BATCH).flat_map(encode).map(|e| e.to_bytes()).collect()
-}
-
-fn hash_to_group(item: &ItemKey) -> RistrettoPoint {
-    let hash = Sha512::new().chain_update(b"windvane/psi-ecdh-item/v1").chain_update(item).finalize();
-    RistrettoPoint::from_uniform_bytes(&hash.into())
-}
-
-fn decode(bytes: Encoded) -> Result<RistrettoPoint, EcdhError> {
-    match CompressedRistretto(bytes).decompress() {
-        Some(point) if !point.is_identity() => Ok(point),
-        _ => Err(EcdhError::InvalidElement),
+    let identity = [0; ELEMENT_BYTES];
+    if elements.contains(&identity) {
+        return Err(EcdhError::InvalidElement);
     }
+    let work = |part: &[Encoded]| decode_mul_encode(part, &scalar.0).map_err(|_| EcdhError::InvalidElement);
+    in_parts(threads, elements, work)
 }
 
 /// Elements that nobody can tell from blinded ones; no multiplication is needed for them.
 fn random_elements(count: usize, rng: &mut impl CryptoRng) -> Vec<Encoded> {
-    let mut uniform = [0; 64];
-    let mut element = || {
-        rng.fill_bytes(&mut uniform);
-        RistrettoPoint::from_uniform_bytes(&uniform)
-    };
-    let mut encodings = Vec::with_capacity(count);
-    while encodings.len() < count {
-        let points: Vec<_> = (0..BATCH.min(count - encodings.len())).map(|_| element()).collect();
-        encodings.extend(RistrettoPoint::double_and_compress_batch(&points).iter().map(|e| e.to_bytes()));
-    }
-    encodings
+    let mut uniform = vec![[0; 64]; count];
+    uniform.iter_mut().for_each(|bytes| rng.fill_bytes(bytes));
+    // The double of a uniform element is uniform.
+    uniform.chunks(BATCH).flat_map(|batch| Points::from_uniform(batch).encode_doubled()).collect()
 }
 
 /// Tag and payload key of one PRF value: a tag is the first bytes of `tag`, as many as the parameters say.

@@ -62,8 +62,9 @@ pub struct AwaitPermutation(Counted);
 impl Receiver {
     /// A fresh scalar for one connection of a job with this salt.
     pub fn new(parameters: Parameters, salt: [u8; PSI_SALT_BYTES], rng: &mut impl CryptoRng) -> Self {
-        let (blind, scalar) = SecretScalar::random(rng);
-        Self { parameters, salt, blind, unblind: SecretScalar::new(scalar.invert()) }
+        let blind = SecretScalar::random(rng);
+        let unblind = blind.inverse();
+        Self { parameters, salt, blind, unblind }
     }
 
     /// Blinds a bucket's items, all different, on so many threads; gives the message for the sender.

@@ -40,7 +40,7 @@ impl std::fmt::Debug for Withheld {
 impl Sender {
     /// A fresh scalar for one connection of a job with this salt.
     pub fn new(parameters: Parameters, salt: [u8; PSI_SALT_BYTES], rng: &mut impl CryptoRng) -> Self {
-        Self { parameters, salt, scalar: SecretScalar::random(rng).0 }
+        Self { parameters, salt, scalar: SecretScalar::random(rng) }
     }
 
     /// Answers a bucket's message on so many threads. The order stays here where the mode keeps it back.
