@@ -95,7 +95,7 @@ impl Hits {
         self.0.len()
     }
 
-    /// Reads what [`Hits::write`] wrote.
+    /// Reads the `hits.csv` that [`super::write_lists`] wrote.
     ///
     /// # Errors
     /// [`ScreenError::Io`]; [`ScreenError::Row`].
