@@ -144,12 +144,13 @@ fn question(bank: &Party, carrier: &Party, customers: usize) -> Question {
         purpose: "account_opening",
         manifest: snapshot.manifest().body(),
         families: &FAMILIES,
+        session: SessionId::random(&mut rand::rng()),
+        seed: &Secret::new([1; 32]),
     };
-    let session = SessionId::random(&mut rand::rng());
     let now_ms = windvane::clock::Clock::now_ms(&windvane::clock::SystemClock);
     let key = bank.admin.keys().signing_key();
-    let seed = Secret::new([1; 32]);
-    ask(terms, &vec![customer; customers], session, &seed, now_ms, key, &mut rand::rng()).unwrap().1
+    let asked = ask(&[terms], &vec![customer; customers], now_ms, key, &mut rand::rng()).pop();
+    asked.unwrap().unwrap().1
 }
 
 /// Sends raw messages as `party` to a carrier; gives the code of the refusal.

@@ -29,7 +29,7 @@ pub use contract::Contract;
 pub use inquiry::{BankError, BankErrorKind, Inquiry};
 
 use ask::{Prepared, Run};
-use record::Sealer;
+use record::{Sealer, Subject};
 
 /// Customers of one call, as one session with each provider.
 pub const MAX_BATCH: usize = windvane_protocols::limits::MAX_CUSTOMERS_PER_SESSION;
@@ -46,7 +46,7 @@ pub struct Bank {
     contracts: RwLock<Arc<Vec<Arc<Contract>>>>,
     callers: RwLock<Arc<Vec<Caller>>>,
     writer: VerificationWriter,
-    sealer: Sealer,
+    sealer: Arc<Sealer>,
 }
 
 impl Bank {
@@ -71,7 +71,7 @@ impl Bank {
             contracts: RwLock::new(Arc::new(contracts)),
             callers: RwLock::default(),
             writer: VerificationWriter::start(&shared.layout.state())?,
-            sealer: Sealer::new(&shared.keys),
+            sealer: Arc::new(Sealer::new(&shared.keys)),
             shared,
         };
         bank.reload()?;
@@ -181,18 +181,28 @@ impl Bank {
         }
         let inquiries: Arc<[Inquiry]> = inquiries.into();
         let deadline = begun + std::time::Duration::from_millis(deadline_ms);
-        let prepare =
-            |contract: &Arc<Contract>| ask::prepare(self.shared.clone(), contract.clone(), inquiries.clone());
-        let prepared = together(contracts.iter().map(prepare)).await?;
-        // All requests in one append: they share its sync.
+        let prepared = ask::prepare(&self.shared, &contracts, &inquiries).await?;
+        // All requests in one append: they share its sync. What needs no answer is done while the disk works.
         let requests: Vec<_> = prepared.iter().filter_map(Prepared::entry).collect();
-        if !requests.is_empty() {
-            self.shared.log.append(requests).await?;
-        }
+        let (logged, subjects) = tokio::join!(self.log(requests), self.subjects(&inquiries));
+        logged?;
+        let subjects = subjects?;
         let runs = together(prepared.into_iter().map(|prepared| prepared.converse(deadline))).await?;
         let reports = self.conclude(&inquiries, &runs, begun);
-        self.keep(&inquiries, &runs, &reports).await?;
+        self.keep(&inquiries, &subjects, &runs, &reports).await?;
         Ok(reports)
+    }
+
+    async fn log(&self, entries: Vec<Vec<u8>>) -> Result<(), BankError> {
+        if !entries.is_empty() {
+            self.shared.log.append(entries).await?;
+        }
+        Ok(())
+    }
+
+    async fn subjects(&self, inquiries: &Arc<[Inquiry]>) -> Result<Vec<Subject>, BankError> {
+        let (sealer, inquiries) = (self.sealer.clone(), inquiries.clone());
+        ask::offload(inquiries.len(), move || sealer.subjects(&inquiries)).await
     }
 
     fn conclude(&self, inquiries: &[Inquiry], runs: &[Run], begun: Instant) -> Vec<VerificationReport> {
@@ -227,14 +237,14 @@ impl Bank {
     async fn keep(
         &self,
         inquiries: &[Inquiry],
+        subjects: &[Subject],
         runs: &[Run],
         reports: &[VerificationReport],
     ) -> Result<(), BankError> {
         let now_ms = self.shared.clock.now_ms();
         let mut entries: Vec<_> = runs.iter().map(Run::event).collect();
         let mut rows = Vec::with_capacity(reports.len());
-        let subjects = self.sealer.subjects(inquiries);
-        for (i, ((inquiry, subject), report)) in inquiries.iter().zip(&subjects).zip(reports).enumerate() {
+        for (i, ((inquiry, subject), report)) in inquiries.iter().zip(subjects).zip(reports).enumerate() {
             let (decided, row) = self.sealer.seal(now_ms, i, inquiry, subject, report, runs)?;
             entries.push(Event::Decided(decided));
             rows.push(row);

@@ -11,7 +11,7 @@ use curve25519_dalek::Scalar;
 use rand_core::CryptoRng;
 use sha2::{Digest as _, Sha512};
 use windvane_kernels::ristretto::{Points, hash_mul_encode};
-use zeroize::{Zeroize as _, ZeroizeOnDrop, Zeroizing};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::limits::MAX_ELEMENTS_PER_PROOF;
 use crate::secret::Secret;
@@ -64,12 +64,13 @@ pub enum OprfError {
     InputLength,
 }
 
-/// The requester's secret of one batch: inputs and blinds. It is used once, by [`Blinded::finalize`], which
-/// consumes it.
+/// The requester's secret of one batch: inputs, and what takes the blinds off. It is used once, by
+/// [`Blinded::finalize`], which consumes it.
 pub struct Blinded {
     /// `None` where an absent field was replaced by a random element.
     inputs: Vec<Option<Secret<Vec<u8>>>>,
-    blinds: Vec<Scalar>,
+    /// Half the inverse of every blind.
+    unblinds: Zeroizing<Vec<Scalar>>,
     elements: Elements,
 }
 
@@ -103,13 +104,13 @@ impl Blinded {
         rng: &mut impl CryptoRng,
     ) -> Result<Vec<Self>, OprfError> {
         let blinds = batches.iter().flatten().map(|_| nonzero(rng)).collect();
-        Self::blind_with(context, batches, blinds, rng)
+        Self::blind_with(context, batches, Zeroizing::new(blinds), rng)
     }
 
     fn blind_with(
         context: &Context,
         batches: &[Vec<Option<&[u8]>>],
-        blinds: Vec<Scalar>,
+        mut blinds: Zeroizing<Vec<Scalar>>,
         rng: &mut impl CryptoRng,
     ) -> Result<Vec<Self>, OprfError> {
         batches.iter().try_for_each(|inputs| check_batch(inputs.len()))?;
@@ -125,10 +126,13 @@ impl Blinded {
         let mut halves = Points::from_uniform(&uniform);
         halves.mul_each_assign(&Zeroizing::new(blinds.iter().map(Scalar::div_by_2).collect::<Vec<_>>()));
         let elements = Elements::doubles(&halves).split(batches.iter().map(Vec::len));
-        let mut blinds = Zeroizing::new(blinds);
+        // One inversion for all of them.
+        Scalar::invert_batch_alloc(&mut blinds).zeroize();
+        let mut unblinds = blinds.iter().map(Scalar::div_by_2);
         let keep = |(inputs, elements): (&Vec<Option<&[u8]>>, Elements)| {
+            let unblinds = Zeroizing::new(unblinds.by_ref().take(inputs.len()).collect());
             let inputs = inputs.iter().map(|input| input.map(|bytes| Secret::new(bytes.to_vec()))).collect();
-            Self { inputs, blinds: blinds.drain(..elements.len()).collect(), elements }
+            Self { inputs, unblinds, elements }
         };
         Ok(batches.iter().zip(elements).map(keep).collect())
     }
@@ -155,8 +159,9 @@ impl Blinded {
         }
         let claims: Vec<_> = batches.iter().map(|(blinded, answered)| answered.claim(blinded)).collect();
         let evaluated: Vec<_> = batches.iter().map(|(_, answered)| &answered.evaluated.points).collect();
-        let inverses = half_inverses(batches.iter().map(|(blinded, _)| blinded));
-        let (holds, halves) = proof::verify_beside(context, &claims, &Points::concat(&evaluated), &inverses);
+        let unblinds = batches.iter().flat_map(|(blinded, _)| blinded.unblinds.iter().copied());
+        let unblinds = Zeroizing::new(unblinds.collect::<Vec<_>>());
+        let (holds, halves) = proof::verify_beside(context, &claims, &Points::concat(&evaluated), &unblinds);
         if !holds {
             return Err(OprfError::InvalidProof);
         }
@@ -169,23 +174,6 @@ impl Blinded {
         Ok(batches.into_iter().map(|(blinded, _)| finish(blinded)).collect())
     }
 }
-
-/// Half the inverse of every blind: what takes the blinds off.
-fn half_inverses<'a>(batches: impl Iterator<Item = &'a Blinded>) -> Zeroizing<Vec<Scalar>> {
-    let mut inverses =
-        Zeroizing::new(batches.flat_map(|batch| batch.blinds.iter().copied()).collect::<Vec<_>>());
-    Scalar::invert_batch_alloc(&mut inverses).zeroize();
-    inverses.iter_mut().for_each(|inverse| *inverse = inverse.div_by_2());
-    inverses
-}
-
-impl Drop for Blinded {
-    fn drop(&mut self) {
-        self.blinds.zeroize();
-    }
-}
-
-impl ZeroizeOnDrop for Blinded {}
 
 impl std::fmt::Debug for Blinded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

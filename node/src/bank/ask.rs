@@ -12,7 +12,7 @@ use windvane_protocols::audit::receipt::Receipt;
 use windvane_protocols::identity::Family;
 use windvane_protocols::limits::MAX_MESSAGE_BYTES;
 use windvane_protocols::lookup::client::{
-    Answer, AnswerError, AwaitAnswer, Customer, Opened, Question, Terms, ask as blind,
+    Answer, AnswerError, AwaitAnswer, Customer, Opened, Question, Terms, ask,
 };
 use windvane_protocols::lookup::row::RowKeys;
 use windvane_protocols::lookup::schema::Decoded;
@@ -22,7 +22,7 @@ use windvane_protocols::secret::Secret;
 use windvane_protocols::transcript::{Hash, Record as _, Signed};
 
 use super::contract::{Contract, ContractTerms};
-use super::{BankError, Inquiry};
+use super::{BankError, Inquiry, together};
 use crate::error::PeerError;
 use crate::provider::Shared;
 use crate::snapshot::Snapshot;
@@ -46,6 +46,19 @@ pub(super) struct Run {
 }
 
 impl Run {
+    /// A fresh session.
+    fn new(provider: &PartyId) -> Self {
+        Self {
+            provider: provider.clone(),
+            session: SessionId::from_bytes(rand::random()),
+            seed: Secret::new(rand::random()),
+            leaves: Vec::new(),
+            receipt: None,
+            failure: None,
+            answers: Vec::new(),
+        }
+    }
+
     /// What the log is told of the session's end.
     pub(super) fn event(&self) -> Event {
         match &self.receipt {
@@ -96,35 +109,60 @@ struct Asking {
     question: Question,
 }
 
-/// Makes the question for one provider. That it cannot be asked is a result.
+/// Makes the questions for all providers: those about a few customers together, in the time that one takes;
+/// larger ones beside each other on the blocking pool. That a provider cannot be asked is a result.
 pub(super) async fn prepare(
-    shared: Shared,
-    contract: Arc<Contract>,
-    inquiries: Arc<[Inquiry]>,
-) -> Result<Prepared, BankError> {
-    let mut run = Run {
-        provider: contract.party().clone(),
-        session: SessionId::from_bytes(rand::random()),
-        seed: Secret::new(rand::random()),
-        leaves: Vec::new(),
-        receipt: None,
-        failure: None,
-        answers: Vec::new(),
-    };
-    let requested_at_ms = shared.clock.now_ms();
-    let question = match contract.terms(requested_at_ms) {
-        Ok(terms) => {
-            let (session, seed, inquiries) = (run.session, run.seed.clone(), inquiries.clone());
-            let customers = inquiries.len();
-            offload(customers, move || make(&shared, terms, &inquiries, session, &seed, requested_at_ms))
-                .await?
-        }
-        Err(code) => Err(code.to_owned()),
-    };
-    if let Ok(asking) = &question {
-        run.leaves = asking.wait.leaves().to_vec();
+    shared: &Shared,
+    contracts: &[Arc<Contract>],
+    inquiries: &Arc<[Inquiry]>,
+) -> Result<Vec<Prepared>, BankError> {
+    if inquiries.len() <= INLINE_CUSTOMERS {
+        return Ok(make(shared, contracts, inquiries));
     }
-    Ok(Prepared { run, contract, inquiries, requested_at_ms, question })
+    let make = |contract: &Arc<Contract>| {
+        let (shared, contract, inquiries) = (shared.clone(), contract.clone(), inquiries.clone());
+        offload(inquiries.len(), move || make(&shared, &[contract], &inquiries))
+    };
+    Ok(together(contracts.iter().map(make)).await?.into_iter().flatten().collect())
+}
+
+fn make(shared: &Shared, contracts: &[Arc<Contract>], inquiries: &Arc<[Inquiry]>) -> Vec<Prepared> {
+    let requested_at_ms = shared.clock.now_ms();
+    let runs: Vec<_> = contracts.iter().map(|contract| Run::new(contract.party())).collect();
+    let terms: Vec<_> = contracts.iter().map(|contract| contract.terms(requested_at_ms)).collect();
+    let sessions = runs.iter().zip(&terms).filter_map(|(run, terms)| {
+        let terms = terms.as_ref().ok()?;
+        Some(Terms {
+            requester: &shared.keys.party,
+            grant: terms.grant.id,
+            purpose: &inquiries[0].purpose,
+            manifest: terms.snapshot.manifest().body(),
+            families: &terms.families,
+            session: run.session,
+            seed: &run.seed,
+        })
+    });
+    let customers = inquiries.iter().map(|inquiry| Customer {
+        person: &inquiry.person,
+        ticket: inquiry.ticket.as_bytes(),
+        consent: inquiry.consent.as_bytes(),
+    });
+    let (sessions, customers): (Vec<_>, Vec<_>) = (sessions.collect(), customers.collect());
+    let key = shared.keys.signing_key();
+    let mut asked = ask(&sessions, &customers, requested_at_ms, key, &mut rand::rng()).into_iter();
+    let prepare = |((contract, mut run), terms): ((&Arc<Contract>, Run), Result<ContractTerms, &str>)| {
+        let question = terms.map_err(str::to_owned).and_then(|terms| {
+            let asked = asked.next().expect("there is a result for each session");
+            let (wait, question) = asked.map_err(|error| {
+                tracing::error!(code = "ASK_FAILED", %error, "a question could not be made");
+                "ASK_FAILED".to_owned()
+            })?;
+            run.leaves = wait.leaves().to_vec();
+            Ok(Asking { terms, wait, question })
+        });
+        Prepared { run, contract: contract.clone(), inquiries: inquiries.clone(), requested_at_ms, question }
+    };
+    contracts.iter().zip(runs).zip(terms).map(prepare).collect()
 }
 
 impl Prepared {
@@ -175,7 +213,8 @@ impl Asking {
     }
 }
 
-async fn offload<T: Send + 'static>(
+/// Runs cryptography for some customers where the call is, or on the blocking pool.
+pub(super) async fn offload<T: Send + 'static>(
     customers: usize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, BankError> {
@@ -183,39 +222,6 @@ async fn offload<T: Send + 'static>(
         return Ok(work());
     }
     tokio::task::spawn_blocking(work).await.map_err(|_| BankError::internal())
-}
-
-fn make(
-    shared: &Shared,
-    terms: ContractTerms,
-    inquiries: &[Inquiry],
-    session: SessionId,
-    seed: &Secret<[u8; 32]>,
-    now_ms: u64,
-) -> Result<Asking, String> {
-    let customers: Vec<_> = inquiries
-        .iter()
-        .map(|inquiry| Customer {
-            person: &inquiry.person,
-            ticket: inquiry.ticket.as_bytes(),
-            consent: inquiry.consent.as_bytes(),
-        })
-        .collect();
-    let session_terms = Terms {
-        requester: &shared.keys.party,
-        grant: terms.grant.id,
-        purpose: &inquiries[0].purpose,
-        manifest: terms.snapshot.manifest().body(),
-        families: &terms.families,
-    };
-    let key = shared.keys.signing_key();
-    match blind(session_terms, &customers, session, seed, now_ms, key, &mut rand::rng()) {
-        Ok((wait, question)) => Ok(Asking { terms, wait, question }),
-        Err(error) => {
-            tracing::error!(code = "ASK_FAILED", %error, "a question could not be made");
-            Err("ASK_FAILED".to_owned())
-        }
-    }
 }
 
 async fn call(

@@ -31,6 +31,10 @@ pub struct Terms<'a> {
     pub manifest: &'a Manifest,
     /// Families to ask: those that grant and manifest have in common.
     pub families: &'a [Family],
+    /// The session, fresh for the provider.
+    pub session: SessionId,
+    /// Fresh for the session and kept by the bank: [`salt`] derives from it what opens commitments.
+    pub seed: &'a Secret<[u8; 32]>,
 }
 
 /// One customer of a session.
@@ -115,57 +119,86 @@ pub struct Opened {
     pub leaves: Vec<[u8; 64]>,
 }
 
-/// Asks one provider about 1 to 4,096 customers.
+/// Asks providers about the same 1 to 4,096 customers. The elements for all of them are blinded together, because
+/// a kernel blinds eight in the time of one.
 ///
-/// `seed` is fresh for the session and kept by the bank: [`salt`] derives from it what opens commitments.
-///
-/// # Errors
-/// [`AskError`].
+/// One result a provider, in order: that one cannot be asked keeps nobody from asking the others.
 pub fn ask(
-    terms: Terms<'_>,
+    terms: &[Terms<'_>],
     customers: &[Customer<'_>],
-    session: SessionId,
-    seed: &Secret<[u8; 32]>,
     now_ms: u64,
     key: &SigningKey,
     rng: &mut impl CryptoRng,
-) -> Result<(AwaitAnswer, Question), AskError> {
-    let manifest = terms.manifest;
-    let parts = KeyGroup::partition(terms.families);
-    if parts.is_empty() {
-        return Err(AskError::NoFamily);
-    }
-    let blinded = blind(manifest, &parts, customers, rng)?;
-    let mut groups = Vec::with_capacity(parts.len());
-    for ((group, _), blinded) in parts.iter().zip(blinded) {
-        let public = manifest.key(*group).ok_or(AskError::NoFamily)?.clone();
-        groups.push((*group, public, blinded));
-    }
-    let leaves: Vec<_> = (0..).zip(customers).map(|(i, customer)| leaf(seed, session, i, customer)).collect();
-    let elements: Vec<_> = groups
-        .iter()
-        .map(|(group, _, blinded)| GroupElements { group: *group, elements: blinded.elements().clone() })
-        .collect();
-    let request = Request {
-        session,
-        requester: terms.requester.clone(),
-        provider: manifest.provider.clone(),
-        grant: terms.grant,
-        purpose: terms.purpose.to_owned(),
-        data_set: manifest.data_set.clone(),
-        epoch: manifest.epoch,
-        identity_version: IDENTITY_VERSION.to_owned(),
-        families: parts.into_iter().flat_map(|(_, families)| families).collect(),
-        customers: customers.len() as u64,
-        commitments: commitment_root(&leaves),
-        elements: digest_elements(&elements),
-        requested_at_ms: now_ms,
+) -> Vec<Result<(AwaitAnswer, Question), AskError>> {
+    let plans: Vec<_> = terms.iter().map(Plan::new).collect();
+    let possible = plans.iter().filter_map(|plan| plan.as_ref().ok());
+    let mut blinded = match blind(possible, customers, rng) {
+        Ok(blinded) => blinded.into_iter(),
+        Err(error) => return plans.into_iter().map(|plan| plan.and(Err(error.into()))).collect(),
     };
-    let families = request.families.clone();
-    let request = Signed::sign(request, key);
-    let question = Question { request: request.clone(), groups: elements };
-    let table = manifest.table();
-    Ok((AwaitAnswer { table, families, customers: customers.len(), request, groups, leaves }, question))
+    let mut ask = |plan: Plan<'_>| plan.ask(blinded.by_ref(), customers, now_ms, key);
+    plans.into_iter().map(|plan| plan.map(&mut ask)).collect()
+}
+
+/// One provider's session before anything is blinded.
+struct Plan<'a> {
+    terms: &'a Terms<'a>,
+    groups: Vec<(KeyGroup, Vec<Family>, &'a PublicKey)>,
+}
+
+impl<'a> Plan<'a> {
+    fn new(terms: &'a Terms<'a>) -> Result<Self, AskError> {
+        let parts = KeyGroup::partition(terms.families).into_iter();
+        let known = |(group, families)| Some((group, families, terms.manifest.key(group)?));
+        let groups: Option<Vec<_>> = parts.map(known).collect();
+        match groups {
+            Some(groups) if !groups.is_empty() => Ok(Self { terms, groups }),
+            _ => Err(AskError::NoFamily),
+        }
+    }
+
+    /// Takes its batches, one a group, and signs the request over them.
+    fn ask(
+        self,
+        blinded: &mut impl Iterator<Item = Blinded>,
+        customers: &[Customer<'_>],
+        now_ms: u64,
+        key: &SigningKey,
+    ) -> (AwaitAnswer, Question) {
+        let Terms { manifest, session, seed, .. } = *self.terms;
+        let leaves: Vec<_> =
+            (0..).zip(customers).map(|(i, customer)| leaf(seed, session, i, customer)).collect();
+        let families: Vec<_> = self.groups.iter().flat_map(|(_, families, _)| families).copied().collect();
+        let groups: Vec<_> = self
+            .groups
+            .into_iter()
+            .zip(blinded)
+            .map(|((group, _, public), blinded)| (group, public.clone(), blinded))
+            .collect();
+        let elements: Vec<_> = groups
+            .iter()
+            .map(|(group, _, blinded)| GroupElements { group: *group, elements: blinded.elements().clone() })
+            .collect();
+        let request = Request {
+            session,
+            requester: self.terms.requester.clone(),
+            provider: manifest.provider.clone(),
+            grant: self.terms.grant,
+            purpose: self.terms.purpose.to_owned(),
+            data_set: manifest.data_set.clone(),
+            epoch: manifest.epoch,
+            identity_version: IDENTITY_VERSION.to_owned(),
+            families: families.clone(),
+            customers: customers.len() as u64,
+            commitments: commitment_root(&leaves),
+            elements: digest_elements(&elements),
+            requested_at_ms: now_ms,
+        };
+        let request = Signed::sign(request, key);
+        let question = Question { request: request.clone(), groups: elements };
+        let table = manifest.table();
+        (AwaitAnswer { table, families, customers: customers.len(), request, groups, leaves }, question)
+    }
 }
 
 impl AwaitAnswer {
@@ -257,20 +290,21 @@ fn leaf(seed: &Secret<[u8; 32]>, session: SessionId, index: u64, customer: &Cust
     leaf
 }
 
-/// One batch for every key group.
-fn blind(
-    manifest: &Manifest,
-    groups: &[(KeyGroup, Vec<Family>)],
+/// One batch for every key group of every provider.
+fn blind<'a>(
+    plans: impl Iterator<Item = &'a Plan<'a>>,
     customers: &[Customer<'_>],
     rng: &mut impl CryptoRng,
 ) -> Result<Vec<Blinded>, OprfError> {
-    let data_set = manifest.data_set.as_str();
-    let encode = |(_, families): &(KeyGroup, Vec<Family>)| -> Vec<Option<Encoded>> {
-        let each =
-            |customer: &Customer<'_>| families.iter().map(|f| f.encode(data_set, customer.person)).collect();
-        customers.iter().flat_map(|customer| -> Vec<_> { each(customer) }).collect()
-    };
-    let inputs: Vec<_> = groups.iter().map(encode).collect();
+    let inputs: Vec<Vec<Option<Encoded>>> = plans
+        .flat_map(|plan| plan.groups.iter().map(|(_, families, _)| (&plan.terms.manifest.data_set, families)))
+        .map(|(data_set, families)| {
+            let each = |customer: &Customer<'_>| -> Vec<_> {
+                families.iter().map(|f| f.encode(data_set.as_str(), customer.person)).collect()
+            };
+            customers.iter().flat_map(each).collect()
+        })
+        .collect();
     let inputs: Vec<Vec<_>> = inputs
         .iter()
         .map(|batch| batch.iter().map(|input| input.as_ref().map(Encoded::as_bytes)).collect())

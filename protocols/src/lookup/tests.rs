@@ -78,9 +78,10 @@ fn question(w: &mut World, persons: &[Person]) -> (AwaitAnswer, Question) {
         purpose: "account_opening",
         manifest: &w.manifest,
         families: &FAMILIES,
+        session: SessionId::random(&mut w.rng),
+        seed: &Secret::new([5; 32]),
     };
-    let session = SessionId::random(&mut w.rng);
-    ask(terms, &customers, session, &Secret::new([5; 32]), NOW, &w.bank, &mut w.rng).unwrap()
+    ask(&[terms], &customers, NOW, &w.bank, &mut w.rng).pop().unwrap().unwrap()
 }
 
 fn answer(w: &mut World, question: Question) -> Answer {

@@ -58,7 +58,7 @@ fn times(elements: &Elements, half: &Scalar) -> Elements {
 }
 
 fn unblind(blinded: &Blinded, evaluated: &Elements) -> Vec<[u8; ELEMENT_BYTES]> {
-    evaluated.points.mul_each(&half_inverses([blinded].into_iter())).encode_doubled()
+    evaluated.points.mul_each(&blinded.unblinds).encode_doubled()
 }
 
 fn one(context: &Context, inputs: &[Option<&[u8]>], rng: &mut ChaCha20Rng) -> Blinded {
@@ -87,7 +87,7 @@ fn finalize(
 fn blind(context: &Context, vector: &Value) -> (Vec<Vec<u8>>, Blinded) {
     let inputs = all(&vector["Input"]);
     let present: Vec<_> = inputs.iter().map(|i| Some(i.as_slice())).collect();
-    let blinded = Blinded::blind_with(context, &[present], scalars(&vector["Blind"]), &mut rng());
+    let blinded = Blinded::blind_with(context, &[present], scalars(&vector["Blind"]).into(), &mut rng());
     let blinded = blinded.unwrap().pop().unwrap();
     assert_eq!(encodings(blinded.elements()), all(&vector["BlindedElement"]));
     (inputs, blinded)

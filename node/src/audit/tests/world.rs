@@ -257,16 +257,19 @@ impl World {
         let person = Person { phone: Some(Phone::parse("13812345678").unwrap()), ..Person::default() };
         let customers = vec![Customer { person: &person, ticket: b"t-1", consent: b"c-1" }; customers];
         let requester = self.parties[BANK].id.clone();
+        let session = SessionId::random(&mut self.rng);
         let terms = Terms {
             requester: &requester,
             grant: self.grants[carrier - 1].id,
             purpose,
             manifest: &self.manifests[carrier - 1],
             families: &FAMILIES,
+            session,
+            seed: &Secret::new([5; 32]),
         };
-        let (session, seed) = (SessionId::random(&mut self.rng), Secret::new([5; 32]));
         let key = self.parties[BANK].key().clone();
-        let (wait, question) = ask(terms, &customers, session, &seed, now_ms, &key, &mut self.rng).unwrap();
+        let asked = ask(&[terms], &customers, now_ms, &key, &mut self.rng).pop();
+        let (wait, question) = asked.unwrap().unwrap();
         self.log(BANK, Event::Requested(question.request.clone()));
         let checked = question.check(&key.verifying_key(), now_ms, 0).unwrap();
         let evaluated = checked.evaluate(&self.epochs[carrier - 1], &mut self.rng).unwrap();
