@@ -181,28 +181,19 @@ impl Bank {
         }
         let inquiries: Arc<[Inquiry]> = inquiries.into();
         let deadline = begun + std::time::Duration::from_millis(deadline_ms);
+        // What needs no question and no answer is done beside them.
+        let subjects = tokio::spawn(subjects(self.sealer.clone(), inquiries.clone()));
         let prepared = ask::prepare(&self.shared, &contracts, &inquiries).await?;
-        // All requests in one append: they share its sync. What needs no answer is done while the disk works.
+        // All requests in one append: they share its sync.
         let requests: Vec<_> = prepared.iter().filter_map(Prepared::entry).collect();
-        let (logged, subjects) = tokio::join!(self.log(requests), self.subjects(&inquiries));
-        logged?;
-        let subjects = subjects?;
+        if !requests.is_empty() {
+            self.shared.log.append(requests).await?;
+        }
         let runs = together(prepared.into_iter().map(|prepared| prepared.converse(deadline))).await?;
         let reports = self.conclude(&inquiries, &runs, begun);
+        let subjects = subjects.await.map_err(|_| BankError::internal())??;
         self.keep(&inquiries, &subjects, &runs, &reports).await?;
         Ok(reports)
-    }
-
-    async fn log(&self, entries: Vec<Vec<u8>>) -> Result<(), BankError> {
-        if !entries.is_empty() {
-            self.shared.log.append(entries).await?;
-        }
-        Ok(())
-    }
-
-    async fn subjects(&self, inquiries: &Arc<[Inquiry]>) -> Result<Vec<Subject>, BankError> {
-        let (sealer, inquiries) = (self.sealer.clone(), inquiries.clone());
-        ask::offload(inquiries.len(), move || sealer.subjects(&inquiries)).await
     }
 
     fn conclude(&self, inquiries: &[Inquiry], runs: &[Run], begun: Instant) -> Vec<VerificationReport> {
@@ -257,6 +248,10 @@ impl Bank {
         logged?;
         Ok(stored?)
     }
+}
+
+async fn subjects(sealer: Arc<Sealer>, inquiries: Arc<[Inquiry]>) -> Result<Vec<Subject>, BankError> {
+    ask::offload(inquiries.len(), move || sealer.subjects(&inquiries)).await
 }
 
 /// Runs futures beside each other; gives their values in order, or the first error.
