@@ -47,9 +47,11 @@ impl Window {
     #[inline]
     pub(super) fn select(&self, magnitude: &[__m512i; 1]) -> Cached<1> {
         let mut chosen = Cached::identity();
-        for (i, entry) in self.0.iter().enumerate() {
-            let this = _mm512_set1_epi64(i as i64 + 1);
+        let one = _mm512_set1_epi64(1);
+        let mut this = one;
+        for entry in self.0.iter() {
             let masks = [_mm512_cmpeq_epi64_mask(magnitude[0], this)];
+            this = _mm512_add_epi64(this, one);
             let entry = load(entry);
             chosen = Cached {
                 plus: chosen.plus.select(entry.plus, masks),
