@@ -1,12 +1,14 @@
 //! Looks for differences in time between a fixed and random secrets, by the method of Reparaz, Balasch and
 //! Verbauwhede, "Dude, is my code constant time?" (DATE 2017, eprint 2016/1123): `cargo run --release -p
-//! windvane-protocols --example dudect -- [--seconds N] [--runs N]`, and again with `WINDVANE_KERNELS=portable`.
+//! windvane-protocols --example dudect -- [--seconds N] [--runs N]`, and again with
+//! `WINDVANE_KERNELS=portable`.
 //!
-//! The steps of the oblivious PRF that touch a secret run with two classes of it, in random order: always 1, and
-//! a fresh random scalar each time. 1 is the scalar that arithmetic with branches or early ends would be fastest
-//! with. Welch's t-test compares the two classes' times, all of them and those below each of 100 percentiles;
-//! |t| above 4.5 is a difference. `random control` is one step with two random classes, which shows what noise
-//! alone does; `leaky control` is a multiplication in variable time, which shows that the test can see.
+//! The steps of the oblivious PRF that touch a secret run with two classes of it, in random order: always 1,
+//! and a fresh random scalar each time. 1 is the scalar that arithmetic with branches or early ends would be
+//! fastest with. Welch's t-test compares the two classes' times, all of them and those below each of 100
+//! percentiles; |t| above 4.5 is a difference. `random control` is one step with two random classes, which
+//! shows what noise alone does; `leaky control` is a multiplication in variable time, which shows that the
+//! test can see.
 
 #![allow(clippy::print_stdout, reason = "the table is what this program is for")]
 

@@ -1,6 +1,6 @@
-//! Compares every operation of the eight-lane kernels with `curve25519-dalek` on random inputs, ten million unless
-//! told otherwise: `compare [--from N] [--count N] [--seed N] [--threads N]`. Ends with an error at the first
-//! difference. Ten million take 40 minutes of CPU; pieces of it are the inputs from `--from` on.
+//! Compares every operation of the eight-lane kernels with `curve25519-dalek` on random inputs, ten million
+//! unless told otherwise: `compare [--from N] [--count N] [--seed N] [--threads N]`. Ends with an error at
+//! the first difference. Ten million take 40 minutes of CPU; pieces of it are the inputs from `--from` on.
 
 #![allow(clippy::print_stdout, reason = "progress is what this program prints")]
 
