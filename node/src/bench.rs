@@ -12,12 +12,14 @@ use crate::demo::{DemoError, print};
 mod build;
 mod echo;
 mod filesystem;
+mod kernels;
 mod load;
 mod process;
 mod psi;
 mod verify;
 
 pub use build::{BuildBench, BuildFigures};
+pub use kernels::{KernelsBench, KernelsFigures, OperationFigures};
 pub use process::peak_mib;
 pub use psi::{PsiBench, PsiFigures};
 pub use verify::{VerifyBench, VerifyFigures};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use windvane::bench::{BuildBench, PsiBench, VerifyBench};
+use windvane::bench::{BuildBench, KernelsBench, PsiBench, VerifyBench};
 
 use super::failure::Failure;
 use super::{Answer, runtime};
@@ -52,6 +52,18 @@ pub(super) enum BenchCommand {
         #[command(flatten)]
         place: Place,
     },
+    /// Measure ristretto255 in eight lanes beside curve25519-dalek, on one thread
+    Kernels {
+        /// Elements that every operation works on
+        #[arg(long, value_name = "N", default_value_t = 4_096, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+        elements: u32,
+        /// Rounds, of which the fastest counts
+        #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        rounds: u32,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Where to measure, and how to print.
@@ -89,6 +101,10 @@ impl BenchCommand {
             }
             Self::Build { rows, place: Place { dir, json } } => {
                 let bench = BuildBench { rows: rows as usize, dir, json };
+                bench.run().map_err(Failure::demo)?;
+            }
+            Self::Kernels { elements, rounds, json } => {
+                let bench = KernelsBench { elements: elements as usize, rounds: rounds as usize, json };
                 bench.run().map_err(Failure::demo)?;
             }
         }

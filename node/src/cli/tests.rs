@@ -218,6 +218,8 @@ fn a_file_that_fails_its_gates_is_reported_and_ends_in_one() {
 fn what_measures_or_shows_refuses_nothing_to_work_on() {
     usage(&["bench", "build", "--rows", "0"]);
     usage(&["bench", "verify", "--seconds", "0"]);
+    usage(&["bench", "kernels", "--elements", "0"]);
+    usage(&["bench", "kernels", "--rounds", "0"]);
     usage(&["demo", "--subscribers", "0"]);
     usage(&["verify-batch", "in.csv", "--purpose", "p", "--operator", "o", "--out", "o", "--chunk", "4097"]);
 }

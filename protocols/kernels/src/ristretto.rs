@@ -37,14 +37,20 @@
 //! |---|---|---|---|---|---|---|---|---|---|
 //! | B | 3B | 5B | 7B | 9B | 8B | 6B | 4B | 2B | 2⁴² + 2⁹ |
 //!
-//! where z₅ to z₈ count their two products with l₄ as less than B together. A square (`square`) has the same
-//! columns, computed in another order.
+//! where z₅ to z₈ count their two products with l₄ as less than B together. z₈ begins with what z₇ has above
+//! 52 bits, at most 3, and z₉ with what z₈ has, at most 1: both are below the slack of those bounds, and z₇
+//! and z₈ count only with their lowest 52 bits from then on.
+//!
+//! **A square's columns** (`square`) are no larger. Products of two of the lower limbs are summed and doubled
+//! in z₁ to z₆. Products with l₄ are taken with 2·l₄ ≤ 2⁴⁸ + 2¹³ instead, which the multiplier's 52 bits
+//! hold: their lower half is below B once, where two single products would be below 2B, and their upper half
+//! is below 2⁴⁸ + 2¹³, as two single ones are together.
 //!
 //! **The fold** (`fold`). 2²⁶⁰ = 608 modulo p, so column k+5 comes back 608-fold in column k: the lower half
-//! of 608·(z mod B) there, the upper half, which is below 608, in the next, and there also 608·⌊z/B⌋ with
-//! ⌊z/B⌋ ≤ 7. 608·z₉ is below 2⁴²·608 + 2⁹·608 < B, so it has no upper half. The product's five columns are
-//! then below B, and B more each: t₀ < 2B, t₁ < 4B + 2¹³, t₂ < 6B + 2¹³, t₃ < 8B + 2¹³, t₄ < 10B + 2¹³. All
-//! are below 2⁵⁵·⁴.
+//! of 608·(z mod B) there, the upper half, which is below 608, in the next, and there also, of z₅ and z₆,
+//! 608·⌊z/B⌋ with ⌊z/B⌋ ≤ 7. 608·z₉ is below 2⁴²·608 + 2⁹·608 < B, so it has no upper half. The product's
+//! five columns are then below B, and B more each: t₀ < 2B, t₁ < 4B + 2¹³, t₂ < 6B + 2¹³, t₃ < 8B + 2¹³, t₄ <
+//! 10B + 2¹³. All are below 2⁵⁵·⁴.
 //!
 //! **Differences.** `BIAS` is 512·p, limb by limb: 2⁶¹ less at most 9,728 in columns 0 to 3, and 2⁵⁶ − 512 in
 //! column 4. No product's column is larger (10B + 2¹³ < 2⁵⁶ − 512), so a − b is computed as (a + BIAS) − b,
@@ -65,15 +71,17 @@
 //!
 //! # Points
 //! Extended twisted Edwards coordinates with the formulas of Hisil, Wong, Carter and Dawson (Asiacrypt 2008),
-//! and signed digits of four bits with a table of eight multiples. Two groups of eight take turns formula by
-//! formula, and four chains of squarings run side by side in square roots, since one alone would wait for its
+//! and signed digits of four bits with a table of eight multiples. Two groups of eight are multiplied at
+//! once, and four chains of squarings run side by side in square roots, since one alone would wait for its
 //! own carries.
 //!
 //! # How it is checked
 //! Tests compare every operation with dalek on 10,000 inputs, at edges, on RFC 9496's vectors and for every
-//! length up to 40; `cargo run --release -p windvane-kernels --example compare` does it with ten million. The
-//! same tests run under AddressSanitizer (`RUSTFLAGS="-Zsanitizer=address" cargo +nightly test --target
-//! x86_64-unknown-linux-gnu -p windvane-kernels`). Under miri only the portable twin can run, on fewer inputs.
+//! length up to 40; `cargo run --release -p windvane-kernels --example compare` does it with ten million.
+//! Whether times depend on secrets is asked by `cargo run --release -p windvane-protocols --example dudect`.
+//! The same tests run under AddressSanitizer (`RUSTFLAGS="-Zsanitizer=address" cargo +nightly test --target
+//! x86_64-unknown-linux-gnu -p windvane-kernels`). Under miri only the portable twin can run, on fewer
+//! inputs.
 
 use curve25519_dalek::{RistrettoPoint, Scalar};
 use zeroize::{Zeroize as _, ZeroizeOnDrop};
@@ -407,7 +415,7 @@ impl std::fmt::Debug for Points {
 }
 
 /// Points that one fused call holds at a time, so that they stay in the processor's caches.
-const BLOCK: usize = 256;
+const BLOCK: usize = 512;
 
 /// Decode, multiply by one secret scalar, encode.
 ///

@@ -16,8 +16,8 @@ use super::{decode, encode, hash, multiply};
 /// Groups that a square root works on at once: a chain of squarings waits for each one's carries, and four
 /// chains keep the multiplier busy meanwhile.
 const WIDE: usize = 4;
-/// Groups that a multiplication works on in turns, for the same reason.
-const TURNS: usize = 2;
+/// Groups that a multiplication works on at once, for the same reason.
+const PAIR: usize = 2;
 
 /// Calls a function that needs AVX-512 IFMA. The arguments are evaluated outside of the unsafe block.
 macro_rules! with_ifma {
@@ -207,35 +207,28 @@ fn hash_all(strings: &[[u8; 64]]) -> Vec<Group> {
 #[target_feature(enable = "avx512ifma")]
 fn multiply_all(groups: &mut [Group], scalars: impl Fn(usize) -> Recoded) {
     let mut windows = std::array::from_fn(|_| Window::new());
-    let (turns, rest) = groups.as_chunks_mut::<TURNS>();
-    for (i, groups) in turns.iter_mut().enumerate() {
-        let scalars = std::array::from_fn::<_, TURNS, _>(|n| scalars(TURNS * i + n));
-        let products = multiply::multiply(groups.each_ref(), scalars.each_ref(), &mut windows);
-        for (group, product) in groups.iter_mut().zip(products) {
-            [*group] = product.store();
-        }
+    let (pairs, rest) = groups.as_chunks_mut::<PAIR>();
+    for (i, pair) in pairs.iter_mut().enumerate() {
+        let scalars = std::array::from_fn::<_, PAIR, _>(|n| scalars(PAIR * i + n));
+        *pair = multiply::multiply(pair.each_ref(), scalars.each_ref(), &mut windows).store();
     }
     let mut windows = [Window::new()];
-    for (i, group) in rest.iter_mut().enumerate() {
-        let scalar = scalars(TURNS * turns.len() + i);
-        let [product] = multiply::multiply([group], [&scalar], &mut windows);
-        [*group] = product.store();
+    for group in rest {
+        let scalars = scalars(PAIR * pairs.len());
+        [*group] = multiply::multiply([group], [&scalars], &mut windows).store();
     }
 }
 
 #[target_feature(enable = "avx512ifma")]
 fn multiply_base_all(scalars: &[Scalar]) -> Vec<Group> {
     let mut groups = Vec::with_capacity(scalars.len().div_ceil(LANES));
-    for scalars in scalars.chunks(TURNS * LANES) {
+    for scalars in scalars.chunks(PAIR * LANES) {
         if scalars.len() > LANES {
             let (left, right) = scalars.split_at(LANES);
             let recoded = [Recoded::new(left), Recoded::new(right)];
-            for product in multiply::multiply_base(recoded.each_ref()) {
-                groups.extend_from_slice(&product.store());
-            }
+            groups.extend_from_slice(&multiply::multiply_base(recoded.each_ref()).store());
         } else {
-            let [product] = multiply::multiply_base([&Recoded::new(scalars)]);
-            groups.extend_from_slice(&product.store());
+            groups.extend_from_slice(&multiply::multiply_base([&Recoded::new(scalars)]).store());
         }
     }
     groups

@@ -6,7 +6,7 @@ use super::field::{Element, LANES, Masks};
 use super::point::{Completed, Extended, Group};
 
 /// Groups that share an inversion.
-const SHARED: usize = 32;
+const SHARED: usize = 64;
 
 /// The canonical encodings of N groups.
 #[target_feature(enable = "avx512ifma")]

@@ -187,7 +187,11 @@ impl<const N: usize> Element<N> {
     #[target_feature(enable = "avx512ifma")]
     #[inline]
     pub(super) fn mul(&self, other: &Self) -> Self {
-        self.times(other).carry()
+        let mut product = *self;
+        for n in 0..N {
+            product.0[n] = carry(multiply(&self.0[n], &other.0[n], &[0; LIMBS]));
+        }
+        product
     }
 
     /// The square, not yet carried.
@@ -207,7 +211,7 @@ impl<const N: usize> Element<N> {
     #[target_feature(enable = "avx512ifma")]
     #[inline]
     pub(super) fn square(&self) -> Self {
-        self.squared().carry()
+        self.square_times(1)
     }
 
     /// The element to the power 2^`count`.
@@ -216,7 +220,9 @@ impl<const N: usize> Element<N> {
     pub(super) fn square_times(&self, count: usize) -> Self {
         let mut power = *self;
         for _ in 0..count {
-            power = power.square();
+            for limbs in &mut power.0 {
+                *limbs = carry(square(limbs, &[0; LIMBS]));
+            }
         }
         power
     }
@@ -364,28 +370,41 @@ impl<const N: usize> Columns<N> {
         Self(select(self.0, other.0, masks))
     }
 
-    /// Carries columns below 2⁶³ into an element: what exceeds 255 bits comes back 19-fold at the bottom, and
-    /// then each limb hands on what exceeds its 52 bits.
+    /// Carries columns below 2⁶³ into an element.
     #[target_feature(enable = "avx512ifma")]
     #[inline]
     pub(super) fn carry(self) -> Element<N> {
-        let mut t = self.0;
-        debug_assert!(
-            t.iter().flatten().all(|&column| _mm512_cmplt_epi64_mask(column, _mm512_setzero_si512()) == 0)
-        );
-        for t in &mut t {
-            t[0] = _mm512_madd52lo_epu64(t[0], _mm512_srli_epi64::<47>(t[4]), constant(19));
-            t[4] = _mm512_and_si512(t[4], constant(LOW_47));
-            for k in 0..4 {
-                t[k + 1] = _mm512_add_epi64(t[k + 1], _mm512_srli_epi64::<52>(t[k]));
-            }
+        let mut element = Element(self.0);
+        for limbs in &mut element.0 {
+            *limbs = carry(*limbs);
         }
-        Element(t)
+        element
     }
 }
 
-/// Schoolbook multiplication onto `start`: the lower half of `aᵢ·bⱼ` belongs to column i+j, the upper half to
-/// the next.
+/// `sum` and the lower half of the product, which belongs to the column of the limbs' sum of indices.
+#[target_feature(enable = "avx512ifma")]
+#[inline]
+fn low(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+    _mm512_madd52lo_epu64(sum, a, b)
+}
+
+/// `sum` and the upper half of the product, which belongs to the next column.
+#[target_feature(enable = "avx512ifma")]
+#[inline]
+fn high(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+    _mm512_madd52hi_epu64(sum, a, b)
+}
+
+/// What a column has above its 52 bits.
+#[target_feature(enable = "avx512ifma")]
+#[inline]
+fn above(column: __m512i) -> __m512i {
+    _mm512_srli_epi64::<52>(column)
+}
+
+/// Schoolbook multiplication onto `start`. The last two columns begin with what the one before has above 52
+/// bits: that costs less than to fold it, and the chain is short.
 #[target_feature(enable = "avx512ifma")]
 #[inline]
 fn multiply(a: &[__m512i; LIMBS], b: &[__m512i; LIMBS], start: &[i64; LIMBS]) -> [__m512i; LIMBS] {
@@ -395,17 +414,20 @@ fn multiply(a: &[__m512i; LIMBS], b: &[__m512i; LIMBS], start: &[i64; LIMBS]) ->
         z[k] = constant(start[k]);
     }
     for i in 0..LIMBS {
-        for j in 0..LIMBS {
-            z[i + j] = _mm512_madd52lo_epu64(z[i + j], a[i], b[j]);
+        for j in 0..LIMBS.min(8 - i) {
+            z[i + j] = low(z[i + j], a[i], b[j]);
         }
-        for j in 0..LIMBS {
-            z[i + j + 1] = _mm512_madd52hi_epu64(z[i + j + 1], a[i], b[j]);
+        for j in 0..LIMBS.min(7 - i) {
+            z[i + j + 1] = high(z[i + j + 1], a[i], b[j]);
         }
     }
+    z[8] = high(high(low(above(z[7]), a[4], b[4]), a[3], b[4]), a[4], b[3]);
+    z[9] = high(above(z[8]), a[4], b[4]);
     fold(&z)
 }
 
-/// As [`multiply`] by itself, with each mixed product computed once and doubled in its column.
+/// As [`multiply`] by itself, with each mixed product computed once: those of the lower limbs are doubled in
+/// their columns, those with the top limb are products of its double, which has room for it.
 #[target_feature(enable = "avx512ifma")]
 #[inline]
 fn square(a: &[__m512i; LIMBS], start: &[i64; LIMBS]) -> [__m512i; LIMBS] {
@@ -414,40 +436,61 @@ fn square(a: &[__m512i; LIMBS], start: &[i64; LIMBS]) -> [__m512i; LIMBS] {
     for k in 1..LIMBS {
         z[k] = constant(start[k] / 2);
     }
-    for i in 0..LIMBS {
-        for j in i + 1..LIMBS {
-            z[i + j] = _mm512_madd52lo_epu64(z[i + j], a[i], a[j]);
+    for i in 0..LIMBS - 1 {
+        for j in i + 1..LIMBS - 1 {
+            z[i + j] = low(z[i + j], a[i], a[j]);
         }
-        for j in i + 1..LIMBS {
-            z[i + j + 1] = _mm512_madd52hi_epu64(z[i + j + 1], a[i], a[j]);
+        for j in i + 1..LIMBS - 1 {
+            z[i + j + 1] = high(z[i + j + 1], a[i], a[j]);
         }
     }
     z[0] = constant(start[0]);
-    for column in &mut z[1..9] {
+    for column in &mut z[1..7] {
         *column = _mm512_add_epi64(*column, *column);
     }
-    for i in 0..LIMBS {
-        z[2 * i] = _mm512_madd52lo_epu64(z[2 * i], a[i], a[i]);
-        z[2 * i + 1] = _mm512_madd52hi_epu64(z[2 * i + 1], a[i], a[i]);
+    let top = _mm512_add_epi64(a[4], a[4]);
+    for i in (0..LIMBS - 1).rev() {
+        z[i + 4] = low(z[i + 4], a[i], top);
+        if i < 3 {
+            z[i + 5] = high(z[i + 5], a[i], top);
+        }
+        z[2 * i] = low(z[2 * i], a[i], a[i]);
+        z[2 * i + 1] = high(z[2 * i + 1], a[i], a[i]);
     }
+    z[8] = high(low(above(z[7]), a[4], a[4]), a[3], top);
+    z[9] = high(above(z[8]), a[4], a[4]);
     fold(&z)
 }
 
 /// Columns 5 to 9 come back into columns 0 to 4, [`FOLD`]-fold. Column 9 needs no high half, and what columns
-/// 5 to 8 have above 52 bits is multiplied on its own.
+/// 5 and 6 have above 52 bits is multiplied on its own.
 #[target_feature(enable = "avx512ifma")]
 #[inline]
 fn fold(z: &[__m512i; 2 * LIMBS]) -> [__m512i; LIMBS] {
     let fold = constant(FOLD);
     let mut t = [z[0], z[1], z[2], z[3], z[4]];
     for k in 0..LIMBS {
-        t[k] = _mm512_madd52lo_epu64(t[k], z[k + 5], fold);
+        t[k] = low(t[k], z[k + 5], fold);
     }
     for k in 0..LIMBS - 1 {
-        t[k + 1] = _mm512_madd52hi_epu64(t[k + 1], z[k + 5], fold);
+        t[k + 1] = high(t[k + 1], z[k + 5], fold);
     }
-    for k in 0..LIMBS - 1 {
-        t[k + 1] = _mm512_madd52lo_epu64(t[k + 1], _mm512_srli_epi64::<52>(z[k + 5]), fold);
+    for k in 0..2 {
+        t[k + 1] = low(t[k + 1], above(z[k + 5]), fold);
+    }
+    t
+}
+
+/// Columns below 2⁶³ become limbs: what exceeds 255 bits comes back 19-fold at the bottom, and then each limb
+/// hands on what exceeds its 52 bits.
+#[target_feature(enable = "avx512ifma")]
+#[inline]
+fn carry(mut t: [__m512i; LIMBS]) -> [__m512i; LIMBS] {
+    debug_assert!(t.iter().all(|&column| _mm512_cmplt_epi64_mask(column, _mm512_setzero_si512()) == 0));
+    t[0] = low(t[0], _mm512_srli_epi64::<47>(t[4]), constant(19));
+    t[4] = _mm512_and_si512(t[4], constant(LOW_47));
+    for k in 0..4 {
+        t[k + 1] = _mm512_add_epi64(t[k + 1], above(t[k]));
     }
     t
 }

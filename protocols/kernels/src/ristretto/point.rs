@@ -255,4 +255,16 @@ impl<const N: usize> Cached<N> {
     pub(super) fn identity() -> Self {
         Extended::identity().cached()
     }
+
+    /// Single groups side by side.
+    #[target_feature(enable = "avx512ifma")]
+    #[inline]
+    pub(super) fn join(groups: &[Cached<1>; N]) -> Self {
+        let mut joined = Self::identity();
+        for (n, group) in groups.iter().enumerate() {
+            [joined.plus.0[n], joined.minus.0[n]] = [group.plus.0[0], group.minus.0[0]];
+            [joined.z2.0[n], joined.td2.0[n]] = [group.z2.0[0], group.td2.0[0]];
+        }
+        joined
+    }
 }

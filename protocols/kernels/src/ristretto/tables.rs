@@ -29,15 +29,16 @@ impl Window {
         Self(Box::new([NOTHING; MULTIPLES]))
     }
 
+    /// The multiples of N groups' points, one window each.
     #[target_feature(enable = "avx512ifma")]
-    pub(super) fn fill(&mut self, point: &Extended<1>) {
-        let (one, summand) = (point.cached(), point.summand());
+    pub(super) fn fill<const N: usize>(windows: &mut [Self; N], points: &Extended<N>) {
+        let (one, summand) = (points.cached(), points.summand());
         let mut multiple = one;
-        for (i, entry) in self.0.iter_mut().enumerate() {
+        for i in 0..MULTIPLES {
             if i > 0 {
                 multiple = summand.add(&multiple).extended().cached();
             }
-            store(&multiple, entry);
+            multiple.store(windows.each_mut().map(|window| &mut window.0[i]));
         }
     }
 
@@ -46,9 +47,11 @@ impl Window {
     #[inline]
     pub(super) fn select(&self, magnitude: &[__m512i; 1]) -> Cached<1> {
         let mut chosen = Cached::identity();
-        for (i, entry) in self.0.iter().enumerate() {
-            let this = _mm512_set1_epi64(i as i64 + 1);
+        let one = _mm512_set1_epi64(1);
+        let mut this = one;
+        for entry in self.0.iter() {
             let masks = [_mm512_cmpeq_epi64_mask(magnitude[0], this)];
+            this = _mm512_add_epi64(this, one);
             let entry = load(entry);
             chosen = Cached {
                 plus: chosen.plus.select(entry.plus, masks),
@@ -76,12 +79,16 @@ impl Drop for Window {
 
 impl ZeroizeOnDrop for Window {}
 
-#[target_feature(enable = "avx512ifma")]
-#[inline]
-fn store(cached: &Cached<1>, entry: &mut CachedGroup) {
-    let elements = [cached.plus, cached.minus, cached.z2, cached.td2];
-    for (element, into) in elements.iter().zip(entry) {
-        element.store([into]);
+impl<const N: usize> Cached<N> {
+    #[target_feature(enable = "avx512ifma")]
+    #[inline]
+    fn store(&self, entries: [&mut CachedGroup; N]) {
+        for (n, [plus, minus, z2, td2]) in entries.into_iter().enumerate() {
+            let elements = [(self.plus, plus), (self.minus, minus), (self.z2, z2), (self.td2, td2)];
+            for (element, into) in elements {
+                Element([element.0[n]]).store([into]);
+            }
+        }
     }
 }
 

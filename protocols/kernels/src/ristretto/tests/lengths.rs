@@ -31,6 +31,13 @@ fn slices_of_every_length_give_what_single_elements_give() {
             assert_eq!(decode_mul_encode_with(backend, &encodings, &one), Ok(portable::encode(&all)));
             assert_eq!(hash_mul_encode_with(backend, strings, &one), portable::encode(&all));
             assert_eq!(points.neg().add(&points).encode(), vec![[0; 32]; length]);
+            let others = Points::mul_base_with(backend, scalars);
+            let dalek_others = portable::multiply_base(scalars);
+            let mut sums = dalek.to_vec();
+            portable::add(&mut sums, &dalek_others);
+            assert_eq!(points.add(&others).encode(), portable::encode(&sums));
+            assert_eq!(points.add(&others).sub(&others).encode(), encodings);
+            assert_eq!(points.double().encode(), portable::encode_doubled(dalek));
         }
     }
 }

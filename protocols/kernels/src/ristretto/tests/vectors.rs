@@ -46,6 +46,20 @@ fn invalid_encodings_of_appendix_a2_are_refused_wherever_they_stand() {
     }
 }
 
+/// Fused calls work block by block: the index counts from the start of all.
+#[test]
+fn invalid_encodings_are_found_in_any_block() {
+    let length = if cfg!(miri) { 9 } else { 2 * BLOCK + 9 };
+    for backend in backends() {
+        for place in [0, length / 2, length - 1] {
+            let mut strings = vec![[0; 32]; length];
+            strings[place] = [0xff; 32];
+            let error = decode_mul_encode_with(backend, &strings, &Scalar::ONE).err();
+            assert_eq!(error, Some(InvalidEncoding { index: place }));
+        }
+    }
+}
+
 #[test]
 fn identities_are_refused_on_demand() {
     let mut strings = encodings(&mut rng(), 40);
