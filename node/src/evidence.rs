@@ -40,7 +40,7 @@ pub use self::queue::{Appended, LogStats};
 pub use self::reader::{Entries, LogReader};
 
 use self::journal::Journal;
-use self::queue::Shared;
+use self::queue::{Queued, Shared};
 use self::tree::Tree;
 use self::writer::Threads;
 
@@ -109,13 +109,13 @@ impl EvidenceLog {
     }
 
     /// Appends entries, one after another, and returns when they are durable. A caller that stops waiting
-    /// does not undo its append.
+    /// does not undo its append. When the log is idle, a small append is written and synced in the caller's thread.
     ///
     /// # Errors
     /// [`LogError`] when an entry is empty or too long, the queue is full, or the log failed or is closed; the
     /// entries are then not in the log, except that after [`LogError::Failed`] they may be.
     pub async fn append(&self, entries: Vec<Vec<u8>>) -> Result<Appended, LogError> {
-        reply(self.inner.shared.enqueue(entries)?.await)
+        reply(self.enqueue(entries)?.await)
     }
 
     /// [`EvidenceLog::append`] for threads outside of the asynchronous runtime; panics on one of its own.
@@ -123,7 +123,15 @@ impl EvidenceLog {
     /// # Errors
     /// As [`EvidenceLog::append`].
     pub fn append_blocking(&self, entries: Vec<Vec<u8>>) -> Result<Appended, LogError> {
-        reply(self.inner.shared.enqueue(entries)?.blocking_recv())
+        reply(self.enqueue(entries)?.blocking_recv())
+    }
+
+    fn enqueue(&self, entries: Vec<Vec<u8>>) -> Result<Queued, LogError> {
+        let (queued, commit) = self.inner.shared.enqueue(entries)?;
+        if let Some(commit) = commit {
+            writer::make_durable(&self.inner.shared, commit);
+        }
+        Ok(queued)
     }
 
     /// How many entries are durable.

@@ -16,6 +16,9 @@ const MAX_QUEUED_BYTES: usize = 32 << 20;
 /// What an entry costs in the queue and in the journal beside its bytes.
 const ENTRY_OVERHEAD_BYTES: usize = 32;
 
+/// Bytes up to which an append that finds the log idle is written where it is.
+const MAX_HERE_BYTES: usize = 64 << 10;
+
 /// Sync times that [`LogStats`] looks back on.
 const SAMPLES: usize = 1_024;
 
@@ -38,6 +41,9 @@ pub struct LogStats {
 }
 
 pub(super) type Answer<T> = oneshot::Sender<Result<T, LogError>>;
+
+/// Where the answer to an append arrives.
+pub(super) type Queued = oneshot::Receiver<Result<Appended, LogError>>;
 
 /// An append that waits.
 pub(super) struct Waiting {
@@ -67,6 +73,8 @@ struct State {
     unpublished: Vec<Vec<u8>>,
     unpublished_since: Option<Instant>,
     requests: Vec<Answer<Checkpoint>>,
+    /// The journal file in use; whoever commits has it meanwhile.
+    half: Option<Half>,
     /// The journal file that is not in use; the publisher has it while it publishes.
     spare: Option<Half>,
     checkpoint: Checkpoint,
@@ -83,12 +91,18 @@ pub(super) struct Shared {
     gather: Duration,
 }
 
+/// Appends to make durable, and the journal file for them.
+pub(super) struct Commit {
+    pub(super) half: Half,
+    pub(super) group: Vec<Waiting>,
+}
+
 /// What the writer is to do next.
 pub(super) enum Task {
     /// Make these durable.
-    Commit(Vec<Waiting>),
-    /// Hand the journal file in use to the publisher, with these entries, and go on with the spare one.
-    Publish { spare: Half, entries: Vec<Vec<u8>>, answers: Vec<Answer<Checkpoint>> },
+    Commit(Commit),
+    /// Hand this journal file to the publisher, with these entries.
+    Publish { half: Half, entries: Vec<Vec<u8>>, answers: Vec<Answer<Checkpoint>> },
     /// Nothing more.
     End,
 }
@@ -104,6 +118,7 @@ impl Shared {
             unpublished: Vec::new(),
             unpublished_since: None,
             requests: Vec::new(),
+            half: None,
             spare: None,
             checkpoint,
             appended: 0,
@@ -136,11 +151,9 @@ impl Shared {
         LogStats { entries, fsyncs, fsync_p50_us }
     }
 
-    /// Queues entries; the answer comes when they are durable.
-    pub(super) fn enqueue(
-        &self,
-        entries: Vec<Vec<u8>>,
-    ) -> Result<oneshot::Receiver<Result<Appended, LogError>>, LogError> {
+    /// Queues entries; the answer comes when they are durable. A commit that comes with it is the caller's to
+    /// make: nobody else was at it.
+    pub(super) fn enqueue(&self, entries: Vec<Vec<u8>>) -> Result<(Queued, Option<Commit>), LogError> {
         let bytes = queue_bytes(&entries)?;
         let (answer, answered) = oneshot::channel();
         let mut state = self.lock();
@@ -151,9 +164,13 @@ impl Shared {
         state.queued_bytes += bytes;
         state.queued_since.get_or_insert_with(Instant::now);
         state.queue.push(Waiting { entries, answer });
+        let here = state.queued_bytes <= MAX_HERE_BYTES && self.gather.is_zero();
+        let commit = if here { state.commit() } else { None };
         drop(state);
-        self.wake.notify_one();
-        Ok(answered)
+        if commit.is_none() {
+            self.wake.notify_one();
+        }
+        Ok((answered, commit))
     }
 
     /// Asks for a checkpoint over all that is durable.
@@ -221,14 +238,16 @@ impl Shared {
             let publish_in = self.publish_in(&state, now);
             let commit_in = self.commit_in(&state, now);
             if publish_in == Some(Duration::ZERO)
-                && let Some(spare) = state.spare.take()
+                && let Some(publish) = state.cut()
             {
-                return state.cut(spare);
+                return publish;
             }
-            if commit_in == Some(Duration::ZERO) {
-                return Task::Commit(state.take_queue());
+            if commit_in == Some(Duration::ZERO)
+                && let Some(commit) = state.commit()
+            {
+                return Task::Commit(commit);
             }
-            if matches!(state.phase, Phase::Stopping) {
+            if matches!(state.phase, Phase::Stopping) && state.half.is_some() {
                 return Task::End;
             }
             let next = [publish_in, commit_in].into_iter().flatten().min();
@@ -239,9 +258,10 @@ impl Shared {
         }
     }
 
-    /// How long until a checkpoint is due; `None` while there is nothing to publish, or the publisher works.
+    /// How long until a checkpoint is due; `None` while there is nothing to publish, or the publisher or a commit is
+    /// at work.
     fn publish_in(&self, state: &State, now: Instant) -> Option<Duration> {
-        state.spare.as_ref()?;
+        state.spare.as_ref().and(state.half.as_ref())?;
         match state.phase {
             Phase::Open if !state.requests.is_empty() => Some(Duration::ZERO),
             Phase::Open => remaining(state.unpublished_since?, self.interval, now),
@@ -250,21 +270,33 @@ impl Shared {
         }
     }
 
-    /// How long until the queue is to be written; `None` while it is empty.
+    /// How long until the queue is to be written; `None` while it is empty, or a commit is at work.
     fn commit_in(&self, state: &State, now: Instant) -> Option<Duration> {
-        let since = state.queued_since?;
+        let since = state.half.as_ref().and(state.queued_since)?;
         match state.phase {
             Phase::Open if state.queued_bytes < MAX_QUEUED_BYTES / 2 => remaining(since, self.gather, now),
             _ => Some(Duration::ZERO),
         }
     }
 
-    /// Records a group that became durable.
-    pub(super) fn committed(&self, entries: impl Iterator<Item = Vec<u8>>, durable: u64, took: Duration) {
+    /// Records a group that became durable, and takes the journal file back.
+    pub(super) fn committed(
+        &self,
+        half: Half,
+        entries: impl Iterator<Item = Vec<u8>>,
+        durable: u64,
+        took: Duration,
+    ) {
         let mut state = self.lock();
+        state.half = Some(half);
         state.appended += durable - state.durable;
         state.durable = durable;
         state.unpublished.extend(entries);
+        // The writer has something to wait for that it does not know of, or it waited for the file.
+        let news = state.unpublished_since.is_none()
+            || state.queued_since.is_some()
+            || !state.requests.is_empty()
+            || !matches!(state.phase, Phase::Open);
         state.unpublished_since.get_or_insert_with(Instant::now);
         let slot = usize::try_from(state.syncs).unwrap_or_default() % SAMPLES;
         let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
@@ -273,16 +305,28 @@ impl Shared {
             None => state.sync_times.push(micros),
         }
         state.syncs += 1;
+        drop(state);
+        if news {
+            self.wake.notify_one();
+        }
     }
 
-    /// Gives the journal file that is not in use, before the threads start.
-    pub(super) fn set_spare(&self, spare: Half) {
-        self.lock().spare = Some(spare);
+    /// Takes the journal file back from a commit that failed; it stays locked until the log is closed.
+    pub(super) fn give_back(&self, half: Half) {
+        self.lock().half = Some(half);
     }
 
-    /// Takes the file that is not in use, once the publisher has ended.
-    pub(super) fn take_spare(&self) -> Option<Half> {
-        self.lock().spare.take()
+    /// Gives the journal's files, before the threads start.
+    pub(super) fn set_halves(&self, [half, spare]: [Half; 2]) {
+        let mut state = self.lock();
+        (state.half, state.spare) = (Some(half), Some(spare));
+    }
+
+    /// Takes the journal's files, once the threads have ended.
+    pub(super) fn take_halves(&self) -> Option<[Half; 2]> {
+        let mut state = self.lock();
+        let (half, spare) = (state.half.take(), state.spare.take());
+        half.zip(spare).map(|(half, spare)| [half, spare])
     }
 
     pub(super) fn published(&self, checkpoint: Checkpoint, spare: Half) {
@@ -300,17 +344,22 @@ fn remaining(since: Instant, delay: Duration, now: Instant) -> Option<Duration> 
 }
 
 impl State {
-    fn take_queue(&mut self) -> Vec<Waiting> {
+    /// Takes what is queued, with the journal file for it; `None` while somebody has that.
+    fn commit(&mut self) -> Option<Commit> {
+        let half = self.half.take()?;
         self.queued_bytes = 0;
         self.queued_since = None;
-        std::mem::take(&mut self.queue)
+        Some(Commit { half, group: std::mem::take(&mut self.queue) })
     }
 
-    /// Hands over what is durable and not published.
-    fn cut(&mut self, spare: Half) -> Task {
+    /// Hands over what is durable and not published, and puts the spare journal file to use; `None` while somebody
+    /// has either file.
+    fn cut(&mut self) -> Option<Task> {
+        let half = self.half.take_if(|_| self.spare.is_some())?;
+        self.half = self.spare.take();
         self.unpublished_since = None;
         let entries = std::mem::take(&mut self.unpublished);
-        Task::Publish { spare, entries, answers: std::mem::take(&mut self.requests) }
+        Some(Task::Publish { half, entries, answers: std::mem::take(&mut self.requests) })
     }
 }
 

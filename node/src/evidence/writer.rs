@@ -1,8 +1,13 @@
-//! Group commit: one thread makes entries durable, another publishes them.
+//! Group commit: whoever finds the log idle, or else one thread, makes entries durable; another thread publishes
+//! them.
 //!
-//! The writer alone assigns indices and touches the journal file in use. When a checkpoint is due it hands
-//! that file, with the entries in it, to the publisher and goes on with the other one; the publisher gives
-//! the file back empty. So a file is never cleared while it holds an entry that is not published.
+//! Whoever commits has the journal file in use, and assigns indices meanwhile. When a checkpoint is due the writer
+//! hands that file, with the entries in it, to the publisher and puts the other one to use; the publisher gives the
+//! file back empty. So a file is never cleared while it holds an entry that is not published.
+//!
+//! An append that finds the log idle is written and synced in its caller's thread, because two hops between threads
+//! cost as much as half a sync. What arrives meanwhile waits for the writer, so that at most one thread of the
+//! asynchronous runtime waits for the disk.
 
 use std::io;
 use std::sync::{Arc, mpsc};
@@ -13,7 +18,7 @@ use windvane_protocols::audit::checkpoint::Checkpoint;
 
 use super::LogError;
 use super::journal::{self, Half, Journal};
-use super::queue::{Answer, Appended, Shared, Task, Waiting, refuse};
+use super::queue::{Answer, Appended, Commit, Shared, Task, refuse};
 use super::tree::Tree;
 
 /// A checkpoint to make: entries, the journal file that holds them, and who waits for it.
@@ -25,19 +30,18 @@ struct Publication {
 
 /// The two threads of an open log.
 pub(super) struct Threads {
-    writer: JoinHandle<Half>,
+    writer: JoinHandle<()>,
     publisher: JoinHandle<Tree>,
 }
 
 impl Threads {
     pub(super) fn start(shared: &Arc<Shared>, tree: Tree, journal: Journal) -> Result<Self, LogError> {
-        let [half, spare] = journal.into_halves();
-        shared.set_spare(spare);
+        shared.set_halves(journal.into_halves());
         let (publications, received) = mpsc::channel();
         let for_publisher = Arc::clone(shared);
         let publisher = spawn("log-publisher", move || run_publisher(&for_publisher, tree, &received))?;
         let for_writer = Arc::clone(shared);
-        let writer = spawn("log-writer", move || run_writer(&for_writer, half, &publications))?;
+        let writer = spawn("log-writer", move || run_writer(&for_writer, &publications))?;
         Ok(Self { writer, publisher })
     }
 
@@ -45,10 +49,10 @@ impl Threads {
     /// locks can be kept a little longer.
     pub(super) fn stop(self, shared: &Shared) -> (Option<Tree>, Option<[Half; 2]>) {
         shared.stop();
-        let half = self.writer.join().ok();
+        // There is nothing to be done for a thread that panicked.
+        let _ = self.writer.join();
         let tree = self.publisher.join().ok();
-        let spare = shared.take_spare();
-        (tree, half.zip(spare).map(|(half, spare)| [half, spare]))
+        (tree, shared.take_halves())
     }
 }
 
@@ -61,22 +65,21 @@ fn spawn<T: Send + 'static>(
 }
 
 /// Writes until there is nothing more to write; ends the publisher by dropping the channel.
-fn run_writer(shared: &Shared, mut half: Half, publications: &mpsc::Sender<Publication>) -> Half {
+fn run_writer(shared: &Shared, publications: &mpsc::Sender<Publication>) {
     loop {
         match shared.next_task() {
-            Task::Commit(group) => commit(shared, &mut half, group),
-            Task::Publish { spare, entries, answers } => {
-                let half = std::mem::replace(&mut half, spare);
+            Task::Commit(commit) => make_durable(shared, commit),
+            Task::Publish { half, entries, answers } => {
                 // The publisher ends only after this thread.
                 let _ = publications.send(Publication { entries, half, answers });
             }
-            Task::End => return half,
+            Task::End => return,
         }
     }
 }
 
 /// Makes a group durable, then answers.
-fn commit(shared: &Shared, half: &mut Half, group: Vec<Waiting>) {
+pub(super) fn make_durable(shared: &Shared, Commit { mut half, group }: Commit) {
     let first = shared.size();
     let mut index = first;
     let mut records = Vec::new();
@@ -87,13 +90,14 @@ fn commit(shared: &Shared, half: &mut Half, group: Vec<Waiting>) {
     let started = Instant::now();
     if let Err(error) = half.append(&records) {
         let reason = shared.fail(&error);
+        shared.give_back(half);
         return refuse(group.into_iter().map(|waiting| waiting.answer), &reason);
     }
     let took = started.elapsed();
     let (groups, answers): (Vec<_>, Vec<_>) =
         group.into_iter().map(|waiting| (waiting.entries, waiting.answer)).unzip();
     let counts: Vec<_> = groups.iter().map(Vec::len).collect();
-    shared.committed(groups.into_iter().flatten(), index, took);
+    shared.committed(half, groups.into_iter().flatten(), index, took);
     let mut first_index = first;
     for (answer, count) in answers.into_iter().zip(counts) {
         let _ = answer.send(Ok(Appended { first_index }));
