@@ -32,11 +32,11 @@ pub(super) fn multiply<const N: usize>(
 #[target_feature(enable = "avx512ifma")]
 #[inline]
 fn select<const N: usize>(windows: &[Window; N], digit: &Digit<N>) -> Cached<N> {
-    let mut multiples = [Cached::identity(); N];
-    for ((multiple, window), magnitude) in multiples.iter_mut().zip(windows).zip(digit.magnitude) {
-        *multiple = window.select(&[magnitude]);
+    let mut multiples = Cached::identity();
+    for (n, window) in windows.iter().enumerate() {
+        multiples.set(n, &window.select(&[digit.magnitude[n]]));
     }
-    Cached::join(&multiples)
+    multiples
 }
 
 /// Each lane's scalar times the generator: 64 additions.

@@ -256,15 +256,13 @@ impl<const N: usize> Cached<N> {
         Extended::identity().cached()
     }
 
-    /// Single groups side by side.
+    /// Makes one group's points those of another.
     #[target_feature(enable = "avx512ifma")]
     #[inline]
-    pub(super) fn join(groups: &[Cached<1>; N]) -> Self {
-        let mut joined = Self::identity();
-        for (n, group) in groups.iter().enumerate() {
-            [joined.plus.0[n], joined.minus.0[n]] = [group.plus.0[0], group.minus.0[0]];
-            [joined.z2.0[n], joined.td2.0[n]] = [group.z2.0[0], group.td2.0[0]];
-        }
-        joined
+    pub(super) fn set(&mut self, n: usize, group: &Cached<1>) {
+        self.plus.0[n] = group.plus.0[0];
+        self.minus.0[n] = group.minus.0[0];
+        self.z2.0[n] = group.z2.0[0];
+        self.td2.0[n] = group.td2.0[0];
     }
 }
