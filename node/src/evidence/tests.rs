@@ -406,7 +406,7 @@ fn entries_of_impossible_lengths_and_a_full_queue_are_refused() {
     let mebibytes = |count: usize| vec![vec![7; 64 << 10 >> 1]; count * 32];
     assert!(matches!(log.append_blocking(mebibytes(33)), Err(LogError::AppendBytes { .. })));
     // The queue waits for company while it is less than half full.
-    let mut queued = log.inner.shared.enqueue(mebibytes(15)).unwrap();
+    let (mut queued, _) = log.inner.shared.enqueue(mebibytes(15)).unwrap();
     assert!(matches!(log.append_blocking(mebibytes(17)), Err(LogError::Busy)));
     assert!(queued.try_recv().is_err());
     drop(log);
