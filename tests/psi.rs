@@ -17,6 +17,7 @@ use crate::lab::{Lab, Party, terms};
 mod crash;
 mod evidence;
 mod hostile;
+mod process;
 mod refusals;
 
 /// Seed of the tests' random numbers.
