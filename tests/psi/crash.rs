@@ -5,12 +5,11 @@
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use windvane::audit::reconcile;
 use windvane::psi::folder::{JobFolder, JobState};
-use windvane::psi::{JobPlan, JobReport, JobRunner, PsiError, Stage};
+use windvane::psi::{JobPlan, Stage};
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::party::SessionId;
 
@@ -26,26 +25,13 @@ async fn prepared(protocol: &str) -> (World, JobPlan, SessionId) {
     let mut plan = world.plan("job", 0..1_000);
     plan.payload_columns = vec!["tag".into()];
     plan.protocol = protocol.into();
-    let runner = runner(&world);
-    let job = runner.begin(&plan).unwrap();
-    runner.close().await.unwrap();
+    let job = world.begun(&plan).await;
     (world, plan, job)
-}
-
-fn runner(world: &World) -> JobRunner {
-    JobRunner::open(&world.bank.config, Arc::new(world.lab.clock.clone())).unwrap()
-}
-
-async fn go_on(world: &World, job: SessionId) -> Result<JobReport, PsiError> {
-    let runner = runner(world);
-    let report = runner.run(job, &()).await;
-    runner.close().await.unwrap();
-    report
 }
 
 /// The result is the whole one, nothing that was finished ran again, and both logs agree on the transcript.
 async fn concluded(world: World, plan: &JobPlan, job: SessionId, before: &JobState) {
-    let report = go_on(&world, job).await.unwrap();
+    let report = world.go_on(job).await.unwrap();
     let expected: Vec<_> =
         ids((0..1_000).step_by(2)).into_iter().map(|id| format!("{id},t{}", &id[1..])).collect();
     assert_eq!(lines(&plan.output), expected);
@@ -102,24 +88,15 @@ async fn released(world: World, job: SessionId) -> World {
 /// As [`bank_killed`], of the carrier; it runs again.
 async fn carrier_killed(protocol: &str, stage: &str) -> (World, JobPlan, SessionId, JobState) {
     let (world, plan, job) = prepared(protocol).await;
-    let mut world = stopped(world).await;
+    let mut world = world.stopped().await;
     let (mut process, address) = Process::carrier(&world, Some(stage)).await;
     world.bank.config.providers[0].address = address;
-    let error = go_on(&world, job).await.unwrap_err();
+    let error = world.go_on(job).await.unwrap_err();
     assert!(["PEER_CLOSED", "PEER_UNAVAILABLE", "PEER_ERROR"].contains(&error.code()), "{stage}: {error:?}");
     let status = process.ended();
     assert_eq!(status.signal(), Some(SIGKILL), "{protocol}, {stage}: {status}");
     let before = JobFolder::peek(&world.bank.config.node.data_dir, job).unwrap().unwrap();
     (world.restarted().await, plan, job, before)
-}
-
-/// A world whose carrier does not run: another node stands in until the restart.
-async fn stopped(world: World) -> World {
-    let World { lab, carrier, node, bank } = world;
-    node.stop().await.unwrap();
-    let idle = lab.party("idle", "[grpc]\nlisten = \"127.0.0.1:0\"\n");
-    let node = lab.start(&idle).await;
-    World { lab, carrier, node, bank }
 }
 
 /// The stages at which a party is killed, and which time that it passes them: buckets in the middle of the job.
@@ -184,7 +161,7 @@ async fn a_changed_input_does_not_go_on() {
     let (world, plan, job, _) = bank_killed("ecdh", "bucket-finished:2").await;
     let text = std::fs::read_to_string(&plan.input).unwrap();
     std::fs::write(&plan.input, text.replacen("c7,", "c8,", 1)).unwrap();
-    assert_eq!(go_on(&world, job).await.unwrap_err().code(), "INPUT_CHANGED");
+    assert_eq!(world.go_on(job).await.unwrap_err().code(), "INPUT_CHANGED");
     assert!(!plan.output.exists());
     world.node.stop().await.unwrap();
 }
@@ -192,7 +169,7 @@ async fn a_changed_input_does_not_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_job_ends_and_can_go_on() {
     let (world, plan, job) = prepared("ecdh").await;
-    let runner = runner(&world);
+    let runner = world.runner();
     let root = world.bank.config.node.data_dir.clone();
     struct Canceller(PathBuf, SessionId);
     impl windvane::psi::JobProgress for Canceller {

@@ -71,7 +71,7 @@ impl Misuse {
     }
 }
 
-fn open(world: &World, session: SessionId, attempt: u64) -> PsiFrame {
+pub(super) fn open(world: &World, session: SessionId, attempt: u64) -> PsiFrame {
     let request = PsiRequest {
         session,
         requester: world.bank.config.party(),

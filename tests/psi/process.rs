@@ -65,6 +65,11 @@ impl Process {
         (process, std::fs::read_to_string(&ready).unwrap())
     }
 
+    /// Its number.
+    pub(super) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// How it ended, once it has.
     pub(super) fn ended(&mut self) -> ExitStatus {
         tokio::task::block_in_place(|| self.0.wait()).unwrap()
