@@ -23,6 +23,7 @@ mod ecdh;
 mod engine;
 mod error;
 mod evidence;
+mod flight;
 pub mod folder;
 pub(crate) mod grant;
 mod input;
