@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use windvane_protocols::audit::grant::GrantId;
 use windvane_protocols::limits::MAX_PSI_PAYLOAD_BYTES;
 use windvane_protocols::psi::item::ItemHasher;
 use windvane_protocols::psi::{PSI_SALT_BYTES, Parameters};
+use windvane_protocols::transcript::{Transcript, commit};
 
 use super::PsiError;
 use super::key::KeyKind;
@@ -13,6 +15,7 @@ use super::partition::{Duplicate, Partition, PartitionOptions};
 use super::payload::{PayloadError, encode_payload};
 use super::side::BucketItems;
 use crate::dataset::Progress;
+use crate::identity::NodeKeys;
 use crate::table::{TableOptions, TableReader};
 
 /// A table that is partitioned under a job's salt.
@@ -149,6 +152,15 @@ impl InputFile {
     fn digest(&self, reader: &TableReader) -> Result<[u8; 32], PsiError> {
         reader.digest()?.ok_or_else(|| PsiError::InputChanged { path: self.path.clone() })
     }
+}
+
+/// A commitment to a file and its key: the same for the same file under the same grant, and nothing to anybody
+/// who lacks the node's key.
+pub(super) fn input_commitment(keys: &NodeKeys, grant: &GrantId, digest: &[u8; 32], key: &str) -> [u8; 32] {
+    let salt = Transcript::new("windvane/psi-input-salt/v1").bytes("grant", grant.as_bytes());
+    let salt = commit(keys.lookup.secret().expose(), salt.as_bytes());
+    let item = Transcript::new("windvane/psi-input/v1").bytes("file", digest).text("key", key);
+    commit(&salt, item.as_bytes())
 }
 
 fn report(reader: &TableReader, rows: u64, progress: &dyn Progress) {
