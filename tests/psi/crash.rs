@@ -167,6 +167,19 @@ async fn a_changed_input_does_not_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_nobody_went_on_with_for_a_month_is_over_and_its_matches_are_gone() {
+    let (world, plan, job, before) = bank_killed("ecdh", "bucket-finished:2").await;
+    assert!(!before.finished.is_empty());
+    let folder = JobFolder::path_of(&world.bank.config.node.data_dir, job);
+    assert!(folder.join("matches").exists());
+    world.lab.clock.advance_ms(31 * 86_400_000);
+    assert_eq!(world.go_on(job).await.unwrap_err().code(), "JOB_EXPIRED");
+    let left = std::fs::read_dir(folder.join("matches")).map_or(0, Iterator::count);
+    assert!(left == 0 && !plan.output.exists());
+    world.node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_job_ends_and_can_go_on() {
     let (world, plan, job) = prepared("ecdh").await;
     let runner = world.runner();
