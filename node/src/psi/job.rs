@@ -77,7 +77,10 @@ impl JobRunner {
         partners.reload(&store, &certificate.authority, clock.now_ms())?;
         let log = JobLog::open(&keys, config, &store)?;
         let (software, configuration) = crate::server::digests(config)?;
-        JobFolder::expire(layout.root(), clock.now_ms())?;
+        if let Err(error) = JobFolder::expire(layout.root(), clock.now_ms()) {
+            // One damaged folder does not keep others from running.
+            tracing::warn!(code = error.code(), %error, "old jobs could not be given up");
+        }
         Ok(Self {
             config: config.clone(),
             keys,
