@@ -11,12 +11,15 @@ use windvane::admin::GrantTerms;
 use windvane::psi::{JobPlan, JobReport, JobResult, JobRunner, PsiError};
 use windvane::table::{TableOptions, TableReader, TableWriter};
 use windvane_protocols::audit::grant::PsiTerms;
+use windvane_protocols::party::SessionId;
 
 use crate::lab::{Lab, Party, terms};
 
 mod crash;
 mod evidence;
+mod flood;
 mod hostile;
+mod process;
 mod refusals;
 
 /// Seed of the tests' random numbers.
@@ -117,12 +120,43 @@ impl World {
         Self { lab, carrier, node, bank }
     }
 
+    /// The same world with a carrier that does not run: another node stands in until the restart.
+    async fn stopped(self) -> Self {
+        let Self { lab, carrier, node, bank } = self;
+        node.stop().await.unwrap();
+        let idle = lab.party("idle", "[grpc]\nlisten = \"127.0.0.1:0\"\n");
+        let node = lab.start(&idle).await;
+        Self { lab, carrier, node, bank }
+    }
+
     fn output(&self, name: &str) -> PathBuf {
         self.lab.dir.path().join(format!("{name}-out.csv"))
     }
 
+    /// What runs the bank's jobs.
+    fn runner(&self) -> JobRunner {
+        JobRunner::open(&self.bank.config, Arc::new(self.lab.clock.clone())).unwrap()
+    }
+
+    /// A job that can be run.
+    async fn begun(&self, plan: &JobPlan) -> SessionId {
+        let runner = self.runner();
+        let job = runner.begin(plan).unwrap();
+        runner.close().await.unwrap();
+        job
+    }
+
+    /// Runs a job from where it is.
+    async fn go_on(&self, job: SessionId) -> Result<JobReport, PsiError> {
+        let runner = self.runner();
+        let report = runner.run(job, &()).await;
+        runner.close().await.unwrap();
+        report
+    }
+
     async fn run(&self, plan: &JobPlan) -> Result<JobReport, PsiError> {
-        run(&self.lab, &self.bank, plan).await
+        let job = self.begun(plan).await;
+        self.go_on(job).await
     }
 }
 
@@ -130,14 +164,6 @@ fn provider_section(address: &str) -> String {
     format!(
         "[http]\nlisten = \"127.0.0.1:0\"\n[[provider]]\nparty = \"carrier-a\"\naddress = \"{address}\"\ndata_set = \"risk\"\n"
     )
-}
-
-async fn run(lab: &Lab, bank: &Party, plan: &JobPlan) -> Result<JobReport, PsiError> {
-    let runner = JobRunner::open(&bank.config, Arc::new(lab.clock.clone())).unwrap();
-    let job = runner.begin(plan).unwrap();
-    let report = runner.run(job, &()).await;
-    runner.close().await.unwrap();
-    report
 }
 
 /// The lines of a result, without its header.

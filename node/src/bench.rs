@@ -21,7 +21,7 @@ mod verify;
 pub use build::{BuildBench, BuildFigures};
 pub use kernels::{KernelsBench, KernelsFigures, OperationFigures};
 pub use process::peak_mib;
-pub use psi::{PsiBench, PsiFigures};
+pub use psi::{InCommon, PsiBench, PsiFigures};
 pub use verify::{VerifyBench, VerifyFigures};
 
 /// Where benchmarks write unless told otherwise: on disk on most systems, where `/tmp` often is not.

@@ -14,8 +14,11 @@
 //!
 //! **Not promised.** What the protocols do not: see `windvane_protocols::psi`. A requester that lies can bring
 //! other items for an unfinished bucket on every connection of a job; their number is limited, and each is an
-//! entry in both logs. A provider's payload columns are held in memory while a job runs. The folders of jobs
-//! that are through stay, without the rows that matched.
+//! entry in both logs. A provider's payload columns are held in memory while a job runs.
+//!
+//! **What stays.** A job's folder keeps what the log's evidence needs to be opened or explained (signed records,
+//! salts, the journal, the report: some KiB) for as long as the data directory. Rows that matched go when the
+//! result is written, or a month after a job was given up.
 
 use crate::dataset::Progress;
 
@@ -23,6 +26,7 @@ mod ecdh;
 mod engine;
 mod error;
 mod evidence;
+mod flight;
 pub mod folder;
 pub(crate) mod grant;
 mod input;
@@ -35,6 +39,7 @@ pub mod payload;
 mod plan;
 mod receive;
 mod result;
+mod scans;
 mod send;
 pub mod serve;
 mod side;

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
+mod psi;
 mod verifications;
 
 pub use verifications::{PendingReceipt, VerificationRow, VerificationWriter};
@@ -311,33 +312,6 @@ impl Store {
             )?;
         }
         Ok(t.commit()?)
-    }
-
-    /// Keeps that a set intersection was accepted; once more changes nothing.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn put_psi_run(
-        &self,
-        session: &[u8; 16],
-        grant: &[u8; 16],
-        input: &[u8; 32],
-    ) -> Result<(), StoreError> {
-        let sql = "INSERT OR IGNORE INTO psi_run VALUES (?1, ?2, ?3)";
-        self.lock().execute(sql, params![session, grant, input])?;
-        Ok(())
-    }
-
-    /// The jobs that were accepted under a grant, with their input commitments.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn psi_runs(&self, grant: &[u8; 16]) -> Result<Vec<PsiRun>, StoreError> {
-        let connection = self.lock();
-        let mut statement =
-            connection.prepare_cached("SELECT session, input FROM psi_run WHERE permit = ?1")?;
-        let runs = statement.query_map([grant], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(runs.collect::<Result<_, _>>()?)
     }
 
     fn fact(&self, name: &str) -> Result<u64, StoreError> {

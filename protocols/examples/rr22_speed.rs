@@ -9,9 +9,8 @@ use rand_chacha::ChaCha20Rng;
 use rustix::time::{ClockId, clock_gettime};
 use windvane_kernels::aes::Prg;
 use windvane_kernels::gf128;
-use windvane_protocols::psi::rr22::{
-    AwaitSeeds, Bucket, Encoded, Plan, ReceiverShare, SenderShare, digest_bytes, failure_bits,
-};
+use windvane_protocols::psi::rr22::{AwaitSeeds, Encoded, Plan, ReceiverShare, SenderShare};
+use windvane_protocols::psi::{Mode, Parameters, Protocol, Sizes};
 
 /// Bytes of a message that arrive together.
 const PIECE: usize = 256 << 10;
@@ -21,23 +20,17 @@ const PASSES: usize = 15;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let log = std::env::args().nth(1).map_or(Ok(18), |text| text.parse())?;
-    let count: usize = 1 << log;
-    let bits = failure_bits(64);
-    let digest_bytes = digest_bytes(count as u64, count as u64, bits)?;
-    let bucket = Bucket {
-        receiver_keys: count,
-        sender_keys: count,
-        digest_bytes,
-        payload_bytes: 0,
-        failure_bits: bits,
-    };
-    let plan = Plan::new(bucket)?;
+    // One of 64 buckets, as full as it may be.
+    let rows = 64 << log;
+    let sizes = Sizes { bucket_rows: 1 << log, ..Sizes::new(Protocol::Vole, Mode::Intersection, rows, rows) };
+    let parameters = Parameters::new(sizes)?;
+    let (plan, count) = (Plan::of(&parameters)?, parameters.receiver_bound());
     let mut steps = Steps::default();
     for seed in 0..PASSES {
         run(plan, count, seed as u64, &mut steps)?;
     }
     let bytes = (plan.encoding_bytes() + plan.records_bytes()) as f64 / count as f64;
-    println!("2^{log} keys on both sides, {} columns, {bytes:.2} bytes a key", plan.columns());
+    println!("{count} keys on both sides, {} columns, {bytes:.2} bytes a key", plan.columns());
     for (name, nanoseconds) in &steps.0 {
         println!("  {name:24} {:6.1} ns/key", *nanoseconds as f64 / count as f64);
     }

@@ -1,115 +1,37 @@
 //! A job that was killed goes on where it was: same result, finished buckets not run again, logs that agree.
 //!
-//! The party to be killed runs in a process of its own: this test program once more, with one ignored test and
-//! `WINDVANE_CRASH_AT`, at which a debug build sends itself SIGKILL.
+//! The party to be killed runs in a process of its own, and a debug build sends itself SIGKILL at the stage that
+//! `WINDVANE_CRASH_AT` names.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use windvane::audit::reconcile;
-use windvane::clock::SystemClock;
-use windvane::config::Config;
-use windvane::psi::folder::JobFolder;
-use windvane::psi::{JobReport, JobRunner, PsiError, Stage};
-use windvane::{Node, telemetry};
+use windvane::psi::folder::{JobFolder, JobState};
+use windvane::psi::{JobPlan, Stage};
+use windvane_protocols::audit::entry::Event;
 use windvane_protocols::party::SessionId;
 
+use super::process::Process;
 use super::{World, grant, ids, lines, psi_terms};
+use crate::lab::{Party, events};
 
-const CRASH_AT: &str = "WINDVANE_CRASH_AT";
-const CONFIG: &str = "WINDVANE_TEST_CONFIG";
-const JOB: &str = "WINDVANE_TEST_JOB";
-const READY: &str = "WINDVANE_TEST_READY";
 const SIGKILL: i32 = 9;
 
-/// A child that ends with its test.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn child(test: &str, variables: &[(&str, &str)]) -> Process {
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--ignored", "--nocapture"])
-        .envs(variables.iter().copied())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    Process(child)
-}
-
-fn config() -> Config {
-    Config::load(Path::new(&std::env::var_os(CONFIG).expect("run by a neighbour"))).unwrap()
-}
-
-fn session(text: &str) -> SessionId {
-    SessionId::from_bytes(hex::decode(text).unwrap().try_into().unwrap())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a process of the tests below"]
-async fn bank_process() {
-    telemetry::start("warn");
-    let runner = JobRunner::open(&config(), Arc::new(SystemClock)).unwrap();
-    runner.run(session(&std::env::var(JOB).unwrap()), &()).await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a process of the tests below"]
-async fn carrier_process() {
-    telemetry::start("warn");
-    let node = Node::start(&config(), Arc::new(SystemClock)).await.unwrap();
-    let ready = PathBuf::from(std::env::var_os(READY).unwrap());
-    let fresh = ready.with_extension("fresh");
-    std::fs::write(&fresh, node.grpc_address().unwrap().to_string()).unwrap();
-    std::fs::rename(fresh, ready).unwrap();
-    std::future::pending::<()>().await;
-}
-
 /// A job of eight buckets that is not begun.
-async fn prepared() -> (World, windvane::psi::JobPlan, SessionId) {
-    prepared_with("ecdh").await
-}
-
-async fn prepared_with(protocol: &str) -> (World, windvane::psi::JobPlan, SessionId) {
+async fn prepared(protocol: &str) -> (World, JobPlan, SessionId) {
     let world = World::new((0..900).map(|i| 2 * i), &grant(psi_terms(), 0)).await;
     let mut plan = world.plan("job", 0..1_000);
     plan.payload_columns = vec!["tag".into()];
     plan.protocol = protocol.into();
-    let runner = runner(&world);
-    let job = runner.begin(&plan).unwrap();
-    runner.close().await.unwrap();
+    let job = world.begun(&plan).await;
     (world, plan, job)
 }
 
-fn runner(world: &World) -> JobRunner {
-    JobRunner::open(&world.bank.config, Arc::new(world.lab.clock.clone())).unwrap()
-}
-
-async fn go_on(world: &World, job: SessionId) -> Result<JobReport, PsiError> {
-    let runner = runner(world);
-    let report = runner.run(job, &()).await;
-    runner.close().await.unwrap();
-    report
-}
-
-/// The result is the whole one, nothing that was finished ran again, and the logs agree.
-async fn concluded(
-    world: World,
-    plan: &windvane::psi::JobPlan,
-    job: SessionId,
-    before: &windvane::psi::folder::JobState,
-) {
-    let report = go_on(&world, job).await.unwrap();
+/// The result is the whole one, nothing that was finished ran again, and both logs agree on the transcript.
+async fn concluded(world: World, plan: &JobPlan, job: SessionId, before: &JobState) {
+    let report = world.go_on(job).await.unwrap();
     let expected: Vec<_> =
         ids((0..1_000).step_by(2)).into_iter().map(|id| format!("{id},t{}", &id[1..])).collect();
     assert_eq!(lines(&plan.output), expected);
@@ -123,30 +45,31 @@ async fn concluded(
     assert_eq!(bank.finished.len(), 8);
     let World { bank, carrier, node, .. } = world;
     node.stop().await.unwrap();
+    for party in [&bank, &carrier] {
+        assert_eq!(transcripts(party), [report.transcript.as_str()]);
+    }
     let report = reconcile(&[bank.log_dir(), carrier.log_dir()]);
     assert!(report.is_ok(), "{report}");
     assert_eq!((report.pairs[0].jobs_agreed, report.pairs[0].countersigned), (1, 1), "{report}");
 }
 
-async fn bank_killed_at(stage: &str) {
-    bank_killed_with("ecdh", stage).await;
+/// The transcripts of the receipts in a party's log.
+fn transcripts(party: &Party) -> Vec<String> {
+    let transcript = |event| match event {
+        Event::PsiCompleted(receipt) => Some(hex::encode(receipt.body().transcript)),
+        _ => None,
+    };
+    events(party).into_iter().filter_map(transcript).collect()
 }
 
-async fn bank_killed_with(protocol: &str, stage: &str) {
-    let (world, plan, job) = prepared_with(protocol).await;
-    let config = world.lab.dir.path().join("bank/windvane.toml");
-    let variables = [(CRASH_AT, stage), (CONFIG, config.to_str().unwrap()), (JOB, &job.to_string())];
-    let mut process = child("psi::crash::bank_process", &variables);
-    let status = tokio::task::block_in_place(|| process.0.wait()).unwrap();
-    assert_eq!(status.signal(), Some(SIGKILL), "{stage}: {status}");
+/// A job whose bank was killed at a stage, and what the bank kept by then.
+async fn bank_killed(protocol: &str, stage: &str) -> (World, JobPlan, SessionId, JobState) {
+    let (world, plan, job) = prepared(protocol).await;
+    let status = Process::bank(&world, job, Some(stage)).ended();
+    assert_eq!(status.signal(), Some(SIGKILL), "{protocol}, {stage}: {status}");
     let before = JobFolder::peek(&world.bank.config.node.data_dir, job).unwrap().unwrap();
-    if let Some((_, count)) = stage.split_once(':').filter(|(name, _)| *name == Stage::BucketFinished.name())
-    {
-        // Buckets run beside each other: another one may have been kept in the moment of the kill.
-        assert!(before.finished.len() >= count.parse().unwrap());
-    }
     // The carrier notices the broken connection by itself.
-    concluded(released(world, job).await, &plan, job, &before).await;
+    (released(world, job).await, plan, job, before)
 }
 
 /// Waits until the carrier has given up the killed bank's connection.
@@ -162,108 +85,104 @@ async fn released(world: World, job: SessionId) -> World {
     panic!("the carrier holds on to a connection that is gone");
 }
 
-async fn carrier_killed_at(stage: &str) {
-    carrier_killed_with("ecdh", stage).await;
-}
-
-async fn carrier_killed_with(protocol: &str, stage: &str) {
-    let (mut world, plan, job) = prepared_with(protocol).await;
-    world = stopped(world).await;
-    let config = world.lab.dir.path().join("carrier-a/windvane.toml");
-    let ready = world.lab.dir.path().join("ready");
-    let variables = [(CRASH_AT, stage), (CONFIG, config.to_str().unwrap()), (READY, ready.to_str().unwrap())];
-    let mut process = child("psi::crash::carrier_process", &variables);
-    for _ in 0..3_000 {
-        if ready.exists() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    world.bank.config.providers[0].address = std::fs::read_to_string(&ready).unwrap();
-    let error = go_on(&world, job).await.unwrap_err();
+/// As [`bank_killed`], of the carrier; it runs again.
+async fn carrier_killed(protocol: &str, stage: &str) -> (World, JobPlan, SessionId, JobState) {
+    let (world, plan, job) = prepared(protocol).await;
+    let mut world = world.stopped().await;
+    let (mut process, address) = Process::carrier(&world, Some(stage)).await;
+    world.bank.config.providers[0].address = address;
+    let error = world.go_on(job).await.unwrap_err();
     assert!(["PEER_CLOSED", "PEER_UNAVAILABLE", "PEER_ERROR"].contains(&error.code()), "{stage}: {error:?}");
-    let status = tokio::task::block_in_place(|| process.0.wait()).unwrap();
-    assert_eq!(status.signal(), Some(SIGKILL), "{stage}: {status}");
+    let status = process.ended();
+    assert_eq!(status.signal(), Some(SIGKILL), "{protocol}, {stage}: {status}");
     let before = JobFolder::peek(&world.bank.config.node.data_dir, job).unwrap().unwrap();
-    concluded(world.restarted().await, &plan, job, &before).await;
+    (world.restarted().await, plan, job, before)
 }
 
-/// A world whose carrier does not run: another node stands in until the restart.
-async fn stopped(world: World) -> World {
-    let World { lab, carrier, node, bank } = world;
-    node.stop().await.unwrap();
-    let idle = lab.party("idle", "[grpc]\nlisten = \"127.0.0.1:0\"\n");
-    let node = lab.start(&idle).await;
-    World { lab, carrier, node, bank }
+/// The stages at which a party is killed, and which time that it passes them: buckets in the middle of the job.
+const KILLS: [(Stage, u64); 9] = [
+    (Stage::Open, 1),
+    (Stage::Accepted, 1),
+    (Stage::Partitioned, 1),
+    (Stage::BucketStarted, 3),
+    (Stage::BucketSent, 2),
+    (Stage::BucketFinished, 1),
+    (Stage::BucketFinished, 5),
+    (Stage::Receipt, 1),
+    (Stage::Output, 1),
+];
+
+#[test]
+fn every_stage_has_its_kill() {
+    assert!(Stage::ALL.iter().all(|stage| KILLS.iter().any(|(kill, _)| kill == stage)));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bank_killed_before_its_buckets_goes_on() {
-    for stage in ["open", "accepted", "partitioned"] {
-        bank_killed_at(stage).await;
+async fn bank_killed_everywhere(protocol: &str) {
+    for (stage, times) in KILLS {
+        let (world, plan, job, before) = bank_killed(protocol, &format!("{stage}:{times}")).await;
+        if stage == Stage::BucketFinished {
+            // Buckets run beside each other: another one may have been kept in the moment of the kill.
+            assert!(before.finished.len() as u64 >= times);
+        }
+        concluded(world, &plan, job, &before).await;
+    }
+}
+
+async fn carrier_killed_everywhere(protocol: &str) {
+    // The output is the bank's own.
+    for (stage, times) in KILLS.into_iter().filter(|(stage, _)| *stage != Stage::Output) {
+        let (world, plan, job, before) = carrier_killed(protocol, &format!("{stage}:{times}")).await;
+        concluded(world, &plan, job, &before).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bank_killed_within_its_buckets_goes_on() {
-    for stage in ["bucket-started:3", "bucket-sent:2", "bucket-finished:1", "bucket-finished:5"] {
-        bank_killed_at(stage).await;
-    }
+async fn a_bank_killed_at_any_stage_of_ecdh_goes_on() {
+    bank_killed_everywhere("ecdh").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bank_killed_at_its_end_goes_on() {
-    for stage in ["receipt", "output"] {
-        bank_killed_at(stage).await;
-    }
+async fn a_bank_killed_at_any_stage_of_vole_goes_on() {
+    bank_killed_everywhere("vole").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_carrier_killed_before_its_buckets_goes_on() {
-    for stage in ["open", "accepted", "partitioned"] {
-        carrier_killed_at(stage).await;
-    }
+async fn a_carrier_killed_at_any_stage_of_ecdh_goes_on() {
+    carrier_killed_everywhere("ecdh").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_carrier_killed_within_its_buckets_goes_on() {
-    for stage in ["bucket-started:3", "bucket-sent:2", "bucket-finished:4"] {
-        carrier_killed_at(stage).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_carrier_killed_at_its_end_goes_on() {
-    carrier_killed_at("receipt").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn either_party_killed_within_the_buckets_of_vole_goes_on() {
-    for stage in ["bucket-sent:3", "bucket-finished:3"] {
-        bank_killed_with("vole", stage).await;
-        carrier_killed_with("vole", stage).await;
-    }
+async fn a_carrier_killed_at_any_stage_of_vole_goes_on() {
+    carrier_killed_everywhere("vole").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_input_does_not_go_on() {
-    let (world, plan, job) = prepared().await;
-    let config = world.lab.dir.path().join("bank/windvane.toml");
-    let variables =
-        [(CRASH_AT, "bucket-finished:2"), (CONFIG, config.to_str().unwrap()), (JOB, &job.to_string())];
-    let mut process = child("psi::crash::bank_process", &variables);
-    tokio::task::block_in_place(|| process.0.wait()).unwrap();
+    let (world, plan, job, _) = bank_killed("ecdh", "bucket-finished:2").await;
     let text = std::fs::read_to_string(&plan.input).unwrap();
     std::fs::write(&plan.input, text.replacen("c7,", "c8,", 1)).unwrap();
-    assert_eq!(go_on(&world, job).await.unwrap_err().code(), "INPUT_CHANGED");
+    assert_eq!(world.go_on(job).await.unwrap_err().code(), "INPUT_CHANGED");
     assert!(!plan.output.exists());
     world.node.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_nobody_went_on_with_for_a_month_is_over_and_its_matches_are_gone() {
+    let (world, plan, job, before) = bank_killed("ecdh", "bucket-finished:2").await;
+    assert!(!before.finished.is_empty());
+    let folder = JobFolder::path_of(&world.bank.config.node.data_dir, job);
+    assert!(folder.join("matches").exists());
+    world.lab.clock.advance_ms(31 * 86_400_000);
+    assert_eq!(world.go_on(job).await.unwrap_err().code(), "JOB_EXPIRED");
+    let left = std::fs::read_dir(folder.join("matches")).map_or(0, Iterator::count);
+    assert!(left == 0 && !plan.output.exists());
+    world.node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_job_ends_and_can_go_on() {
-    let (world, plan, job) = prepared().await;
-    let runner = runner(&world);
+    let (world, plan, job) = prepared("ecdh").await;
+    let runner = world.runner();
     let root = world.bank.config.node.data_dir.clone();
     struct Canceller(PathBuf, SessionId);
     impl windvane::psi::JobProgress for Canceller {

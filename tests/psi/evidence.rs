@@ -1,9 +1,11 @@
 //! What both logs hold of jobs, and that an auditor finds them to agree.
 
 use windvane::audit::{VerifyOptions, reconcile, verify};
+use windvane_proto::psi::v1::frame::Body;
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::transcript::Signed;
 
+use super::hostile::{HASTY, between};
 use super::{World, grant, psi_terms};
 use crate::lab::{Party, events};
 
@@ -88,4 +90,41 @@ async fn each_log_verifies_alone() {
     let report = verify(&bank.log_dir(), &VerifyOptions::default());
     assert!(report.is_ok(), "{report}");
     assert_eq!(report.counts["psi requested"], 1);
+}
+
+/// A world in which a job ran whose countersignature was lost on the way.
+async fn countersignature_lost() -> World {
+    let mut world = World::with(0..300, &grant(psi_terms(), 0), HASTY).await;
+    let honest = world.bank.config.providers[0].address.clone();
+    between(&mut world, Some, |frame| !matches!(frame.body, Some(Body::Countersign(_)))).await;
+    let report = world.run(&world.plan("first", 200..500)).await.unwrap();
+    assert_eq!(report.matches, Some(100));
+    world.bank.config.providers[0].address = honest;
+    let countersigned = events(&world.carrier).iter().any(|e| matches!(e, Event::Countersigned(_)));
+    assert!(!countersigned);
+    world
+}
+
+/// Every one of the world's jobs is countersigned in both logs.
+async fn all_countersigned(world: World, jobs: u64) {
+    let World { bank, carrier, node, .. } = world;
+    node.stop().await.unwrap();
+    let pair = agree(&bank, &carrier).pairs.remove(0);
+    assert_eq!((pair.jobs_agreed, pair.countersigned, pair.uncountersigned), (jobs, jobs, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_countersignature_that_was_lost_comes_with_the_banks_next_job() {
+    let world = countersignature_lost().await;
+    world.run(&world.plan("second", 0..10)).await.unwrap();
+    all_countersigned(world, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_countersignature_that_was_lost_comes_from_the_banks_node() {
+    let world = countersignature_lost().await;
+    let bank_node = world.lab.start(&world.bank).await;
+    // A node countersigns what waits at the latest before it stops.
+    bank_node.stop().await.unwrap();
+    all_countersigned(world, 1).await;
 }

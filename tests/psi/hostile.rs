@@ -15,15 +15,17 @@ use windvane_proto::convert::{PsiFrame, PsiOpen, PsiPart};
 use windvane_proto::psi::v1::Frame;
 use windvane_proto::psi::v1::psi_client::PsiClient;
 use windvane_proto::psi::v1::psi_server::{Psi, PsiServer};
+use windvane_protocols::audit::entry::Event;
+use windvane_protocols::audit::grant::GrantId;
 use windvane_protocols::party::SessionId;
 use windvane_protocols::psi::{Mode, Parameters, Protocol, PsiRequest};
 use windvane_protocols::transcript::Signed;
 
 use super::{World, grant, psi_terms};
-use crate::lab::failures;
+use crate::lab::{events, failures};
 
 /// Patience of the tests' carriers and banks.
-const HASTY: &str = "[service]\npsi_idle_ms = 600\n";
+pub(super) const HASTY: &str = "[service]\npsi_idle_ms = 600\n";
 
 /// A bank's connection, to be misused.
 struct Misuse {
@@ -71,8 +73,18 @@ impl Misuse {
     }
 }
 
-fn open(world: &World, session: SessionId, attempt: u64) -> PsiFrame {
-    let request = PsiRequest {
+pub(super) fn open(world: &World, session: SessionId, attempt: u64) -> PsiFrame {
+    opening(world, request(world, session), attempt)
+}
+
+fn opening(world: &World, request: PsiRequest, attempt: u64) -> PsiFrame {
+    let request = Signed::sign(request, world.bank.admin.keys().signing_key());
+    PsiFrame::Open(Box::new(PsiOpen { request, attempt, finished: vec![] }))
+}
+
+/// A request that the grant permits.
+fn request(world: &World, session: SessionId) -> PsiRequest {
+    PsiRequest {
         session,
         requester: world.bank.config.party(),
         provider: world.carrier.config.party(),
@@ -91,9 +103,7 @@ fn open(world: &World, session: SessionId, attempt: u64) -> PsiFrame {
         software: [0; 64],
         configuration: [0; 64],
         requested_at_ms: windvane::clock::Clock::now_ms(&world.lab.clock),
-    };
-    let request = Signed::sign(request, world.bank.admin.keys().signing_key());
-    PsiFrame::Open(Box::new(PsiOpen { request, attempt, finished: vec![] }))
+    }
 }
 
 async fn hasty() -> World {
@@ -194,12 +204,49 @@ async fn a_job_has_one_connection_at_a_time_and_its_numbers_ascend() {
     world.node.stop().await.unwrap();
 }
 
+/// A bank whose node checks nothing is held by the carrier: the refusal comes in place of an acceptance.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_beyond_grant_size_column_or_budget_is_refused_before_anything_moves() {
+    type Change = fn(&mut PsiRequest);
+    let cases: [(Change, &str); 9] = [
+        (|request| request.grant = GrantId::from_bytes([9; 16]), "GRANT_UNKNOWN"),
+        (|request| request.purpose = "marketing".into(), "GRANT_SCOPE"),
+        (|request| request.data_set = "other".parse().unwrap(), "LIST_UNKNOWN"),
+        (|request| request.rows = (1 << 20) + 1, "GRANT_ROWS"),
+        (|request| request.payload_columns = vec!["note".into()], "GRANT_COLUMN"),
+        (|request| request.bucket_rows = 0, "PARAMETERS_INVALID"),
+        (|request| request.bucket_rows = (1 << 20) + 1, "PARAMETERS_INVALID"),
+        (|request| (request.rows, request.bucket_rows) = (1 << 20, 1), "PARAMETERS_INVALID"),
+        (
+            |request| (request.protocol, request.mode) = (Protocol::Vole, Mode::Cardinality),
+            "PARAMETERS_INVALID",
+        ),
+    ];
+    let world = hasty().await;
+    for (change, code) in cases {
+        let mut misuse = Misuse::connect(&world).await;
+        let mut request = request(&world, SessionId::from_bytes(rand::random()));
+        change(&mut request);
+        misuse.send(opening(&world, request, 1)).await;
+        let first = misuse.frames.next().await.expect("an error, not a quiet end");
+        assert_eq!(PeerError::from(&first.expect_err("no frame")).code, code);
+    }
+    assert_eq!(failures(&world.carrier, &world.node).await, cases.map(|(_, code)| code));
+    world.node.stop().await.unwrap();
+    let accepted = events(&world.carrier).iter().any(|event| matches!(event, Event::PsiAccepted(_)));
+    assert!(!accepted);
+}
+
 /// What a dishonest provider does with the frames of an honest one behind it.
-type Bend = fn(PsiFrame) -> Option<PsiFrame>;
+pub(super) type Bend = fn(PsiFrame) -> Option<PsiFrame>;
+
+/// Which frames of the bank reach the honest carrier.
+pub(super) type Pass = fn(&Frame) -> bool;
 
 /// Stands between bank and carrier, with the keys of both.
 struct Between {
     bend: Bend,
+    pass: Pass,
     channel: tonic::transport::Channel,
 }
 
@@ -208,7 +255,7 @@ impl Psi for Between {
     type RunStream = ReceiverStream<Result<Frame, Status>>;
 
     async fn run(&self, request: Request<Streaming<Frame>>) -> Result<Response<Self::RunStream>, Status> {
-        let asked = request.into_inner().map_while(Result::ok);
+        let asked = request.into_inner().map_while(Result::ok).filter(self.pass);
         let mut answers = PsiClient::new(self.channel.clone()).run(asked).await?.into_inner();
         let (sender, bent) = mpsc::channel(8);
         let bend = self.bend;
@@ -227,17 +274,22 @@ impl Psi for Between {
     }
 }
 
-/// The bank's error when its provider bends the frames so. A frame bent to [`PsiFrame::Done`] hangs up.
-async fn facing(bend: Bend) -> String {
-    let mut world = World::new(0..1_000, &grant(psi_terms(), 0)).await;
+/// Puts somebody between the world's bank and its carrier.
+pub(super) async fn between(world: &mut World, bend: Bend, pass: Pass) {
     let address = world.node.grpc_address().unwrap().to_string();
     let channel = channel(&world.bank.certificate(), &world.carrier.config.party(), &address).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let between: SocketAddr = listener.local_addr().unwrap();
     let incoming = Incoming::new(listener, &world.carrier.certificate(), 8).unwrap();
-    let server = Server::builder().add_service(PsiServer::new(Between { bend, channel }));
+    let server = Server::builder().add_service(PsiServer::new(Between { bend, pass, channel }));
     tokio::spawn(server.serve_with_incoming(incoming));
     world.bank.config.providers[0].address = between.to_string();
+}
+
+/// The bank's error when its provider bends the frames so. A frame bent to [`PsiFrame::Done`] hangs up.
+async fn facing(bend: Bend) -> String {
+    let mut world = World::new(0..1_000, &grant(psi_terms(), 0)).await;
+    between(&mut world, bend, |_| true).await;
     let mut plan = world.plan("job", 0..1_000);
     plan.idle_s = 2;
     let error = world.run(&plan).await.unwrap_err();

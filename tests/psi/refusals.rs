@@ -1,18 +1,43 @@
 //! What a grant does not permit is refused before anything of either table moves.
 
+use std::sync::Mutex;
+
 use windvane::admin::GrantTerms;
+use windvane::dataset::Progress;
+use windvane::psi::{JobProgress, Stage};
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::audit::grant::PsiTerms;
 
 use super::{World, grant, lines, psi_terms};
 use crate::lab::{events, failures};
 
+/// The stages that a job reaches.
+#[derive(Default)]
+struct Stages(Mutex<Vec<Stage>>);
+
+impl JobProgress for Stages {
+    fn stage(&self, stage: Stage) {
+        self.0.lock().unwrap().push(stage);
+    }
+
+    fn buckets(&self, _: u64, _: u64) {}
+
+    fn reading(&self) -> &dyn Progress {
+        &()
+    }
+}
+
 /// The codes that the bank and the carrier's log have for one job.
 async fn refused(terms: &GrantTerms, change: impl FnOnce(&mut windvane::psi::JobPlan)) -> String {
     let world = World::new(0..50, terms).await;
     let mut plan = world.plan("job", 0..60);
     change(&mut plan);
-    let error = world.run(&plan).await.unwrap_err();
+    let (runner, stages) = (world.runner(), Stages::default());
+    let job = runner.begin(&plan).unwrap();
+    let error = runner.run(job, &stages).await.unwrap_err();
+    runner.close().await.unwrap();
+    // Tables are partitioned, and buckets move, behind the acceptance only.
+    assert_eq!(*stages.0.lock().unwrap(), [Stage::Open]);
     assert_eq!(failures(&world.carrier, &world.node).await, [error.code()]);
     world.node.stop().await.unwrap();
     let accepted = events(&world.carrier).iter().any(|event| matches!(event, Event::PsiAccepted(_)));
@@ -48,7 +73,7 @@ async fn a_minimum_cannot_be_avoided() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn parameters_that_break_the_budget_are_refused() {
+async fn parameters_that_cannot_be_are_refused() {
     let tiny = |plan: &mut windvane::psi::JobPlan| plan.bucket_rows = 0;
     assert_eq!(refused(&grant(psi_terms(), 0), tiny).await, "PARAMETERS_INVALID");
 }

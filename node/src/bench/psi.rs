@@ -1,11 +1,10 @@
 //! `windvane bench psi`: a bank's job against a carrier's node, files to files.
 //!
 //! Two processes over loopback mutual TLS. The bank's is the command `psi run`, timed from its start to its end;
-//! the carrier's node runs already, and reads its list when the job comes. Inputs are 11-digit numbers, half of
-//! them in common; the result file is compared with the true intersection, row by row.
+//! the carrier's node runs already, and reads its list when the job comes. Inputs are 11-digit numbers from a seed,
+//! as many of them in common and repeated as asked for; the result file is compared with the true intersection,
+//! row by row.
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,6 +16,11 @@ use super::{BASE, filesystem, process, show};
 use crate::demo::{DemoError, Place, note, rounded};
 use crate::fleet::PURPOSE;
 use crate::fleet::pair::{CARRIER, LIST, Pair};
+
+mod numbers;
+
+pub use numbers::InCommon;
+use numbers::Numbers;
 
 /// How to measure.
 #[derive(Debug, Clone)]
@@ -31,6 +35,12 @@ pub struct PsiBench {
     pub threads: Option<usize>,
     /// Rows that a bucket is meant to hold; the usual number when not given.
     pub bucket_rows: Option<u64>,
+    /// How much of the smaller file is in the larger one too.
+    pub common: InCommon,
+    /// Whether a tenth of either file's rows repeat another row's number.
+    pub duplicates: bool,
+    /// What the numbers and their order are drawn from.
+    pub seed: u64,
     /// Where everything is written and stays; without it a temporary directory below `/var/tmp`.
     pub dir: Option<PathBuf>,
     /// One JSON object instead of lines.
@@ -46,6 +56,8 @@ pub struct PsiFigures {
     pub rows: u64,
     /// Rows of the carrier's list.
     pub list_rows: u64,
+    /// What the numbers and their order were drawn from.
+    pub seed: u64,
     /// Seconds from the start of the bank's command to its end: file to file.
     pub wall_s: f64,
     /// Of these, seconds from the partitioned file to the last bucket.
@@ -104,9 +116,9 @@ impl PsiBench {
         let (customers, list, output) =
             (dir.join("customers.csv"), dir.join("list.csv"), dir.join("matches.csv"));
         note(&format!("writing {} and {} numbers", self.rows, self.list_rows));
-        let common = self.rows.min(self.list_rows) / 2;
-        write_numbers(&customers, 0, self.rows)?;
-        write_numbers(&list, self.rows - common, self.list_rows)?;
+        let numbers = Numbers::new([self.rows, self.list_rows], self.common, self.duplicates, self.seed);
+        numbers.write_bank(&customers)?;
+        numbers.write_list(&list)?;
         let program = std::env::current_exe().map_err(DemoError::io("finding this program"))?;
         note("starting the carrier");
         let mut pair = Pair::start(dir, &list, &program).await?;
@@ -123,11 +135,12 @@ impl PsiBench {
         let carrier_peak_rss_mb = process::peak_mib_of(pair.carrier_pid())?;
         pair.stop()?;
         note("comparing the result with the truth");
-        compare(&output, self.rows - common..self.rows)?;
+        numbers.compare(&output)?;
         Ok(PsiFigures {
             protocol: self.protocol.clone(),
             rows: self.rows,
             list_rows: self.list_rows,
+            seed: self.seed,
             wall_s: rounded(wall_s),
             protocol_s: rounded(report.protocol_seconds),
             cpu_s: rounded(cpu_s),
@@ -136,7 +149,7 @@ impl PsiBench {
             bank_peak_rss_mb: report.peak_rss_mb.round(),
             carrier_peak_rss_mb: carrier_peak_rss_mb.round(),
             matches: report.matches.unwrap_or_default(),
-            expected: common,
+            expected: numbers.common(),
             failure_bits: report.failure_bits,
             buckets: report.buckets,
             filesystem,
@@ -169,83 +182,9 @@ impl PsiBench {
     }
 }
 
-/// A mainland number for every index below 10^9: a one-to-one map that mixes.
-fn number(index: u64) -> u64 {
-    // 10^9 has only the prime factors 2 and 5, and this factor neither.
-    13_000_000_000 + index * 618_033_989 % 1_000_000_000
-}
-
-/// Writes numbers of consecutive indices in an order of the file's own.
-fn write_numbers(path: &Path, first: u64, count: u64) -> Result<(), DemoError> {
-    let write = || {
-        let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
-        file.write_all(b"phone\n")?;
-        // An odd stride that shares no factor with the count visits every place once.
-        let stride =
-            (1..).map(|i| count / 3 * 2 + i).find(|stride| coprime(*stride, count.max(1))).unwrap_or(1);
-        let mut at = 0;
-        for _ in 0..count {
-            writeln!(file, "{}", number(first + at))?;
-            at = (at + stride) % count;
-        }
-        file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()
-    };
-    write().map_err(DemoError::io(path.display().to_string()))
-}
-
-const fn coprime(mut a: u64, mut b: u64) -> bool {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a == 1
-}
-
-/// Holds the result file against the numbers of these indices.
-fn compare(path: &Path, expected: std::ops::Range<u64>) -> Result<(), DemoError> {
-    let failed = || DemoError::io(path.display().to_string());
-    let mut found = Vec::new();
-    for line in BufReader::new(File::open(path).map_err(failed())?).lines().skip(1) {
-        found.push(line.map_err(failed())?.parse::<u64>().unwrap_or_default());
-    }
-    found.sort_unstable();
-    let mut expected: Vec<_> = expected.map(number).collect();
-    expected.sort_unstable();
-    if found == expected {
-        return Ok(());
-    }
-    let text = format!("{} rows are in the result, {} expected, or others", found.len(), expected.len());
-    Err(DemoError::Unfit(text))
-}
-
 /// Bytes that the loopback device has received, `proc_net_dev`.
 fn loopback_bytes() -> u64 {
     let text = std::fs::read_to_string("/proc/net/dev").unwrap_or_default();
     let line = text.lines().find_map(|line| line.trim_start().strip_prefix("lo:").map(str::to_owned));
     line.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok()).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_mainland_ones_and_all_different() {
-        let mut numbers: Vec<_> = (0..100_000).map(number).collect();
-        assert!(numbers.iter().all(|n| (13_000_000_000..14_000_000_000).contains(n)));
-        numbers.sort_unstable();
-        numbers.dedup();
-        assert_eq!(numbers.len(), 100_000);
-    }
-
-    #[test]
-    fn a_file_has_every_number_once_and_a_wrong_result_is_found() {
-        let dir = tempfile::tempdir().unwrap();
-        for count in [0, 1, 2, 10, 999, 1_024] {
-            let path = dir.path().join("numbers.csv");
-            write_numbers(&path, 5, count).unwrap();
-            compare(&path, 5..5 + count).unwrap();
-            assert!(compare(&path, 5..6 + count).is_err());
-            assert!(count == 0 || compare(&path, 6..6 + count).is_err());
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use windvane::bench::{BuildBench, KernelsBench, PsiBench, VerifyBench};
+use windvane::bench::{BuildBench, InCommon, KernelsBench, PsiBench, VerifyBench};
 
 use super::failure::Failure;
 use super::{Answer, runtime};
@@ -41,6 +41,15 @@ pub(super) enum BenchCommand {
         /// Rows that a bucket is meant to hold
         #[arg(long, value_name = "N")]
         bucket_rows: Option<u64>,
+        /// How much of the smaller file is in the larger one too: all, half or none
+        #[arg(long, value_name = "PART", default_value = "half")]
+        common: InCommon,
+        /// Let a tenth of either file's rows repeat another row's number
+        #[arg(long)]
+        duplicates: bool,
+        /// What the numbers and their order are drawn from
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        seed: u64,
         #[command(flatten)]
         place: Place,
     },
@@ -92,11 +101,25 @@ impl BenchCommand {
                 list_rows,
                 threads,
                 bucket_rows,
+                common,
+                duplicates,
+                seed,
                 place: Place { dir, json },
             } => {
                 let rows = rows.unwrap_or(1 << log_n);
                 let list_rows = list_rows.unwrap_or(rows);
-                let bench = PsiBench { protocol, rows, list_rows, threads, bucket_rows, dir, json };
+                let bench = PsiBench {
+                    protocol,
+                    rows,
+                    list_rows,
+                    threads,
+                    bucket_rows,
+                    common,
+                    duplicates,
+                    seed,
+                    dir,
+                    json,
+                };
                 runtime()?.block_on(bench.run()).map_err(Failure::demo)?;
             }
             Self::Build { rows, place: Place { dir, json } } => {

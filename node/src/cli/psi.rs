@@ -289,6 +289,7 @@ impl JobView {
     fn of(job: &str, state: JobState, plan: Option<JobPlan>) -> Self {
         let name = match () {
             () if state.completed_at_ms.is_some() => "completed",
+            () if state.expired_at_ms.is_some() => "expired",
             () if state.ended.is_some() => "ended",
             () => "open",
         };

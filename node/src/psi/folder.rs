@@ -3,22 +3,20 @@
 //! Signed records stand in files of their own, written whole or not at all. Everything that grows stands in
 //! `journal`, a line of JSON for every fact, each durable before the job goes on; a line that a crash cut off
 //! is dropped. The rows of a finished bucket stand in `matches/<bucket>`, written before the journal says that
-//! it is finished.
+//! it is finished; they go with the job's end, or with a job that was given up ([`JobFolder::expire`]).
 //!
 //! **A bucket that was under way when anything died is never sent again.** It begins anew, with fresh
 //! randomness, under the number of the next connection. That is simpler than keeping messages to resend them
 //! byte for byte, and two encodings under one correlation, whose difference would tell something, cannot come
 //! to be. The number of connections is bounded, and each is an entry in both logs.
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
+use std::io::{ErrorKind, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
-use serde::{Deserialize, Serialize};
 use windvane_keys::files::{FileError, read_private, write_private};
 use windvane_protocols::limits::MAX_DOCUMENT_BYTES;
 use windvane_protocols::party::SessionId;
@@ -28,8 +26,14 @@ use super::side::Outcome;
 use super::{JobReport, PsiError};
 use crate::snapshot::disk::create_directory;
 
-/// A line of the journal is short.
-const MAX_LINE_BYTES: u64 = 4 << 10;
+mod expiry;
+mod journal;
+mod outcome;
+
+pub(super) use journal::Fact;
+pub use journal::JobState;
+use journal::read_journal;
+use outcome::{decode, encode};
 
 /// How often, and with which pause, a folder's lock is tried.
 const LOCK_TRIES: u32 = 50;
@@ -45,7 +49,6 @@ pub(super) enum Document {
     Acceptance,
     Receipt,
     Release,
-    Countersignature,
 }
 
 impl Document {
@@ -55,42 +58,8 @@ impl Document {
             Self::Acceptance => "acceptance",
             Self::Receipt => "receipt",
             Self::Release => "release",
-            Self::Countersignature => "countersignature",
         }
     }
-}
-
-/// A fact of the journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub(super) enum Fact {
-    /// A connection began.
-    Attempt { number: u64, at_ms: u64 },
-    /// At the provider: a bucket's last message is about to leave.
-    Sent { bucket: u32, hash: String },
-    /// A bucket's result is kept, here or at the requester.
-    Finished { bucket: u32, hash: String },
-    /// The job ended early.
-    Ended { code: String, at_ms: u64 },
-    /// Everything is done.
-    Completed { matches: Option<u64>, at_ms: u64 },
-}
-
-/// What the journal says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct JobState {
-    /// Connections so far.
-    pub attempts: u64,
-    /// Buckets whose last message left, at a provider, with their hashes.
-    pub sent: BTreeMap<u32, [u8; 32]>,
-    /// Finished buckets with their hashes.
-    pub finished: BTreeMap<u32, [u8; 32]>,
-    /// The code of the last early end, unless a connection began after it.
-    pub ended: Option<String>,
-    /// Whether everything is done, and since when.
-    pub completed_at_ms: Option<u64>,
-    /// Matches, where the result tells them.
-    pub matches: Option<u64>,
 }
 
 /// A job's folder; one process at a time works in it.
@@ -117,13 +86,17 @@ impl JobFolder {
     /// # Errors
     /// [`PsiError::Folder`] when another process has it; errors of the system.
     pub fn open(root: &Path, job: SessionId) -> Result<Self, PsiError> {
+        Self::open_within(root, job, LOCK_TRIES)
+    }
+
+    fn open_within(root: &Path, job: SessionId, tries: u32) -> Result<Self, PsiError> {
         let path = Self::path_of(root, job);
         create_directory(&path.join("matches")).map_err(file)?;
         let journal_path = path.join("journal");
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let journal = options.open(&journal_path).map_err(PsiError::io(&journal_path))?;
-        if !locked(&journal) {
+        if !locked(&journal, tries) {
             let what = "another process works on this job".to_owned();
             return Err(PsiError::Folder { path: journal_path, what });
         }
@@ -216,8 +189,23 @@ impl JobFolder {
         let json = serde_json::to_vec_pretty(report).expect("a report is plain data");
         write_private(&self.path.join("report.json"), &json).map_err(file)?;
         self.note(&Fact::Completed { matches: report.matches, at_ms })?;
+        self.forget_matches()
+    }
+
+    fn forget_matches(&self) -> Result<(), PsiError> {
         let matches = self.path.join("matches");
         std::fs::remove_dir_all(&matches).map_err(PsiError::io(&matches))
+    }
+
+    /// At a provider whose job is through: the report of the list's rows that are no items, which is the same for
+    /// every job, goes where the list's newest one is.
+    pub(super) fn hand_over_rejects(&self, to: &Path) -> Result<(), PsiError> {
+        create_directory(to.parent().unwrap_or(to)).map_err(file)?;
+        match std::fs::rename(self.path.join("rejects.csv"), to) {
+            // The job was through before this connection, which then read no list.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            renamed => renamed.map_err(PsiError::io(to)),
+        }
     }
 
     /// The report of a job that is through.
@@ -263,8 +251,8 @@ impl JobFolder {
 }
 
 /// Waits a moment: a connection that just ended may still be writing its last line.
-fn locked(journal: &File) -> bool {
-    (0..LOCK_TRIES).any(|attempt| {
+fn locked(journal: &File, tries: u32) -> bool {
+    (0..tries).any(|attempt| {
         if attempt > 0 {
             std::thread::sleep(LOCK_PAUSE);
         }
@@ -274,85 +262,6 @@ fn locked(journal: &File) -> bool {
 
 fn file(error: FileError) -> PsiError {
     crate::error::NodeError::from(error).into()
-}
-
-/// The journal's state, and where its last whole line ends.
-fn read_journal(file: &File) -> std::io::Result<(JobState, u64)> {
-    let (mut state, mut end) = (JobState::default(), 0);
-    let mut reader = BufReader::new(file);
-    reader.seek(SeekFrom::Start(0))?;
-    loop {
-        let mut line = Vec::new();
-        std::io::Read::take(&mut reader, MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
-        let fact = line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice(line).ok());
-        let Some(fact) = fact else { return Ok((state, end)) };
-        state.take(&fact);
-        end += line.len() as u64;
-    }
-}
-
-impl JobState {
-    fn take(&mut self, fact: &Fact) {
-        let hash = |text: &str| {
-            let mut hash = [0; 32];
-            // A hash that does not parse agrees with nothing, which the end of the job finds.
-            let _ = hex::decode_to_slice(text, &mut hash);
-            hash
-        };
-        match fact {
-            Fact::Attempt { number, .. } => {
-                self.attempts = self.attempts.max(*number);
-                self.ended = None;
-            }
-            Fact::Sent { bucket, hash: text } => drop(self.sent.insert(*bucket, hash(text))),
-            Fact::Finished { bucket, hash: text } => drop(self.finished.insert(*bucket, hash(text))),
-            Fact::Ended { code, .. } => self.ended = Some(code.clone()),
-            Fact::Completed { matches, at_ms } => {
-                self.completed_at_ms = Some(*at_ms);
-                self.matches = *matches;
-            }
-        }
-    }
-}
-
-/// Kind, number, then rows with their payloads: integers big-endian.
-fn encode(outcome: &Outcome) -> Vec<u8> {
-    let head = |kind: u8, count: u64| [[kind].as_slice(), &count.to_be_bytes()].concat();
-    match outcome {
-        Outcome::Count(count) => head(1, *count),
-        Outcome::Below(count) => head(2, *count),
-        Outcome::Matches(rows) => {
-            let mut bytes = head(0, rows.len() as u64);
-            for (row, payload) in rows {
-                bytes.extend_from_slice(&row.to_be_bytes());
-                bytes.extend_from_slice(&(payload.len() as u32).to_be_bytes());
-                bytes.extend_from_slice(payload);
-            }
-            bytes
-        }
-    }
-}
-
-fn decode(bytes: &[u8]) -> Option<Outcome> {
-    let (kind, rest) = bytes.split_first()?;
-    let (count, mut rest) = rest.split_first_chunk()?;
-    let count = u64::from_be_bytes(*count);
-    match kind {
-        1 => rest.is_empty().then_some(Outcome::Count(count)),
-        2 => rest.is_empty().then_some(Outcome::Below(count)),
-        0 => {
-            let mut rows = Vec::new();
-            for _ in 0..count {
-                let (row, after) = rest.split_first_chunk()?;
-                let (length, after) = after.split_first_chunk()?;
-                let (payload, after) = after.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-                rows.push((u64::from_be_bytes(*row), payload.to_vec()));
-                rest = after;
-            }
-            rest.is_empty().then_some(Outcome::Matches(rows))
-        }
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -386,19 +295,5 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let _folder = JobFolder::open(dir.path(), JOB).unwrap();
         assert_eq!(JobFolder::open(dir.path(), JOB).unwrap_err().code(), "JOB_FOLDER");
-    }
-
-    #[test]
-    fn outcomes_survive_and_damaged_ones_are_refused() {
-        for outcome in [
-            Outcome::Count(7),
-            Outcome::Below(1),
-            Outcome::Matches(vec![]),
-            Outcome::Matches(vec![(1, vec![1, 2]), (2, vec![])]),
-        ] {
-            let bytes = encode(&outcome);
-            assert_eq!(decode(&bytes), Some(outcome));
-            assert!((0..bytes.len()).all(|end| decode(&bytes[..end]).is_none()));
-        }
     }
 }

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use windvane_protocols::audit::grant::GrantId;
 use windvane_protocols::limits::MAX_PSI_PAYLOAD_BYTES;
 use windvane_protocols::psi::item::ItemHasher;
 use windvane_protocols::psi::{PSI_SALT_BYTES, Parameters};
+use windvane_protocols::transcript::{Transcript, commit};
 
 use super::PsiError;
 use super::key::KeyKind;
@@ -13,7 +15,8 @@ use super::partition::{Duplicate, Partition, PartitionOptions};
 use super::payload::{PayloadError, encode_payload};
 use super::side::BucketItems;
 use crate::dataset::Progress;
-use crate::table::{TableOptions, TableReader};
+use crate::identity::NodeKeys;
+use crate::table::{Row, TableOptions, TableReader};
 
 /// A table that is partitioned under a job's salt.
 pub(super) trait Buckets: Send + Sync {
@@ -78,7 +81,7 @@ impl InputFile {
             rows += 1;
             if !self.payload_columns.is_empty() {
                 payload.clear();
-                self.payload(&reader, &mut payload)?;
+                self.payload(&reader.row(), &mut payload)?;
                 payload_bytes = payload_bytes.max(payload.len());
             }
             report(&reader, rows, progress);
@@ -103,25 +106,23 @@ impl InputFile {
         let options =
             PartitionOptions { kind: self.key, memory_bytes: self.memory_bytes, folder, rejects: &rejects };
         let hasher = ItemHasher::new(salt);
-        let partition = Partition::read(&mut reader, &hasher, &options, &mut rand::rng(), progress)?;
+        let mut payloads = (!self.payload_columns.is_empty()).then(Payloads::default);
+        let visit = |row: &Row<'_>| match &mut payloads {
+            Some(payloads) => self.add_payload(row, payloads),
+            None => Ok(()),
+        };
+        let partition =
+            Partition::read_with(&mut reader, &hasher, &options, &mut rand::rng(), progress, visit)?;
         if partition.rows() != scan.rows || self.digest(&reader)? != scan.digest {
             return Err(PsiError::InputChanged { path: self.path.clone() });
         }
-        let payloads = if self.payload_columns.is_empty() { None } else { Some(self.payloads(scan)?) };
         Ok(PartitionedTable { partition, payloads, duplicates: Mutex::default() })
     }
 
-    fn payloads(&self, scan: &Scan) -> Result<Payloads, PsiError> {
-        let mut reader = self.reader()?;
-        let mut payloads = Payloads::default();
-        while reader.advance()? {
-            self.payload(&reader, &mut payloads.bytes)?;
-            payloads.ends.push(payloads.bytes.len() as u64);
-        }
-        if payloads.ends.len() as u64 != scan.rows || self.digest(&reader)? != scan.digest {
-            return Err(PsiError::InputChanged { path: self.path.clone() });
-        }
-        Ok(payloads)
+    fn add_payload(&self, row: &Row<'_>, payloads: &mut Payloads) -> Result<(), PsiError> {
+        self.payload(row, &mut payloads.bytes)?;
+        payloads.ends.push(payloads.bytes.len() as u64);
+        Ok(())
     }
 
     /// A reader whose chosen columns are the key's, and behind them the payload's.
@@ -132,8 +133,8 @@ impl InputFile {
     }
 
     /// Appends a row's payload; a row of another length than the header has none.
-    fn payload(&self, reader: &TableReader, payload: &mut Vec<u8>) -> Result<(), PsiError> {
-        let (row, begin) = (reader.row(), payload.len());
+    fn payload(&self, row: &Row<'_>, payload: &mut Vec<u8>) -> Result<(), PsiError> {
+        let begin = payload.len();
         let cells = row.cells().skip(self.key_columns.len());
         let encoded = encode_payload(cells, payload);
         let found = payload.len() - begin;
@@ -149,6 +150,15 @@ impl InputFile {
     fn digest(&self, reader: &TableReader) -> Result<[u8; 32], PsiError> {
         reader.digest()?.ok_or_else(|| PsiError::InputChanged { path: self.path.clone() })
     }
+}
+
+/// A commitment to a file and its key: the same for the same file under the same grant, and nothing to anybody
+/// who lacks the node's key.
+pub(super) fn input_commitment(keys: &NodeKeys, grant: &GrantId, digest: &[u8; 32], key: &str) -> [u8; 32] {
+    let salt = Transcript::new("windvane/psi-input-salt/v1").bytes("grant", grant.as_bytes());
+    let salt = commit(keys.lookup.secret().expose(), salt.as_bytes());
+    let item = Transcript::new("windvane/psi-input/v1").bytes("file", digest).text("key", key);
+    commit(&salt, item.as_bytes())
 }
 
 fn report(reader: &TableReader, rows: u64, progress: &dyn Progress) {

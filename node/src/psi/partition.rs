@@ -110,18 +110,35 @@ impl Partition {
         rng: &mut impl CryptoRng,
         progress: &dyn Progress,
     ) -> Result<Self, PartitionError> {
+        Self::read_with(reader, hasher, options, rng, progress, |_| Ok(()))
+    }
+
+    /// As [`Self::read`]; every row is shown to `visit` on the way, those that are no items too.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and what `visit` says.
+    pub(super) fn read_with<E: From<PartitionError>>(
+        reader: &mut TableReader,
+        hasher: &ItemHasher,
+        options: &PartitionOptions<'_>,
+        rng: &mut impl CryptoRng,
+        progress: &dyn Progress,
+        mut visit: impl FnMut(&Row<'_>) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let failed = PartitionError::from;
         let mut store = Store::new(options.memory_bytes, options.folder, rng);
-        let mut rejects = Rejects::create(options.rejects)?;
+        let mut rejects = Rejects::create(options.rejects).map_err(failed)?;
         let (mut batch, mut rows) = (Batch::new(options.kind, hasher), 0);
-        while reader.advance()? {
+        while reader.advance().map_err(failed)? {
             if rows == MAX_ROWS {
-                return Err(PartitionError::TooManyRows { path: reader.path().to_owned() });
+                return Err(PartitionError::TooManyRows { path: reader.path().to_owned() }.into());
             }
             let row = reader.row();
+            visit(&row)?;
             match batch.add(&row, rows as u32) {
                 Ok(()) if batch.is_full() => batch.empty_into(&mut store)?,
                 Ok(()) => {}
-                Err(refusal) => rejects.add(row.number(), row.line(), refusal)?,
+                Err(refusal) => rejects.add(row.number(), row.line(), refusal).map_err(failed)?,
             }
             rows += 1;
             if rows.is_multiple_of(REPORT_ROWS) {
@@ -130,7 +147,7 @@ impl Partition {
         }
         batch.empty_into(&mut store)?;
         report(reader, rows, progress);
-        let rejected = rejects.file.finish()?;
+        let rejected = rejects.file.finish().map_err(failed)?;
         Ok(Self { store, rows, rejected })
     }
 

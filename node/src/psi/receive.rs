@@ -1,31 +1,24 @@
 //! The receiver's driver: starts buckets in order, a few at a time, and keeps what each gives.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::Status;
 use windvane_proto::convert::PsiFrame;
 use windvane_proto::psi::v1::Frame;
 
 use super::engine::{
-    Connection, Course, Line, Patience, Place, SharedFolder, TICK, WINDOW, Watch, blocking, lock, next,
+    Connection, Course, Line, Patience, Place, SharedFolder, TICK, Watch, blocking, lock, next,
 };
+use super::flight::{Flights, Task};
 use super::input::Buckets;
-use super::link::Assembly;
 use super::side::{ReceiverSide, Turn};
 use super::stage::Stage;
 use super::{JobProgress, PsiError};
 use crate::error::PeerError;
-
-/// A bucket under way.
-struct Flight {
-    assembly: Assembly,
-    inbox: mpsc::Sender<Bytes>,
-}
 
 /// Drives all buckets that are not finished.
 pub(super) struct Receiving<R: ReceiverSide> {
@@ -35,8 +28,7 @@ pub(super) struct Receiving<R: ReceiverSide> {
     connection: Connection,
     line: Line<R::Chain>,
     waiting: VecDeque<u32>,
-    flights: BTreeMap<u32, Flight>,
-    tasks: JoinSet<Result<u32, PsiError>>,
+    flights: Flights<u32>,
     finished: u64,
 }
 
@@ -58,8 +50,7 @@ impl<R: ReceiverSide> Receiving<R> {
             connection,
             line: Line::new(chain),
             waiting,
-            flights: BTreeMap::new(),
-            tasks: JoinSet::new(),
+            flights: Flights::new(),
             finished: done.len() as u64,
         }
     }
@@ -73,7 +64,7 @@ impl<R: ReceiverSide> Receiving<R> {
     ) -> Result<(), PsiError> {
         let run = self.drive(frames, watch, progress).await;
         // Buckets that are given up let go of the job's folder before anybody takes it up again.
-        self.tasks.shutdown().await;
+        self.flights.shutdown().await;
         run
     }
 
@@ -88,7 +79,7 @@ impl<R: ReceiverSide> Receiving<R> {
         loop {
             progress.buckets(self.finished, total);
             self.start();
-            if self.tasks.is_empty() {
+            if self.flights.is_idle() {
                 return Ok(());
             }
             tokio::select! {
@@ -96,10 +87,9 @@ impl<R: ReceiverSide> Receiving<R> {
                     watch.heard();
                     self.take(receive(frame)?).await?;
                 }
-                done = self.tasks.join_next() => {
-                    if let Some(done) = done {
-                        self.done(done)?;
-                    }
+                Some(done) = self.flights.ended() => {
+                    self.flights.land(done?);
+                    self.finished += 1;
                 }
                 _ = ticks.tick() => {
                     if watch.tick()? {
@@ -111,11 +101,8 @@ impl<R: ReceiverSide> Receiving<R> {
     }
 
     fn start(&mut self) {
-        while self.flights.len() < WINDOW {
+        while !self.flights.is_full() {
             let Some(bucket) = self.waiting.pop_front() else { return };
-            let (inbox, messages) = mpsc::channel(1);
-            let assembly = Assembly::new(bucket, self.side.incoming());
-            self.flights.insert(bucket, Flight { assembly, inbox });
             let task = Task {
                 side: self.side.clone(),
                 input: self.input.clone(),
@@ -123,33 +110,17 @@ impl<R: ReceiverSide> Receiving<R> {
                 connection: self.connection.clone(),
                 bucket,
             };
-            self.tasks.spawn(task.converse(self.line.join(), messages));
+            let place = self.line.join();
+            self.flights.begin(bucket, self.side.incoming(), |messages| task.ask(place, messages));
         }
     }
 
     async fn take(&mut self, frame: PsiFrame) -> Result<(), PsiError> {
         match frame {
             PsiFrame::Progress(_) => Ok(()),
-            PsiFrame::Part(part) => {
-                let bucket = part.bucket;
-                let flight = self.flights.get_mut(&bucket).ok_or(PsiError::Bucket { bucket })?;
-                if let Some(message) = flight.assembly.take(&part)? {
-                    // A bucket that failed says so itself.
-                    let _ = flight.inbox.send(message).await;
-                }
-                Ok(())
-            }
+            PsiFrame::Part(part) => self.flights.take(&part).await,
             other => Err(PsiError::Unexpected { found: other.name(), expected: "a part of a bucket" }),
         }
-    }
-
-    fn done(&mut self, done: Result<Result<u32, PsiError>, tokio::task::JoinError>) -> Result<(), PsiError> {
-        let stopped =
-            |_| crate::error::NodeError::Given { code: "INTERNAL", message: "a bucket stopped".into() };
-        let bucket = done.map_err(stopped)??;
-        self.flights.remove(&bucket);
-        self.finished += 1;
-        Ok(())
     }
 }
 
@@ -162,17 +133,9 @@ pub(super) fn receive(frame: Option<Result<Frame, Status>>) -> Result<PsiFrame, 
     }
 }
 
-/// One bucket's conversation.
-struct Task<R> {
-    side: Arc<R>,
-    input: Arc<dyn Buckets>,
-    folder: SharedFolder,
-    connection: Connection,
-    bucket: u32,
-}
-
 impl<R: ReceiverSide> Task<R> {
-    async fn converse(
+    /// One bucket's conversation, from the first question to the result.
+    async fn ask(
         self,
         mut place: Place<R::Chain>,
         mut inbox: mpsc::Receiver<Bytes>,

@@ -1,11 +1,9 @@
 //! The sender's driver: answers buckets in the order in which the receiver starts them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::Status;
 use windvane_proto::convert::{PsiFrame, PsiPart};
@@ -13,19 +11,13 @@ use windvane_proto::psi::v1::Frame;
 use windvane_protocols::transcript::Hash;
 
 use super::PsiError;
-use super::engine::{Connection, Course, Line, Place, SharedFolder, TICK, WINDOW, Watch, blocking, lock};
+use super::engine::{Connection, Course, Line, Place, SharedFolder, TICK, Watch, blocking, lock};
+use super::flight::{Flights, Task};
 use super::folder::Fact;
 use super::input::Buckets;
-use super::link::Assembly;
 use super::receive::receive;
 use super::side::{SenderSide, Turn};
 use super::stage::Stage;
-
-/// A bucket under way: from its first part until the receiver is done with it.
-struct Flight {
-    assembly: Assembly,
-    inbox: mpsc::Sender<Bytes>,
-}
 
 /// Drives the buckets of one connection.
 pub(super) struct Sending<S: SenderSide> {
@@ -36,8 +28,8 @@ pub(super) struct Sending<S: SenderSide> {
     line: Line<S::Chain>,
     /// The lowest bucket that may still begin: they begin in ascending order.
     next: u32,
-    flights: BTreeMap<u32, Flight>,
-    tasks: JoinSet<Result<(), PsiError>>,
+    /// From a bucket's first part until the receiver is done with it.
+    flights: Flights<()>,
 }
 
 impl<S: SenderSide> Sending<S> {
@@ -55,8 +47,7 @@ impl<S: SenderSide> Sending<S> {
             connection,
             line: Line::new(chain),
             next: 0,
-            flights: BTreeMap::new(),
-            tasks: JoinSet::new(),
+            flights: Flights::new(),
         }
     }
 
@@ -68,7 +59,7 @@ impl<S: SenderSide> Sending<S> {
     ) -> Result<Hash, PsiError> {
         let run = self.drive(frames, watch).await;
         // Buckets that are given up let go of the job's folder before anybody takes it up again.
-        self.tasks.shutdown().await;
+        self.flights.shutdown().await;
         run
     }
 
@@ -93,13 +84,7 @@ impl<S: SenderSide> Sending<S> {
                         }
                     }
                 }
-                Some(ended) = self.tasks.join_next() => {
-                    let stopped = |_| crate::error::NodeError::Given {
-                        code: "INTERNAL",
-                        message: "a bucket stopped".into(),
-                    };
-                    ended.map_err(stopped)??;
-                }
+                Some(ended) = self.flights.ended() => ended?,
                 _ = ticks.tick() => {
                     if watch.tick()? {
                         let finished = lock(&self.folder).state().finished.len();
@@ -111,28 +96,20 @@ impl<S: SenderSide> Sending<S> {
     }
 
     async fn part(&mut self, part: &PsiPart) -> Result<(), PsiError> {
-        if !self.flights.contains_key(&part.bucket) {
+        if !self.flights.contains(part.bucket) {
             self.begin(part.bucket)?;
         }
-        let flight = self.flights.get_mut(&part.bucket).expect("it was begun when it was not there");
-        if let Some(message) = flight.assembly.take(part)? {
-            // A bucket that failed says so itself.
-            let _ = flight.inbox.send(message).await;
-        }
-        Ok(())
+        self.flights.take(part).await
     }
 
     /// A bucket begins: in order, within the window, and never one that was finished.
     fn begin(&mut self, bucket: u32) -> Result<(), PsiError> {
         let finished = lock(&self.folder).state().finished.contains_key(&bucket);
         let within = (self.next..self.connection.parameters.buckets()).contains(&bucket);
-        if finished || !within || self.flights.len() >= WINDOW {
+        if finished || !within || self.flights.is_full() {
             return Err(PsiError::Bucket { bucket });
         }
         self.next = bucket + 1;
-        let (inbox, messages) = mpsc::channel(1);
-        let assembly = Assembly::new(bucket, self.side.incoming());
-        self.flights.insert(bucket, Flight { assembly, inbox });
         let task = Task {
             side: self.side.clone(),
             input: self.input.clone(),
@@ -140,13 +117,14 @@ impl<S: SenderSide> Sending<S> {
             connection: self.connection.clone(),
             bucket,
         };
-        self.tasks.spawn(task.converse(self.line.join(), messages));
+        let place = self.line.join();
+        self.flights.begin(bucket, self.side.incoming(), |messages| task.answer(place, messages));
         Ok(())
     }
 
     /// The receiver keeps a bucket's result. Without this node's last message it cannot.
     async fn done(&mut self, bucket: u32) -> Result<(), PsiError> {
-        if self.flights.remove(&bucket).is_none() {
+        if !self.flights.land(bucket) {
             return Err(PsiError::Bucket { bucket });
         }
         let folder = self.folder.clone();
@@ -164,17 +142,9 @@ impl<S: SenderSide> Sending<S> {
     }
 }
 
-/// One bucket's conversation.
-struct Task<S> {
-    side: Arc<S>,
-    input: Arc<dyn Buckets>,
-    folder: SharedFolder,
-    connection: Connection,
-    bucket: u32,
-}
-
 impl<S: SenderSide> Task<S> {
-    async fn converse(
+    /// One bucket's conversation, from the first answer to the last.
+    async fn answer(
         self,
         mut place: Place<S::Chain>,
         mut inbox: mpsc::Receiver<Bytes>,

@@ -12,8 +12,7 @@ use windvane_proto::convert::PsiFrame;
 use windvane_proto::psi::v1::Frame;
 use windvane_protocols::psi::okvs::OkvsError;
 use windvane_protocols::psi::rr22::{
-    AwaitSeeds, Bucket, Encoded, Intersection, Plan, ReceiverShare, Rr22Error, SEEDS_BYTES, SenderShare,
-    failure_bits,
+    AwaitSeeds, Encoded, Intersection, Plan, ReceiverShare, Rr22Error, SEEDS_BYTES, SenderShare,
 };
 use windvane_protocols::psi::vole::{
     AwaitNoise, AwaitPoints, AwaitTrees, Receiver, ReceiverBatch, Sender, Shape, Step,
@@ -31,31 +30,17 @@ use super::side::{Begun, BucketItems, Common, Outcome, ReceiverSide, SenderSide,
 /// A store has no solution once in many millions at most; so often in a row is a fault of its own.
 const ENCODINGS: u32 = 8;
 
-/// Bytes before a payload that say its length; all payloads travel with the same length.
-const LENGTH_BYTES: usize = 2;
-
 /// What both sides of a connection know.
 #[derive(Debug, Clone, Copy)]
 struct Shared {
     plan: Plan,
     shape: Shape,
-    payload_bytes: usize,
 }
 
 impl Shared {
     fn new(parameters: &Parameters) -> Result<Self, ProtocolError> {
-        let payload_bytes = match parameters.sizes().payload_bytes {
-            0 => 0,
-            longest => LENGTH_BYTES + longest,
-        };
-        let plan = Plan::new(Bucket {
-            receiver_keys: parameters.receiver_bound(),
-            sender_keys: parameters.sender_bound(),
-            digest_bytes: parameters.digest_bytes(),
-            payload_bytes,
-            failure_bits: failure_bits(parameters.buckets()),
-        })?;
-        Ok(Self { plan, shape: Shape::for_outputs(plan.columns())?, payload_bytes })
+        let plan = Plan::of(parameters)?;
+        Ok(Self { plan, shape: Shape::for_outputs(plan.columns())? })
     }
 
     const fn encoding_bytes(&self) -> usize {
@@ -190,8 +175,7 @@ fn mask(
         let mut wait = decoding.decode().map_err(PsiError::of(bucket))?;
         wait.on_chunk(&records).map_err(PsiError::of(bucket))?;
         let found = wait.finish().map_err(PsiError::of(bucket))?;
-        let result = matches(bucket, &found, &rows, shared.payload_bytes)?;
-        Ok(Turn::End { message: None, chain: None, result })
+        Ok(Turn::End { message: None, chain: None, result: matches(&found, &rows) })
     });
     Ok(Turn::Ask { message, chain: None, then, or_done: None })
 }
@@ -212,28 +196,11 @@ fn numbers(keys: &[[u8; 16]]) -> Vec<u128> {
     keys.iter().map(|key| u128::from_le_bytes(*key)).collect()
 }
 
-fn matches(
-    bucket: u32,
-    found: &Intersection,
-    rows: &[u64],
-    payload_bytes: usize,
-) -> Result<Outcome, PsiError> {
-    let payload = |at: usize| match payload_bytes {
-        0 => Some(Vec::new()),
-        _ => unpadded(found.payload(at)),
-    };
-    let row = |(at, index): (usize, &u32)| {
-        let payload = payload(at).ok_or(PsiError::Bucket { bucket })?;
-        Ok((rows[*index as usize], payload))
-    };
-    let mut matches = found.indices().iter().enumerate().map(row).collect::<Result<Vec<_>, PsiError>>()?;
+fn matches(found: &Intersection, rows: &[u64]) -> Outcome {
+    let row = |(at, index): (usize, &u32)| (rows[*index as usize], found.payload(at).to_vec());
+    let mut matches: Vec<_> = found.indices().iter().enumerate().map(row).collect();
     matches.sort_unstable();
-    Ok(Outcome::Matches(matches))
-}
-
-fn unpadded(payload: &[u8]) -> Option<Vec<u8>> {
-    let (length, rest) = payload.split_first_chunk::<LENGTH_BYTES>()?;
-    rest.get(..usize::from(u16::from_be_bytes(*length))).map(<[u8]>::to_vec)
+    Outcome::Matches(matches)
 }
 
 impl VoleSender {
@@ -277,22 +244,6 @@ fn records(
     let wait = AwaitSeeds::new(shared.plan, numbers(&items.keys), share).map_err(PsiError::of(bucket))?;
     let mut wait = wait.on_seeds(seeds).map_err(PsiError::of(bucket))?;
     wait.on_chunk(encoding).map_err(PsiError::of(bucket))?;
-    let payloads = padded(&items.payloads, shared.payload_bytes);
-    let records = wait.finish(&payloads, &mut rand::rng()).map_err(PsiError::of(bucket))?;
+    let records = wait.finish(&items.payloads, &mut rand::rng()).map_err(PsiError::of(bucket))?;
     Ok(Turn::End { message: Some(records.message), chain: None, result: () })
-}
-
-/// Payloads one after another, each as long as the longest.
-fn padded(payloads: &[Vec<u8>], payload_bytes: usize) -> Vec<u8> {
-    if payload_bytes == 0 {
-        return Vec::new();
-    }
-    let mut flat = Vec::with_capacity(payloads.len() * payload_bytes);
-    for payload in payloads {
-        let end = flat.len() + payload_bytes;
-        flat.extend_from_slice(&(payload.len() as u16).to_be_bytes());
-        flat.extend_from_slice(payload);
-        flat.resize(end, 0);
-    }
-    flat
 }

@@ -387,6 +387,14 @@ mod tests {
         assert_eq!(of(1 << 16, 1 << 16).failure_bits(), 40);
     }
 
+    /// No sizes within the limits come so far, so the arithmetic is asked itself.
+    #[test]
+    fn more_pairs_than_the_longest_digest_keeps_apart_break_the_budget() {
+        assert_eq!(digest_bytes(8, 1 << 44, 1 << 44, 1), Ok(16));
+        assert_eq!(digest_bytes(8, 1 << 44, (1 << 44) + 1, 1), Err(ParametersError::Budget));
+        assert_eq!(digest_bytes(8, 1 << 44, 1 << 44, 2), Err(ParametersError::Budget));
+    }
+
     #[test]
     fn what_does_not_fit_is_refused() {
         let vole = Sizes { protocol: Protocol::Vole, ..sizes(1, 1) };

@@ -39,7 +39,8 @@ use windvane_kernels::aes::Aes128;
 use zeroize::Zeroizing;
 
 use super::okvs::{OkvsError, Shape};
-use crate::limits::MAX_OKVS_ROWS;
+use super::{Parameters, STATISTICAL_BITS};
+use crate::limits::{MAX_OKVS_ROWS, MAX_PSI_PAYLOAD_BYTES};
 
 mod cutter;
 mod payload;
@@ -94,10 +95,18 @@ pub enum Rr22Error {
         /// Elements of the share.
         found: usize,
     },
-    /// Not one payload of the bucket's length for each key.
-    #[error("expected {expected} bytes of payload, found {found}")]
+    /// Not one payload for each key, or one where none travels.
+    #[error("expected {expected} payloads, found {found}")]
+    Payloads {
+        /// How many travel.
+        expected: usize,
+        /// How many were given.
+        found: usize,
+    },
+    /// A payload that is longer than the longest.
+    #[error("a payload has at most {expected} bytes, found {found}")]
     PayloadBytes {
-        /// Keys times payload bytes.
+        /// Bytes of the longest.
         expected: usize,
         /// Bytes given.
         found: usize,
@@ -141,52 +150,45 @@ pub struct Plan {
 
 /// What a [`Plan`] is made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bucket {
+struct Bucket {
     /// The receiver's keys, padded.
-    pub receiver_keys: usize,
+    receiver_keys: usize,
     /// The sender's keys, padded: so many records travel.
-    pub sender_keys: usize,
-    /// Bytes of a digest: [`digest_bytes`].
-    pub digest_bytes: usize,
-    /// Bytes of a record's payload, the same for all; 0 when none travels.
-    pub payload_bytes: usize,
-    /// Encoding fails with at most two to the minus this: [`failure_bits`].
-    pub failure_bits: u32,
-}
-
-/// λ = 40 + log2 of the number of buckets, rounded up: one budget of 2^-40 for a whole job.
-pub const fn failure_bits(buckets: u32) -> u32 {
-    40 + buckets.next_power_of_two().trailing_zeros()
-}
-
-/// ⌈(λ + ⌈log2(nx·ny)⌉)/8⌉, and at least [`MIN_DIGEST_BYTES`]: among nx·ny pairs of different keys of a
-/// bucket, any share a digest with a probability of at most 2^-λ.
-///
-/// # Errors
-/// [`Rr22Error::DigestBytes`] past [`MAX_DIGEST_BYTES`].
-pub fn digest_bytes(receiver_keys: u64, sender_keys: u64, failure_bits: u32) -> Result<usize, Rr22Error> {
-    let pairs = (u128::from(receiver_keys) * u128::from(sender_keys)).max(1);
-    let bits = failure_bits + 128 - (pairs - 1).leading_zeros();
-    let found = bits.div_ceil(8) as usize;
-    if found > MAX_DIGEST_BYTES {
-        Err(Rr22Error::DigestBytes { found })
-    } else {
-        Ok(found.max(MIN_DIGEST_BYTES))
-    }
+    sender_keys: usize,
+    /// Bytes of a digest.
+    digest_bytes: usize,
+    /// Bytes of the longest payload; 0 when none travels.
+    payload_bytes: usize,
+    /// Encoding fails with at most two to the minus this.
+    failure_bits: u32,
 }
 
 impl Plan {
-    /// Checks a bucket's sizes.
+    /// The plan of every bucket of a job. An encoding fails with a probability of at most 2^-(λ + log2 B), which
+    /// is 2^-λ for the B buckets of the job.
     ///
     /// # Errors
     /// [`Rr22Error::DigestBytes`], [`Rr22Error::Keys`], [`Rr22Error::Okvs`]: the sizes are not allowed.
-    pub fn new(bucket: Bucket) -> Result<Self, Rr22Error> {
+    pub fn of(parameters: &Parameters) -> Result<Self, Rr22Error> {
+        Self::new(Bucket {
+            receiver_keys: parameters.receiver_bound(),
+            sender_keys: parameters.sender_bound(),
+            digest_bytes: parameters.digest_bytes(),
+            payload_bytes: parameters.sizes().payload_bytes,
+            failure_bits: STATISTICAL_BITS + parameters.buckets().ilog2(),
+        })
+    }
+
+    fn new(bucket: Bucket) -> Result<Self, Rr22Error> {
         let Bucket { receiver_keys, sender_keys, digest_bytes, payload_bytes, failure_bits } = bucket;
         if !(MIN_DIGEST_BYTES..=MAX_DIGEST_BYTES).contains(&digest_bytes) {
             return Err(Rr22Error::DigestBytes { found: digest_bytes });
         }
         if sender_keys > MAX_OKVS_ROWS {
             return Err(Rr22Error::Keys { expected: MAX_OKVS_ROWS, found: sender_keys });
+        }
+        if payload_bytes > MAX_PSI_PAYLOAD_BYTES {
+            return Err(Rr22Error::PayloadBytes { expected: MAX_PSI_PAYLOAD_BYTES, found: payload_bytes });
         }
         let shape = Shape::new(receiver_keys, failure_bits)?;
         Ok(Self { shape, sender_keys, digest_bytes, payload_bytes })
@@ -209,8 +211,7 @@ impl Plan {
 
     /// Bytes of one record: digest, and payload with its tag.
     pub const fn record_bytes(&self) -> usize {
-        let sealed = if self.payload_bytes == 0 { 0 } else { self.payload_bytes + payload::TAG_BYTES };
-        self.digest_bytes + sealed
+        self.digest_bytes + payload::sealed_bytes(self.payload_bytes)
     }
 
     fn check_keys(&self, expected: usize, found: usize) -> Result<(), Rr22Error> {

@@ -55,10 +55,12 @@ pub struct AwaitRecords {
 }
 
 /// Which keys the sender has too.
+#[derive(Default)]
 pub struct Intersection {
     indices: Vec<u32>,
-    payload_bytes: usize,
     payloads: Zeroizing<Vec<u8>>,
+    /// Where the payload of every match ends; empty when the plan has none.
+    ends: Vec<usize>,
 }
 
 impl Encoded {
@@ -121,7 +123,7 @@ impl Decoding {
         Ok(AwaitRecords {
             directory: Directory::new(&digests, plan.digest_bytes),
             matched: vec![false; digests.len()],
-            found: Intersection::new(plan.payload_bytes),
+            found: Intersection::default(),
             cutter: Cutter::new(plan.record_bytes(), plan.records_bytes()),
             values: Zeroizing::new(values),
             plan,
@@ -162,10 +164,11 @@ impl AwaitRecords {
             if std::mem::replace(&mut self.matched[i], true) {
                 continue;
             }
-            if let Some(value) = self.values.get(i)
-                && !payload::open(*value, sealed, &mut self.found.payloads)
-            {
-                return Err(Rr22Error::SealedPayload { index: self.records });
+            if let Some(value) = self.values.get(i) {
+                if !payload::open(*value, sealed, &mut self.found.payloads) {
+                    return Err(Rr22Error::SealedPayload { index: self.records });
+                }
+                self.found.ends.push(self.found.payloads.len());
             }
             self.found.indices.push(self.origins[i]);
         }
@@ -184,10 +187,6 @@ impl AwaitRecords {
 }
 
 impl Intersection {
-    fn new(payload_bytes: usize) -> Self {
-        Self { indices: Vec::new(), payload_bytes, payloads: Zeroizing::new(Vec::new()) }
-    }
-
     /// The indices of matched keys among those that were given, each once, in no particular order.
     pub fn indices(&self) -> &[u32] {
         &self.indices
@@ -199,7 +198,9 @@ impl Intersection {
     /// When there are no so many matches.
     pub fn payload(&self, i: usize) -> &[u8] {
         assert!(i < self.indices.len(), "there are {} matches", self.indices.len());
-        &self.payloads[i * self.payload_bytes..][..self.payload_bytes]
+        let begin = i.checked_sub(1).and_then(|before| self.ends.get(before)).copied();
+        let end = self.ends.get(i).copied();
+        &self.payloads[begin.unwrap_or_default()..end.unwrap_or_default()]
     }
 }
 

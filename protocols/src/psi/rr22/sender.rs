@@ -91,17 +91,14 @@ impl AwaitEncoding {
         })
     }
 
-    /// Computes the records. `payloads` has the plan's number of bytes for each key, in the order in which
-    /// the keys were given, and is empty when the plan has no payload.
+    /// Computes the records. There is a payload for each key, in the order in which the keys were given, and
+    /// none when the plan has none.
     ///
     /// # Errors
-    /// [`Rr22Error::TooShort`] when bytes of A are missing; [`Rr22Error::PayloadBytes`].
-    pub fn finish(self, payloads: &[u8], rng: &mut impl CryptoRng) -> Result<Records, Rr22Error> {
+    /// [`Rr22Error::TooShort`] when bytes of A are missing; [`Rr22Error::Payloads`], [`Rr22Error::PayloadBytes`].
+    pub fn finish(self, payloads: &[Vec<u8>], rng: &mut impl CryptoRng) -> Result<Records, Rr22Error> {
         self.cutter.finish()?;
-        let expected = self.given * self.plan.payload_bytes;
-        if payloads.len() != expected {
-            return Err(Rr22Error::PayloadBytes { expected, found: payloads.len() });
-        }
+        self.check(payloads)?;
         let mut values = Zeroizing::new(self.rows.decode(&self.share.b)?);
         gf128::mul_add_slice(&mut values, &self.seeds.values(self.rows.keys()), self.share.delta);
         let mut seed = Zeroizing::new([0; 16]);
@@ -109,6 +106,18 @@ impl AwaitEncoding {
         let mut prg = Prg::new(u128::from_le_bytes(*seed));
         let digests = self.digests(&values, &mut prg);
         Ok(Records { message: self.records(&values, &digests, payloads, &mut prg) })
+    }
+
+    fn check(&self, payloads: &[Vec<u8>]) -> Result<(), Rr22Error> {
+        let longest = self.plan.payload_bytes;
+        let (expected, found) = (if longest == 0 { 0 } else { self.given }, payloads.len());
+        if found != expected {
+            return Err(Rr22Error::Payloads { expected, found });
+        }
+        match payloads.iter().map(Vec::len).find(|length| *length > longest) {
+            Some(found) => Err(Rr22Error::PayloadBytes { expected: longest, found }),
+            None => Ok(()),
+        }
     }
 
     /// Ho of the values, and random blocks up to the padded number.
@@ -122,7 +131,7 @@ impl AwaitEncoding {
         digests
     }
 
-    fn records(&self, values: &[u128], digests: &[u128], payloads: &[u8], prg: &mut Prg) -> Vec<u8> {
+    fn records(&self, values: &[u128], digests: &[u128], payloads: &[Vec<u8>], prg: &mut Prg) -> Vec<u8> {
         let Plan { digest_bytes, payload_bytes, .. } = self.plan;
         let mut out = Vec::with_capacity(self.plan.records_bytes());
         for index in ascending(digests) {
@@ -132,9 +141,9 @@ impl AwaitEncoding {
                 _ if payload_bytes == 0 => {}
                 Some(value) => {
                     let origin = self.rows.origins()[index] as usize;
-                    payload::seal(*value, &payloads[origin * payload_bytes..][..payload_bytes], &mut out);
+                    payload::seal(*value, &payloads[origin], payload_bytes, &mut out);
                 }
-                None => fill(prg, payload_bytes + payload::TAG_BYTES, &mut out),
+                None => fill(prg, payload::sealed_bytes(payload_bytes), &mut out),
             }
         }
         out

@@ -6,6 +6,7 @@ use windvane_kernels::aes::Prg;
 use windvane_kernels::gf128;
 
 use super::*;
+use crate::psi::{Mode, Protocol, Sizes};
 
 fn rng(seed: u64) -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(seed)
@@ -18,9 +19,9 @@ fn random(seed: u128, count: usize) -> Vec<u128> {
 }
 
 fn plan(receiver_keys: usize, sender_keys: usize, payload_bytes: usize) -> Plan {
-    let failure_bits = failure_bits(1);
-    let digest_bytes = digest_bytes(receiver_keys as u64, sender_keys as u64, failure_bits).unwrap();
-    Plan::new(Bucket { receiver_keys, sender_keys, digest_bytes, payload_bytes, failure_bits }).unwrap()
+    let rows = [receiver_keys, sender_keys].map(|keys| keys as u64);
+    let sizes = Sizes { payload_bytes, ..Sizes::new(Protocol::Vole, Mode::Intersection, rows[0], rows[1]) };
+    Plan::of(&Parameters::new(sizes).unwrap()).unwrap()
 }
 
 /// A vector OLE from a trusted dealer.
@@ -38,7 +39,7 @@ struct Messages {
 }
 
 /// Everything up to the sender's message.
-fn exchange(plan: Plan, ours: &[u128], theirs: &[u128], payloads: &[u8], seed: u64) -> Messages {
+fn exchange(plan: Plan, ours: &[u128], theirs: &[u128], payloads: &[Vec<u8>], seed: u64) -> Messages {
     let mut rng = rng(seed);
     let (receiver_share, sender_share) = deal(plan.columns(), &mut rng);
     let encoded = Encoded::encode(plan, ours, &mut rng).unwrap();
@@ -54,7 +55,7 @@ fn exchange(plan: Plan, ours: &[u128], theirs: &[u128], payloads: &[u8], seed: u
     Messages { receiver: state.decode().unwrap(), records }
 }
 
-fn intersect(plan: Plan, ours: &[u128], theirs: &[u128], payloads: &[u8]) -> Intersection {
+fn intersect(plan: Plan, ours: &[u128], theirs: &[u128], payloads: &[Vec<u8>]) -> Intersection {
     let Messages { mut receiver, records } = exchange(plan, ours, theirs, payloads, 21);
     for piece in records.chunks(4_001) {
         receiver.on_chunk(piece).unwrap();
@@ -138,8 +139,8 @@ fn keys_that_come_again_match_once_and_are_reported() {
 fn each_match_brings_the_payload_of_its_key() {
     for (ours, theirs, common) in [(300, 400, 120), (1, 1, 1), (50, 70, 0)] {
         let (first, second) = sets(ours, theirs, common);
-        let payload = |i: usize| format!("row {i:>15}").into_bytes();
-        let payloads: Vec<u8> = (0..theirs).flat_map(payload).collect();
+        let payload = |i: usize| format!("row {i}{}", "!".repeat(i % 5)).into_bytes();
+        let payloads: Vec<_> = (0..theirs).map(payload).collect();
         let found = intersect(plan(ours, theirs + 9, 19), &first, &second, &payloads);
         assert_eq!(sorted(&found), defined(&first, &second));
         for (i, index) in found.indices().iter().enumerate() {
@@ -167,10 +168,10 @@ fn messages_have_the_declared_length_whatever_the_keys() {
     let mut lengths = BTreeMap::new();
     for (ours, theirs) in [(0, 0), (1, 2_000), (1_000, 3), (999, 1_999)] {
         let (first, second) = sets(ours, theirs, 0);
-        let messages = exchange(plan, &first, &second, &vec![7; 30 * theirs], 9);
+        let messages = exchange(plan, &first, &second, &vec![vec![7; theirs % 31]; theirs], 9);
         *lengths.entry(messages.records.len()).or_insert(0) += 1;
     }
-    assert_eq!(lengths, BTreeMap::from([(2_000 * (plan.digest_bytes + 46), 4)]));
+    assert_eq!(lengths, BTreeMap::from([(2_000 * (plan.digest_bytes + 48), 4)]));
 }
 
 #[test]
@@ -198,12 +199,12 @@ fn too_many_and_too_few_bytes_are_refused_on_both_sides() {
 fn garbage_is_an_error_or_matches_nothing() {
     let (first, second) = sets(200, 200, 100);
     let plan = plan(200, 200, 8);
-    let Messages { mut receiver, records } = exchange(plan, &first, &second, &[5; 1_600], 4);
+    let Messages { mut receiver, records } = exchange(plan, &first, &second, &vec![vec![5; 8]; 200], 4);
     let mut descending: Vec<&[u8]> = records.chunks(plan.record_bytes()).collect();
     descending.reverse();
     assert_eq!(receiver.on_chunk(&descending.concat()), Err(Rr22Error::RecordOrder { index: 1 }));
 
-    let Messages { mut receiver, .. } = exchange(plan, &first, &second, &[5; 1_600], 4);
+    let Messages { mut receiver, .. } = exchange(plan, &first, &second, &vec![vec![5; 8]; 200], 4);
     let mut noise: Vec<[u8; 16]> =
         random(77, 200 * plan.record_bytes() / 16 + 1).iter().map(|n| n.to_be_bytes()).collect();
     let noise = noise.as_flattened_mut();
@@ -219,7 +220,7 @@ fn garbage_is_an_error_or_matches_nothing() {
 fn a_payload_that_was_changed_on_the_way_does_not_open() {
     let (first, second) = sets(200, 200, 200);
     let plan = plan(200, 200, 8);
-    let Messages { mut receiver, mut records } = exchange(plan, &first, &second, &[5; 1_600], 4);
+    let Messages { mut receiver, mut records } = exchange(plan, &first, &second, &vec![vec![5; 8]; 200], 4);
     records[3 * plan.record_bytes() + plan.digest_bytes] ^= 1;
     assert_eq!(receiver.on_chunk(&records), Err(Rr22Error::SealedPayload { index: 3 }));
 }
@@ -260,29 +261,25 @@ fn what_does_not_fit_the_plan_is_refused() {
     let wrong = Rr22Error::Share { expected, found: 9 };
     assert_eq!(AwaitSeeds::new(plan, Vec::new(), share(9).1).unwrap_err(), wrong);
     assert_eq!(Encoded::encode(plan, &[], &mut rng(1)).unwrap().mask(share(9).0).unwrap_err(), wrong);
-    let mut sender =
-        AwaitSeeds::new(plan, keys[..2].to_vec(), share(expected).1).unwrap().on_seeds(&[1; 32]).unwrap();
-    sender.on_chunk(&vec![0; plan.encoding_bytes()]).unwrap();
-    let wrong = Rr22Error::PayloadBytes { expected: 8, found: 7 };
-    assert_eq!(sender.finish(&[0; 7], &mut rng(1)).unwrap_err(), wrong);
+    let sender = || {
+        let wait = AwaitSeeds::new(plan, keys[..2].to_vec(), share(expected).1).unwrap();
+        let mut sender = wait.on_seeds(&[1; 32]).unwrap();
+        sender.on_chunk(&vec![0; plan.encoding_bytes()]).unwrap();
+        sender
+    };
+    let finish = |payloads: &[Vec<u8>]| sender().finish(payloads, &mut rng(1)).unwrap_err();
+    assert_eq!(finish(&[vec![0; 4]]), Rr22Error::Payloads { expected: 2, found: 1 });
+    let too_long = Rr22Error::PayloadBytes { expected: 4, found: 5 };
+    assert_eq!(finish(&[vec![0; 4], vec![0; 5]]), too_long);
     let bucket =
         Bucket { receiver_keys: 1, sender_keys: 1, digest_bytes: 17, payload_bytes: 0, failure_bits: 40 };
     assert_eq!(Plan::new(bucket), Err(Rr22Error::DigestBytes { found: 17 }));
     let (digest_bytes, sender_keys) = (16, MAX_OKVS_ROWS + 1);
     let wrong = Rr22Error::Keys { expected: MAX_OKVS_ROWS, found: sender_keys };
     assert_eq!(Plan::new(Bucket { digest_bytes, sender_keys, ..bucket }), Err(wrong));
-}
-
-/// λ = 40 + log2 B; ⌈(λ + ⌈log2(nx·ny)⌉)/8⌉.
-#[test]
-fn digests_are_as_long_as_the_budget_asks() {
-    assert_eq!([1, 2, 3, 4, 64, 65].map(failure_bits), [40, 41, 42, 42, 46, 47]);
-    assert_eq!(digest_bytes(1 << 20, 1 << 20, 40), Ok(10));
-    assert_eq!(digest_bytes(1 << 20, (1 << 20) + 1, 40), Ok(11));
-    assert_eq!(digest_bytes(1 << 18, 1 << 18, 46), Ok(11));
-    assert_eq!(digest_bytes(0, 0, 40), Ok(8));
-    assert_eq!(digest_bytes(1 << 44, 1 << 44, 40), Ok(16));
-    assert_eq!(digest_bytes(1 << 44, (1 << 44) + 1, 40), Err(Rr22Error::DigestBytes { found: 17 }));
+    let payload_bytes = MAX_PSI_PAYLOAD_BYTES + 1;
+    let wrong = Rr22Error::PayloadBytes { expected: MAX_PSI_PAYLOAD_BYTES, found: payload_bytes };
+    assert_eq!(Plan::new(Bucket { digest_bytes, payload_bytes, ..bucket }), Err(wrong));
 }
 
 #[test]

@@ -1,0 +1,155 @@
+//! Which jobs a provider runs: grants, lists, and the connections of a job that is known.
+
+use std::sync::{Arc, Mutex};
+
+use windvane_proto::convert::PsiOpen;
+use windvane_protocols::audit::entry::Event;
+use windvane_protocols::audit::grant::Grant;
+use windvane_protocols::limits::MAX_PSI_ATTEMPTS;
+use windvane_protocols::psi::{Protocol, PsiAcceptance, PsiRequest};
+use windvane_protocols::transcript::Signed;
+
+use super::{Admitted, PsiProvider};
+use crate::config::ListConfig;
+use crate::error::Refusal;
+use crate::psi::engine::blocking;
+use crate::psi::folder::{Document, Fact, JobFolder};
+use crate::psi::input::{InputFile, Scan, input_commitment};
+use crate::psi::plan::key_kind;
+use crate::psi::{PsiError, PsiRefusal, Stage, grant, vole};
+
+impl PsiProvider {
+    /// Holds the opening against grant and folder; gives the acceptance, which is logged and kept by then.
+    pub(super) async fn admit(&self, open: &PsiOpen) -> Result<Admitted, PsiError> {
+        let request = open.request.body();
+        let list = self.lists.get(&request.data_set).ok_or(PsiRefusal::ListUnknown)?;
+        let input = self.input(list, request)?;
+        // A first look, before a list is read for a request that nothing permits.
+        let grant = self.provider.policy().grant(&request.grant).ok_or(Refusal::GrantUnknown)?;
+        grant::permit(&grant, request, 0, self.provider.now_ms())?;
+        let scan = self.scan(&input).await?;
+        grant::permit(&grant, request, scan.rows, self.provider.now_ms())?;
+        let root = self.provider.shared().layout.root();
+        let exists = JobFolder::path_of(root, request.session).exists();
+        let known = if exists { self.known(open, &scan).await? } else { None };
+        let acceptance = match known {
+            Some((acceptance, true)) => acceptance,
+            other => self.accept(open, &grant, &scan, other.map(|(acceptance, _)| acceptance)).await?,
+        };
+        let mut folder = self.folder(request.session).await?;
+        self.attempt(&mut folder, open).await?;
+        Stage::Accepted.reached();
+        let folder = Arc::new(Mutex::new(folder));
+        Ok(Admitted { folder, acceptance, input, scan, attempt: open.attempt })
+    }
+
+    /// The acceptance of a job that began before, if the opening is of the same job, and whether it had a
+    /// connection, so that it is surely in the log.
+    async fn known(
+        &self,
+        open: &PsiOpen,
+        scan: &Scan,
+    ) -> Result<Option<(Signed<PsiAcceptance>, bool)>, PsiError> {
+        let folder = self.folder(open.request.body().session).await?;
+        if folder.cancelled() {
+            return Err(PsiRefusal::Cancelled.into());
+        }
+        let Some(acceptance) = folder.read::<PsiAcceptance>(Document::Acceptance)? else { return Ok(None) };
+        if acceptance.body().request != open.request {
+            return Err(PsiRefusal::JobDiffers.into());
+        }
+        if acceptance.body().input != self.input_commitment(acceptance.body().request.body(), scan) {
+            return Err(PsiRefusal::ListChanged.into());
+        }
+        Ok(Some((acceptance, folder.state().attempts > 0)))
+    }
+
+    /// Counts a new job against its grant, and logs its acceptance: the one that a crash left, if there is one.
+    async fn accept(
+        &self,
+        open: &PsiOpen,
+        grant: &Grant,
+        scan: &Scan,
+        earlier: Option<Signed<PsiAcceptance>>,
+    ) -> Result<Signed<PsiAcceptance>, PsiError> {
+        let (shared, now_ms) = (self.provider.shared(), self.provider.now_ms());
+        let request = open.request.body();
+        let off_ms = now_ms.abs_diff(request.requested_at_ms);
+        if off_ms > self.provider.config().clock_tolerance_ms {
+            return Err(PsiRefusal::Clock { off_ms }.into());
+        }
+        let parameters = PsiAcceptance::parameters(request, scan.rows, scan.payload_bytes);
+        let parameters = parameters.map_err(PsiRefusal::from)?;
+        if request.protocol == Protocol::Vole {
+            vole::check(&parameters).map_err(PsiRefusal::Buckets)?;
+        }
+        let acceptance = PsiAcceptance {
+            parameters,
+            request: open.request.clone(),
+            nonce: rand::random(),
+            input: self.input_commitment(request, scan),
+            accepted_at_ms: now_ms,
+        };
+        let _one = self.counting.lock().await;
+        grant::count(grant, request, &shared.store.psi_runs(request.grant.as_bytes())?)?;
+        let sign = || Signed::sign(acceptance, shared.keys.signing_key());
+        let acceptance = earlier.unwrap_or_else(sign);
+        self.folder(request.session).await?.keep(Document::Acceptance, &acceptance)?;
+        self.provider.log(Event::PsiAccepted(Box::new(acceptance.clone()))).await?;
+        shared.store.put_psi_run(request.session.as_bytes(), request.grant.as_bytes(), &request.input)?;
+        Ok(acceptance)
+    }
+
+    /// Notes the connection, and the buckets that the requester keeps.
+    async fn attempt(&self, folder: &mut JobFolder, open: &PsiOpen) -> Result<(), PsiError> {
+        let (had, found) = (folder.state().attempts, open.attempt);
+        if found <= had || found > MAX_PSI_ATTEMPTS {
+            return Err(PsiRefusal::Attempts { had, found }.into());
+        }
+        for (bucket, hash) in &open.finished {
+            let state = folder.state();
+            if state.finished.get(bucket).or(state.sent.get(bucket)) != Some(hash) {
+                return Err(PsiRefusal::BucketUnknown { bucket: *bucket }.into());
+            }
+            if !state.finished.contains_key(bucket) {
+                folder.note(&Fact::Finished { bucket: *bucket, hash: hex::encode(hash) })?;
+            }
+        }
+        let kept = |bucket: &&u32| !open.finished.iter().any(|(kept, _)| kept == *bucket);
+        if let Some(bucket) = folder.state().finished.keys().find(kept) {
+            return Err(PsiRefusal::BucketUnknown { bucket: *bucket }.into());
+        }
+        folder.note(&Fact::Attempt { number: found, at_ms: self.provider.now_ms() })?;
+        let (session, peer) = (open.request.body().session, open.request.body().requester.clone());
+        let finished = open.finished.len() as u64;
+        Ok(self.provider.log(Event::PsiAttempted { session, peer, number: found, finished }).await?)
+    }
+
+    async fn scan(&self, input: &InputFile) -> Result<Scan, PsiError> {
+        let (scans, input) = (self.scans.clone(), input.clone());
+        blocking(move || scans.scan(&input, &())).await
+    }
+
+    fn input(&self, config: &ListConfig, request: &PsiRequest) -> Result<InputFile, PsiError> {
+        if request.key != config.key {
+            return Err(PsiRefusal::Key { expected: config.key.clone() }.into());
+        }
+        let offered = |column: &&String| !config.payload_columns.contains(column);
+        if let Some(column) = request.payload_columns.iter().find(offered) {
+            return Err(PsiRefusal::Column { column: column.clone() }.into());
+        }
+        Ok(InputFile {
+            path: config.file.clone(),
+            key: key_kind(&config.key).expect("checked when the configuration was read"),
+            key_columns: config.key_columns.clone(),
+            payload_columns: request.payload_columns.clone(),
+            memory_bytes: self.provider.config().psi_memory_mb << 20,
+        })
+    }
+
+    /// A commitment that tells the requester nothing, and that this node finds again for the same list.
+    fn input_commitment(&self, request: &PsiRequest, scan: &Scan) -> [u8; 32] {
+        let shared = self.provider.shared();
+        input_commitment(&shared.keys, &request.grant, &scan.digest, &request.key)
+    }
+}
