@@ -35,8 +35,9 @@ use crate::store::Store;
 /// The code of the line in which a node that stops tells what its log did: entries and syncs.
 pub(crate) const LOG_STATS: &str = "LOG_STATS";
 
-/// How often changes that commands made are taken over.
-const RELOAD_INTERVAL: Duration = Duration::from_millis(250);
+/// How often changes that commands made are taken over: a job of a command waits for it at every entry, and a look
+/// costs some microseconds.
+const RELOAD_INTERVAL: Duration = Duration::from_millis(25);
 
 /// How often counters are written to the state file.
 const PERSIST_INTERVAL: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::hits::CustomerHits;
 use super::{Hits, ScreenError};
@@ -16,10 +16,13 @@ use crate::verification::{Colour, Decision, MatchResult, Merged, Reason};
 pub const RISK_LIST_HEADER: [&str; 9] =
     ["网点", "客户号", "颜色", "来源", "标签", "原因", "建议", "reasons", "advice"];
 
+/// The file that the next day's changes are applied to.
+pub(super) const HITS: &str = "hits.csv";
+
 const OUTLETS_HEADER: [&str; 4] = ["网点", "red", "yellow", "customers"];
 
 /// What a screening found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScreenSummary {
     /// Customers on at least one list.
     pub listed: u64,
@@ -55,7 +58,7 @@ pub fn write_lists(hits: &Hits, rules: &Rules, dir: &Path) -> Result<ScreenSumma
             csv.write_record([*outlet, &red.to_string(), &yellow.to_string(), &(red + yellow).to_string()])
         })
     })?;
-    write(&dir.join("hits.csv"), |csv| hits.write(csv))?;
+    write(&dir.join(HITS), |csv| hits.write(csv))?;
     let (red, yellow) = outlets.values().fold((0, 0), |(r, y), (red, yellow)| (r + red, y + yellow));
     Ok(ScreenSummary { listed: red + yellow, red, yellow, outlets: outlets.len() as u64 })
 }
