@@ -15,11 +15,13 @@ mod filesystem;
 mod load;
 mod process;
 mod psi;
+mod screen;
 mod verify;
 
 pub use build::{BuildBench, BuildFigures};
 pub use process::peak_mib;
 pub use psi::{PsiBench, PsiFigures};
+pub use screen::{ScreenBench, ScreenFigures};
 pub use verify::{VerifyBench, VerifyFigures};
 
 /// Where benchmarks write unless told otherwise: on disk on most systems, where `/tmp` often is not.

@@ -170,7 +170,7 @@ impl PsiBench {
 }
 
 /// A mainland number for every index below 10^9: a one-to-one map that mixes.
-fn number(index: u64) -> u64 {
+pub(super) fn number(index: u64) -> u64 {
     // 10^9 has only the prime factors 2 and 5, and this factor neither.
     13_000_000_000 + index * 618_033_989 % 1_000_000_000
 }
@@ -180,17 +180,23 @@ fn write_numbers(path: &Path, first: u64, count: u64) -> Result<(), DemoError> {
     let write = || {
         let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
         file.write_all(b"phone\n")?;
-        // An odd stride that shares no factor with the count visits every place once.
-        let stride =
-            (1..).map(|i| count / 3 * 2 + i).find(|stride| coprime(*stride, count.max(1))).unwrap_or(1);
-        let mut at = 0;
-        for _ in 0..count {
+        for at in scattered(count) {
             writeln!(file, "{}", number(first + at))?;
-            at = (at + stride) % count;
         }
         file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()
     };
     write().map_err(DemoError::io(path.display().to_string()))
+}
+
+/// Every number below `count` once, in an order of its own.
+pub(super) fn scattered(count: u64) -> impl Iterator<Item = u64> {
+    // A stride that shares no factor with the count visits every place once.
+    let stride = (1..).map(|i| count / 3 * 2 + i).find(|stride| coprime(*stride, count.max(1))).unwrap_or(1);
+    (0..count).scan(0, move |at, _| {
+        let here = *at;
+        *at = (*at + stride) % count;
+        Some(here)
+    })
 }
 
 const fn coprime(mut a: u64, mut b: u64) -> bool {
@@ -218,7 +224,7 @@ fn compare(path: &Path, expected: std::ops::Range<u64>) -> Result<(), DemoError>
 }
 
 /// Bytes that the loopback device has received, `proc_net_dev`.
-fn loopback_bytes() -> u64 {
+pub(super) fn loopback_bytes() -> u64 {
     let text = std::fs::read_to_string("/proc/net/dev").unwrap_or_default();
     let line = text.lines().find_map(|line| line.trim_start().strip_prefix("lo:").map(str::to_owned));
     line.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok()).unwrap_or_default()

@@ -78,7 +78,7 @@ impl Lookup {
             done += asked.len() as u64;
             progress.lookups(done, total);
             for (asked, answer) in asked.into_iter().zip(answers.results) {
-                self.take(asked, answer, &mut found)?;
+                self.take(&asked, answer, &mut found)?;
             }
         }
         found.hits.sort_by(|a, b| (&a.customer, &a.provider).cmp(&(&b.customer, &b.provider)));
@@ -121,7 +121,7 @@ impl Lookup {
         BatchBody { purpose: self.plan.purpose.clone(), operator, items }
     }
 
-    fn take(&self, asked: Asked, answer: BatchResult, found: &mut Found) -> Result<(), ScreenError> {
+    fn take(&self, asked: &Asked, answer: BatchResult, found: &mut Found) -> Result<(), ScreenError> {
         let report = match answer {
             BatchResult::Report(report) => report,
             // The customer's number is the ticket: where that does not do, nobody's telephone number is at fault.
