@@ -13,6 +13,9 @@
 //!    are those that the number has now; none means that it left the list. These are applied last, so the list
 //!    or the rows of the first question may be yesterday's, if the customer file has the new customers in it.
 //!
+//! The second question costs the bank a pass over its whole file all the same, about 0.6 s a million customers: what
+//! the daily form saves is the list. It does not look for customers who are in the file twice, as the full one does.
+//!
 //! The result is that of a full screening of the same day, but for customers who left the bank: they are listed
 //! until the next full one.
 //!

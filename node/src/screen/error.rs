@@ -71,6 +71,14 @@ pub enum ScreenError {
         /// The column.
         column: String,
     },
+    /// A customer stands on a list with two rows of the customer file.
+    #[error("a customer of {path} is on a list with two numbers; {column} must be in the file once")]
+    HitRepeated {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+    },
     /// A provider's list has a tag that the bank's words do not know.
     #[error(
         "{provider} sent a tag that the plan's [tags] does not name; add it, with the code that the rules use"
@@ -154,7 +162,7 @@ impl ScreenError {
             Self::Rules(_) => "RULES_INVALID",
             Self::Row { .. } => "HITS_DAMAGED",
             Self::CustomerMissing { .. } => "CUSTOMER_MISSING",
-            Self::CustomerRepeated { .. } => "CUSTOMER_REPEATED",
+            Self::CustomerRepeated { .. } | Self::HitRepeated { .. } => "CUSTOMER_REPEATED",
             Self::TagUnknown { .. } => "TAG_UNKNOWN",
             Self::Job { error, .. } => error.code(),
             Self::Psi(error) => error.code(),

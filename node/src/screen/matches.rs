@@ -1,6 +1,6 @@
 //! A job's matched rows as hits.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use super::{Hit, ScreenError, ScreenPlan, ScreenProvider, TagWords, register};
@@ -35,6 +35,11 @@ impl Matches<'_> {
     /// [`ScreenError`].
     pub(super) fn read(&self, matched: &Path, duplicates: &Path) -> Result<Vec<Hit>, ScreenError> {
         let mut hits = self.hits(matched)?;
+        let distinct = hits.iter().map(|hit| hit.customer.as_str()).collect::<HashSet<_>>().len();
+        if distinct < hits.len() {
+            let (path, column) = (self.customers.to_owned(), self.plan.customer_column.clone());
+            return Err(ScreenError::HitRepeated { path, column });
+        }
         let pairs = pairs(duplicates)?;
         if !pairs.is_empty() {
             let more = self.repeated(&hits, &pairs)?;
@@ -140,6 +145,10 @@ mod tests {
         let listed = text(read(Untagged::Listed, &duplicates).unwrap());
         assert_eq!(listed, ["K0 W0 money_mule", "K3 W3 listed", "K2 W2 money_mule", "K4 W4 money_mule"]);
         assert_eq!(text(read(Untagged::Left, &duplicates).unwrap())[1], "K3 W3 ");
+        let twice = write("m.csv", "客户号,网点,风险标签\nK0,W0,跑分\nK0,W3,\n");
+        assert_eq!(twice, matched);
+        assert_eq!(read(Untagged::Left, &duplicates).unwrap_err().code(), "CUSTOMER_REPEATED");
+        write("m.csv", "客户号,网点,风险标签\n");
         let missing = read(Untagged::Left, &dir.path().join("absent.csv")).unwrap_err();
         assert_eq!(missing.code(), "DUPLICATES_MISSING");
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use windvane_protocols::party::SessionId;
 
 use super::border::{Contracts, choose};
@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::Client;
 use crate::psi::folder::JobFolder;
+use crate::psi::key::KeyKind;
 use crate::psi::{JobProgress, JobReport, JobRunner, PsiError};
 use crate::risk::{Rules, Vocabulary};
 
@@ -70,13 +71,26 @@ impl std::fmt::Debug for Screening {
     }
 }
 
+/// What needs no keys: files that were read, and lookups under way, which end when this is dropped.
+struct Prepared {
+    work: Work,
+    report: ScreenReport,
+    /// Yesterday's, in the daily form.
+    hits: Hits,
+    /// The new customers' numbers.
+    new: Vec<String>,
+    /// How they meet every provider's list.
+    routes: BTreeMap<String, NewBy>,
+    /// One task, or none.
+    lookups: JoinSet<Result<Found, ScreenError>>,
+}
+
 /// A screening under way.
 struct Run<'a> {
     screening: &'a Screening,
     runner: &'a JobRunner,
-    work: Work,
+    prepared: Prepared,
     words: TagWords,
-    report: ScreenReport,
     /// The report of customers whose keys are none, by the first job that read them.
     rejects: Option<PathBuf>,
     /// Lines of new customers that could not be looked up.
@@ -103,15 +117,13 @@ impl Screening {
             self.plan.need_daily()?;
         }
         let rules = self.rules()?;
-        // Opening keys takes one core a while, reading the customers another.
+        // Opening keys takes one core a while; meanwhile files are read, and lookups begin.
         let (config, clock) = (self.config.clone(), self.clock.clone());
         let runner = blocking(move || JobRunner::open(&config, clock));
-        let (plan, daily) = (self.plan.clone(), self.daily);
-        let register = blocking(move || Register::read(&plan, daily));
-        let (runner, register) = (runner.await?.map_err(own), register.await?);
-        let runner = runner?;
-        let screened = match register {
-            Ok(register) => self.screen(&runner, register, &rules).await,
+        let prepared = self.prepare().await;
+        let runner = runner.await?.map_err(own)?;
+        let screened = match prepared {
+            Ok(prepared) => self.screen(&runner, prepared, &rules).await,
             Err(error) => Err(error),
         };
         let closed = runner.close().await.map_err(own);
@@ -125,124 +137,48 @@ impl Screening {
         }
     }
 
-    async fn screen(
-        &self,
-        runner: &JobRunner,
-        register: Register,
-        rules: &Rules,
-    ) -> Result<ScreenReport, ScreenError> {
+    async fn prepare(&self) -> Result<Prepared, ScreenError> {
+        let (plan, daily) = (self.plan.clone(), self.daily);
+        let register = move || if daily { Register::daily(&plan) } else { Register::full(&plan) };
+        let register = blocking(register).await??;
         let provider =
             |p: &ScreenProvider| ProviderReport { provider: p.party.clone(), ..ProviderReport::default() };
-        let report = ScreenReport {
-            daily: self.daily,
-            customers: register.customers,
-            new_customers: register.new.len() as u64,
-            providers: self.plan.providers.iter().map(provider).collect(),
-            ..ScreenReport::default()
+        let mut prepared = Prepared {
+            work: Work::open(&self.plan, self.daily)?,
+            report: ScreenReport {
+                daily: self.daily,
+                customers: register.customers,
+                new_customers: register.new.len() as u64,
+                providers: self.plan.providers.iter().map(provider).collect(),
+                ..ScreenReport::default()
+            },
+            hits: Hits::default(),
+            new: register.new,
+            routes: BTreeMap::new(),
+            lookups: JoinSet::new(),
         };
-        let work = Work::open(&self.plan, self.daily)?;
-        let words = self.plan.words();
-        let mut run = Run { screening: self, runner, work, words, report, rejects: None, new_rejects: None };
-        let hits = if self.daily { run.daily(&register).await? } else { run.full().await? };
-        run.report_rejects()?;
-        let Run { work, mut report, .. } = run;
-        report.summary = write_lists(&hits, rules, &self.plan.output)?;
-        report.keep(&self.plan.output)?;
-        work.remove()?;
-        Ok(report)
-    }
-}
-
-impl Run<'_> {
-    /// Every provider's list against the whole file.
-    async fn full(&mut self) -> Result<Hits, ScreenError> {
-        let plan = &self.screening.plan;
-        let mut hits = Hits::default();
-        for (at, provider) in plan.providers.iter().enumerate() {
-            let name = format!("{}.list", provider.party);
-            let (list, customers) = (provider.list.as_str(), plan.customers.as_path());
-            let step = Step { name, provider, list, customers, untagged: Untagged::Listed };
-            let (found, job) = self.step(&step).await?;
-            let report = &mut self.report.providers[at];
-            (report.hits, report.list_rows) = (found.len() as u64, Some(job.provider_rows));
-            report.jobs.push(job.job);
-            found.into_iter().for_each(|hit| hits.apply(hit));
+        if self.daily {
+            prepared.routes = self.routes(&mut prepared.report)?;
+            self.look_up(&mut prepared);
+            prepared.hits = Hits::read(&self.plan.hits())?;
         }
-        Ok(hits)
-    }
-
-    /// Yesterday's hits, then the new customers, then the changes.
-    async fn daily(&mut self, register: &Register) -> Result<Hits, ScreenError> {
-        let plan = &self.screening.plan;
-        let mut hits = Hits::read(&plan.hits())?;
-        let routes = self.routes(register.new.len() as u64)?;
-        let lookups = self.look_up(&routes, register.new.len() as u64)?;
-        let jobs = self.daily_jobs(&routes).await;
-        if jobs.is_err()
-            && let Some(lookups) = &lookups
-        {
-            lookups.abort();
-        }
-        let (mut new, changed) = jobs?;
-        if let Some(lookups) = lookups {
-            let found = lookups.await.map_err(|_| ScreenError::Stopped)??;
-            new.extend(found.hits);
-            self.new_rejects = Some(found.rejects);
-        }
-        register.new.iter().for_each(|customer| hits.forget(customer));
-        for hit in &new {
-            let report = self.report.providers.iter_mut().find(|report| report.provider == hit.provider);
-            report.into_iter().for_each(|report| report.new_hits += 1);
-        }
-        new.into_iter().chain(changed).for_each(|hit| hits.apply(hit));
-        Ok(hits)
-    }
-
-    /// The intersections of a day: hits of new customers, and changes.
-    async fn daily_jobs(
-        &mut self,
-        routes: &BTreeMap<String, NewBy>,
-    ) -> Result<(Vec<Hit>, Vec<Hit>), ScreenError> {
-        let plan = &self.screening.plan;
-        let (mut new, mut changed) = (Vec::new(), Vec::new());
-        for (at, provider) in plan.providers.iter().enumerate() {
-            let name = format!("{}.changes", provider.party);
-            let list = provider.changes.as_deref().unwrap_or_default();
-            let step = Step { name, provider, list, customers: &plan.customers, untagged: Untagged::Left };
-            let (mut found, job) = self.step(&step).await?;
-            self.report.providers[at].hits = found.len() as u64;
-            self.report.providers[at].jobs.push(job.job);
-            changed.append(&mut found);
-            let (Some(NewBy::Psi), Some(customers)) = (routes.get(&provider.party), plan.new_customers())
-            else {
-                continue;
-            };
-            let name = format!("{}.new", provider.party);
-            let step = Step { name, provider, list: &provider.list, customers, untagged: Untagged::Listed };
-            let (mut found, job) = self.step(&step).await?;
-            self.report.providers[at].list_rows = Some(job.provider_rows);
-            self.report.providers[at].jobs.push(job.job);
-            new.append(&mut found);
-        }
-        Ok((new, changed))
+        Ok(prepared)
     }
 
     /// How the new customers meet every provider's list; nothing where there are none.
-    fn routes(&mut self, new: u64) -> Result<BTreeMap<String, NewBy>, ScreenError> {
-        let Screening { plan, config, clock, client, .. } = self.screening;
-        let rows = ScreenReport::list_rows(&plan.hits());
+    fn routes(&self, report: &mut ScreenReport) -> Result<BTreeMap<String, NewBy>, ScreenError> {
+        let Self { plan, config, clock, client, .. } = self;
+        let (new, rows) = (report.new_customers, ScreenReport::list_rows(&plan.hits()));
         let contracts = Contracts::read(config, clock.now_ms())?;
         let mut routes = BTreeMap::new();
-        for (provider, report) in plan.providers.iter().zip(&mut self.report.providers) {
+        for (provider, report) in plan.providers.iter().zip(&mut report.providers) {
             report.list_rows = rows.get(&provider.party).copied();
             if new == 0 {
                 continue;
             }
-            let possible = match (client, plan.key.family()) {
+            let possible = match (client, plan.key) {
                 (None, _) => Err("give --token-file, so that the running node can be asked"),
-                (_, Some(windvane_protocols::identity::Family::Phone)) => {
-                    contracts.gives_tags(&provider.party, &plan.purpose)
-                }
+                (_, KeyKind::Phone) => contracts.gives_tags(&provider.party, &plan.purpose),
                 _ => Err("only telephone numbers can be looked up"),
             };
             let by = choose(&provider.party, provider.new_customers, possible, new, report.list_rows)?;
@@ -252,30 +188,106 @@ impl Run<'_> {
         Ok(routes)
     }
 
-    /// Begins the lookups beside the intersections, or reads what an earlier run found.
-    fn look_up(
-        &self,
-        routes: &BTreeMap<String, NewBy>,
-        new: u64,
-    ) -> Result<Option<JoinHandle<Result<Found, ScreenError>>>, ScreenError> {
-        let Screening { plan, client: Some(client), progress, .. } = self.screening else { return Ok(None) };
-        let by_rows = routes.iter().filter(|(_, by)| **by == NewBy::Rows);
+    /// Begins the lookups beside everything else, or reads what an earlier run found.
+    fn look_up(&self, prepared: &mut Prepared) {
+        let by_rows = prepared.routes.iter().filter(|(_, by)| **by == NewBy::Rows);
         let providers: Vec<_> = by_rows.map(|(party, _)| party.clone()).collect();
-        if providers.is_empty() {
-            return Ok(None);
-        }
+        let Some(client) = self.client.clone().filter(|_| !providers.is_empty()) else { return };
         // Which providers are looked up can be another decision by now; then an earlier answer does not do.
-        let kept = self.work.result(&format!("{}.rows", providers.join("+")));
-        let lookup = Lookup { client: client.clone(), plan: plan.clone(), providers };
-        let progress = progress.clone();
-        Ok(Some(tokio::spawn(async move {
+        let kept = prepared.work.result(&format!("{}.rows", providers.join("+")));
+        let lookup = Lookup { client, plan: self.plan.clone(), providers };
+        let (progress, new) = (self.progress.clone(), prepared.report.new_customers);
+        prepared.lookups.spawn(async move {
             if kept.exists() {
                 return Found::kept(&kept);
             }
             let found = lookup.run(new, &*progress).await?;
             found.keep(&kept)?;
             Ok(found)
-        })))
+        });
+    }
+
+    async fn screen(
+        &self,
+        runner: &JobRunner,
+        prepared: Prepared,
+        rules: &Rules,
+    ) -> Result<ScreenReport, ScreenError> {
+        let words = self.plan.words();
+        let mut run = Run { screening: self, runner, prepared, words, rejects: None, new_rejects: None };
+        if self.daily {
+            run.daily().await?;
+        } else {
+            run.full().await?;
+        }
+        run.report_rejects()?;
+        let Prepared { work, mut report, hits, .. } = run.prepared;
+        report.summary = write_lists(&hits, rules, &self.plan.output)?;
+        report.keep(&self.plan.output)?;
+        work.remove()?;
+        Ok(report)
+    }
+}
+
+impl Run<'_> {
+    /// Every provider's list against the whole file.
+    async fn full(&mut self) -> Result<(), ScreenError> {
+        let plan = &self.screening.plan;
+        for (at, provider) in plan.providers.iter().enumerate() {
+            let name = format!("{}.list", provider.party);
+            let (list, customers) = (provider.list.as_str(), plan.customers.as_path());
+            let step = Step { name, provider, list, customers, untagged: Untagged::Listed };
+            let (found, job) = self.step(&step).await?;
+            let report = &mut self.prepared.report.providers[at];
+            (report.hits, report.list_rows) = (found.len() as u64, Some(job.provider_rows));
+            report.jobs.push(job.job);
+            found.into_iter().for_each(|hit| self.prepared.hits.apply(hit));
+        }
+        Ok(())
+    }
+
+    /// Yesterday's hits, then the new customers, then the changes.
+    async fn daily(&mut self) -> Result<(), ScreenError> {
+        let (mut new, changed) = self.daily_jobs().await?;
+        if let Some(found) = self.prepared.lookups.join_next().await {
+            let found = found.map_err(|_| ScreenError::Stopped)??;
+            new.extend(found.hits);
+            self.new_rejects = Some(found.rejects);
+        }
+        let Prepared { report, hits, new: customers, .. } = &mut self.prepared;
+        customers.iter().for_each(|customer| hits.forget(customer));
+        for hit in &new {
+            let report = report.providers.iter_mut().find(|report| report.provider == hit.provider);
+            report.into_iter().for_each(|report| report.new_hits += 1);
+        }
+        new.into_iter().chain(changed).for_each(|hit| hits.apply(hit));
+        Ok(())
+    }
+
+    /// The intersections of a day: hits of new customers, and changes.
+    async fn daily_jobs(&mut self) -> Result<(Vec<Hit>, Vec<Hit>), ScreenError> {
+        let plan = &self.screening.plan;
+        let (mut new, mut changed) = (Vec::new(), Vec::new());
+        for (at, provider) in plan.providers.iter().enumerate() {
+            let name = format!("{}.changes", provider.party);
+            let list = provider.changes.as_deref().unwrap_or_default();
+            let step = Step { name, provider, list, customers: &plan.customers, untagged: Untagged::Left };
+            let (mut found, job) = self.step(&step).await?;
+            let report = &mut self.prepared.report;
+            (report.customers, report.providers[at].hits) = (job.rows, found.len() as u64);
+            report.providers[at].jobs.push(job.job);
+            changed.append(&mut found);
+            let by = self.prepared.routes.get(&provider.party);
+            let (Some(NewBy::Psi), Some(customers)) = (by, plan.new_customers()) else { continue };
+            let name = format!("{}.new", provider.party);
+            let step = Step { name, provider, list: &provider.list, customers, untagged: Untagged::Listed };
+            let (mut found, job) = self.step(&step).await?;
+            let report = &mut self.prepared.report.providers[at];
+            report.list_rows = Some(job.provider_rows);
+            report.jobs.push(job.job);
+            new.append(&mut found);
+        }
+        Ok((new, changed))
     }
 
     /// Runs one intersection, or goes on with it; gives its hits.
@@ -286,15 +298,15 @@ impl Run<'_> {
             let (provider, list) = (step.provider.party.clone(), step.list.to_owned());
             move |error| ScreenError::Job { provider, list, job, error: Box::new(error) }
         };
-        let matched = self.work.result(&step.name);
+        let matched = self.prepared.work.result(&step.name);
         // A job that no provider has accepted yet has nothing to go on from, and may be what was refused.
-        let known = self.work.job(&step.name).filter(|job| JobFolder::was_accepted(&root, *job));
+        let known = self.prepared.work.job(&step.name).filter(|job| JobFolder::was_accepted(&root, *job));
         let job = match known {
             Some(job) => job,
             None => {
                 let order = plan.job(step.provider, step.list, step.customers, matched.clone());
                 let job = self.runner.begin(&order).map_err(failed(None))?;
-                self.work.note(&step.name, Some(job))?;
+                self.prepared.work.note(&step.name, Some(job))?;
                 job
             }
         };
@@ -305,7 +317,7 @@ impl Run<'_> {
         }
         let found = self.matched(step, &root, job, &matched);
         if matches!(found, Err(ScreenError::DuplicatesMissing)) {
-            self.work.note(&step.name, None)?;
+            self.prepared.work.note(&step.name, None)?;
         }
         Ok((found?, report))
     }
@@ -314,10 +326,10 @@ impl Run<'_> {
     fn report_rejects(&mut self) -> Result<(), ScreenError> {
         let output = &self.screening.plan.output;
         if let Some(rejects) = self.rejects.as_ref().filter(|path| path.exists()) {
-            self.report.rejected = rows::copy_rejects(rejects, &output.join("rejects.csv"))?;
+            self.prepared.report.rejected = rows::copy_rejects(rejects, &output.join("rejects.csv"))?;
         }
         if let Some(rejects) = &self.new_rejects {
-            self.report.new_rejected = rejects.len() as u64;
+            self.prepared.report.new_rejected = rejects.len() as u64;
             rows::write_rejects(rejects, &output.join("new-rejects.csv"))?;
         }
         Ok(())
