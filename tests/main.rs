@@ -9,5 +9,6 @@ mod openapi;
 mod psi;
 mod quotas;
 mod scan;
+mod screen;
 mod sichuan;
 mod verification;

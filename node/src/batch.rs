@@ -46,6 +46,7 @@ pub use error::BatchError;
 pub use lines::{FileEncoding, UnknownEncoding};
 pub use output::HEADER;
 pub use send::SendBatch;
+pub(crate) use send::answers;
 pub use summary::BatchSummary;
 
 use input::Input;

@@ -16,12 +16,14 @@ mod kernels;
 mod load;
 mod process;
 mod psi;
+mod screen;
 mod verify;
 
 pub use build::{BuildBench, BuildFigures};
 pub use kernels::{KernelsBench, KernelsFigures, OperationFigures};
 pub use process::peak_mib;
 pub use psi::{InCommon, PsiBench, PsiFigures};
+pub use screen::{ScreenBench, ScreenFigures};
 pub use verify::{VerifyBench, VerifyFigures};
 
 /// Where benchmarks write unless told otherwise: on disk on most systems, where `/tmp` often is not.

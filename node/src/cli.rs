@@ -28,6 +28,7 @@ mod partner;
 mod place;
 mod progress;
 mod psi;
+mod screen;
 mod snapshot;
 mod terminal;
 mod verify;
@@ -76,6 +77,9 @@ enum Command {
     /// Intersect a file with a provider's list
     #[command(subcommand)]
     Psi(psi::PsiCommand),
+    /// Screen existing customers against providers' risk lists
+    #[command(subcommand)]
+    Screen(screen::ScreenCommand),
     /// Check logs offline, as an auditor does
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -149,6 +153,7 @@ impl Command {
             Self::Verify(args) => args.run(),
             Self::VerifyBatch(args) => args.run(),
             Self::Psi(command) => command.run(),
+            Self::Screen(command) => command.run(),
             Self::Audit(command) => command.run(),
             Self::CheckConfig(args) => Ok(args.run()),
             Self::Openapi => Ok(Answer::json(&windvane::http::openapi())),

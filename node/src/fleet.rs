@@ -29,6 +29,7 @@ mod error;
 pub mod pair;
 mod party;
 mod process;
+pub mod screening;
 
 pub use error::FleetError;
 pub use process::Ready;

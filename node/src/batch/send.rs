@@ -111,8 +111,11 @@ async fn ask(
     Ok((chunk.index, results))
 }
 
-/// Tries again where the node says when.
-async fn answers(client: &impl SendBatch, body: &BatchBody) -> Result<Vec<BatchResult>, Problem> {
+/// Asks, and tries again where the node says when.
+///
+/// # Errors
+/// The last [`Problem`].
+pub(crate) async fn answers(client: &impl SendBatch, body: &BatchBody) -> Result<Vec<BatchResult>, Problem> {
     let mut attempt = 1;
     loop {
         let problem = match client.send(body).await {

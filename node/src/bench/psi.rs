@@ -21,6 +21,7 @@ mod numbers;
 
 pub use numbers::InCommon;
 use numbers::Numbers;
+pub(super) use numbers::{number, scattered};
 
 /// How to measure.
 #[derive(Debug, Clone)]
@@ -183,7 +184,7 @@ impl PsiBench {
 }
 
 /// Bytes that the loopback device has received, `proc_net_dev`.
-fn loopback_bytes() -> u64 {
+pub(super) fn loopback_bytes() -> u64 {
     let text = std::fs::read_to_string("/proc/net/dev").unwrap_or_default();
     let line = text.lines().find_map(|line| line.trim_start().strip_prefix("lo:").map(str::to_owned));
     line.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok()).unwrap_or_default()

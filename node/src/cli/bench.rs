@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use windvane::bench::{BuildBench, InCommon, KernelsBench, PsiBench, VerifyBench};
+use windvane::bench::{BuildBench, InCommon, KernelsBench, PsiBench, ScreenBench, VerifyBench};
 
 use super::failure::Failure;
 use super::{Answer, runtime};
@@ -50,6 +50,26 @@ pub(super) enum BenchCommand {
         /// What the numbers and their order are drawn from
         #[arg(long, value_name = "N", default_value_t = 0)]
         seed: u64,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Measure a full screening of a bank's customers and the daily one after it, beside its running node
+    Screen {
+        /// Customers of the bank
+        #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+        customers: u64,
+        /// Rows of the carrier's list
+        #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..=40_000_000))]
+        list: u64,
+        /// Changes of the list
+        #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=500_000))]
+        changes: u64,
+        /// New customers; as many as changes when not given
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
+        new: Option<u64>,
+        /// How new customers meet the list
+        #[arg(long, value_parser = ["auto", "rows", "psi"], default_value = "auto")]
+        new_by: String,
         #[command(flatten)]
         place: Place,
     },
@@ -120,6 +140,11 @@ impl BenchCommand {
                     dir,
                     json,
                 };
+                runtime()?.block_on(bench.run()).map_err(Failure::demo)?;
+            }
+            Self::Screen { customers, list, changes, new, new_by, place: Place { dir, json } } => {
+                let new = new.unwrap_or(changes);
+                let bench = ScreenBench { customers, list, changes, new, new_by, dir, json };
                 runtime()?.block_on(bench.run()).map_err(Failure::demo)?;
             }
             Self::Build { rows, place: Place { dir, json } } => {

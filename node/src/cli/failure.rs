@@ -9,6 +9,7 @@ use windvane::demo::DemoError;
 use windvane::error::NodeError;
 use windvane::http::Problem;
 use windvane::psi::PsiError;
+use windvane::screen::ScreenError;
 use windvane_protocols::party::SessionId;
 
 /// A command's error.
@@ -32,6 +33,9 @@ pub(super) enum Failure {
         /// Which job, where there is one.
         job: Option<SessionId>,
     },
+    /// From a screening.
+    #[error(transparent)]
+    Screen(Box<ScreenError>),
     /// From the demonstration.
     #[error(transparent)]
     Demo(Box<DemoError>),
@@ -63,6 +67,11 @@ impl Failure {
         move |error| Self::Psi { error: Box::new(error), job }
     }
 
+    /// From a screening.
+    pub(super) fn screen(error: ScreenError) -> Self {
+        Self::Screen(Box::new(error))
+    }
+
     /// From the demonstration.
     pub(super) fn demo(error: DemoError) -> Self {
         Self::Demo(Box::new(error))
@@ -75,6 +84,7 @@ impl Failure {
             Self::Rest(problem) => &problem.code,
             Self::Batch(error) => error.code(),
             Self::Psi { error, .. } => error.code(),
+            Self::Screen(error) => error.code(),
             Self::Demo(error) => error.code(),
         }
     }
@@ -92,6 +102,7 @@ impl Failure {
             },
             Self::Batch(error) => error.to_string().into(),
             Self::Psi { .. } => self.to_string().into(),
+            Self::Screen(error) => error.to_string().into(),
             Self::Demo(error) => error.to_string().into(),
         }
     }

@@ -31,6 +31,11 @@ impl Bar {
         Self(ProgressBar::no_length().with_style(style).with_prefix(what))
     }
 
+    /// Another text before the bar.
+    pub(super) fn rename(&self, what: &str) {
+        self.0.set_prefix(what.to_owned());
+    }
+
     /// This far.
     pub(super) fn reach(&self, done: u64, total: u64) {
         self.0.set_length(total);

@@ -228,7 +228,7 @@ fn words(report: &JobReport) -> String {
 }
 
 /// Progress on the terminal.
-struct Bars {
+pub(super) struct Bars {
     reading: Bar,
     buckets: Bar,
     /// When the first bucket could begin, and when the last one was finished.
@@ -237,13 +237,18 @@ struct Bars {
 }
 
 impl Bars {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             reading: Bar::new("reading", Unit::Bytes),
             buckets: Bar::new("buckets", Unit::Things),
             began: OnceLock::new(),
             ended: OnceLock::new(),
         }
+    }
+
+    /// Says which of several jobs the buckets are of.
+    pub(super) fn about(&self, job: &str) {
+        self.buckets.rename(job);
     }
 
     fn protocol_seconds(&self) -> f64 {

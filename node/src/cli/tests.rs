@@ -257,3 +257,14 @@ fn a_grant_is_for_verification_or_for_set_intersection() {
     // It parses, and only then misses the node's keys.
     assert!(!bad(&issue(&["--psi-runs", "10", "--psi-minimum", "5"])).contains("--"));
 }
+
+#[test]
+fn a_screening_is_named_by_what_is_missing() {
+    let (dir, config) = node_of("bank.toml");
+    let run = |plan: &str| bad(&["screen", "run", "--plan-file", plan, "--config", &config]);
+    assert!(usage(&["screen", "run"]).contains("--plan-file"));
+    assert!(run("absent.toml").contains("absent.toml"));
+    let plan = dir.path().join("plan.toml");
+    std::fs::write(&plan, "purpose = 3").unwrap();
+    assert!(run(plan.to_str().unwrap()).contains("SCREEN_PLAN"));
+}

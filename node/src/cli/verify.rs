@@ -96,6 +96,12 @@ impl Reach {
         Client::new(&self.url()?, &token).map_err(Failure::rest)
     }
 
+    /// A client of the running node, where a token is given.
+    pub(super) fn optional_client(&self) -> Result<Option<Client>, Failure> {
+        let given = self.token_file.is_some() || std::env::var_os(TOKEN_VARIABLE).is_some();
+        given.then(|| self.client()).transpose()
+    }
+
     fn url(&self) -> Result<String, Failure> {
         if let Some(url) = &self.url {
             return Ok(url.clone());

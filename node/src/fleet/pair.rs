@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tokio::task::block_in_place;
 
 use super::authority::Authority;
-use super::party::{Party, config_path};
+use super::party::{List, Party, config_path};
 use super::process::Process;
 use super::{BANK, FleetError};
 
@@ -63,10 +63,11 @@ impl Pair {
 fn found(dir: &Path, list: &Path) -> Result<(Party, Party), FleetError> {
     let authority = Authority::create(&dir.join("authority"))?;
     let bank = Party::bank(&dir.join(BANK), BANK)?;
-    let carrier = Party::carrier_with_list(&dir.join(CARRIER), CARRIER, LIST, list)?;
+    let list = List { name: LIST, file: list, key_column: "phone", payload_column: None };
+    let carrier = Party::carrier_with_lists(&dir.join(CARRIER), CARRIER, &[list])?;
     let (ours, theirs) = (bank.enrol(&authority)?, carrier.enrol(&authority)?);
     carrier.import_enrolment(&ours)?;
     bank.import_enrolment(&theirs)?;
-    bank.accept(&carrier.grant_intersection(BANK, LIST)?)?;
+    bank.accept(&carrier.grant_intersection(BANK, &[LIST], &[])?)?;
     Ok((bank, carrier))
 }

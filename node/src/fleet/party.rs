@@ -31,6 +31,15 @@ const GRANT_DAYS: u64 = 30;
 /// All nodes and their caller share one machine, so the bank waits longer than in operation.
 const DEADLINE_MS: u64 = 5_000;
 
+/// A list of numbers that a carrier serves for set intersection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct List<'a> {
+    pub(super) name: &'a str,
+    pub(super) file: &'a Path,
+    pub(super) key_column: &'a str,
+    pub(super) payload_column: Option<&'a str>,
+}
+
 /// A party whose node does not run.
 #[derive(Debug)]
 pub(super) struct Party {
@@ -48,21 +57,22 @@ impl Party {
     /// Makes the keys of a carrier.
     pub(super) fn carrier(dir: &Path, name: &str) -> Result<Self, FleetError> {
         let party = Self::create(dir, name, &carrier_config(name))?;
-        let samples = [("dataset.toml", CARRIER_DATASET), ("carrier-schema.toml", CARRIER_SCHEMA)];
-        for (file, text) in samples {
-            write_public(&dir.join(file), text.as_bytes()).map_err(FleetError::party(name))?;
-        }
+        party.describe(CARRIER_DATASET, ("carrier-schema.toml", CARRIER_SCHEMA))?;
         Ok(party)
     }
 
-    /// Makes the keys of a carrier that serves a list, keyed by its column `phone`, for set intersection.
-    pub(super) fn carrier_with_list(
-        dir: &Path,
-        name: &str,
-        list: &str,
-        file: &Path,
-    ) -> Result<Self, FleetError> {
-        Self::create(dir, name, &(carrier_config(name) + &list_config(list, file)))
+    /// Makes the keys of a carrier that serves lists for set intersection.
+    pub(super) fn carrier_with_lists(dir: &Path, name: &str, lists: &[List<'_>]) -> Result<Self, FleetError> {
+        let lists: String = lists.iter().map(list_config).collect();
+        Self::create(dir, name, &(carrier_config(name) + &lists))
+    }
+
+    /// Puts a data set's configuration, and the schema that it names, where [`Self::publish`] finds them.
+    pub(super) fn describe(&self, data_set: &str, (schema, text): (&str, &str)) -> Result<(), FleetError> {
+        for (file, text) in [("dataset.toml", data_set), (schema, text)] {
+            write_public(&self.dir.join(file), text.as_bytes()).map_err(self.failed())?;
+        }
+        Ok(())
     }
 
     fn create(dir: &Path, name: &str, config: &str) -> Result<Self, FleetError> {
@@ -94,16 +104,28 @@ impl Party {
         self.issue(&GrantTerms { families, ..plenty(bank, DATA_SET) })
     }
 
-    /// Issues a grant of any set intersection with a list.
-    pub(super) fn grant_intersection(&self, bank: &str, list: &str) -> Result<String, FleetError> {
+    /// Issues a grant of lookups by telephone number alone.
+    pub(super) fn grant_numbers(&self, bank: &str) -> Result<String, FleetError> {
+        self.issue(&GrantTerms { families: vec![Family::Phone], ..plenty(bank, DATA_SET) })
+    }
+
+    /// Issues a grant of any set intersection with lists, with these columns as payload.
+    pub(super) fn grant_intersection(
+        &self,
+        bank: &str,
+        lists: &[&str],
+        payload_columns: &[&str],
+    ) -> Result<String, FleetError> {
         let psi = PsiTerms {
             max_requester_rows: MAX_PSI_ROWS,
             max_provider_rows: MAX_PSI_ROWS,
             runs: PLENTY,
             repeated_input: true,
-            payload_columns: Vec::new(),
+            payload_columns: payload_columns.iter().map(|column| (*column).to_owned()).collect(),
         };
-        self.issue(&GrantTerms { psi: Some(psi), ..plenty(bank, list) })
+        let name = |list: &&str| list.parse().expect("a constant that is a list's name");
+        let data_sets = lists.iter().map(name).collect();
+        self.issue(&GrantTerms { data_sets, psi: Some(psi), ..plenty(bank, DATA_SET) })
     }
 
     fn issue(&self, terms: &GrantTerms) -> Result<String, FleetError> {
@@ -199,9 +221,14 @@ fn carrier_config(name: &str) -> String {
     common(name) + "[grpc]\nlisten = \"127.0.0.1:0\"\n"
 }
 
-fn list_config(list: &str, file: &Path) -> String {
+fn list_config(list: &List<'_>) -> String {
+    let List { name, file, key_column, payload_column } = list;
     let file = toml::Value::String(file.display().to_string());
-    format!("\n[[psi]]\nlist = \"{list}\"\nfile = {file}\nkey = \"phone\"\nkey_columns = [\"phone\"]\n")
+    let payload: Vec<_> = payload_column.iter().collect();
+    format!(
+        "\n[[psi]]\nlist = \"{name}\"\nfile = {file}\nkey = \"phone\"\nkey_columns = [\"{key_column}\"]\n\
+         payload_columns = {payload:?}\n"
+    )
 }
 
 fn bank_config(name: &str, carriers: &[(String, SocketAddr)]) -> String {
@@ -227,7 +254,12 @@ mod tests {
         let bank = Config::parse(&bank_config("bank", &carriers)).unwrap();
         assert_eq!(bank.providers[0].address, "127.0.0.1:7443");
         assert!(Config::parse(&carrier_config("carrier-a")).unwrap().grpc.is_some());
-        let list = list_config("risk", Path::new("a \"list\".csv"));
-        assert!(Config::parse(&(carrier_config("carrier-a") + &list)).is_ok());
+        let file = Path::new("a \"list\".csv");
+        let list = List { name: "risk", file, key_column: "手机号", payload_column: Some("风险标签") };
+        let config = Config::parse(&(carrier_config("carrier-a") + &list_config(&list))).unwrap();
+        assert_eq!((config.lists[0].file.as_path(), config.lists[0].payload_columns.len()), (file, 1));
+        let bare = List { payload_column: None, ..list };
+        let config = Config::parse(&(carrier_config("carrier-a") + &list_config(&bare))).unwrap();
+        assert!(config.lists[0].payload_columns.is_empty());
     }
 }

@@ -18,8 +18,8 @@ use crate::evidence::{EvidenceLog, LogError};
 use crate::identity::NodeKeys;
 use crate::store::Store;
 
-/// How often the outbox is looked at; a node empties it four times a second.
-const POLL: Duration = Duration::from_millis(20);
+/// How often the outbox is looked at; a bank's node empties it forty times a second.
+const POLL: Duration = Duration::from_millis(5);
 
 /// A running node takes entries over long before this.
 const WITHIN: Duration = Duration::from_secs(30);

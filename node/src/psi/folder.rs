@@ -118,6 +118,11 @@ impl JobFolder {
         Ok(Some(read_journal(&file).map_err(PsiError::io(&path))?.0))
     }
 
+    /// Whether the provider has accepted the job, so that there is something to go on from.
+    pub fn was_accepted(root: &Path, job: SessionId) -> bool {
+        Self::path_of(root, job).join(Document::Acceptance.file()).exists()
+    }
+
     /// The folder itself.
     pub fn path(&self) -> &Path {
         &self.path

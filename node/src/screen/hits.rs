@@ -68,6 +68,11 @@ pub(super) struct CustomerHits {
     pub(super) tags: BTreeMap<String, BTreeSet<String>>,
 }
 
+/// Codes that are joined by `|`.
+pub(super) fn split(codes: &str) -> BTreeSet<String> {
+    codes.split('|').filter(|code| !code.is_empty()).map(str::to_owned).collect()
+}
+
 const HEADER: [&str; 4] = ["客户号", "网点", "来源", "标签"];
 
 impl Hits {
@@ -79,6 +84,11 @@ impl Hits {
         let customer = self.0.entry(hit.customer).or_default();
         customer.outlet = hit.outlet;
         customer.tags.insert(hit.provider, hit.tags);
+    }
+
+    /// Forgets everything of a customer, who is to be looked at anew.
+    pub fn forget(&mut self, customer: &str) {
+        self.0.remove(customer);
     }
 
     fn remove(&mut self, customer: &str, provider: &str) {
@@ -107,8 +117,7 @@ impl Hits {
             let record = record.map_err(|_| bad("expected four cells of UTF-8"))?;
             let [customer, outlet, provider, tags] =
                 std::array::from_fn(|i| record.get(i).unwrap_or_default().to_owned());
-            let tags: BTreeSet<_> =
-                tags.split('|').filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
+            let tags = split(&tags);
             if customer.is_empty() || provider.is_empty() || tags.is_empty() {
                 return Err(bad("customer, provider and tags must not be empty"));
             }

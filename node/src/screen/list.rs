@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
+use std::rc::Rc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::hits::CustomerHits;
 use super::{Hits, ScreenError};
@@ -16,10 +17,13 @@ use crate::verification::{Colour, Decision, MatchResult, Merged, Reason};
 pub const RISK_LIST_HEADER: [&str; 9] =
     ["网点", "客户号", "颜色", "来源", "标签", "原因", "建议", "reasons", "advice"];
 
+/// The file that the next day's changes are applied to.
+pub(super) const HITS: &str = "hits.csv";
+
 const OUTLETS_HEADER: [&str; 4] = ["网点", "red", "yellow", "customers"];
 
 /// What a screening found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScreenSummary {
     /// Customers on at least one list.
     pub listed: u64,
@@ -31,10 +35,18 @@ pub struct ScreenSummary {
     pub outlets: u64,
 }
 
+/// What the rules say of a set of tags, in the cells' form: there are far fewer sets than customers.
+struct Verdict {
+    colour: Colour,
+    tags: String,
+    reasons: [String; 2],
+    advice: [String; 2],
+}
+
 struct Row<'a> {
     customer: &'a str,
     hits: &'a CustomerHits,
-    decision: Decision,
+    verdict: Rc<Verdict>,
 }
 
 /// Writes `risk-list.csv`, `outlets.csv` and `hits.csv` into `dir`, which exists: each completely or not at all.
@@ -42,12 +54,17 @@ struct Row<'a> {
 /// # Errors
 /// [`ScreenError::Io`].
 pub fn write_lists(hits: &Hits, rules: &Rules, dir: &Path) -> Result<ScreenSummary, ScreenError> {
-    let mut rows: Vec<_> = hits.0.iter().map(|(customer, hits)| row(rules, customer, hits)).collect();
+    let mut verdicts = BTreeMap::new();
+    let mut rows: Vec<_> =
+        hits.0.iter().map(|(customer, hits)| row(rules, customer, hits, &mut verdicts)).collect();
     rows.sort_by(|a, b| order(a).cmp(&order(b)));
     let outlets = count(&rows);
     write(&dir.join("risk-list.csv"), |csv| {
         csv.write_record(RISK_LIST_HEADER)?;
-        rows.iter().try_for_each(|row| csv.write_record(cells(row)))
+        rows.iter().try_for_each(|row| {
+            let providers = joined("|", row.hits.tags.keys().map(String::as_str));
+            csv.write_record(cells(row, &providers))
+        })
     })?;
     write(&dir.join("outlets.csv"), |csv| {
         csv.write_record(OUTLETS_HEADER)?;
@@ -55,25 +72,55 @@ pub fn write_lists(hits: &Hits, rules: &Rules, dir: &Path) -> Result<ScreenSumma
             csv.write_record([*outlet, &red.to_string(), &yellow.to_string(), &(red + yellow).to_string()])
         })
     })?;
-    write(&dir.join("hits.csv"), |csv| hits.write(csv))?;
+    write(&dir.join(HITS), |csv| hits.write(csv))?;
     let (red, yellow) = outlets.values().fold((0, 0), |(r, y), (red, yellow)| (r + red, y + yellow));
     Ok(ScreenSummary { listed: red + yellow, red, yellow, outlets: outlets.len() as u64 })
 }
 
 fn order<'a>(row: &'a Row<'_>) -> (&'a str, std::cmp::Reverse<Colour>, &'a str) {
-    (&row.hits.outlet, std::cmp::Reverse(row.decision.colour), row.customer)
+    (&row.hits.outlet, std::cmp::Reverse(row.verdict.colour), row.customer)
 }
 
-fn row<'a>(rules: &Rules, customer: &'a str, hits: &'a CustomerHits) -> Row<'a> {
+fn row<'a>(
+    rules: &Rules,
+    customer: &'a str,
+    hits: &'a CustomerHits,
+    verdicts: &mut BTreeMap<BTreeSet<&'a str>, Rc<Verdict>>,
+) -> Row<'a> {
+    let tags: BTreeSet<_> = hits.tags.values().flatten().map(String::as_str).collect();
+    let verdict = match verdicts.get(&tags) {
+        Some(verdict) => verdict.clone(),
+        None => {
+            let verdict = Rc::new(verdict(rules, &tags));
+            verdicts.insert(tags, verdict.clone());
+            verdict
+        }
+    };
+    Row { customer, hits, verdict }
+}
+
+fn verdict(rules: &Rules, tags: &BTreeSet<&str>) -> Verdict {
     let found = Merged {
         result: MatchResult::Match,
         mismatch: None,
         attributes: BTreeMap::new(),
-        tags: hits.tags.values().flatten().cloned().collect(),
+        tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
         missing_sources: Vec::new(),
     };
     let facts = Facts { found: &found, customer_type: None, document_type: None };
-    Row { customer, hits, decision: never_green(decide(rules, &facts)) }
+    let Decision { colour, reasons, advice, .. } = never_green(decide(rules, &facts));
+    Verdict {
+        colour,
+        tags: joined("|", tags.iter().copied()),
+        reasons: [
+            joined("；", reasons.iter().map(|reason| reason.zh.as_str())),
+            joined("; ", reasons.iter().map(|reason| reason.en.as_str())),
+        ],
+        advice: [
+            joined("；", advice.iter().map(|advice| advice.zh.as_str())),
+            joined("; ", advice.iter().map(|advice| advice.en.as_str())),
+        ],
+    }
 }
 
 /// Standing on a list is itself a reason, where no rule covers its tags.
@@ -89,20 +136,11 @@ fn never_green(mut decision: Decision) -> Decision {
     decision
 }
 
-fn cells(row: &Row<'_>) -> [String; RISK_LIST_HEADER.len()] {
-    let (decision, hits) = (&row.decision, row.hits);
-    let tags: BTreeSet<_> = hits.tags.values().flatten().map(String::as_str).collect();
-    [
-        hits.outlet.clone(),
-        row.customer.to_owned(),
-        decision.colour.as_str().to_owned(),
-        joined("|", hits.tags.keys().map(String::as_str)),
-        joined("|", tags.into_iter()),
-        joined("；", decision.reasons.iter().map(|reason| reason.zh.as_str())),
-        joined("；", decision.advice.iter().map(|advice| advice.zh.as_str())),
-        joined("; ", decision.reasons.iter().map(|reason| reason.en.as_str())),
-        joined("; ", decision.advice.iter().map(|advice| advice.en.as_str())),
-    ]
+fn cells<'a>(row: &'a Row<'_>, providers: &'a str) -> [&'a str; RISK_LIST_HEADER.len()] {
+    let Verdict { colour, tags, reasons, advice } = &*row.verdict;
+    let ([reasons_zh, reasons_en], [advice_zh, advice_en]) = (reasons, advice);
+    let colour = colour.as_str();
+    [&row.hits.outlet, row.customer, colour, providers, tags, reasons_zh, advice_zh, reasons_en, advice_en]
 }
 
 fn joined<'a>(separator: &str, texts: impl Iterator<Item = &'a str>) -> String {
@@ -114,7 +152,7 @@ fn count<'a>(rows: &[Row<'a>]) -> BTreeMap<&'a str, (u64, u64)> {
     let mut outlets = BTreeMap::new();
     for row in rows {
         let (red, yellow) = outlets.entry(row.hits.outlet.as_str()).or_insert((0, 0));
-        *if row.decision.colour == Colour::Red { red } else { yellow } += 1;
+        *if row.verdict.colour == Colour::Red { red } else { yellow } += 1;
     }
     outlets
 }

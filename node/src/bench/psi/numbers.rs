@@ -93,22 +93,16 @@ impl Numbers {
         let mut rng = ChaCha20Rng::seed_from_u64(self.seed);
         rng.set_stream(which as u64 + 1);
         let (start, least) = (rng.random_range(0..rows.max(1)), rng.random_range(0..rows.max(1)));
-        // A stride that shares no factor with the count visits every place once.
-        let stride = (least..).find(|stride| coprime(*stride, rows.max(1))).unwrap_or(1);
-        let mut at = start;
-        for _ in 0..rows {
+        for at in scattered(rows, start, least) {
             // Places behind the different numbers repeat some from all over them.
             let index = if at < distinct { at } else { (at - distinct) * (REPEAT_EVERY - 1) };
             writeln!(file, "{}", self.number(first + index))?;
-            at = (at + stride) % rows;
         }
         file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
     }
 
-    /// A mainland number for every index below 10^9: a one-to-one map that mixes.
     const fn number(&self, index: u64) -> u64 {
-        // 10^9 has only the prime factors 2 and 5, and this factor neither.
-        13_000_000_000 + (index + self.shift) % NUMBERS * 618_033_989 % NUMBERS
+        number((index + self.shift) % NUMBERS)
     }
 
     /// Holds the result file against the true intersection.
@@ -127,6 +121,23 @@ impl Numbers {
         let text = format!("{} rows are in the result, {} expected, or others", found.len(), expected.len());
         Err(DemoError::Unfit(text))
     }
+}
+
+/// A mainland number for every index below 10^9: a one-to-one map that mixes.
+pub(in crate::bench) const fn number(index: u64) -> u64 {
+    // 10^9 has only the prime factors 2 and 5, and this factor neither.
+    13_000_000_000 + index * 618_033_989 % NUMBERS
+}
+
+/// Every number below `count` once, from `start` on in strides of at least `least`.
+pub(in crate::bench) fn scattered(count: u64, start: u64, least: u64) -> impl Iterator<Item = u64> {
+    // A stride that shares no factor with the count visits every place once.
+    let stride = (least..).find(|stride| coprime(*stride, count.max(1))).unwrap_or(1);
+    (0..count).scan(start, move |at, _| {
+        let here = *at;
+        *at = (*at + stride) % count;
+        Some(here)
+    })
 }
 
 const fn coprime(mut a: u64, mut b: u64) -> bool {
