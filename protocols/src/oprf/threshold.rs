@@ -31,7 +31,8 @@ impl Weights {
 
     /// The sum of integers times points, element by element. Time depends on the weights alone.
     fn combine(&self, answers: &[&Points]) -> Points {
-        let signed = |(weight, points): (&i128, &&Points)| if *weight < 0 { points.neg() } else { (*points).clone() };
+        let signed =
+            |(weight, points): (&i128, &&Points)| if *weight < 0 { points.neg() } else { (*points).clone() };
         let terms: Vec<_> = self.integers.iter().zip(answers).map(signed).collect();
         let bits = self.integers.iter().map(|weight| 128 - weight.unsigned_abs().leading_zeros()).max();
         let mut sum: Option<Points> = None;
@@ -71,26 +72,24 @@ const fn gcd(a: i128, b: i128) -> i128 {
 
 impl Blinded {
     /// Checks the answers of a quorum to this one batch, combines and unblinds them: `K·H(x)` for every input,
-    /// and a random point where the input was absent.
-    ///
-    /// # Errors
-    /// The indices of the answers whose proof does not hold. Answers have as many elements as were asked.
+    /// and a random point where the input was absent. `None` when a proof does not hold. Answers have as many
+    /// elements as were asked.
     pub(crate) fn combine(
         &self,
         context: &Context,
         weights: &Weights,
         answers: &[Answered<'_>],
-    ) -> Result<Points, Vec<usize>> {
+    ) -> Option<Points> {
         let evaluated: Vec<_> = answers.iter().map(|answer| &answer.evaluated.points).collect();
         let combined = weights.combine(&evaluated);
         let claims: Vec<_> = answers.iter().map(|answer| answer.claim(self)).collect();
         let (holds, products) = verify_beside(context, &claims, &combined, &self.inverses(weights));
-        if holds {
-            return Ok(products);
-        }
-        let nothing = combined.slice(0..0);
-        let wrong = |i: &usize| !verify_beside(context, &claims[*i..=*i], &nothing, &[]).0;
-        Err((0..claims.len()).filter(wrong).collect())
+        holds.then_some(products)
+    }
+
+    /// Whether one answer's proof holds.
+    pub(crate) fn verify(&self, context: &Context, answer: Answered<'_>) -> bool {
+        verify_beside(context, &[answer.claim(self)], &self.elements.points.slice(0..0), &[]).0
     }
 
     /// What takes blinds and denominator off.

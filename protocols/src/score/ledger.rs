@@ -89,7 +89,8 @@ impl Record for Ledger {
     const DOMAIN: &'static str = "windvane/score-ledger/v1";
 
     fn write(&self, t: Transcript) -> Transcript {
-        let epoch = |(group, epoch): (&DataSet, &u64)| [&epoch.to_be_bytes(), group.as_str().as_bytes()].concat();
+        let epoch =
+            |(group, epoch): (&DataSet, &u64)| [&epoch.to_be_bytes(), group.as_str().as_bytes()].concat();
         let table = |(context, root): (&Hash, &TableRoot)| [context.as_slice(), root].concat();
         t.list("epoch", self.epochs.iter().map(epoch)).list("table", self.tables.iter().map(table))
     }

@@ -13,7 +13,9 @@ use super::epoch::{Epoch, Member};
 use super::table::{Row, input};
 use super::universe::Universe;
 use crate::identity::Phone;
-use crate::oprf::{Answered, Blinded, Context, ELEMENT_BYTES, Elements, OprfError, Proof, Weights, blind_evaluate};
+use crate::oprf::{
+    Answered, Blinded, Context, ELEMENT_BYTES, Elements, OprfError, Proof, Weights, blind_evaluate,
+};
 use crate::party::PartyId;
 use crate::transcript::{Hash, Transcript};
 
@@ -195,35 +197,37 @@ impl AwaitAnswers {
         &self.positions
     }
 
-    /// Combines the first answers that suffice. A wrong one is set aside, and the next takes its place.
+    /// Combines the first answers that suffice. Wrong ones are set aside, and others take their place.
     ///
     /// # Errors
     /// [`Unavailable`] when too few are right; it names who is missing and whose answer is wrong.
     pub fn on_answers(self, answers: &[Answer]) -> Result<Unblinded, Unavailable> {
         let (mut usable, mut faults) = self.sort(answers);
-        let needed = self.epoch.charter().threshold();
-        while usable.len() >= needed {
-            let quorum = &usable[..needed];
-            let places: Vec<_> = quorum.iter().map(|(index, _)| index + 1).collect();
-            let answered: Vec<_> = quorum.iter().map(|(_, answered)| *answered).collect();
-            match self.blinded.combine(&Context::SCORE, &Weights::at_zero(&places), &answered) {
-                Ok(masks) => {
-                    let Self { epoch, positions, .. } = self;
-                    return Ok(Unblinded { epoch, positions, masks, faults });
-                }
-                Err(wrong) => {
-                    for place in wrong.into_iter().rev() {
-                        let (index, _) = usable.remove(place);
-                        faults.push(Fault { provider: self.provider(index), kind: FaultKind::Proof });
-                    }
-                }
-            }
-        }
+        let combined = self.combine(&usable).or_else(|| {
+            let wrong = usable.extract_if(.., |(_, answer)| !self.blinded.verify(&Context::SCORE, *answer));
+            faults.extend(
+                wrong.map(|(index, _)| Fault { provider: self.provider(index), kind: FaultKind::Proof }),
+            );
+            self.combine(&usable)
+        });
+        let Some(masks) = combined else { return Err(self.unavailable(usable.len(), answers, faults)) };
+        let Self { epoch, positions, .. } = self;
+        Ok(Unblinded { epoch, positions, masks, faults })
+    }
+
+    /// `None` when there are too few answers, or a proof among those that suffice does not hold.
+    fn combine(&self, usable: &[(usize, Answered<'_>)]) -> Option<Points> {
+        let quorum = usable.get(..self.epoch.charter().threshold())?;
+        let places: Vec<_> = quorum.iter().map(|(index, _)| index + 1).collect();
+        let answered: Vec<_> = quorum.iter().map(|(_, answered)| *answered).collect();
+        self.blinded.combine(&Context::SCORE, &Weights::at_zero(&places), &answered)
+    }
+
+    fn unavailable(&self, found: usize, answers: &[Answer], faults: Vec<Fault>) -> Unavailable {
         let silent = |provider: &&PartyId| answers.iter().all(|answer| answer.provider != **provider);
         let providers = self.epoch.charter().providers().iter().map(|identity| &identity.party);
         let missing = providers.filter(silent).cloned().collect();
-        // Without a quorum the proofs of what is left were not looked at: too few right ones either way.
-        Err(Unavailable { needed, found: usable.len(), missing, faults })
+        Unavailable { needed: self.epoch.charter().threshold(), found, missing, faults }
     }
 
     /// The answers that may be of use, with their providers' indices, and what is plainly wrong with others.
@@ -234,7 +238,9 @@ impl AwaitAnswers {
             let key = index.and_then(|index| Some((index, self.epoch.share_key(index)?)));
             let fault = match key {
                 None => FaultKind::Stranger,
-                Some((index, _)) if usable.iter().any(|(earlier, _)| *earlier == index) => FaultKind::Repeated,
+                Some((index, _)) if usable.iter().any(|(earlier, _)| *earlier == index) => {
+                    FaultKind::Repeated
+                }
                 Some(_) if answer.context != *self.epoch.context() => FaultKind::Context,
                 Some(_) if answer.elements.len() != self.positions.len() => FaultKind::Count,
                 Some((index, public)) => {

@@ -31,6 +31,8 @@ mod possession;
 pub mod record;
 pub mod seal;
 mod sharing;
+#[cfg(test)]
+mod tests;
 
 pub use evidence::{Evidence, EvidenceError};
 pub use sharing::PublicSharing;

@@ -186,10 +186,7 @@ mod tests {
     #[test]
     fn segments_ascend_and_are_seven_digits() {
         assert_eq!(universe(&[]).err(), Some(UniverseError::Length { found: 0 }));
-        assert_eq!(
-            universe(&["1380013", "1380012"]).err(),
-            Some(UniverseError::Order { index: 1 })
-        );
+        assert_eq!(universe(&["1380013", "1380012"]).err(), Some(UniverseError::Order { index: 1 }));
         assert_eq!(universe(&["1380013", "1380013"]).err(), Some(UniverseError::Order { index: 1 }));
         for text in ["138001", "13800133", "2380013", "138001x", "+380013", ""] {
             assert_eq!(text.parse::<Segment>(), Err(UniverseError::Segment), "{text}");

@@ -151,7 +151,9 @@ pub(super) fn announcements(
 
 /// Digest over messages with their signatures, in the providers' order.
 pub(super) fn digest<T: Record>(messages: &[Signed<T>]) -> Hash {
-    Transcript::new("windvane/score-messages/v1").list("message", messages.iter().map(Signed::digest)).digest()
+    Transcript::new("windvane/score-messages/v1")
+        .list("message", messages.iter().map(Signed::digest))
+        .digest()
 }
 
 /// Exactly one message of each identity, signed by its pinned key and of this setup, in the identities' order.

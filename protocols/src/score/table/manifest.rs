@@ -1,6 +1,7 @@
 //! The signed manifest of one provider's table.
 
 use super::super::epoch::Epoch;
+use super::super::group::Identity;
 use super::super::ledger::TableRoot;
 use super::super::universe::NUMBERS_PER_SEGMENT;
 use super::parts::PartTerms;
@@ -76,7 +77,7 @@ pub fn check(
     segments: u64,
     manifests: &[Signed<TableManifest>],
 ) -> Result<Vec<Signed<TableManifest>>, ManifestError> {
-    let pick = |identity: &super::super::group::Identity| {
+    let pick = |identity: &Identity| {
         let party = identity.party.clone();
         let own: Vec<_> = manifests.iter().filter(|manifest| manifest.body().provider == party).collect();
         let [manifest] = own[..] else { return Err(ManifestError::Count { party, found: own.len() }) };
@@ -84,7 +85,9 @@ pub fn check(
         if !manifest.verify(&identity.key) {
             return Err(ManifestError::Signature { party });
         }
-        if body.context != *epoch.context() || body.segments != segments {
+        let terms = epoch.charter().terms();
+        let named = (&body.context, body.segments, &body.group, body.epoch);
+        if named != (epoch.context(), segments, &terms.group, terms.epoch) {
             return Err(ManifestError::Context { party });
         }
         Ok(manifest.clone())
