@@ -16,7 +16,7 @@ use windvane_protocols::score::epoch::Member;
 use windvane_protocols::score::group::{Charter, GroupTerms, Identity, Sharing};
 use windvane_protocols::score::query::ask;
 use windvane_protocols::score::shares::announce;
-use windvane_protocols::score::table::sum;
+use windvane_protocols::score::table::{Row, sum};
 use windvane_protocols::score::universe::{NUMBERS_PER_SEGMENT, Universe};
 use windvane_protocols::transcript::Signed;
 
@@ -32,57 +32,68 @@ fn main() -> Result<(), Failure> {
     let universe = Universe::new(bank.0.party.clone(), 1, vec!["1380013".parse()?])?;
     let members = set_up(bank, providers, &universe, &mut rng)?;
 
-    let mut parts = vec![0; rows];
+    let mut parts = vec![0; rows.max(customers)];
     rng.fill_bytes(&mut parts);
     let sealer = members[0].sealer().ok_or("the table's key is there")?;
-    let (table, seconds) = timed(|| sealer.rows(0, &parts))?;
+    let (table, seconds) = timed(|| sealer.rows(0, &parts[..rows]))?;
     println!(
         "table: {:.0} rows/s, {:.2} µs a row",
         table.len() as f64 / seconds,
         seconds * 1e6 / rows as f64
     );
-
-    let seal = |member: &Member| {
-        let sealer = member.sealer().ok_or("the table's key is there")?;
-        Ok::<_, Failure>(sealer.rows(0, &parts[..customers]))
-    };
-    let tables = members.iter().map(seal).collect::<Result<Vec<_>, _>>()?;
-    let stretches: Vec<_> = tables.iter().map(|table| table.as_flattened()).collect();
-    let epoch = members[0].epoch();
-    let (summed, seconds) = timed(|| sum::add(epoch, &stretches))?;
-    let summed = summed?;
-    println!("sum of {providers}: {:.2} µs a row", seconds * 1e6 / customers as f64);
-
-    let phone = |last: usize| Phone::parse(&format!("1380013{last:04}"));
-    let phones = (0..customers).map(phone).collect::<Result<Vec<_>, _>>()?;
+    let summed = summed(&members, &parts[..customers])?;
     for batch in [1, 8, 64, customers] {
-        let numbers: Vec<_> = phones.iter().take(batch).map(Some).collect();
-        let passes = (2_000 / batch).max(1);
-        let mut steps = [0.0; 4];
-        for _ in 0..passes {
-            let (asked, seconds) = timed(|| ask(epoch, &universe, &numbers, &mut rng))?;
-            let (state, question) = asked?;
-            steps[0] += seconds;
-            let (answers, seconds) = timed(|| {
-                members.iter().map(|m| m.answer(&question, &mut rng)).collect::<Result<Vec<_>, _>>()
-            })?;
-            steps[1] += seconds / providers as f64;
-            let (unblinded, seconds) = timed(|| state.on_answers(&answers?).map_err(Box::new))?;
-            steps[2] += seconds;
-            let unblinded = unblinded?;
-            let (sums, seconds) = timed(|| unblinded.open(&summed[..batch]))?;
-            steps[3] += seconds;
-            let truth = parts.iter().map(|part| u16::from(*part) * providers as u16);
-            if !sums.iter().zip(truth).all(|(sum, truth)| *sum == Some(Ok(truth))) {
-                return Err("a sum is wrong".into());
-            }
-        }
-        let [asking, answering, combining, opening] = steps.map(|s| s * 1e6 / (passes * batch) as f64);
-        println!(
-            "batch of {batch:5}, {providers} providers, a customer: ask {asking:.1}, answer {answering:.1} each, \
-             combine {combining:.1}, open {opening:.1} µs"
-        );
+        call(&members, &universe, &summed[..batch.min(customers)], &parts, &mut rng)?;
     }
+    Ok(())
+}
+
+/// The bank's table, where all providers have the same parts.
+fn summed(members: &[Member], parts: &[u8]) -> Result<Vec<Row>, Failure> {
+    let sealers = members.iter().filter_map(Member::sealer);
+    let tables: Vec<_> = sealers.map(|sealer| sealer.rows(0, parts)).collect();
+    let stretches: Vec<_> = tables.iter().map(|table| table.as_flattened()).collect();
+    let (summed, seconds) = timed(|| sum::add(members[0].epoch(), &stretches))?;
+    println!("sum of {}: {:.2} µs a row", members.len(), seconds * 1e6 / parts.len() as f64);
+    Ok(summed?)
+}
+
+/// Calls about the first numbers of the universe.
+fn call(
+    members: &[Member],
+    universe: &Universe,
+    rows: &[Row],
+    parts: &[u8],
+    rng: &mut ChaCha20Rng,
+) -> Result<(), Failure> {
+    let phones = (0..rows.len()).map(|last| Phone::parse(&format!("1380013{last:04}")));
+    let phones = phones.collect::<Result<Vec<_>, _>>()?;
+    let numbers: Vec<_> = phones.iter().map(Some).collect();
+    let passes = (2_000 / rows.len()).max(1);
+    let mut steps = [0.0; 4];
+    for _ in 0..passes {
+        let (asked, asking) = timed(|| ask(members[0].epoch(), universe, &numbers, rng))?;
+        let (state, question) = asked?;
+        let (answers, answering) =
+            timed(|| members.iter().map(|m| m.answer(&question, rng)).collect::<Result<Vec<_>, _>>())?;
+        let answers = answers?;
+        let (unblinded, combining) = timed(|| state.on_answers(&answers))?;
+        let unblinded = unblinded?;
+        let (sums, opening) = timed(|| unblinded.open(rows))?;
+        let truth = parts.iter().map(|part| u16::from(*part) * members.len() as u16);
+        if !sums.iter().zip(truth).all(|(sum, truth)| *sum == Some(Ok(truth))) {
+            return Err("a sum is wrong".into());
+        }
+        let seconds = [asking, answering / members.len() as f64, combining, opening];
+        steps.iter_mut().zip(seconds).for_each(|(sum, seconds)| *sum += seconds);
+    }
+    let [asking, answering, combining, opening] = steps.map(|s| s * 1e6 / (passes * rows.len()) as f64);
+    println!(
+        "batch of {:5}, {} providers, µs a customer: ask {asking:.1}, answer {answering:.1} each, \
+         combine {combining:.1}, open {opening:.1}",
+        rows.len(),
+        members.len()
+    );
     Ok(())
 }
 
@@ -121,18 +132,18 @@ fn set_up(
     }
     let (mut dealing, mut dealings) = (Vec::new(), Vec::new());
     for (state, key) in states.into_iter().zip(&keys) {
-        let step = state.on_announcements(messages.clone(), key, rng)?;
+        let step = state.on_announcements(&messages, key, rng)?;
         dealing.push(step.state);
         dealings.push(step.message);
     }
     let (mut waiting, mut confirmations): (Vec<_>, Vec<Signed<_>>) = (Vec::new(), Vec::new());
     for (state, key) in dealing.into_iter().zip(&keys) {
-        let step = state.on_dealings(dealings.clone(), key)?;
+        let step = state.on_dealings(&dealings, key)?;
         waiting.push(step.state);
         confirmations.push(step.message);
     }
     confirmations.push(waiting[0].sharing().confirm(requester.party, &bank));
-    waiting.into_iter().map(|state| Ok(state.on_confirmations(confirmations.clone())?)).collect()
+    waiting.into_iter().map(|state| Ok(state.on_confirmations(&confirmations)?)).collect()
 }
 
 /// What a step gives, and the seconds of processor time that it took.

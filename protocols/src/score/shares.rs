@@ -171,7 +171,7 @@ impl AwaitAnnouncements {
     /// [`SetupError`].
     pub fn on_announcements(
         self,
-        announcements: Vec<Signed<Announcement>>,
+        announcements: &[Signed<Announcement>],
         key: &SigningKey,
         rng: &mut impl CryptoRng,
     ) -> Result<Step<AwaitDealings, Dealing>, SetupError> {
@@ -219,10 +219,10 @@ impl AwaitDealings {
     /// [`SetupError`]; a wrong share is its dealer's, whose signature covers it.
     pub fn on_dealings(
         self,
-        dealings: Vec<Signed<Dealing>>,
+        dealings: &[Signed<Dealing>],
         key: &SigningKey,
     ) -> Result<Step<AwaitConfirmations, Confirmation>, SetupError> {
-        let sharing = PublicSharing::check(self.charter, self.announcements, dealings)?;
+        let sharing = PublicSharing::check(self.charter, &self.announcements, dealings)?;
         own(sharing.dealings(), self.index, &self.own)?;
         let keys = sharing.open(self.index, &self.sealing, self.table)?;
         let party = sharing.charter().providers()[self.index].party.clone();
@@ -263,7 +263,7 @@ impl AwaitConfirmations {
     ///
     /// # Errors
     /// [`SetupError`].
-    pub fn on_confirmations(self, confirmations: Vec<Signed<Confirmation>>) -> Result<Member, SetupError> {
+    pub fn on_confirmations(self, confirmations: &[Signed<Confirmation>]) -> Result<Member, SetupError> {
         let epoch: Epoch = self.sharing.agree(confirmations)?;
         Ok(Member::new(epoch, self.index, self.keys))
     }

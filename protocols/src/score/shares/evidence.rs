@@ -39,8 +39,8 @@ impl Evidence {
     /// [`EvidenceError`].
     pub fn check(self, pins: &Pins) -> Result<Epoch, EvidenceError> {
         let charter = Charter::accept(self.terms, pins)?;
-        let sharing = PublicSharing::check(charter, self.announcements, self.dealings)?;
-        Ok(sharing.agree(self.confirmations)?)
+        let sharing = PublicSharing::check(charter, &self.announcements, &self.dealings)?;
+        Ok(sharing.agree(&self.confirmations)?)
     }
 }
 

@@ -34,8 +34,8 @@ impl PublicSharing {
     /// [`SetupError`], naming whose message is wrong.
     pub fn check(
         charter: Charter,
-        announcements: Vec<Signed<Announcement>>,
-        dealings: Vec<Signed<Dealing>>,
+        announcements: &[Signed<Announcement>],
+        dealings: &[Signed<Dealing>],
     ) -> Result<Self, SetupError> {
         let announcements = self::announcements(&charter, announcements)?;
         let dealings = collect(&charter, charter.providers().iter(), dealings)?;
@@ -75,7 +75,7 @@ impl PublicSharing {
     ///
     /// # Errors
     /// [`SetupError`], naming who did not confirm, or confirmed something else.
-    pub fn agree(self, confirmations: Vec<Signed<Confirmation>>) -> Result<Epoch, SetupError> {
+    pub fn agree(self, confirmations: &[Signed<Confirmation>]) -> Result<Epoch, SetupError> {
         let keys = self.public_keys()?;
         let identities = self.charter.terms().identities();
         let confirmations = collect(&self.charter, identities, confirmations)?;
@@ -140,7 +140,7 @@ impl PublicSharing {
 /// Checks the announcements and puts them in the providers' order.
 pub(super) fn announcements(
     charter: &Charter,
-    messages: Vec<Signed<Announcement>>,
+    messages: &[Signed<Announcement>],
 ) -> Result<Vec<Signed<Announcement>>, SetupError> {
     let announcements = collect(charter, charter.providers().iter(), messages)?;
     match announcements.iter().find(|message| decode(&message.body().sealing).is_none()) {
@@ -160,7 +160,7 @@ pub(super) fn digest<T: Record>(messages: &[Signed<T>]) -> Hash {
 fn collect<'a, T: Record + FromParty>(
     charter: &Charter,
     identities: impl Iterator<Item = &'a Identity>,
-    messages: Vec<Signed<T>>,
+    messages: &[Signed<T>],
 ) -> Result<Vec<Signed<T>>, SetupError> {
     let identities: Vec<_> = identities.collect();
     let stranger = |message: &&Signed<T>| identities.iter().all(|i| i.party != *message.body().party());

@@ -25,7 +25,7 @@ fn met(change: impl FnOnce(&Charter, &mut Vec<Signed<Dealing>>)) -> Option<Setup
     let charter = charter(3, 2, 1);
     let (mut states, mut messages) = dealt(&charter);
     change(&charter, &mut messages);
-    states.remove(0).on_dealings(messages, &key(0)).err()
+    states.remove(0).on_dealings(&messages, &key(0)).err()
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn contexts_differ_by_terms_and_by_keys() {
     assert!((0..4).all(|i| (0..i).all(|j| contexts[i] != contexts[j])));
     let other = Charter::accept(GroupTerms { model: [8; 64], ..terms(2, Sharing::Threshold(2), 1) }, &pins());
     let (states, messages) = confirmed(&other.unwrap());
-    let member = states.into_iter().next().unwrap().on_confirmations(messages).unwrap();
+    let member = states.into_iter().next().unwrap().on_confirmations(&messages).unwrap();
     assert_ne!(member.epoch().context(), &contexts[0]);
 }
 
@@ -71,13 +71,13 @@ fn contexts_differ_by_terms_and_by_keys() {
 fn the_bank_checks_the_same_setup_and_stores_it() {
     let charter = charter(3, 2, 1);
     let (states, mut confirmations) = confirmed(&charter);
-    let member = |state: AwaitConfirmations| state.on_confirmations(confirmations.clone()).unwrap();
+    let member = |state: AwaitConfirmations| state.on_confirmations(&confirmations).unwrap();
     let members: Vec<_> = states.into_iter().map(member).collect();
     let Evidence { announcements, mut dealings, .. } = members[0].epoch().evidence().clone();
     dealings.reverse();
     confirmations.reverse();
-    let sharing = PublicSharing::check(charter, announcements, dealings).unwrap();
-    let epoch = sharing.agree(confirmations).unwrap();
+    let sharing = PublicSharing::check(charter, &announcements, &dealings).unwrap();
+    let epoch = sharing.agree(&confirmations).unwrap();
     assert_eq!(&epoch, members[1].epoch());
     let stored = epoch.evidence().encode().into_bytes();
     assert!(stored.len() < crate::limits::MAX_SETUP_BYTES);
@@ -102,7 +102,7 @@ fn a_provider_resumes_with_its_stored_keys_and_with_no_others() {
     let stored = first.keys().to_bytes();
     let keys = || MemberKeys::from_bytes(&stored).unwrap();
     let resumed = AwaitConfirmations::resume(second.sharing().clone(), &party(0), keys()).unwrap();
-    let member = resumed.on_confirmations(confirmations).unwrap();
+    let member = resumed.on_confirmations(&confirmations).unwrap();
     let refused = AwaitConfirmations::resume(second.sharing().clone(), &party(1), keys()).err();
     assert_eq!(refused, Some(SetupError::ForeignKeys));
     let mut keys = keys();
@@ -160,7 +160,7 @@ fn a_relay_that_substitutes_a_sealing_key_is_found_before_anything_is_sealed() {
     let met = |change: &dyn Fn(&mut Vec<Signed<Announcement>>)| {
         let (mut states, mut messages) = announced(&charter);
         change(&mut messages);
-        states.remove(0).on_announcements(messages, &key(0), &mut rng(1)).err()
+        states.remove(0).on_announcements(&messages, &key(0), &mut rng(1)).err()
     };
     let own = RistrettoPoint::mul_base(&Scalar::from(5_u64)).compress().to_bytes();
     let signature = SetupError::Signature { party: party(1) };
@@ -256,13 +256,13 @@ fn a_dealer_that_says_different_things_to_different_parties_is_found_by_the_conf
     let mut other = messages.clone();
     // A share of party 1 alone differs, so party 0 has nothing to object to.
     other[2] = resigned(&messages[2], 2, |body| body.shares[1] = [1; 80]);
-    let first = states.remove(0).on_dealings(other, &key(0)).unwrap();
-    let second = states.remove(0).on_dealings(messages.clone(), &key(1)).unwrap();
-    let third = states.remove(0).on_dealings(messages, &key(2)).unwrap();
+    let first = states.remove(0).on_dealings(&other, &key(0)).unwrap();
+    let second = states.remove(0).on_dealings(&messages, &key(1)).unwrap();
+    let third = states.remove(0).on_dealings(&messages, &key(2)).unwrap();
     let (requester, bank) = bank();
     let banks = second.state.sharing().confirm(requester, &bank);
     let confirmations = vec![first.message, second.message, third.message, banks];
-    let error = second.state.on_confirmations(confirmations).err();
+    let error = second.state.on_confirmations(&confirmations).err();
     assert_eq!(error, Some(SetupError::Disagreement { party: party(0) }));
 }
 
@@ -271,7 +271,7 @@ fn no_setup_is_active_before_everybody_and_the_bank_have_confirmed_it() {
     let confirm = |change: &dyn Fn(&mut Vec<Signed<Confirmation>>)| {
         let (mut states, mut messages) = confirmed(&charter(2, 2, 1));
         change(&mut messages);
-        states.remove(0).on_confirmations(messages).err()
+        states.remove(0).on_confirmations(&messages).err()
     };
     assert_eq!(confirm(&|_| ()), None);
     let missing = |party| Some(SetupError::Messages { party, found: 0 });

@@ -90,7 +90,7 @@ pub(in crate::score) fn dealt(charter: &Charter) -> (Vec<AwaitDealings>, Vec<Sig
     let (states, messages) = announced(charter);
     let stream = charter.terms().epoch * 1_000 + 100;
     let deal = |(i, state): (usize, AwaitAnnouncements)| {
-        state.on_announcements(messages.clone(), &key(i), &mut rng(stream + i as u64)).unwrap()
+        state.on_announcements(&messages, &key(i), &mut rng(stream + i as u64)).unwrap()
     };
     unzip(states.into_iter().enumerate().map(deal).collect())
 }
@@ -98,7 +98,7 @@ pub(in crate::score) fn dealt(charter: &Charter) -> (Vec<AwaitDealings>, Vec<Sig
 /// Every provider and the bank confirm.
 pub(in crate::score) fn confirmed(charter: &Charter) -> (Vec<AwaitConfirmations>, Vec<Signed<Confirmation>>) {
     let (states, messages) = dealt(charter);
-    let confirm = |(i, state): (usize, AwaitDealings)| state.on_dealings(messages.clone(), &key(i)).unwrap();
+    let confirm = |(i, state): (usize, AwaitDealings)| state.on_dealings(&messages, &key(i)).unwrap();
     let (states, mut messages) = unzip(states.into_iter().enumerate().map(confirm).collect());
     let (requester, bank) = bank();
     messages.push(states[0].sharing().confirm(requester, &bank));
@@ -108,13 +108,13 @@ pub(in crate::score) fn confirmed(charter: &Charter) -> (Vec<AwaitConfirmations>
 /// A group whose setup is done.
 pub(in crate::score) fn members(n: usize, threshold: usize, epoch: u64) -> Vec<Member> {
     let (states, messages) = confirmed(&charter(n, threshold, epoch));
-    states.into_iter().map(|state| state.on_confirmations(messages.clone()).unwrap()).collect()
+    states.into_iter().map(|state| state.on_confirmations(&messages).unwrap()).collect()
 }
 
 /// A provider's parts: mostly the default, which is not zero.
 pub(in crate::score) fn parts(provider: usize, count: usize) -> Vec<u8> {
     let mut rng = rng(500 + provider as u64);
-    let part = |_| if rng.next_u32() % 4 == 0 { rng.next_u32() as u8 } else { 3 };
+    let part = |_| if rng.next_u32().is_multiple_of(4) { rng.next_u32() as u8 } else { 3 };
     (0..count).map(part).collect()
 }
 
