@@ -50,6 +50,16 @@ fn a_whole_segment_scores_by_batch_and_some_of_it_by_single_calls() {
 }
 
 #[test]
+fn the_smallest_and_the_largest_sum_of_the_largest_group_decode() {
+    let parts = (0..16).map(|i| vec![0, 255, u8::from(i == 3)]).collect();
+    let world = World::with_parts(9, parts);
+    let (state, question) = ask_positions(world.epoch(), (0..3).map(Some).collect(), &mut rng(1)).unwrap();
+    let answers = world.answers(&question, &[15, 1, 2, 3, 8, 9, 13, 14, 4]);
+    let opened = state.on_answers(&answers).unwrap().open(&world.sum);
+    assert_eq!(opened, [Some(Ok(0)), Some(Ok(4_080)), Some(Ok(1))]);
+}
+
+#[test]
 fn a_number_outside_the_universe_is_asked_like_any_other_and_has_no_score() {
     let world = World::new(2, 2, ROWS);
     let (inside, outside) = (phone(5), crate::identity::Phone::parse("13900000000").unwrap());

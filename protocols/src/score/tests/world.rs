@@ -128,8 +128,12 @@ pub(in crate::score) struct World {
 
 impl World {
     pub(in crate::score) fn new(n: usize, threshold: usize, rows: usize) -> Self {
-        let members = members(n, threshold, 1);
-        let parts: Vec<_> = (0..n).map(|i| parts(i, rows)).collect();
+        Self::with_parts(threshold, (0..n).map(|i| parts(i, rows)).collect())
+    }
+
+    /// A provider for each of the parts.
+    pub(in crate::score) fn with_parts(threshold: usize, parts: Vec<Vec<u8>>) -> Self {
+        let members = members(parts.len(), threshold, 1);
         let table = |(member, parts): (&Member, &Vec<u8>)| member.sealer().unwrap().rows(0, parts);
         let tables: Vec<_> = members.iter().zip(&parts).map(table).collect();
         let stretches: Vec<_> = tables.iter().map(|table| table.as_flattened()).collect();
