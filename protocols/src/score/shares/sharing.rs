@@ -1,7 +1,7 @@
 //! What everybody can check of a setup, the bank included: signatures, proofs of possession, public keys.
 
-use curve25519_dalek::RistrettoPoint;
 use curve25519_dalek::traits::IsIdentity as _;
+use curve25519_dalek::{RistrettoPoint, Scalar};
 use ed25519_dalek::SigningKey;
 use zeroize::Zeroizing;
 
@@ -15,7 +15,6 @@ use super::{Evidence, SetupError};
 use crate::oprf::PublicKey;
 use crate::party::PartyId;
 use crate::transcript::{Hash, Record, Signed, Transcript};
-use curve25519_dalek::Scalar;
 
 /// Announcements and dealings of a whole group, checked. Not active before everybody has confirmed it.
 #[derive(Debug, Clone)]
