@@ -93,3 +93,25 @@ pub const MAX_OKVS_ROWS: usize = 1 << 21;
 /// Outputs of one batch of the silent VOLE: a bucket's key-value store of 2^20 items with room; the batch
 /// then takes 140 MB at the receiver.
 pub const MAX_VOLE_OUTPUTS: usize = 1 << 21;
+
+/// Providers of one scoring group: sixteen parts of 8 bits add up to less than 2^12, which the bank decodes.
+pub const MAX_SCORE_PROVIDERS: usize = 16;
+
+/// Number segments of one universe: the whole country's lists have about 500,000.
+pub const MAX_SEGMENTS: usize = 1 << 19;
+
+/// Bands of a score, or of one provider's term: they are named in a grant and read by people.
+pub const MAX_SCORE_BANDS: usize = 16;
+
+/// Values of a part where no other provider holds data, so that the sum is the part.
+pub const MAX_LONE_PARTS: usize = 16;
+
+/// Knots of a calibration: one for every eighth sum and some room.
+pub const MAX_CALIBRATION_KNOTS: usize = 1_024;
+
+/// Scoring groups and epochs that one party remembers.
+pub const MAX_LEDGER_ITEMS: usize = 1 << 16;
+
+/// Bytes of a scoring group's whole setup: 17 confirmations, 16 announcements, and 16 dealings of 16
+/// commitments and 16 sealed shares, each signed.
+pub const MAX_SETUP_BYTES: usize = 256 << 10;

@@ -21,10 +21,12 @@ mod hash;
 mod proof;
 #[cfg(test)]
 mod tests;
+mod threshold;
 
 pub use element::{ELEMENT_BYTES, Elements, KeyId, PrivateKey, PublicKey};
 pub use hash::Context;
 pub use proof::{PROOF_BYTES, Proof};
+pub(crate) use threshold::Weights;
 
 use hash::WIDE;
 use proof::{Claim, Pairs, Statement};

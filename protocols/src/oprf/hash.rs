@@ -40,13 +40,17 @@ impl Context {
     /// Mode OPRF of the RFC: subject tags of the bank's own log, which nobody else evaluates.
     pub const SUBJECT: Self = context!("OPRFV1-\x00-ristretto255-SHA512");
 
+    /// The joint score: positions are hashed, and several keys answer. The tag is short so that a position with
+    /// its context fits into one block of SHA-512.
+    pub const SCORE: Self = context!("WindvaneScoreV1-R255");
+
     /// Mode POPRF of the RFC, for its published vectors.
     #[cfg(test)]
     pub(super) const PARTIAL: Self = context!("OPRFV1-\x02-ristretto255-SHA512");
 
     /// The first half of RFC 9497 `HashToGroup` (RFC 9380, appendix B: `hash_to_ristretto255`): the uniform
     /// bytes that the one-way map takes to an element.
-    pub(super) fn uniform(&self, input: &[u8]) -> [u8; WIDE] {
+    pub(crate) fn uniform(&self, input: &[u8]) -> [u8; WIDE] {
         expand(&[input], self.hash_to_group)
     }
 
