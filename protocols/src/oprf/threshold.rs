@@ -7,7 +7,7 @@
 
 use curve25519_dalek::Scalar;
 use windvane_kernels::ristretto::Points;
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::proof::verify_beside;
 use super::{Answered, Blinded, Context};
@@ -95,10 +95,8 @@ impl Blinded {
     /// What takes blinds and denominator off.
     fn inverses(&self, weights: &Weights) -> Zeroizing<Vec<Scalar>> {
         let denominator = weights.inverse_denominator();
-        let mut inverses = Zeroizing::new(self.blinds.clone());
-        Scalar::invert_batch_alloc(&mut inverses).zeroize();
-        inverses.iter_mut().for_each(|inverse| *inverse *= denominator);
-        inverses
+        let twice = denominator + denominator;
+        Zeroizing::new(self.unblinds.iter().map(|half| half * twice).collect())
     }
 }
 
