@@ -1,8 +1,8 @@
 //! Windvane's protocols: everything that two organisations must compute to the same bytes.
 //!
 //! **In scope**: canonical identities, the oblivious PRF, private lookup, set intersection, the joint
-//! score, grants, receipts and the transparency log. **Not in scope**: files, sockets, clocks and random number generators; randomness
-//! and time are arguments. `windvane-proto` owns the wire, `windvane-keys` the keys at rest, `windvane` (the
+//! score, grants, receipts and the transparency log. **Not in scope**: files, sockets, clocks and random number
+//! generators; randomness and time are arguments. `windvane-proto` owns the wire, `windvane-keys` the keys at rest, `windvane` (the
 //! node) the calls and the state.
 //!
 //! Each protocol is one struct per waiting state; a step consumes the state, so that replaying a step does
@@ -10,6 +10,7 @@
 
 pub mod audit;
 pub mod identity;
+pub mod kdf;
 pub mod limits;
 pub mod lookup;
 pub mod oprf;

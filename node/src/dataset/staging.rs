@@ -13,11 +13,10 @@ use std::path::{Path, PathBuf};
 
 use aes_gcm::aead::{AeadInOut as _, KeyInit as _};
 use aes_gcm::{Aes256Gcm, Key, Nonce, Tag};
-use hkdf::Hkdf;
 use rand_core::CryptoRng;
-use sha2::Sha512;
 use windvane_keys::files::FileError;
 use windvane_keys::symmetric::StorageKey;
+use windvane_protocols::kdf;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::transcript::Transcript;
 use zeroize::{Zeroize as _, Zeroizing};
@@ -98,9 +97,7 @@ impl Seal {
         let length = [0, u8::try_from(name.len()).expect("data set names have at most 64 bytes")];
         let info = [b"\x00\x07staging".as_slice(), &length, name, &import].concat();
         let mut bytes = Key::<Aes256Gcm>::default();
-        Hkdf::<Sha512>::new(None, key.secret().expose())
-            .expand(&info, &mut bytes)
-            .expect("32 bytes are a valid length");
+        kdf::extract(key.secret().expose()).expand(&info, &mut bytes).expect("32 bytes are a valid length");
         let cipher = Aes256Gcm::new(&bytes);
         bytes.zeroize();
         Self { cipher, data_set: data_set.clone(), import }

@@ -13,6 +13,7 @@ use crate::audit::grant::GrantId;
 use crate::audit::merkle;
 use crate::audit::receipt::Receipt;
 use crate::identity::{Encoded, Family, IDENTITY_VERSION, Person};
+use crate::kdf;
 use crate::oprf::{Answered, Blinded, Context, OprfError, PublicKey};
 use crate::party::{PartyId, SessionId};
 use crate::secret::Secret;
@@ -166,8 +167,9 @@ impl<'a> Plan<'a> {
         key: &SigningKey,
     ) -> (AwaitAnswer, Question) {
         let Terms { manifest, session, seed, .. } = *self.terms;
+        let seed = kdf::extract(seed.expose());
         let leaves: Vec<_> =
-            (0..).zip(customers).map(|(i, customer)| leaf(seed, session, i, customer)).collect();
+            (0..).zip(customers).map(|(i, customer)| leaf(&seed, session, i, customer)).collect();
         let families: Vec<_> = self.groups.iter().flat_map(|(_, families, _)| families).copied().collect();
         let groups: Vec<_> = self
             .groups
@@ -266,13 +268,17 @@ pub enum Committed {
 /// The salt of one commitment: HKDF-SHA-512 of the session's seed, so that opening one tells nothing of
 /// another.
 pub fn salt(seed: &Secret<[u8; 32]>, session: SessionId, what: Committed, index: u64) -> [u8; 32] {
+    expand_salt(&kdf::extract(seed.expose()), session, what, index)
+}
+
+fn expand_salt(seed: &Hkdf<Sha512>, session: SessionId, what: Committed, index: u64) -> [u8; 32] {
     let label: &[u8] = match what {
         Committed::Ticket => b"\x00\x06ticket",
         Committed::Consent => b"\x00\x07consent",
     };
     let info = [label, session.as_bytes(), &index.to_be_bytes()].concat();
     let mut salt = [0; 32];
-    Hkdf::<Sha512>::new(None, seed.expose()).expand(&info, &mut salt).expect("32 bytes are a valid length");
+    seed.expand(&info, &mut salt).expect("32 bytes are a valid length");
     salt
 }
 
@@ -282,8 +288,8 @@ pub fn commitment_root(leaves: &[[u8; 64]]) -> [u8; 32] {
     merkle::root_of(&hashes)
 }
 
-fn leaf(seed: &Secret<[u8; 32]>, session: SessionId, index: u64, customer: &Customer<'_>) -> [u8; 64] {
-    let commitment = |what, item| commit(&salt(seed, session, what, index), item);
+fn leaf(seed: &Hkdf<Sha512>, session: SessionId, index: u64, customer: &Customer<'_>) -> [u8; 64] {
+    let commitment = |what, item| commit(&expand_salt(seed, session, what, index), item);
     let mut leaf = [0; 64];
     leaf[..32].copy_from_slice(&commitment(Committed::Ticket, customer.ticket));
     leaf[32..].copy_from_slice(&commitment(Committed::Consent, customer.consent));

@@ -11,6 +11,7 @@ use sha2::Sha512;
 use zeroize::Zeroize as _;
 
 use super::DataSet;
+use crate::kdf;
 use crate::limits::MAX_ROWS_PER_LOCATOR;
 use crate::oprf::Output;
 
@@ -63,7 +64,7 @@ impl RowKeys {
     /// Derives the locator.
     pub fn new(table: &Table, output: &Output) -> Self {
         // Extracted once for locator and key: a build spends a sixth of its time in SHA-512.
-        let hkdf = Hkdf::<Sha512>::new(None, output.expose());
+        let hkdf = kdf::extract(output.expose());
         let mut bytes = [0; 16];
         expand(&hkdf, &info(table, "locator"), &mut bytes);
         let (locator, check) = bytes.split_at(LOCATOR_BYTES);

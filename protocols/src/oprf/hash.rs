@@ -1,6 +1,8 @@
 //! Hashing to the group and to scalars: RFC 9380 `expand_message_xmd` with SHA-512, and the contexts that
 //! keep uses of the oblivious PRF apart.
 
+use std::sync::LazyLock;
+
 use curve25519_dalek::Scalar;
 use sha2::{Digest as _, Sha512};
 
@@ -9,6 +11,9 @@ pub(super) const WIDE: usize = 64;
 
 /// Input block of SHA-512: RFC 9380 begins the first hash with one block of zeros.
 const BLOCK: usize = 128;
+
+/// SHA-512 after that block, which is hashed once.
+static ZEROS: LazyLock<Sha512> = LazyLock::new(|| Sha512::new_with_prefix([0; BLOCK]));
 
 /// RFC 9497's `contextString` and the domain separation tags made of it.
 ///
@@ -68,7 +73,7 @@ pub(super) fn wide_scalar(parts: &[&[u8]], tag: &[u8]) -> Scalar {
 /// `expand_message_xmd` of RFC 9380, section 5.3.1, for exactly one block of output.
 fn expand(parts: &[&[u8]], tag: &[u8]) -> [u8; WIDE] {
     let tag_len = [u8::try_from(tag.len()).expect("domain separation tags are short constants")];
-    let mut first = Sha512::new_with_prefix([0; BLOCK]);
+    let mut first = ZEROS.clone();
     parts.iter().for_each(|part| first.update(part));
     first.update((WIDE as u16).to_be_bytes());
     first.update([0]);

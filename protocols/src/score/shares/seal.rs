@@ -7,13 +7,12 @@
 use aes_gcm::aead::{AeadInOut as _, KeyInit as _};
 use aes_gcm::{Aes256Gcm, Key, Nonce, Tag};
 use curve25519_dalek::{RistrettoPoint, Scalar};
-use hkdf::Hkdf;
 use rand_core::CryptoRng;
-use sha2::Sha512;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::super::group::Charter;
 use super::polynomial::{decode, nonzero};
+use crate::kdf;
 use crate::oprf::ELEMENT_BYTES;
 use crate::party::PartyId;
 use crate::transcript::{Hash, Transcript};
@@ -132,9 +131,7 @@ impl Binding<'_> {
         .concat();
         let shared = Zeroizing::new(shared.compress().to_bytes());
         let mut key = Key::<Aes256Gcm>::default();
-        Hkdf::<Sha512>::new(None, shared.as_slice())
-            .expand(&info, &mut key)
-            .expect("32 bytes are a valid length");
+        kdf::extract(shared.as_slice()).expand(&info, &mut key).expect("32 bytes are a valid length");
         let cipher = Aes256Gcm::new(&key);
         key.zeroize();
         cipher
