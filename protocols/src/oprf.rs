@@ -193,14 +193,20 @@ pub fn blind_evaluate(
     rng: &mut impl CryptoRng,
 ) -> Result<Vec<(Elements, Proof)>, OprfError> {
     batches.iter().try_for_each(|(_, blinded)| check_batch(blinded.len()))?;
-    let points: Vec<_> = batches.iter().map(|(_, blinded)| &blinded.points).collect();
+    let nonces = Zeroizing::new(batches.iter().map(|_| Scalar::random(rng)).collect::<Vec<_>>());
+    // The proofs' commitments are computed beside the evaluation, in lanes that would stand empty.
+    let generators = proof::generators(batches.len());
+    let points = batches.iter().map(|(_, blinded)| &blinded.points).chain([&generators]);
     let keys = batches.iter().flat_map(|(key, blinded)| std::iter::repeat_n(key.half, blinded.len()));
-    let keys = Zeroizing::new(keys.collect::<Vec<_>>());
-    let evaluated = Elements::doubles(&Points::concat(&points).mul_each(&keys));
+    let scalars = keys.chain(nonces.iter().map(Scalar::div_by_2));
+    let scalars = Zeroizing::new(scalars.collect::<Vec<_>>());
+    let halves = Points::concat(&points.collect::<Vec<_>>()).mul_each(&scalars);
+    let elements = halves.len() - batches.len();
+    let evaluated = Elements::doubles(&halves.slice(0..elements));
     let evaluated = evaluated.split(batches.iter().map(|(_, blinded)| blinded.len()));
     let state = |((key, blinded), evaluated)| Statement { key, pairs: Pairs { blinded, evaluated } };
     let statements: Vec<_> = batches.iter().copied().zip(&evaluated).map(state).collect();
-    let proofs = proof::prove(context, &statements, rng);
+    let proofs = proof::prove(context, &statements, &nonces, &halves.slice(elements..halves.len()));
     Ok(evaluated.into_iter().zip(proofs).collect())
 }
 

@@ -109,6 +109,7 @@ mod portable;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod sqrt;
+mod sum;
 #[cfg(target_arch = "x86_64")]
 mod tables;
 #[cfg(test)]

@@ -74,6 +74,11 @@ fn answer(
     blind_evaluate(context, &[(key, blinded.elements())], rng).unwrap().pop().unwrap()
 }
 
+fn prove(context: &Context, statement: Statement<'_>, nonce: Scalar) -> Proof {
+    let commitments = proof::generators(1).mul(&nonce.div_by_2());
+    proof::prove(context, &[statement], &[nonce], &commitments)[0]
+}
+
 fn finalize(
     context: &Context,
     blinded: Blinded,
@@ -104,9 +109,7 @@ fn verifiable_mode_gives_the_published_bytes() {
         let pairs = Pairs { blinded: blinded.elements(), evaluated: &evaluated };
         let nonce = scalar(&vector["ProofRandomScalar"]);
         let statement = Statement { key: &key, pairs };
-        let [proof] = proof::prove_with_nonces(&Context::LOOKUP, &[statement], &[nonce])[..] else {
-            panic!()
-        };
+        let proof = prove(&Context::LOOKUP, statement, nonce);
         assert_eq!(proof.to_bytes(), array(&vector["Proof"]));
         let outputs = finalize(&Context::LOOKUP, blinded, key.public(), (&evaluated, &proof)).unwrap();
         let outputs: Vec<_> = outputs.into_iter().map(|o| o.unwrap().expose().to_vec()).collect();
@@ -151,7 +154,7 @@ fn partial_mode_built_from_the_same_parts_gives_the_published_bytes() {
         let pairs = Pairs { blinded: &evaluated, evaluated: blinded.elements() };
         let nonce = scalar(&vector["ProofRandomScalar"]);
         let statement = Statement { key: &tweaked, pairs };
-        let [proof] = proof::prove_with_nonces(context, &[statement], &[nonce])[..] else { panic!() };
+        let proof = prove(context, statement, nonce);
         assert_eq!(proof.to_bytes(), array(&vector["Proof"]));
         let claim = Claim { public: tweaked.public(), pairs, proof: &proof };
         assert!(proof::verify_beside(context, &[claim], &evaluated.points.slice(0..0), &[]).0);

@@ -4,7 +4,7 @@
 //! never read.
 
 use curve25519_dalek::Scalar;
-use zeroize::{Zeroize, ZeroizeOnDrop, optimization_barrier};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing, optimization_barrier};
 
 use super::backend::Ifma;
 use super::field::{LANES, LIMBS, Lanes, Stored, ZERO};
@@ -73,6 +73,28 @@ impl Batch {
         self.multiply_groups(|group| {
             Recoded::new(&scalars[group * LANES..][..LANES.min(scalars.len() - group * LANES)])
         });
+    }
+
+    /// The sum of each lane's terms, which are indices of points and of their scalars.
+    pub(super) fn multiply_sum(&self, lanes: &[&[usize]], scalars: &[Scalar]) -> Self {
+        use multiply::multiply_sum;
+        let mut groups = Vec::with_capacity(lanes.len().div_ceil(LANES));
+        let mut windows = Vec::new();
+        for lanes in lanes.chunks(LANES) {
+            let depth = lanes.iter().map(|terms| terms.len()).max().unwrap_or_default();
+            windows.resize_with(depth.max(windows.len()), Window::new);
+            let term = |nth: usize| {
+                let indices = lanes.iter().map(|terms| terms.get(nth).copied());
+                let scalar = |index: Option<usize>| index.map_or(Scalar::ZERO, |index| scalars[index]);
+                let factors = Zeroizing::new(indices.clone().map(scalar).collect::<Vec<_>>());
+                (self.gather(indices), Recoded::new(&factors))
+            };
+            let (points, factors): (Vec<_>, Vec<_>) = (0..depth).map(term).unzip();
+            let points: Vec<_> = points.iter().map(|points| &points.groups[0]).collect();
+            let (points, factors, windows) = (&points[..], &factors[..], &mut windows[..depth]);
+            groups.push(with_ifma!(self.ifma, multiply_sum(points, factors, windows)));
+        }
+        Self { groups, len: lanes.len(), ifma: self.ifma }
     }
 
     fn multiply_groups(&mut self, scalars: impl Fn(usize) -> Recoded) {

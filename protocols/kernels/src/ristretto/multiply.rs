@@ -28,6 +28,30 @@ pub(super) fn multiply<const N: usize>(
     sum.extended()
 }
 
+/// The sum of several groups' points, each lane's point times its scalar: the doublings are shared, and each term
+/// adds 64 additions. There are as many scalars and windows as points.
+#[target_feature(enable = "avx512ifma")]
+pub(super) fn multiply_sum(points: &[&Group], scalars: &[Recoded], windows: &mut [Window]) -> Group {
+    for (point, window) in points.iter().zip(&mut *windows) {
+        Window::fill(std::array::from_mut(window), &Extended::load([point]));
+    }
+    let mut sum = Completed::identity();
+    for position in (0..DIGITS).rev() {
+        if position < DIGITS - 1 {
+            for _ in 0..4 {
+                sum = sum.projective().double();
+            }
+        }
+        for (scalar, window) in scalars.iter().zip(&*windows) {
+            let digit = Recoded::digit([scalar], position);
+            let multiple = window.select(&digit.magnitude);
+            sum = sum.summand().add_or_subtract(&multiple, digit.negative);
+        }
+    }
+    let [group] = sum.extended().store();
+    group
+}
+
 /// Each group's multiple, from its own table.
 #[target_feature(enable = "avx512ifma")]
 #[inline]

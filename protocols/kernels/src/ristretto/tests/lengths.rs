@@ -79,6 +79,31 @@ fn bins_of_every_count_are_filled() {
 }
 
 #[test]
+fn sums_of_multiples_of_every_length_and_number_of_bins_are_right() {
+    let mut rng = rng();
+    let encodings = encodings(&mut rng, LONGEST);
+    let mut scalars = scalars(&mut rng, LONGEST);
+    let edges = edge_scalars();
+    scalars[..edges.len()].copy_from_slice(&edges);
+    let dalek = portable::decode(&encodings).expect("encodings");
+    for backend in backends() {
+        let points = Points::decode_with(backend, &encodings).expect("encodings");
+        for length in 0..=LONGEST {
+            // Bins of very different sizes, and one without points.
+            let count = length / 3 + 2;
+            let bins: Vec<u32> = (0..length).map(|i| (i * i % (count - 1)) as u32).collect();
+            let mut expected = vec![RistrettoPoint::default(); count];
+            for i in 0..length {
+                expected[bins[i] as usize] += dalek[i] * scalars[i];
+            }
+            let expected: Vec<_> = expected.iter().map(|sum| sum.compress().to_bytes()).collect();
+            let sums = points.slice(0..length).mul_accumulate(&scalars[..length], &bins, count);
+            assert_eq!(sums.encode(), expected, "{length} points");
+        }
+    }
+}
+
+#[test]
 fn points_of_two_backends_are_added_and_joined() {
     let Some(ifma) = Backend::ifma() else { return };
     let encodings = encodings(&mut rng(), LONGEST);
