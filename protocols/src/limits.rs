@@ -63,11 +63,11 @@ pub const MAX_ENTRY_BYTES: usize = (1 << 16) - 1;
 /// A gRPC message: the largest request carries 4,096 customers × 10 families × 32 bytes.
 pub const MAX_MESSAGE_BYTES: usize = 2 << 20;
 
-/// Rows of one party in a set intersection: 4,096 buckets of 2^18.
+/// Rows of one party in a set intersection: 16,384 buckets of 2^16.
 pub const MAX_PSI_ROWS: u64 = 1 << 30;
 
 /// Buckets of a set intersection.
-pub const MAX_PSI_BUCKETS: u64 = 1 << 12;
+pub const MAX_PSI_BUCKETS: u64 = 1 << 14;
 
 /// Rows that a bucket is meant to hold, at most; so many too in modes that know one bucket only.
 pub const MAX_PSI_BUCKET_ROWS: u64 = 1 << 20;

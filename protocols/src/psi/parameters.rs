@@ -29,8 +29,9 @@ pub const OVERFLOW_BITS: u32 = 48;
 /// Longer digests are refused: an item's key has no more bytes.
 const MAX_DIGEST_BYTES: u32 = 16;
 
-/// Rows that a bucket is meant to hold, unless both agree on another number.
-const BUCKET_ROWS: u64 = 1 << 18;
+/// Rows that a bucket is meant to hold, unless both agree on another number. Measured at 2^20 and 2^24 rows: 2^18 need a
+/// twentieth less traffic, and a sixth more time because their buffers do not stay in a processor's caches.
+const BUCKET_ROWS: u64 = 1 << 16;
 
 /// What the parameters are computed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -354,11 +355,11 @@ mod tests {
     }
 
     #[test]
-    fn the_padding_of_large_buckets_is_below_two_percent() {
+    fn the_padding_of_large_buckets_is_below_five_percent() {
         for rows in [1 << 20, 1 << 22, 1 << 24, 15_000_000] {
             let parameters = of(rows, rows);
             let padded = parameters.receiver_bound() as f64 * f64::from(parameters.buckets());
-            assert!(padded / (rows as f64) < 1.02, "{rows}");
+            assert!(padded / (rows as f64) < 1.05, "{rows}");
         }
     }
 
@@ -366,11 +367,11 @@ mod tests {
     fn buckets_are_the_power_of_two_that_the_larger_party_needs() {
         for (receiver, sender, buckets) in [
             (0, 0, 1),
-            (1, 1 << 18, 1),
-            ((1 << 18) + 1, 1, 2),
-            (1 << 20, 1 << 20, 4),
-            (100, 10_000_000, 64),
-            (1 << 24, 1 << 24, 64),
+            (1, 1 << 16, 1),
+            ((1 << 16) + 1, 1, 2),
+            (1 << 20, 1 << 20, 16),
+            (100, 10_000_000, 256),
+            (1 << 24, 1 << 24, 256),
         ] {
             assert_eq!(of(receiver, sender).buckets(), buckets, "{receiver}, {sender}");
         }
@@ -379,7 +380,7 @@ mod tests {
     #[test]
     fn digests_follow_the_formula_and_keep_the_budget() {
         // ⌈(40 + log2 B + ⌈log2(nx·ny)⌉)/8⌉ on padded sizes.
-        for (log_n, bytes) in [(0, 6), (10, 8), (14, 9), (16, 9), (18, 10), (20, 10), (22, 11), (24, 11)] {
+        for (log_n, bytes) in [(0, 6), (10, 8), (14, 9), (16, 9), (18, 10), (20, 10), (22, 10), (24, 11)] {
             let parameters = of(1 << log_n, 1 << log_n);
             assert_eq!(parameters.digest_bytes(), bytes, "2^{log_n}");
             assert!(parameters.failure_bits() >= STATISTICAL_BITS, "2^{log_n}");
@@ -416,7 +417,8 @@ mod tests {
             Parameters::new(Sizes { payload_bytes: 1, ..cardinality(1) }),
             Err(ParametersError::Payload { found: 1, .. })
         ));
-        let long = Sizes { payload_bytes: MAX_PSI_PAYLOAD_BYTES, ..sizes(1 << 20, 1 << 20) };
+        let crowded = Sizes { bucket_rows: 1 << 18, ..sizes(1 << 20, 1 << 20) };
+        let long = Sizes { payload_bytes: MAX_PSI_PAYLOAD_BYTES, ..crowded };
         assert!(matches!(Parameters::new(long), Err(ParametersError::Message { .. })));
     }
 
