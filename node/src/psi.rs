@@ -19,6 +19,15 @@
 //! **What stays.** A job's folder keeps what the log's evidence needs to be opened or explained (signed records,
 //! salts, the journal, the report: some KiB) for as long as the data directory. Rows that matched go when the
 //! result is written, or a month after a job was given up.
+//!
+//! **Where the time goes**, with `vole`, 15 million rows each, CSV to CSV, 2 cores for both parties (8.9 s, 14.8 s of
+//! CPU): 3.9 s pass before the first bucket, in which either party reads its file twice on one thread (rows and digest
+//! for the signed request; then, once the salt is known, the partition), and 5.0 s are the buckets, on both cores. Of
+//! the CPU time a sixth is the kernel's zeroing of fresh pages (half at 2^20 rows, where the machine has given free
+//! memory back to its host), an eighth SHA-256 over files and items, and about a tenth each CSV with the partition, the
+//! key-value store, and the vector OLE; sorting and matching take a twentieth, TLS less. Nothing outside of the
+//! processor is near its limit: 454 MB cross a channel that carries 1.5 GB a second, and both files are 180 MB, read
+//! from the page cache. What remains to be gained is the first 3.9 s: the two passes on two threads, or one of them.
 
 use crate::dataset::Progress;
 
