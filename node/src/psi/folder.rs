@@ -3,7 +3,7 @@
 //! Signed records stand in files of their own, written whole or not at all. Everything that grows stands in
 //! `journal`, a line of JSON for every fact, each durable before the job goes on; a line that a crash cut off
 //! is dropped. The rows of a finished bucket stand in `matches/<bucket>`, written before the journal says that
-//! it is finished; they go with the job's end, or with a job that was given up ([`JobFolder::expire`]).
+//! it is finished; they go with the job's end, or with a job that was given up (`JobFolder::expire`).
 //!
 //! **A bucket that was under way when anything died is never sent again.** It begins anew, with fresh
 //! randomness, under the number of the next connection. That is simpler than keeping messages to resend them
