@@ -5,11 +5,14 @@
 //! through the bank's REST interface from this process, whose own CPU time is stated apart. **Not promised**: that
 //! figures of a machine with more cores than nodes, or with other work, can be compared with these.
 
+use std::path::Path;
+
 use serde::Serialize;
 
-use crate::demo::{DemoError, print};
+use crate::demo::{DemoError, Place, Signals, print};
 
 mod build;
+mod command;
 mod echo;
 mod filesystem;
 mod kernels;
@@ -28,6 +31,27 @@ pub use verify::{VerifyBench, VerifyFigures};
 
 /// Where benchmarks write unless told otherwise: on disk on most systems, where `/tmp` often is not.
 const BASE: &str = "/var/tmp";
+
+/// Measures in a directory and prints the figures. A temporary directory stays when its files may explain what went
+/// wrong.
+async fn in_place<T: Serialize>(
+    dir: Option<&Path>,
+    json: bool,
+    measure: impl AsyncFnOnce(&Path) -> Result<T, DemoError>,
+) -> Result<T, DemoError> {
+    let mut signals = Signals::new()?;
+    let place = Place::new(dir, Path::new(BASE))?;
+    let figures = tokio::select! {
+        figures = measure(place.path()) => figures,
+        () = signals.next() => Err(DemoError::Interrupted),
+    };
+    if matches!(figures, Ok(_) | Err(DemoError::Interrupted | DemoError::Unfit(_))) {
+        place.remove();
+    }
+    let figures = figures?;
+    show(&figures, json)?;
+    Ok(figures)
+}
 
 /// Prints figures: one JSON object, or a line for each.
 fn show(figures: &impl Serialize, json: bool) -> Result<(), DemoError> {

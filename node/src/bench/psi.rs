@@ -5,15 +5,14 @@
 //! as many of them in common and repeated as asked for; the result file is compared with the true intersection,
 //! row by row.
 
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BASE, filesystem, process, show};
-use crate::demo::{DemoError, Place, note, rounded};
+use super::command::{self, Measured};
+use super::{filesystem, in_place, process};
+use crate::demo::{DemoError, note, rounded};
 use crate::fleet::PURPOSE;
 use crate::fleet::pair::{CARRIER, LIST, Pair};
 
@@ -101,12 +100,7 @@ impl PsiBench {
     /// # Errors
     /// [`DemoError`].
     pub async fn run(&self) -> Result<PsiFigures, DemoError> {
-        let place = Place::new(self.dir.as_deref(), Path::new(BASE))?;
-        let figures = self.measure(place.path()).await;
-        place.remove();
-        let figures = figures?;
-        show(&figures, self.json)?;
-        Ok(figures)
+        in_place(self.dir.as_deref(), self.json, async |dir| self.measure(dir).await).await
     }
 
     async fn measure(&self, dir: &Path) -> Result<PsiFigures, DemoError> {
@@ -124,15 +118,9 @@ impl PsiBench {
         note("starting the carrier");
         let mut pair = Pair::start(dir, &list, &program).await?;
         note("running the job");
-        let carrier = [pair.carrier_pid()];
-        let (cpu_ms, bytes) = (process::cpu_ms(&carrier)?, loopback_bytes());
-        let children_ms = process::children_cpu_ms();
-        let begun = Instant::now();
-        let report = self.job(&program, &pair, &customers, &output)?;
-        let wall_s = begun.elapsed().as_secs_f64();
-        let bytes_sent = loopback_bytes() - bytes;
-        let cpu_s =
-            (process::cpu_ms(&carrier)? - cpu_ms + process::children_cpu_ms() - children_ms) / 1_000.0;
+        let mut job = self.job(&program, &pair, &customers, &output);
+        let Measured { printed: report, wall_s, cpu_s, bytes: bytes_sent } =
+            command::measure::<Report>("the job", &mut job, &[pair.carrier_pid()])?;
         let carrier_peak_rss_mb = process::peak_mib_of(pair.carrier_pid())?;
         pair.stop()?;
         note("comparing the result with the truth");
@@ -157,7 +145,7 @@ impl PsiBench {
         })
     }
 
-    fn job(&self, program: &Path, pair: &Pair, input: &Path, output: &Path) -> Result<Report, DemoError> {
+    fn job(&self, program: &Path, pair: &Pair, input: &Path, output: &Path) -> Command {
         let mut command = Command::new(program);
         command
             .args(["psi", "run", "--json", "--provider", CARRIER, "--list", LIST, "--purpose", PURPOSE])
@@ -167,25 +155,10 @@ impl PsiBench {
             .arg("--input")
             .arg(input)
             .arg("--output")
-            .arg(output)
-            .stderr(Stdio::inherit());
+            .arg(output);
         if let Some(rows) = self.bucket_rows {
             command.args(["--bucket-rows", &rows.to_string()]);
         }
-        let ended = command.output().map_err(DemoError::io("running the job"))?;
-        if !ended.status.success() {
-            let how =
-                ended.status.signal().map_or("an error".to_owned(), |signal| format!("signal {signal}"));
-            return Err(DemoError::Unfit(format!("the job ended with {how}; it said why above")));
-        }
-        serde_json::from_slice(&ended.stdout)
-            .map_err(|error| DemoError::Unfit(format!("the job's report cannot be read: {error}")))
+        command
     }
-}
-
-/// Bytes that the loopback device has received, `proc_net_dev`.
-pub(super) fn loopback_bytes() -> u64 {
-    let text = std::fs::read_to_string("/proc/net/dev").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.trim_start().strip_prefix("lo:").map(str::to_owned));
-    line.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok()).unwrap_or_default()
 }

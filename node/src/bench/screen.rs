@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
-use super::psi::{loopback_bytes, number, scattered};
-use super::{BASE, filesystem, process, show};
-use crate::demo::{DemoError, Place, note, rounded};
+use super::command::{self, Measured};
+use super::psi::{number, scattered};
+use super::{filesystem, in_place, process};
+use crate::demo::{DemoError, note, rounded};
 use crate::fleet::PURPOSE;
 use crate::fleet::screening::{CARRIER, CHANGES, LIST, Lists, PHONE, Screened, TAGS};
 use crate::screen::{NewBy, ScreenReport};
@@ -111,27 +111,13 @@ struct Printed {
     peak_rss_mb: f64,
 }
 
-/// One measured command.
-#[derive(Debug)]
-struct Measured {
-    printed: Printed,
-    wall_s: f64,
-    cpu_s: f64,
-    bytes: u64,
-}
-
 impl ScreenBench {
     /// Measures and prints; progress goes to standard error. Needs a runtime of several threads.
     ///
     /// # Errors
     /// [`DemoError`].
     pub async fn run(&self) -> Result<ScreenFigures, DemoError> {
-        let place = Place::new(self.dir.as_deref(), Path::new(BASE))?;
-        let figures = self.measure(place.path()).await;
-        place.remove();
-        let figures = figures?;
-        show(&figures, self.json)?;
-        Ok(figures)
+        in_place(self.dir.as_deref(), self.json, async |dir| self.measure(dir).await).await
     }
 
     async fn measure(&self, dir: &Path) -> Result<ScreenFigures, DemoError> {
@@ -142,10 +128,10 @@ impl ScreenBench {
         note("building and fetching the lookup rows");
         let mut nodes = Screened::start(dir, &lists, &program, &note).await?;
         note("screening in full");
-        let full = command(&program, &nodes, &dir.join("full.toml"), false)?;
+        let full = screen(&program, &nodes, &dir.join("full.toml"), false)?;
         compare(&dir.join("screening/hits.csv"), &self.truth(0..self.customers, false))?;
         note("screening the day's changes");
-        let daily = command(&program, &nodes, &dir.join("daily.toml"), true)?;
+        let daily = screen(&program, &nodes, &dir.join("daily.toml"), true)?;
         let everybody = (0..self.customers).chain((0..self.new).map(|nth| self.new_customer(nth)));
         compare(&dir.join("screening/hits.csv"), &self.truth(everybody, true))?;
         let [bank, carrier] = nodes.pids().map(process::peak_mib_of);
@@ -262,30 +248,19 @@ fn write_rows(path: &Path, header: &str, rows: impl Iterator<Item = String>) -> 
 }
 
 /// Runs a screening as its operator does, beside the bank's node.
-fn command(program: &Path, nodes: &Screened, plan: &Path, daily: bool) -> Result<Measured, DemoError> {
-    let pids = nodes.pids();
-    let (cpu_ms, bytes) = (process::cpu_ms(&pids)?, loopback_bytes());
-    let children_ms = process::children_cpu_ms();
+fn screen(
+    program: &Path,
+    nodes: &Screened,
+    plan: &Path,
+    daily: bool,
+) -> Result<Measured<Printed>, DemoError> {
     let mut command = Command::new(program);
     command.args(["screen", "run", "--json", "--config"]).arg(nodes.bank_config());
-    command.arg("--plan-file").arg(plan).stderr(Stdio::inherit());
+    command.arg("--plan-file").arg(plan);
     if daily {
         command.args(["--daily", "--url", &nodes.bank_url(), "--token-file"]).arg(nodes.token_file());
     }
-    let begun = Instant::now();
-    let ended = command.output().map_err(DemoError::io("running the screening"))?;
-    let wall_s = begun.elapsed().as_secs_f64();
-    if !ended.status.success() {
-        return Err(DemoError::Unfit(format!(
-            "the screening ended with {}; it said why above",
-            ended.status
-        )));
-    }
-    let cpu_ms = process::cpu_ms(&pids)? - cpu_ms + process::children_cpu_ms() - children_ms;
-    let bytes = loopback_bytes() - bytes;
-    let printed = serde_json::from_slice(&ended.stdout)
-        .map_err(|error| DemoError::Unfit(format!("the screening's report cannot be read: {error}")))?;
-    Ok(Measured { printed, wall_s, cpu_s: cpu_ms / 1_000.0, bytes })
+    command::measure("the screening", &mut command, &nodes.pids())
 }
 
 /// Holds hits against the truth.

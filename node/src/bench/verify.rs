@@ -8,8 +8,8 @@ use tokio::task::block_in_place;
 
 use super::echo::echo;
 use super::load::{Load, Run};
-use super::{BASE, filesystem, process, show};
-use crate::demo::{DemoError, Place, Signals, note, percentile, read_cases, rounded, simulate};
+use super::{filesystem, in_place, process};
+use crate::demo::{DemoError, note, percentile, read_cases, rounded, simulate};
 use crate::fleet::{Fleet, Plan};
 use crate::http::Client;
 use crate::server::LOG_STATS;
@@ -92,18 +92,7 @@ impl VerifyBench {
     /// # Errors
     /// [`DemoError`]; nodes that run are stopped, and a temporary directory stays for a look at it.
     pub async fn run(&self) -> Result<VerifyFigures, DemoError> {
-        let mut signals = Signals::new()?;
-        let place = Place::new(self.dir.as_deref(), Path::new(BASE))?;
-        let figures = tokio::select! {
-            figures = self.measure(place.path()) => figures,
-            () = signals.next() => Err(DemoError::Interrupted),
-        };
-        if matches!(figures, Ok(_) | Err(DemoError::Interrupted | DemoError::Unfit(_))) {
-            place.remove();
-        }
-        let figures = figures?;
-        show(&figures, self.json)?;
-        Ok(figures)
+        in_place(self.dir.as_deref(), self.json, async |dir| self.measure(dir).await).await
     }
 
     async fn measure(&self, dir: &Path) -> Result<VerifyFigures, DemoError> {

@@ -109,10 +109,10 @@ pub(super) struct Place {
 impl BenchCommand {
     /// The library prints the figures.
     pub(super) fn run(self) -> Result<Answer, Failure> {
-        match self {
+        let ran = match self {
             Self::Verify { seconds, subscribers, place: Place { dir, json } } => {
                 let bench = VerifyBench { seconds, subscribers: subscribers as usize, dir, json };
-                runtime()?.block_on(bench.run()).map_err(Failure::demo)?;
+                runtime()?.block_on(bench.run()).map(drop)
             }
             Self::Psi {
                 protocol,
@@ -140,22 +140,23 @@ impl BenchCommand {
                     dir,
                     json,
                 };
-                runtime()?.block_on(bench.run()).map_err(Failure::demo)?;
+                runtime()?.block_on(bench.run()).map(drop)
             }
             Self::Screen { customers, list, changes, new, new_by, place: Place { dir, json } } => {
                 let new = new.unwrap_or(changes);
                 let bench = ScreenBench { customers, list, changes, new, new_by, dir, json };
-                runtime()?.block_on(bench.run()).map_err(Failure::demo)?;
+                runtime()?.block_on(bench.run()).map(drop)
             }
             Self::Build { rows, place: Place { dir, json } } => {
                 let bench = BuildBench { rows: rows as usize, dir, json };
-                bench.run().map_err(Failure::demo)?;
+                bench.run().map(drop)
             }
             Self::Kernels { elements, rounds, json } => {
                 let bench = KernelsBench { elements: elements as usize, rounds: rounds as usize, json };
-                bench.run().map_err(Failure::demo)?;
+                bench.run().map(drop)
             }
-        }
+        };
+        ran.map_err(Failure::demo)?;
         Ok(Answer::text(""))
     }
 }
