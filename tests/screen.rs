@@ -313,6 +313,17 @@ async fn bad_customer_files_and_missing_grants_leave_no_list() {
     scene.stop().await;
 }
 
+/// Cancels the jobs that are not through, at the party whose data directory this is.
+fn cancel_unfinished(root: &Path) {
+    for entry in std::fs::read_dir(JobFolder::all(root)).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let job = SessionId::from_bytes(hex::decode(name).unwrap().try_into().unwrap());
+        if JobFolder::peek(root, job).unwrap().unwrap().completed_at_ms.is_none() {
+            JobFolder::cancel(root, job).unwrap();
+        }
+    }
+}
+
 /// Cancels the job that reaches the second acceptance.
 struct Canceller {
     root: PathBuf,
@@ -333,15 +344,8 @@ impl JobProgress for Canceller {
     fn stage(&self, stage: Stage) {
         let is_second =
             stage == Stage::Accepted && self.accepted.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 1;
-        if !is_second {
-            return;
-        }
-        for entry in std::fs::read_dir(JobFolder::all(&self.root)).unwrap() {
-            let name = entry.unwrap().file_name().into_string().unwrap();
-            let job = SessionId::from_bytes(hex::decode(name).unwrap().try_into().unwrap());
-            if JobFolder::peek(&self.root, job).unwrap().unwrap().completed_at_ms.is_none() {
-                JobFolder::cancel(&self.root, job).unwrap();
-            }
+        if is_second {
+            cancel_unfinished(&self.root);
         }
     }
 
@@ -382,6 +386,27 @@ async fn an_interrupted_screening_goes_on_with_its_jobs_unless_its_inputs_change
     for provider in &report.providers[..2] {
         assert!(state.contains(&provider.jobs[0]), "the job of {} was not gone on with", provider.provider);
     }
+    assert_eq!(listed(&plan), truth(&scene.files.truth));
+    scene.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_its_provider_cancelled_is_followed_by_a_new_one() {
+    let scene = Scene::new(&["风险标签"]).await;
+    let plan = scene.plan(&scene.files.customers, "risk", "anew");
+    let canceller = Canceller { root: scene.bank.config.node.data_dir.clone(), accepted: Default::default() };
+    let screening = Screening { progress: Arc::new(canceller), ..scene.screening(&plan, false) };
+    screening.run().await.unwrap_err();
+    cancel_unfinished(&scene.carriers[1].0.config.node.data_dir);
+    let state = || std::fs::read_to_string(plan.output.join("work/state.json")).unwrap();
+    let first = state();
+
+    let error = scene.full(&plan).await.unwrap_err();
+    assert_eq!(error.code(), "JOB_CANCELLED");
+    assert!(error.to_string().contains("begins a new job"), "{error}");
+    assert!(!state().contains("carrier-b.list"), "the job is not gone on with");
+    let report = scene.full(&plan).await.unwrap();
+    assert!(first.contains(&report.providers[0].jobs[0]) && !first.contains(&report.providers[1].jobs[0]));
     assert_eq!(listed(&plan), truth(&scene.files.truth));
     scene.stop().await;
 }

@@ -290,8 +290,17 @@ impl Run<'_> {
         Ok((new, changed))
     }
 
-    /// Runs one intersection, or goes on with it; gives its hits.
+    /// Runs one intersection, or goes on with it; gives its hits. A job that can never go on is let go of, so that
+    /// the next run begins another.
     async fn step(&mut self, step: &Step<'_>) -> Result<(Vec<Hit>, JobReport), ScreenError> {
+        let ran = self.run_step(step).await;
+        if matches!(&ran, Err(error) if error.must_begin_anew()) {
+            self.prepared.work.note(&step.name, None)?;
+        }
+        ran
+    }
+
+    async fn run_step(&mut self, step: &Step<'_>) -> Result<(Vec<Hit>, JobReport), ScreenError> {
         let Screening { plan, config, progress, .. } = self.screening;
         let root = config.node.data_dir.clone();
         let failed = |job| {
@@ -315,11 +324,7 @@ impl Run<'_> {
         if step.customers == plan.customers && self.rejects.is_none() {
             self.rejects = Some(JobFolder::path_of(&root, job).join("rejects.csv"));
         }
-        let found = self.matched(step, &root, job, &matched);
-        if matches!(found, Err(ScreenError::DuplicatesMissing)) {
-            self.prepared.work.note(&step.name, None)?;
-        }
-        Ok((found?, report))
+        Ok((self.matched(step, &root, job, &matched)?, report))
     }
 
     /// Puts the reports of rows that are no customers beside the lists, and counts them.
