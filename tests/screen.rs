@@ -382,7 +382,9 @@ async fn an_interrupted_screening_goes_on_with_its_jobs_unless_its_inputs_change
     let screening = Screening { progress: Arc::new(canceller), ..scene.screening(&plan, false) };
     screening.run().await.unwrap_err();
     let state = std::fs::read_to_string(plan.output.join("work/state.json")).unwrap();
+    scene.lab.clock.advance_ms(1_000);
     let report = scene.full(&plan).await.unwrap();
+    assert!(state.contains(&format!("\"began_at_ms\": {},", report.began_at_ms)), "{state}");
     for provider in &report.providers[..2] {
         assert!(state.contains(&provider.jobs[0]), "the job of {} was not gone on with", provider.provider);
     }

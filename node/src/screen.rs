@@ -31,7 +31,9 @@
 //!
 //! **Promised**: who is on a list is never green, whatever the rules say (`listed`); the same hits and rules
 //! give the same files, byte for byte; files appear by an atomic rename, and none before every provider has
-//! answered; what was interrupted goes on where it was, unless its inputs changed, which is refused. `hits.csv`
+//! answered; what was interrupted goes on where it was, unless its inputs changed, which is refused. A daily one
+//! goes on only on the day (UTC) on which it began: the next day asks anew, of its own lists, so that the lists of
+//! changes must reach back to the last day that was finished. `hits.csv`
 //! beside the risk list is what the next day's changes are applied to: its rows name customer, outlet, provider
 //! and tag codes, never a number. **Not here**: the intersections themselves, and what an outlet does with its
 //! list.

@@ -18,6 +18,10 @@ const MAX_REPORT_BYTES: usize = 1 << 20;
 pub struct ScreenReport {
     /// Whether it was the daily form.
     pub daily: bool,
+    /// When it began, Unix milliseconds; one that was interrupted began with its first run. 0 where an earlier
+    /// version wrote the report.
+    #[serde(default)]
+    pub began_at_ms: u64,
     /// Rows of the customer file.
     pub customers: u64,
     /// New customers; none in the full form.

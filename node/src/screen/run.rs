@@ -108,7 +108,7 @@ struct Step<'a> {
 
 impl Screening {
     /// Screens, and writes the lists. Needs a runtime of several threads. What is interrupted goes on where it
-    /// was when it is run again.
+    /// was when it is run again, in the daily form on the same day (UTC); another day begins anew.
     ///
     /// # Errors
     /// [`ScreenError`]; then no list was written or changed.
@@ -143,15 +143,17 @@ impl Screening {
         let register = blocking(register).await??;
         let provider =
             |p: &ScreenProvider| ProviderReport { provider: p.party.clone(), ..ProviderReport::default() };
+        let work = Work::open(&self.plan, self.daily, self.clock.now_ms())?;
         let mut prepared = Prepared {
-            work: Work::open(&self.plan, self.daily)?,
             report: ScreenReport {
                 daily: self.daily,
+                began_at_ms: work.began_at_ms(),
                 customers: register.customers,
                 new_customers: register.new.len() as u64,
                 providers: self.plan.providers.iter().map(provider).collect(),
                 ..ScreenReport::default()
             },
+            work,
             hits: Hits::default(),
             new: register.new,
             routes: BTreeMap::new(),

@@ -3,6 +3,9 @@
 //! It holds the names of the jobs, whose own folders know how far they are, and the matched rows so far. It is
 //! bound to the plan, the form, and the files by their sizes and times; anything else is refused until the
 //! folder is removed, which begins the screening anew. A finished screening removes it.
+//!
+//! The daily form asks about a day: what is left of another day (UTC) is cleared, and the day begins anew. The old
+//! jobs expire by themselves. A full screening may take days, and its report says when it began.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,9 +16,12 @@ use windvane_keys::files::{read_private, write_private};
 use windvane_protocols::party::SessionId;
 
 use super::{ScreenError, ScreenPlan};
-use crate::snapshot::disk::{DirectoryLock, create_directory};
+use crate::clock::rfc3339;
+use crate::snapshot::disk::{DirectoryLock, create_directory, remove_file};
 
 const MAX_STATE_BYTES: usize = 1 << 20;
+
+const DAY_MS: u64 = 86_400_000;
 
 /// What a screening is bound to, and its jobs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +29,9 @@ const MAX_STATE_BYTES: usize = 1 << 20;
 struct State {
     plan: ScreenPlan,
     daily: bool,
+    /// Unix time; what an earlier version left has none, and is of another day.
+    #[serde(default)]
+    began_at_ms: u64,
     files: Vec<Mark>,
     jobs: BTreeMap<String, String>,
 }
@@ -54,11 +63,11 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// Makes the folder, or goes on in it.
+    /// Makes the folder, or goes on in it; in the daily form only on the day on which it began.
     ///
     /// # Errors
     /// [`ScreenError`]: the folder is in use, or of another screening.
-    pub(super) fn open(plan: &ScreenPlan, daily: bool) -> Result<Self, ScreenError> {
+    pub(super) fn open(plan: &ScreenPlan, daily: bool, now_ms: u64) -> Result<Self, ScreenError> {
         let path = plan.output.join("work");
         create_directory(&path)?;
         let lock =
@@ -67,32 +76,71 @@ impl Work {
         let files =
             [Some(plan.customers.clone()), plan.new_customers().filter(|_| daily).map(Path::to_owned), hits];
         let files = files.iter().flatten().map(|path| Mark::of(path)).collect::<Result<_, _>>()?;
-        let mut work = Self {
-            path,
-            state: State { plan: plan.clone(), daily, files, jobs: BTreeMap::new() },
-            _lock: lock,
-        };
-        if work.state_path().exists() {
-            work.state.jobs = work.known()?;
-        } else {
-            work.keep()?;
+        let state = State { plan: plan.clone(), daily, began_at_ms: now_ms, files, jobs: BTreeMap::new() };
+        let mut work = Self { path, state, _lock: lock };
+        match work.known()? {
+            Some(known) if work.is_of_another_day(&known) => work.begin_anew(&known)?,
+            Some(known) => work.go_on(known)?,
+            None => work.keep()?,
         }
         Ok(work)
     }
 
-    /// The jobs of an earlier run of the same screening.
-    fn known(&self) -> Result<BTreeMap<String, String>, ScreenError> {
-        let other = |what| ScreenError::Other { path: self.path.clone(), what };
-        let bytes = read_private(&self.state_path(), MAX_STATE_BYTES)?;
-        let known: State = serde_json::from_slice(&bytes).map_err(|_| other("version of the program"))?;
-        match () {
-            () if known.daily != self.state.daily => Err(other("form")),
-            () if known.plan != self.state.plan => Err(other("plan")),
-            () if known.files != self.state.files => {
-                Err(ScreenError::InputChanged { path: self.path.clone() })
-            }
-            () => Ok(known.jobs),
+    /// What an earlier run left, if it left anything.
+    fn known(&self) -> Result<Option<State>, ScreenError> {
+        if !self.state_path().exists() {
+            return Ok(None);
         }
+        let bytes = read_private(&self.state_path(), MAX_STATE_BYTES)?;
+        let known = serde_json::from_slice(&bytes).map_err(|_| self.other("version of the program"))?;
+        Ok(Some(known))
+    }
+
+    /// Whether both are of the daily form, and of different days.
+    const fn is_of_another_day(&self, known: &State) -> bool {
+        let (then, now) = (known.began_at_ms / DAY_MS, self.state.began_at_ms / DAY_MS);
+        known.daily && self.state.daily && then != now
+    }
+
+    /// Clears what another day left: its answers are about lists of that day.
+    fn begin_anew(&self, known: &State) -> Result<(), ScreenError> {
+        tracing::warn!(
+            code = "SCREEN_ANEW",
+            began = rfc3339(known.began_at_ms),
+            jobs = known.jobs.len(),
+            "a daily screening of another day was not finished; this day's begins anew, and its lists of changes \
+             must reach back to the last finished one"
+        );
+        // The state first: without it, nothing that a crash leaves here is gone on from.
+        remove_file(&self.state_path())?;
+        for entry in std::fs::read_dir(&self.path).map_err(ScreenError::io(&self.path))? {
+            remove_file(&entry.map_err(ScreenError::io(&self.path))?.path())?;
+        }
+        self.keep()
+    }
+
+    /// Takes over the jobs of an earlier run of the same screening.
+    fn go_on(&mut self, known: State) -> Result<(), ScreenError> {
+        if known.daily != self.state.daily {
+            return Err(self.other("form"));
+        }
+        if known.plan != self.state.plan {
+            return Err(self.other("plan"));
+        }
+        if known.files != self.state.files {
+            return Err(ScreenError::InputChanged { path: self.path.clone() });
+        }
+        self.state = known;
+        Ok(())
+    }
+
+    fn other(&self, what: &'static str) -> ScreenError {
+        ScreenError::Other { path: self.path.clone(), what }
+    }
+
+    /// When the screening began, Unix milliseconds.
+    pub(super) const fn began_at_ms(&self) -> u64 {
+        self.state.began_at_ms
     }
 
     /// Where a step's result goes.
@@ -135,26 +183,76 @@ mod tests {
     use super::super::SAMPLE;
     use super::*;
 
+    const NOON: u64 = 20_000 * DAY_MS + DAY_MS / 2;
+    const JOB: SessionId = SessionId::from_bytes([7; 16]);
+
+    /// A plan whose files are in a folder of the test.
+    fn plan(dir: &Path) -> ScreenPlan {
+        let mut plan = ScreenPlan::parse(SAMPLE).unwrap();
+        (plan.customers, plan.output) = (dir.join("c.csv"), dir.join("out"));
+        std::fs::write(&plan.customers, "x").unwrap();
+        plan
+    }
+
+    /// The same for the daily form, with yesterday's hits among the lists.
+    fn daily_plan(dir: &Path) -> ScreenPlan {
+        let mut plan = plan(dir);
+        let daily = plan.daily.as_mut().unwrap();
+        (daily.hits, daily.new_customers) = (None, None);
+        std::fs::create_dir(&plan.output).unwrap();
+        std::fs::write(plan.hits(), "yesterday").unwrap();
+        plan
+    }
+
     #[test]
     fn the_same_screening_goes_on_and_another_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let mut plan = ScreenPlan::parse(SAMPLE).unwrap();
-        (plan.customers, plan.output) = (dir.path().join("c.csv"), dir.path().join("out"));
-        std::fs::write(&plan.customers, "x").unwrap();
-        let job = SessionId::from_bytes([7; 16]);
-        let mut work = Work::open(&plan, false).unwrap();
-        assert_eq!(Work::open(&plan, false).unwrap_err().code(), "SCREEN_BUSY");
-        work.note("a.list", Some(job)).unwrap();
+        let plan = plan(dir.path());
+        let mut work = Work::open(&plan, false, NOON).unwrap();
+        assert_eq!(Work::open(&plan, false, NOON).unwrap_err().code(), "SCREEN_BUSY");
+        work.note("a.list", Some(JOB)).unwrap();
         drop(work);
-        assert_eq!(Work::open(&plan, false).unwrap().job("a.list"), Some(job));
+        assert_eq!(Work::open(&plan, false, NOON).unwrap().job("a.list"), Some(JOB));
         let other = ScreenPlan { purpose: "other".into(), ..plan.clone() };
-        assert_eq!(Work::open(&other, false).unwrap_err().code(), "SCREEN_OTHER");
+        assert_eq!(Work::open(&other, false, NOON).unwrap_err().code(), "SCREEN_OTHER");
         std::fs::write(&plan.customers, "xy").unwrap();
-        assert_eq!(Work::open(&plan, false).unwrap_err().code(), "INPUT_CHANGED");
+        assert_eq!(Work::open(&plan, false, NOON).unwrap_err().code(), "INPUT_CHANGED");
         std::fs::remove_dir_all(plan.output.join("work")).unwrap();
-        let work = Work::open(&plan, false).unwrap();
+        let work = Work::open(&plan, false, NOON).unwrap();
         assert_eq!(work.job("a.list"), None);
         work.remove().unwrap();
         assert!(!plan.output.join("work").exists());
+    }
+
+    #[test]
+    fn a_day_goes_on_until_midnight_and_the_next_begins_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let plan = daily_plan(dir.path());
+        let mut work = Work::open(&plan, true, NOON).unwrap();
+        work.note("a.changes", Some(JOB)).unwrap();
+        std::fs::write(work.result("a.changes"), "yesterday's").unwrap();
+        drop(work);
+        let midnight = NOON + DAY_MS / 2;
+        let work = Work::open(&plan, true, midnight - 1).unwrap();
+        assert_eq!((work.job("a.changes"), work.began_at_ms()), (Some(JOB), NOON));
+        drop(work);
+        // The customers are other ones by now, and the plan may be: that does not keep the day from beginning.
+        std::fs::write(&plan.customers, "xy").unwrap();
+        let other = ScreenPlan { purpose: "other".into(), ..plan.clone() };
+        let work = Work::open(&other, true, midnight).unwrap();
+        assert_eq!((work.job("a.changes"), work.began_at_ms()), (None, midnight));
+        assert!(!work.result("a.changes").exists());
+        drop(work);
+        assert_eq!(Work::open(&other, true, midnight + 1).unwrap().began_at_ms(), midnight);
+    }
+
+    #[test]
+    fn a_full_screening_goes_on_for_days_and_no_daily_one_clears_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let plan = daily_plan(dir.path());
+        Work::open(&plan, false, NOON).unwrap().note("a.list", Some(JOB)).unwrap();
+        assert_eq!(Work::open(&plan, true, NOON + DAY_MS).unwrap_err().code(), "SCREEN_OTHER");
+        let work = Work::open(&plan, false, NOON + DAY_MS).unwrap();
+        assert_eq!((work.job("a.list"), work.began_at_ms()), (Some(JOB), NOON));
     }
 }
