@@ -1,7 +1,8 @@
 //! New customers against providers' lookup rows, through the bank's running node.
 //!
-//! Nothing but the telephone number is asked about. The node logs every call and keeps every answer, as for an
-//! account opening; here only tags matter. The finished answers are kept in the work folder, so that nobody is
+//! Nothing but the telephone number is asked about, and of every provider that the node has a contract with. The
+//! node logs every call and keeps every answer, as for an account opening; here only tags matter, and only those of
+//! providers that are met by lookups. The finished answers are kept in the work folder, so that nobody is
 //! asked twice; a run that is interrupted before asks again.
 
 use std::collections::BTreeSet;
