@@ -15,7 +15,7 @@ use super::{Hit, ScreenError, ScreenPlan, ScreenProgress, register};
 use crate::batch::answers;
 use crate::http::{BatchBody, BatchItem, BatchResult, BatchResults, Client, ConsentBody};
 use crate::table::{TableOptions, TableReader, TableWriter};
-use crate::verification::{MatchResult, VerificationReport};
+use crate::verification::{MatchResult, ProviderAnswer};
 
 /// Customers in one call: a few, so that the parties work beside each other.
 const CHUNK: usize = 1_024;
@@ -136,7 +136,7 @@ impl Lookup {
         };
         let words = self.plan.words();
         for provider in &self.providers {
-            let tags = words.codes(provider, &tags(&report, provider)?.join("|"))?;
+            let tags = words.codes(provider, &tags(&report.providers, provider)?.join("|"))?;
             if !tags.is_empty() {
                 let (customer, outlet) = (asked.customer.clone(), asked.outlet.clone());
                 found.hits.push(Hit { customer, outlet, provider: provider.clone(), tags });
@@ -155,18 +155,18 @@ async fn ask(
     Ok((asked, BatchResults { results }))
 }
 
-/// The tags that a provider's rows have for the number, those of all its data sets together.
-fn tags<'a>(report: &'a VerificationReport, provider: &str) -> Result<Vec<&'a str>, ScreenError> {
+/// The tags that a provider's rows have for the number, those of all its data sets together. A data set without a
+/// verdict, for want of a grant perhaps, does not matter where another one has given its own.
+fn tags<'a>(answers: &'a [ProviderAnswer], provider: &str) -> Result<Vec<&'a str>, ScreenError> {
     let none = |code: &str| ScreenError::NoVerdict { provider: provider.to_owned(), code: code.to_owned() };
-    let mut answers = report.providers.iter().filter(|answer| answer.provider == provider).peekable();
-    answers.peek().ok_or_else(|| none("NO_CONTRACT"))?;
-    let mut tags = BTreeSet::new();
-    for answer in answers {
-        if answer.result == MatchResult::Unavailable {
-            return Err(none(answer.error.as_deref().unwrap_or("UNAVAILABLE")));
-        }
-        tags.extend(answer.tags.iter().map(String::as_str));
+    let answers = answers.iter().filter(|answer| answer.provider == provider);
+    let (missing, given): (Vec<_>, Vec<_>) =
+        answers.partition(|answer| answer.result == MatchResult::Unavailable);
+    if given.is_empty() {
+        let error = missing.first().map(|answer| answer.error.as_deref().unwrap_or("UNAVAILABLE"));
+        return Err(none(error.unwrap_or("NO_CONTRACT")));
     }
+    let tags: BTreeSet<_> = given.iter().flat_map(|answer| &answer.tags).map(String::as_str).collect();
     Ok(tags.into_iter().collect())
 }
 
@@ -224,4 +224,30 @@ pub(super) fn copy_rejects(from: &Path, to: &Path) -> Result<u64, ScreenError> {
         writer.row(reader.row().cells())?;
     }
     Ok(writer.finish()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(provider: &str, result: MatchResult, tags: &[&str]) -> ProviderAnswer {
+        let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        ProviderAnswer { tags, ..ProviderAnswer::new(provider, (result, None)) }
+    }
+
+    #[test]
+    fn one_data_set_answers_for_its_provider_where_another_cannot() {
+        let answers = [
+            ProviderAnswer::unavailable("a", "GRANT_MISSING"),
+            answer("a", MatchResult::Match, &["money_mule", "bulk_sms"]),
+            answer("a", MatchResult::NoRecord, &[]),
+            ProviderAnswer::unavailable("b", "PEER_TIMEOUT"),
+            answer("c", MatchResult::NoRecord, &[]),
+        ];
+        assert_eq!(tags(&answers, "a").unwrap(), ["bulk_sms", "money_mule"]);
+        assert!(tags(&answers, "c").unwrap().is_empty());
+        // Nobody answers for another provider.
+        assert_eq!(tags(&answers, "b").unwrap_err().code(), "PEER_TIMEOUT");
+        assert_eq!(tags(&answers, "d").unwrap_err().code(), "NO_CONTRACT");
+    }
 }
