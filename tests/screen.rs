@@ -231,6 +231,20 @@ async fn full_and_daily_screenings_by_intersection_equal_the_truth_and_each_othe
     let whole = scene.plan(&scene.everybody, "risk-after", "whole");
     scene.full(&whole).await.unwrap();
     assert_eq!(lists_of(&daily), lists_of(&whole));
+
+    // Where today's hits take the place of yesterday's, an end behind the lists leaves a day that can go on.
+    let same = scene.plan(&scene.files.customers, "risk-after", "first");
+    let report = same.output.join("screening.json");
+    std::fs::remove_file(&report).unwrap();
+    std::fs::create_dir(&report).unwrap();
+    scene.screening(&same, true).run().await.unwrap_err();
+    assert_eq!(lists_of(&same), lists_of(&whole));
+    let state = std::fs::read_to_string(same.output.join("work/state.json")).unwrap();
+    std::fs::remove_dir(&report).unwrap();
+    let report = scene.screening(&same, true).run().await.unwrap();
+    assert!(report.providers.iter().flat_map(|provider| &provider.jobs).all(|job| state.contains(job)));
+    assert_eq!(lists_of(&same), lists_of(&whole));
+    assert!(!same.output.join("work").exists());
     scene.stop().await;
 }
 

@@ -111,7 +111,9 @@ impl Screening {
     /// was when it is run again, in the daily form on the same day (UTC); another day begins anew.
     ///
     /// # Errors
-    /// [`ScreenError`]; then no list was written or changed.
+    /// [`ScreenError`]. Until every provider has answered, no list is written or changed. An error of writing the
+    /// lists, or of what comes behind them (the report, the end of the work folder and of the log), may find
+    /// some of them in place: run again, which gives the same lists.
     pub async fn run(&self) -> Result<ScreenReport, ScreenError> {
         if self.daily {
             self.plan.need_daily()?;
@@ -162,7 +164,15 @@ impl Screening {
         if self.daily {
             prepared.routes = self.routes(&mut prepared.report)?;
             self.look_up(&mut prepared);
-            prepared.hits = Hits::read(&self.plan.hits())?;
+            match Hits::read(&prepared.work.hits()) {
+                Ok(hits) => prepared.hits = hits,
+                // Kept, the damaged copy would stand in the way of the full screening that mends it.
+                Err(ScreenError::Row { row, rule, .. }) => {
+                    prepared.work.remove()?;
+                    return Err(ScreenError::Row { path: self.plan.hits(), row, rule });
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(prepared)
     }

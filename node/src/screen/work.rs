@@ -6,8 +6,12 @@
 //!
 //! The daily form asks about a day: what is left of another day (UTC) is cleared, and the day begins anew. The old
 //! jobs expire by themselves. A full screening may take days, and its report says when it began.
+//!
+//! Yesterday's hits are copied when the day begins, and only the copy is read: the file itself may be replaced by
+//! this day's result before the folder is removed, and an end in between must not keep another run from going on.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -15,9 +19,10 @@ use serde::{Deserialize, Serialize};
 use windvane_keys::files::{read_private, write_private};
 use windvane_protocols::party::SessionId;
 
+use super::list::HITS;
 use super::{ScreenError, ScreenPlan};
 use crate::clock::rfc3339;
-use crate::snapshot::disk::{DirectoryLock, create_directory, remove_file};
+use crate::snapshot::disk::{DirectoryLock, create_directory, create_file, put_in_place, remove_file};
 
 const MAX_STATE_BYTES: usize = 1 << 20;
 
@@ -72,7 +77,7 @@ impl Work {
         create_directory(&path)?;
         let lock =
             DirectoryLock::try_acquire(&path)?.ok_or_else(|| ScreenError::Busy { path: path.clone() })?;
-        let hits = daily.then(|| plan.hits());
+        let hits = daily.then(|| plan.hits()).filter(|hits| !is_replaced(hits, &plan.output));
         let files =
             [Some(plan.customers.clone()), plan.new_customers().filter(|_| daily).map(Path::to_owned), hits];
         let files = files.iter().flatten().map(|path| Mark::of(path)).collect::<Result<_, _>>()?;
@@ -81,7 +86,7 @@ impl Work {
         match work.known()? {
             Some(known) if work.is_of_another_day(&known) => work.begin_anew(&known)?,
             Some(known) => work.go_on(known)?,
-            None => work.keep()?,
+            None => work.begin()?,
         }
         Ok(work)
     }
@@ -116,7 +121,26 @@ impl Work {
         for entry in std::fs::read_dir(&self.path).map_err(ScreenError::io(&self.path))? {
             remove_file(&entry.map_err(ScreenError::io(&self.path))?.path())?;
         }
+        self.begin()
+    }
+
+    /// Copies yesterday's hits, in the daily form, and then writes the state: where that stands, the copy is whole.
+    fn begin(&self) -> Result<(), ScreenError> {
+        if self.state.daily {
+            let (from, to) = (self.state.plan.hits(), self.path.join("hits.tmp"));
+            let mut hits = File::open(&from).map_err(ScreenError::io(&from))?;
+            let mut copy = create_file(&to)?;
+            std::io::copy(&mut hits, &mut copy)
+                .and_then(|_| copy.sync_all())
+                .map_err(ScreenError::io(&to))?;
+            put_in_place(&to, &self.hits())?;
+        }
         self.keep()
+    }
+
+    /// Yesterday's hits as they were when the day began.
+    pub(super) fn hits(&self) -> PathBuf {
+        self.path.join(HITS)
     }
 
     /// Takes over the jobs of an earlier run of the same screening.
@@ -176,6 +200,13 @@ impl Work {
         let json = serde_json::to_vec_pretty(&self.state).expect("a state is plain data");
         Ok(write_private(&self.state_path(), &json)?)
     }
+}
+
+/// Whether a finished screening puts its own hits in the place of these.
+fn is_replaced(hits: &Path, output: &Path) -> bool {
+    let dir = hits.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let same = |a: &Path, b: &Path| Some(a.canonicalize().ok()? == b.canonicalize().ok()?);
+    hits.ends_with(HITS) && same(dir, output).unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -254,5 +285,26 @@ mod tests {
         assert_eq!(Work::open(&plan, true, NOON + DAY_MS).unwrap_err().code(), "SCREEN_OTHER");
         let work = Work::open(&plan, false, NOON + DAY_MS).unwrap();
         assert_eq!((work.job("a.list"), work.began_at_ms()), (Some(JOB), NOON));
+    }
+
+    #[test]
+    fn a_day_keeps_yesterdays_hits_when_its_own_take_their_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut plan = daily_plan(dir.path());
+        drop(Work::open(&plan, true, NOON).unwrap());
+        std::fs::write(plan.hits(), "today").unwrap();
+        let work = Work::open(&plan, true, NOON).unwrap();
+        assert_eq!(std::fs::read_to_string(work.hits()).unwrap(), "yesterday");
+        work.remove().unwrap();
+        let work = Work::open(&plan, true, NOON).unwrap();
+        assert_eq!(std::fs::read_to_string(work.hits()).unwrap(), "today");
+        work.remove().unwrap();
+        // Hits that no screening of this plan writes are an input like any other.
+        let elsewhere = dir.path().join("hits.csv");
+        std::fs::copy(plan.hits(), &elsewhere).unwrap();
+        plan.daily.as_mut().unwrap().hits = Some(elsewhere.clone());
+        drop(Work::open(&plan, true, NOON).unwrap());
+        std::fs::write(&elsewhere, "of somebody else").unwrap();
+        assert_eq!(Work::open(&plan, true, NOON).unwrap_err().code(), "INPUT_CHANGED");
     }
 }
