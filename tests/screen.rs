@@ -163,6 +163,14 @@ impl Scene {
         self.full(&self.plan(&self.files.customers, "risk", "first")).await.unwrap()
     }
 
+    /// The new customers, and behind them a row with a number that is none and one without a number.
+    fn new_with_rejects(&self) -> PathBuf {
+        let path = self.lab.dir.path().join("new-with-rejects.csv");
+        let text = std::fs::read_to_string(&self.files.new_customers).unwrap();
+        std::fs::write(&path, text + "KX,W001,1380013800\nKY,W001\n").unwrap();
+        path
+    }
+
     async fn stop(self) {
         for (_, node) in self.carriers {
             node.stop().await.unwrap();
@@ -210,6 +218,14 @@ fn lists_of(plan: &ScreenPlan) -> [Vec<u8>; 3] {
     ["risk-list.csv", "outlets.csv", "hits.csv"].map(|file| std::fs::read(plan.output.join(file)).unwrap())
 }
 
+/// What is reported of [`Scene::new_with_rejects`]; the header is line 1.
+fn assert_new_rejects(plan: &ScreenPlan, report: &ScreenReport) {
+    let expected = [(NEW + 2, "PHONE_LENGTH"), (NEW + 3, "ROW_LENGTH")];
+    let expected = expected.map(|(line, rule)| vec![line.to_string(), rule.to_owned()]);
+    assert_eq!(records(&plan.output.join("new-rejects.csv")), expected);
+    assert_eq!((report.new_customers, report.new_rejected), (NEW + 1, 2));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn full_and_daily_screenings_by_intersection_equal_the_truth_and_each_other() {
     let scene = Scene::new(&["风险标签"]).await;
@@ -221,16 +237,22 @@ async fn full_and_daily_screenings_by_intersection_equal_the_truth_and_each_othe
     assert_eq!((report.summary.red + report.summary.yellow, report.rejected), (report.summary.listed, 0));
 
     // Without a running node, new customers are intersected, here with the list as it is now.
-    let daily = scene.plan(&scene.files.customers, "risk-after", "daily");
+    let mut daily = scene.plan(&scene.files.customers, "risk-after", "daily");
+    daily.daily.as_mut().unwrap().new_customers = Some(scene.new_with_rejects());
     let report = scene.screening(&daily, true).run().await.unwrap();
     assert_eq!(listed(&daily), truth(&scene.files.truth_after));
-    assert!(report.daily && report.new_customers == NEW);
+    assert!(report.daily);
+    assert_new_rejects(&daily, &report);
     assert!(report.providers.iter().all(|p| p.new_by == Some(NewBy::Psi) && p.hits > 0 && p.jobs.len() == 2));
     assert!(report.providers.iter().any(|p| p.new_hits > 0));
 
     let whole = scene.plan(&scene.everybody, "risk-after", "whole");
+    let stale = whole.output.join("new-rejects.csv");
+    std::fs::create_dir(&whole.output).unwrap();
+    std::fs::write(&stale, "line,rule\n2,PHONE_LENGTH\n").unwrap();
     scene.full(&whole).await.unwrap();
     assert_eq!(lists_of(&daily), lists_of(&whole));
+    assert!(!stale.exists(), "a day's rejects stay beside a full screening's lists");
 
     // Where today's hits take the place of yesterday's, an end behind the lists leaves a day that can go on.
     let same = scene.plan(&scene.files.customers, "risk-after", "first");
@@ -256,16 +278,21 @@ async fn a_daily_screening_by_lookup_rows_equals_the_truth_and_names_no_number()
     // The rows are yesterday's, so the changes are held against everybody.
     let mut daily = scene.plan(&scene.everybody, "risk", "daily");
     daily.providers.iter_mut().for_each(|provider| provider.new_customers = Route::Rows);
-    let screening = Screening { client: Some(client), ..scene.screening(&daily, true) };
+    daily.daily.as_mut().unwrap().new_customers = Some(scene.new_with_rejects());
+    let mut screening = Screening { client: Some(client), ..scene.screening(&daily, true) };
     let report = screening.run().await.unwrap();
+    assert_new_rejects(&daily, &report);
     assert_eq!(listed(&daily), truth(&scene.files.truth_after));
     assert!(report.providers.iter().all(|p| p.new_by == Some(NewBy::Rows) && p.jobs.len() == 1));
     assert!(report.providers.iter().any(|p| p.new_hits > 0));
     assert!(!daily.output.join("work").exists());
-    // Once more on the same day changes nothing.
+    // Once more on the same day changes nothing, but for the rows that were mended.
     let before = lists_of(&daily);
+    screening.plan =
+        ScreenPlan { daily: scene.plan(&scene.everybody, "risk", "daily").daily, ..daily.clone() };
     screening.run().await.unwrap();
     assert_eq!(lists_of(&daily), before);
+    assert!(records(&daily.output.join("new-rejects.csv")).is_empty());
     let written: String = std::fs::read_dir(&daily.output)
         .unwrap()
         .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap())

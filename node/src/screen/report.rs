@@ -28,7 +28,7 @@ pub struct ScreenReport {
     pub new_customers: u64,
     /// Rows of the customer file whose keys are none; they stand in `rejects.csv`.
     pub rejected: u64,
-    /// Rows of new customers that could not be looked up; they stand in `new-rejects.csv`.
+    /// Rows of new customers whose keys are none, by lookups or intersections; they stand in `new-rejects.csv`.
     pub new_rejected: u64,
     /// What stands in the lists now.
     #[serde(flatten)]

@@ -27,6 +27,9 @@ const HEADER: [&str; 4] = ["customer", "outlet", "provider", "tags"];
 
 const REJECTS: [&str; 2] = ["line", "rule"];
 
+/// The code of a row of another length than the header, as intersections report it.
+const ROW_LENGTH: &str = "ROW_LENGTH";
+
 /// Lines and the codes of the rules that they break.
 pub(super) type Rejects = Vec<(u64, String)>;
 
@@ -68,7 +71,7 @@ impl Lookup {
         let (mut found, mut flights, mut done) = (Found::default(), Flights::new(), 0);
         loop {
             while flights.len() < IN_FLIGHT {
-                let (asked, items) = self.chunk(&mut reader)?;
+                let (asked, items) = self.chunk(&mut reader, &mut found.rejects)?;
                 if asked.is_empty() {
                     break;
                 }
@@ -88,16 +91,22 @@ impl Lookup {
     }
 
     /// The next customers and the questions about them.
-    fn chunk(&self, reader: &mut TableReader) -> Result<(Vec<Asked>, Vec<BatchItem>), ScreenError> {
+    fn chunk(
+        &self,
+        reader: &mut TableReader,
+        rejects: &mut Rejects,
+    ) -> Result<(Vec<Asked>, Vec<BatchItem>), ScreenError> {
         let (mut asked, mut items) = (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
         while asked.len() < CHUNK && reader.advance()? {
             let row = reader.row();
-            // A ragged row has no customer to speak of; the register counted it.
-            if row.width() > 0 {
-                let (customer, outlet) = (row.text(0).to_owned(), row.text(1).to_owned());
-                items.push(self.item(&customer, row.text(2)));
-                asked.push(Asked { line: row.line(), customer, outlet });
+            // A ragged row has no customer to speak of.
+            if row.width() == 0 {
+                rejects.push((row.line(), ROW_LENGTH.to_owned()));
+                continue;
             }
+            let (customer, outlet) = (row.text(0).to_owned(), row.text(1).to_owned());
+            items.push(self.item(&customer, row.text(2)));
+            asked.push(Asked { line: row.line(), customer, outlet });
         }
         Ok((asked, items))
     }
@@ -173,7 +182,7 @@ fn tags<'a>(answers: &'a [ProviderAnswer], provider: &str) -> Result<Vec<&'a str
 impl Found {
     /// Keeps what finished lookups gave.
     pub(super) fn keep(&self, path: &Path) -> Result<(), ScreenError> {
-        write_rejects(&self.rejects, &rejects_of(path))?;
+        write_rejects(self.rejects.iter().map(|(line, rule)| (line, rule)), &rejects_of(path))?;
         let mut writer = TableWriter::create(path, &HEADER)?;
         for hit in &self.hits {
             let tags: Vec<_> = hit.tags.iter().map(String::as_str).collect();
@@ -192,11 +201,7 @@ impl Found {
             let [customer, outlet, provider] = [0, 1, 2].map(|cell| row.text(cell).to_owned());
             found.hits.push(Hit { customer, outlet, provider, tags: split(row.text(3)) });
         }
-        let mut reader = TableReader::open(&rejects_of(path), TableOptions::default())?.choose(&REJECTS)?;
-        while reader.advance()? {
-            let row = reader.row();
-            found.rejects.push((row.text(0).parse().unwrap_or_default(), row.text(1).to_owned()));
-        }
+        found.rejects = read_rejects(&rejects_of(path))?;
         Ok(found)
     }
 }
@@ -206,8 +211,22 @@ fn rejects_of(path: &Path) -> PathBuf {
     path.with_extension("rejects.csv")
 }
 
-/// Writes the lines that could not be looked up, with the rule that each breaks, never a value.
-pub(super) fn write_rejects(rejects: &Rejects, path: &Path) -> Result<(), ScreenError> {
+/// Reads rejects that were kept, or the same columns of a job's report of rows that are no items.
+pub(super) fn read_rejects(path: &Path) -> Result<Rejects, ScreenError> {
+    let mut reader = TableReader::open(path, TableOptions::default())?.choose(&REJECTS)?;
+    let mut rejects = Rejects::new();
+    while reader.advance()? {
+        let row = reader.row();
+        rejects.push((row.text(0).parse().unwrap_or_default(), row.text(1).to_owned()));
+    }
+    Ok(rejects)
+}
+
+/// Writes the lines that are no customers, with the rule that each breaks, never a value.
+pub(super) fn write_rejects<'a>(
+    rejects: impl IntoIterator<Item = (&'a u64, &'a String)>,
+    path: &Path,
+) -> Result<(), ScreenError> {
     let mut writer = TableWriter::create(path, &REJECTS)?;
     for (line, rule) in rejects {
         writer.row([line.to_string().as_bytes(), rule.as_bytes()])?;

@@ -23,6 +23,10 @@ use crate::psi::folder::JobFolder;
 use crate::psi::key::KeyKind;
 use crate::psi::{JobProgress, JobReport, JobRunner, PsiError};
 use crate::risk::{Rules, Vocabulary};
+use crate::snapshot::disk::remove_file;
+
+/// The report of new customers whose keys are none; the daily form writes it always.
+const NEW_REJECTS: &str = "new-rejects.csv";
 
 /// How far a screening is, for whoever watches.
 pub trait ScreenProgress: Send + Sync {
@@ -93,8 +97,8 @@ struct Run<'a> {
     words: TagWords,
     /// The report of customers whose keys are none, by the first job that read them.
     rejects: Option<PathBuf>,
-    /// Lines of new customers that could not be looked up.
-    new_rejects: Option<rows::Rejects>,
+    /// Lines of new customers whose keys are none, with the rule that each breaks, by whatever route.
+    new_rejects: BTreeMap<u64, String>,
 }
 
 /// An intersection that is a part of a screening.
@@ -103,6 +107,8 @@ struct Step<'a> {
     provider: &'a ScreenProvider,
     list: &'a str,
     customers: &'a Path,
+    /// Whether they are the new ones.
+    is_of_new: bool,
     untagged: Untagged,
 }
 
@@ -226,7 +232,8 @@ impl Screening {
         rules: &Rules,
     ) -> Result<ScreenReport, ScreenError> {
         let words = self.plan.words();
-        let mut run = Run { screening: self, runner, prepared, words, rejects: None, new_rejects: None };
+        let mut run =
+            Run { screening: self, runner, prepared, words, rejects: None, new_rejects: BTreeMap::new() };
         if self.daily {
             run.daily().await?;
         } else {
@@ -248,7 +255,7 @@ impl Run<'_> {
         for (at, provider) in plan.providers.iter().enumerate() {
             let name = format!("{}.list", provider.party);
             let (list, customers) = (provider.list.as_str(), plan.customers.as_path());
-            let step = Step { name, provider, list, customers, untagged: Untagged::Listed };
+            let step = Step { name, provider, list, customers, is_of_new: false, untagged: Untagged::Listed };
             let (found, job) = self.step(&step).await?;
             let report = &mut self.prepared.report.providers[at];
             (report.hits, report.list_rows) = (found.len() as u64, Some(job.provider_rows));
@@ -264,7 +271,7 @@ impl Run<'_> {
         if let Some(found) = self.prepared.lookups.join_next().await {
             let found = found.map_err(|_| ScreenError::Stopped)??;
             new.extend(found.hits);
-            self.new_rejects = Some(found.rejects);
+            self.new_rejects.extend(found.rejects);
         }
         let Prepared { report, hits, new: customers, .. } = &mut self.prepared;
         customers.iter().for_each(|customer| hits.forget(customer));
@@ -283,7 +290,14 @@ impl Run<'_> {
         for (at, provider) in plan.providers.iter().enumerate() {
             let name = format!("{}.changes", provider.party);
             let list = provider.changes.as_deref().unwrap_or_default();
-            let step = Step { name, provider, list, customers: &plan.customers, untagged: Untagged::Left };
+            let step = Step {
+                name,
+                provider,
+                list,
+                customers: &plan.customers,
+                is_of_new: false,
+                untagged: Untagged::Left,
+            };
             let (mut found, job) = self.step(&step).await?;
             let report = &mut self.prepared.report;
             (report.customers, report.providers[at].hits) = (job.rows, found.len() as u64);
@@ -292,7 +306,14 @@ impl Run<'_> {
             let by = self.prepared.routes.get(&provider.party);
             let (Some(NewBy::Psi), Some(customers)) = (by, plan.new_customers()) else { continue };
             let name = format!("{}.new", provider.party);
-            let step = Step { name, provider, list: &provider.list, customers, untagged: Untagged::Listed };
+            let step = Step {
+                name,
+                provider,
+                list: &provider.list,
+                customers,
+                is_of_new: true,
+                untagged: Untagged::Listed,
+            };
             let (mut found, job) = self.step(&step).await?;
             let report = &mut self.prepared.report.providers[at];
             report.list_rows = Some(job.provider_rows);
@@ -333,8 +354,11 @@ impl Run<'_> {
         };
         progress.job(&step.provider.party, step.list);
         let report = self.runner.run(job, progress.watch()).await.map_err(failed(Some(job)))?;
-        if step.customers == plan.customers && self.rejects.is_none() {
-            self.rejects = Some(JobFolder::path_of(&root, job).join("rejects.csv"));
+        let rejects = JobFolder::path_of(&root, job).join("rejects.csv");
+        if step.is_of_new {
+            self.new_rejects.extend(rows::read_rejects(&rejects)?);
+        } else if self.rejects.is_none() {
+            self.rejects = Some(rejects);
         }
         Ok((self.matched(step, &root, job, &matched)?, report))
     }
@@ -345,11 +369,13 @@ impl Run<'_> {
         if let Some(rejects) = self.rejects.as_ref().filter(|path| path.exists()) {
             self.prepared.report.rejected = rows::copy_rejects(rejects, &output.join("rejects.csv"))?;
         }
-        if let Some(rejects) = &self.new_rejects {
-            self.prepared.report.new_rejected = rejects.len() as u64;
-            rows::write_rejects(rejects, &output.join("new-rejects.csv"))?;
+        // Nothing of an earlier day stays beside this day's lists.
+        let new_rejects = output.join(NEW_REJECTS);
+        if !self.screening.daily {
+            return Ok(remove_file(&new_rejects)?);
         }
-        Ok(())
+        self.prepared.report.new_rejected = self.new_rejects.len() as u64;
+        rows::write_rejects(&self.new_rejects, &new_rejects)
     }
 
     fn matched(
