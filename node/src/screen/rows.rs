@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
 
 use super::hits::split;
@@ -179,6 +180,14 @@ fn tags<'a>(answers: &'a [ProviderAnswer], provider: &str) -> Result<Vec<&'a str
     Ok(tags.into_iter().collect())
 }
 
+/// The step's name for lookups at these providers: of one length for any number of them, as file names end at
+/// 255 bytes.
+pub(super) fn step_of(providers: &[String]) -> String {
+    // No party's id has a `+`, so that different providers never join to the same text.
+    let digest = Sha256::digest(providers.join("+"));
+    format!("{}.rows", hex::encode(digest))
+}
+
 impl Found {
     /// Keeps what finished lookups gave.
     pub(super) fn keep(&self, path: &Path) -> Result<(), ScreenError> {
@@ -268,5 +277,19 @@ mod tests {
         // Nobody answers for another provider.
         assert_eq!(tags(&answers, "b").unwrap_err().code(), "PEER_TIMEOUT");
         assert_eq!(tags(&answers, "d").unwrap_err().code(), "NO_CONTRACT");
+    }
+
+    #[test]
+    fn what_many_providers_answered_is_kept_under_a_name_of_one_length() {
+        let many: Vec<_> = (0..40).map(|nth| format!("carrier-of-a-long-name-{nth}")).collect();
+        assert_eq!(step_of(&many).len(), step_of(&many[..1]).len());
+        assert_ne!(step_of(&many), step_of(&many[1..]));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(format!("{}.csv", step_of(&many)));
+        let tags = [String::from("bulk_sms")].into();
+        let hit = Hit { customer: "K1".into(), outlet: "W1".into(), provider: many[0].clone(), tags };
+        let found = Found { hits: vec![hit], rejects: vec![(7, "PHONE_LENGTH".into())] };
+        found.keep(&path).unwrap();
+        assert_eq!(Found::kept(&path).unwrap(), found);
     }
 }

@@ -212,7 +212,7 @@ impl Screening {
         let providers: Vec<_> = by_rows.map(|(party, _)| party.clone()).collect();
         let Some(client) = self.client.clone().filter(|_| !providers.is_empty()) else { return };
         // Which providers are looked up can be another decision by now; then an earlier answer does not do.
-        let kept = prepared.work.result(&format!("{}.rows", providers.join("+")));
+        let kept = prepared.work.result(&rows::step_of(&providers));
         let lookup = Lookup { client, plan: self.plan.clone(), providers };
         let (progress, new) = (self.progress.clone(), prepared.report.new_customers);
         prepared.lookups.spawn(async move {
