@@ -26,6 +26,7 @@ mod inquiry;
 mod record;
 
 pub use contract::Contract;
+pub(crate) use countersign::Round;
 pub use inquiry::{BankError, BankErrorKind, Inquiry};
 
 use ask::{Prepared, Run};

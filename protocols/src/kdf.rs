@@ -19,6 +19,18 @@ pub fn extract(secret: &[u8]) -> Hkdf<Sha512> {
     hkdf
 }
 
+/// What a key is for: `len16 ‖ label ‖ len16 ‖ scope ‖ epoch as u64`. The scope is a data set or a group.
+pub fn info(label: &str, scope: &str, epoch: u64) -> Vec<u8> {
+    let mut info = Vec::with_capacity(64);
+    for text in [label, scope] {
+        let len = u16::try_from(text.len()).expect("labels and names are short");
+        info.extend_from_slice(&len.to_be_bytes());
+        info.extend_from_slice(text.as_bytes());
+    }
+    info.extend_from_slice(&epoch.to_be_bytes());
+    info
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,7 +14,7 @@ use windvane_kernels::ristretto::{Points, hash_mul_encode};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::limits::MAX_ELEMENTS_PER_PROOF;
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 
 mod element;
 mod hash;
@@ -105,8 +105,9 @@ impl Blinded {
         batches: &[Vec<Option<&[u8]>>],
         rng: &mut impl CryptoRng,
     ) -> Result<Vec<Self>, OprfError> {
-        let blinds = batches.iter().flatten().map(|_| nonzero(rng)).collect();
-        Self::blind_with(context, batches, Zeroizing::new(blinds), rng)
+        let count = batches.iter().map(Vec::len).sum();
+        let blinds = secret::collect(count, batches.iter().flatten().map(|_| nonzero(rng)));
+        Self::blind_with(context, batches, blinds, rng)
     }
 
     fn blind_with(
@@ -124,7 +125,7 @@ impl Blinded {
             Some(input) => context.uniform(input),
             None => random_bytes(rng),
         });
-        let uniform = Zeroizing::new(uniform.collect::<Vec<_>>());
+        let uniform = secret::collect(blinds.len(), uniform);
         let mut halves = Points::from_uniform(&uniform);
         halves.mul_each_assign(&Zeroizing::new(blinds.iter().map(Scalar::div_by_2).collect::<Vec<_>>()));
         let elements = Elements::doubles(&halves).split(batches.iter().map(Vec::len));
@@ -162,7 +163,8 @@ impl Blinded {
         let claims: Vec<_> = batches.iter().map(|(blinded, answered)| answered.claim(blinded)).collect();
         let evaluated: Vec<_> = batches.iter().map(|(_, answered)| &answered.evaluated.points).collect();
         let unblinds = batches.iter().flat_map(|(blinded, _)| blinded.unblinds.iter().copied());
-        let unblinds = Zeroizing::new(unblinds.collect::<Vec<_>>());
+        let unblinds =
+            secret::collect(batches.iter().map(|(blinded, _)| blinded.elements.len()).sum(), unblinds);
         let (holds, halves) = proof::verify_beside(context, &claims, &Points::concat(&evaluated), &unblinds);
         if !holds {
             return Err(OprfError::InvalidProof);
@@ -199,9 +201,9 @@ pub fn blind_evaluate(
     let points = batches.iter().map(|(_, blinded)| &blinded.points).chain([&generators]);
     let keys = batches.iter().flat_map(|(key, blinded)| std::iter::repeat_n(key.half, blinded.len()));
     let scalars = keys.chain(nonces.iter().map(Scalar::div_by_2));
-    let scalars = Zeroizing::new(scalars.collect::<Vec<_>>());
+    let elements = batches.iter().map(|(_, blinded)| blinded.len()).sum();
+    let scalars = secret::collect(elements + batches.len(), scalars);
     let halves = Points::concat(&points.collect::<Vec<_>>()).mul_each(&scalars);
-    let elements = halves.len() - batches.len();
     let evaluated = Elements::doubles(&halves.slice(0..elements));
     let evaluated = evaluated.split(batches.iter().map(|(_, blinded)| blinded.len()));
     let state = |((key, blinded), evaluated)| Statement { key, pairs: Pairs { blinded, evaluated } };
@@ -234,7 +236,8 @@ fn check_batch(found: usize) -> Result<(), OprfError> {
     if (1..=MAX_ELEMENTS_PER_PROOF).contains(&found) { Ok(()) } else { Err(OprfError::BatchSize { found }) }
 }
 
-fn nonzero(rng: &mut impl CryptoRng) -> Scalar {
+/// A random scalar other than zero.
+pub(crate) fn nonzero(rng: &mut impl CryptoRng) -> Scalar {
     loop {
         let scalar = Scalar::random(rng);
         if scalar != Scalar::ZERO {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use subtle::{Choice, ConstantTimeEq};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// A secret value. It has no `Ord`, `Hash`, `Display` or `Serialize`; reading it is spelled out with
 /// [`Secret::expose`].
@@ -20,6 +20,15 @@ impl<T: Zeroize> Secret<T> {
     pub const fn expose(&self) -> &T {
         &self.0
     }
+}
+
+/// Collects at most `count` secrets into memory that is wiped. A vector that grows leaves its old memory unwiped, so
+/// this one is made long enough beforehand, which `collect` does only for iterators that know their length.
+pub(crate) fn collect<T: Zeroize>(count: usize, secrets: impl Iterator<Item = T>) -> Zeroizing<Vec<T>> {
+    let mut all = Zeroizing::new(Vec::with_capacity(count));
+    all.extend(secrets);
+    debug_assert!(all.len() <= count, "the vector has grown");
+    all
 }
 
 impl<T: Zeroize> fmt::Debug for Secret<T> {

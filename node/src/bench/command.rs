@@ -1,9 +1,10 @@
 //! A command of the bank's, measured from its start to its end beside nodes that run already.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
 use serde::de::DeserializeOwned;
+use tokio::process::Command;
 
 use super::process;
 use crate::demo::DemoError;
@@ -22,23 +23,23 @@ pub(super) struct Measured<T> {
 }
 
 /// Runs a command that prints JSON. `what` names it in errors; what it says on standard error is passed on.
-pub(super) fn measure<T: DeserializeOwned>(
+pub(super) async fn measure<T: DeserializeOwned>(
     what: &str,
     command: &mut Command,
     nodes: &[u32],
 ) -> Result<Measured<T>, DemoError> {
     let (nodes_ms, children_ms) = (process::cpu_ms(nodes)?, process::children_cpu_ms());
     let (bytes, begun) = (loopback_bytes(), Instant::now());
-    let ended =
-        command.stderr(Stdio::inherit()).output().map_err(DemoError::io(format!("running {what}")))?;
+    let output = command.stderr(Stdio::inherit()).stdout(Stdio::piped()).kill_on_drop(true).output();
+    let ended = output.await.map_err(DemoError::io(format!("running {what}")))?;
     let wall_s = begun.elapsed().as_secs_f64();
     let bytes = loopback_bytes() - bytes;
     let cpu_ms = process::cpu_ms(nodes)? - nodes_ms + process::children_cpu_ms() - children_ms;
     if !ended.status.success() {
-        return Err(DemoError::Unfit(format!("{what} ended with {}; it said why above", ended.status)));
+        return Err(DemoError::Wrong(format!("{what} ended with {}; it said why above", ended.status)));
     }
     let printed = serde_json::from_slice(&ended.stdout)
-        .map_err(|error| DemoError::Unfit(format!("the report of {what} cannot be read: {error}")))?;
+        .map_err(|error| DemoError::Wrong(format!("the report of {what} cannot be read: {error}")))?;
     Ok(Measured { printed, wall_s, cpu_s: cpu_ms / 1_000.0, bytes })
 }
 

@@ -106,7 +106,7 @@ impl Load {
         match differences(&case.expected, &report).first() {
             None => Ok(()),
             Some(wrong) => {
-                Err(DemoError::Unfit(format!("an answer is wrong, so no figure would count: {wrong:?}")))
+                Err(DemoError::Wrong(format!("an answer is wrong, so no figure would count: {wrong:?}")))
             }
         }
     }

@@ -10,16 +10,22 @@ pub(super) fn cpu_ms(pids: &[u32]) -> Result<f64, DemoError> {
     let ticks = pids.iter().map(|pid| {
         let path = format!("/proc/{pid}/stat");
         let text = std::fs::read_to_string(&path).map_err(DemoError::io(path))?;
-        Ok(ticks(&text).unwrap_or_default())
+        Ok(ticks(&text, OWN_TIMES).unwrap_or_default())
     });
     let ticks: u64 = ticks.collect::<Result<Vec<_>, DemoError>>()?.into_iter().sum();
     Ok(ticks as f64 * 1_000.0 / clock_ticks_per_second() as f64)
 }
 
-/// Fields 14 and 15 of `proc_pid_stat(5)`; field 2 is in parentheses and may hold anything.
-fn ticks(stat: &str) -> Option<u64> {
-    let fields: Vec<_> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-    Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+/// Where a process's own user time stands in `proc_pid_stat(5)`; its system time follows.
+const OWN_TIMES: usize = 14;
+/// And that of its children that have ended.
+const CHILDREN_TIMES: usize = 16;
+
+/// Two neighbouring fields of `proc_pid_stat(5)`, by the first one's number there: user and system time. Field 2 is in
+/// parentheses and may hold anything.
+fn ticks(stat: &str, first: usize) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(first - 3);
+    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
 }
 
 /// Forgets this process's peak of resident memory, where the kernel lets it (`proc_pid_clear_refs(5)`).
@@ -57,10 +63,7 @@ pub(super) fn keep_to(processors: usize) -> Result<(), DemoError> {
 /// `proc_pid_stat(5)`.
 pub(super) fn children_cpu_ms() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace().collect::<Vec<_>>());
-    let field = |at: usize| fields.as_ref()?.get(at)?.parse::<u64>().ok();
-    let ticks = field(13).unwrap_or_default() + field(14).unwrap_or_default();
-    ticks as f64 * 1_000.0 / clock_ticks_per_second() as f64
+    ticks(&stat, CHILDREN_TIMES).unwrap_or_default() as f64 * 1_000.0 / clock_ticks_per_second() as f64
 }
 
 fn peak(status: &str) -> Option<u64> {
@@ -75,7 +78,7 @@ mod tests {
     #[test]
     fn times_are_found_behind_any_name() {
         let stat = "7 (a ) b) S 1 7 7 0 -1 4194304 9 0 0 0 120 34 0 0 20 0 2 0 5 6 7";
-        assert_eq!(ticks(stat), Some(154));
+        assert_eq!((ticks(stat, OWN_TIMES), ticks(stat, CHILDREN_TIMES)), (Some(154), Some(0)));
         assert!(cpu_ms(&[std::process::id()]).unwrap() >= 0.0);
     }
 

@@ -6,9 +6,9 @@
 //! row by row.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde::{Deserialize, Serialize};
+use tokio::process::Command;
 
 use super::command::{self, Measured};
 use super::{filesystem, in_place, process};
@@ -120,7 +120,7 @@ impl PsiBench {
         note("running the job");
         let mut job = self.job(&program, &pair, &customers, &output);
         let Measured { printed: report, wall_s, cpu_s, bytes: bytes_sent } =
-            command::measure::<Report>("the job", &mut job, &[pair.carrier_pid()])?;
+            command::measure::<Report>("the job", &mut job, &[pair.carrier_pid()]).await?;
         let carrier_peak_rss_mb = process::peak_mib_of(pair.carrier_pid())?;
         pair.stop()?;
         note("comparing the result with the truth");

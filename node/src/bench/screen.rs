@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde::{Deserialize, Serialize};
+use tokio::process::Command;
 
 use super::command::{self, Measured};
 use super::psi::{number, scattered};
@@ -128,10 +128,10 @@ impl ScreenBench {
         note("building and fetching the lookup rows");
         let mut nodes = Screened::start(dir, &lists, &program, &note).await?;
         note("screening in full");
-        let full = screen(&program, &nodes, &dir.join("full.toml"), false)?;
+        let full = screen(&program, &nodes, &dir.join("full.toml"), false).await?;
         compare(&dir.join("screening/hits.csv"), &self.truth(0..self.customers, false))?;
         note("screening the day's changes");
-        let daily = screen(&program, &nodes, &dir.join("daily.toml"), true)?;
+        let daily = screen(&program, &nodes, &dir.join("daily.toml"), true).await?;
         let everybody = (0..self.customers).chain((0..self.new).map(|nth| self.new_customer(nth)));
         compare(&dir.join("screening/hits.csv"), &self.truth(everybody, true))?;
         let [bank, carrier] = nodes.pids().map(process::peak_mib_of);
@@ -248,7 +248,7 @@ fn write_rows(path: &Path, header: &str, rows: impl Iterator<Item = String>) -> 
 }
 
 /// Runs a screening as its operator does, beside the bank's node.
-fn screen(
+async fn screen(
     program: &Path,
     nodes: &Screened,
     plan: &Path,
@@ -260,18 +260,18 @@ fn screen(
     if daily {
         command.args(["--daily", "--url", &nodes.bank_url(), "--token-file"]).arg(nodes.token_file());
     }
-    command::measure("the screening", &mut command, &nodes.pids())
+    command::measure("the screening", &mut command, &nodes.pids()).await
 }
 
 /// Holds hits against the truth.
 fn compare(path: &Path, expected: &BTreeMap<String, &'static str>) -> Result<(), DemoError> {
-    let unfit = |what: String| DemoError::Unfit(format!("{}: {what}", path.display()));
-    let mut reader = csv::Reader::from_path(path).map_err(|error| unfit(error.to_string()))?;
+    let wrong = |what: String| DemoError::Wrong(format!("{}: {what}", path.display()));
+    let mut reader = csv::Reader::from_path(path).map_err(|error| wrong(error.to_string()))?;
     let mut found = 0;
     for record in reader.records() {
-        let record = record.map_err(|error| unfit(error.to_string()))?;
+        let record = record.map_err(|error| wrong(error.to_string()))?;
         if record.get(3) != expected.get(&record[0]).copied() {
-            return Err(unfit(format!("{} is not listed so", &record[0])));
+            return Err(wrong(format!("{} is not listed so", &record[0])));
         }
         found += 1;
     }
@@ -279,7 +279,7 @@ fn compare(path: &Path, expected: &BTreeMap<String, &'static str>) -> Result<(),
     if found == expected.len() {
         Ok(())
     } else {
-        Err(unfit(format!("{found} hits, {} expected", expected.len())))
+        Err(wrong(format!("{found} hits, {} expected", expected.len())))
     }
 }
 

@@ -44,6 +44,9 @@ pub enum DemoError {
     /// A measurement would say nothing in this place, or of so little.
     #[error("{0}")]
     Unfit(String),
+    /// A result is not as the truth says, or there is none; the files that may say why stay.
+    #[error("{0}")]
+    Wrong(String),
     /// A signal came before the end.
     #[error("interrupted; the nodes were stopped")]
     Interrupted,
@@ -60,6 +63,7 @@ impl DemoError {
             Self::File { .. } => "WORLD_INVALID",
             Self::NotEmpty { .. } => "NOT_EMPTY",
             Self::Unfit(_) => "UNFIT",
+            Self::Wrong(_) => "RESULT_WRONG",
             Self::Interrupted => "INTERRUPTED",
         }
     }

@@ -75,6 +75,8 @@ struct State {
     requests: Vec<Answer<Checkpoint>>,
     /// The journal file in use; whoever commits has it meanwhile.
     half: Option<Half>,
+    /// Whether the writer waits, without an end, for that file to come back.
+    awaited: bool,
     /// The journal file that is not in use; the publisher has it while it publishes.
     spare: Option<Half>,
     checkpoint: Checkpoint,
@@ -119,6 +121,7 @@ impl Shared {
             unpublished_since: None,
             requests: Vec::new(),
             half: None,
+            awaited: false,
             spare: None,
             checkpoint,
             appended: 0,
@@ -164,8 +167,7 @@ impl Shared {
         state.queued_bytes += bytes;
         state.queued_since.get_or_insert_with(Instant::now);
         state.queue.push(Waiting { entries, answer });
-        let here = state.queued_bytes <= MAX_HERE_BYTES && self.gather.is_zero();
-        let commit = if here { state.commit() } else { None };
+        let commit = if self.may_commit_here(&state) { state.commit() } else { None };
         drop(state);
         if commit.is_none() {
             self.wake.notify_one();
@@ -250,12 +252,20 @@ impl Shared {
             if matches!(state.phase, Phase::Stopping) && state.half.is_some() {
                 return Task::End;
             }
+            state.awaited = state.half.is_none();
             let next = [publish_in, commit_in].into_iter().flatten().min();
             state = match next {
                 Some(next) => self.wake.wait_timeout(state, next).unwrap_or_else(PoisonError::into_inner).0,
                 None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }
+    }
+
+    /// Whether the append that was just queued may be written by its caller: nobody came before it, and no checkpoint
+    /// waits for the journal file.
+    fn may_commit_here(&self, state: &State) -> bool {
+        let alone = state.queue.len() == 1 && state.queued_bytes <= MAX_HERE_BYTES;
+        alone && self.gather.is_zero() && self.publish_in(state, Instant::now()) != Some(Duration::ZERO)
     }
 
     /// How long until a checkpoint is due; `None` while there is nothing to publish, or the publisher or a commit is
@@ -292,11 +302,8 @@ impl Shared {
         state.appended += durable - state.durable;
         state.durable = durable;
         state.unpublished.extend(entries);
-        // The writer has something to wait for that it does not know of, or it waited for the file.
-        let news = state.unpublished_since.is_none()
-            || state.queued_since.is_some()
-            || !state.requests.is_empty()
-            || !matches!(state.phase, Phase::Open);
+        // The writer waited for the file, or has a checkpoint to wait for that it does not know of.
+        let news = std::mem::take(&mut state.awaited) || state.unpublished_since.is_none();
         state.unpublished_since.get_or_insert_with(Instant::now);
         let slot = usize::try_from(state.syncs).unwrap_or_default() % SAMPLES;
         let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);

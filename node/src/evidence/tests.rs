@@ -361,6 +361,24 @@ fn entries_are_published_within_the_interval_without_being_asked() {
     }
 }
 
+/// Appends that follow one another without a pause hold the journal file whenever the writer wakes.
+#[test]
+fn entries_are_published_within_the_interval_after_a_run_of_appends_that_ends() {
+    let place = Place::new();
+    let config = LogConfig { checkpoint_interval: Duration::from_millis(20), ..place.config() };
+    let log = EvidenceLog::open(config, key()).unwrap();
+    for _ in 0..3 {
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_millis(200) {
+            log.append_blocking(entries(0..1)).unwrap();
+        }
+        while log.checkpoint().size < log.size() {
+            assert!(started.elapsed() < Duration::from_secs(30), "{:?}", log.stats());
+            std::thread::yield_now();
+        }
+    }
+}
+
 #[test]
 fn a_failed_journal_refuses_everything_and_acknowledges_nothing() {
     let place = Place::new();

@@ -7,7 +7,7 @@
 //!
 //! An append that finds the log idle is written and synced in its caller's thread, because two hops between threads
 //! cost as much as half a sync. What arrives meanwhile waits for the writer, so that at most one thread of the
-//! asynchronous runtime waits for the disk.
+//! asynchronous runtime waits for the disk; nor does an append go before a checkpoint that is due.
 
 use std::io;
 use std::sync::{Arc, mpsc};
@@ -78,8 +78,20 @@ fn run_writer(shared: &Shared, publications: &mpsc::Sender<Publication>) {
     }
 }
 
+/// Ends the log when a commit panics: the journal file went with it, and who waits must not wait for ever.
+struct Unwinding<'a>(&'a Shared);
+
+impl Drop for Unwinding<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.fail(&LogError::Failed { reason: "a commit panicked".into() });
+        }
+    }
+}
+
 /// Makes a group durable, then answers.
 pub(super) fn make_durable(shared: &Shared, Commit { mut half, group }: Commit) {
+    let _unwinding = Unwinding(shared);
     let first = shared.size();
     let mut index = first;
     let mut records = Vec::new();

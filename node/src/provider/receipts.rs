@@ -53,15 +53,15 @@ impl Receipts {
         inner.open.insert(index);
     }
 
-    /// Settles receipts; whether any of them was open.
+    /// Settles receipts; whether any of them was open. One that is not known was settled long ago, since all that
+    /// are open are known: a requester that was interrupted may send it again.
     ///
     /// # Errors
-    /// [`Refusal::CountersignatureInvalid`] when one is not known, or is another requester's; then none is
-    /// settled.
+    /// [`Refusal::CountersignatureInvalid`] when one is another requester's; then none is settled.
     pub(super) fn settle(&self, receipts: &[Hash], requester: &PartyId) -> Result<bool, Refusal> {
         let mut inner = self.lock();
-        let known = |receipt| inner.known.get(receipt).is_some_and(|(whose, _)| whose == requester);
-        if receipts.is_empty() || !receipts.iter().all(known) {
+        let foreign = |receipt| inner.known.get(receipt).is_some_and(|(whose, _)| whose != requester);
+        if receipts.is_empty() || receipts.iter().any(foreign) {
             return Err(Refusal::CountersignatureInvalid);
         }
         let mut settled = false;
@@ -101,10 +101,11 @@ mod tests {
         receipts.expect([1; 64], bank.clone(), 5);
         receipts.expect([2; 64], bank.clone(), 6);
         assert_eq!(receipts.settle(&[[1; 64]], &other), Err(Refusal::CountersignatureInvalid));
-        assert_eq!(receipts.settle(&[[1; 64], [9; 64]], &bank), Err(Refusal::CountersignatureInvalid));
+        assert_eq!(receipts.settle(&[[1; 64], [2; 64]], &other), Err(Refusal::CountersignatureInvalid));
         assert_eq!(receipts.first_open(), Some(5));
-        assert_eq!(receipts.settle(&[[1; 64]], &bank), Ok(true));
+        assert_eq!(receipts.settle(&[[1; 64], [9; 64]], &bank), Ok(true));
         assert_eq!(receipts.settle(&[[1; 64]], &bank), Ok(false));
+        assert_eq!(receipts.settle(&[[9; 64]], &bank), Ok(false));
         assert_eq!(receipts.first_open(), Some(6));
     }
 }

@@ -37,6 +37,7 @@ mod connect;
 mod receipt;
 mod request;
 
+use receipt::countersign_later;
 pub(super) use receipt::release_bytes;
 
 /// What runs a bank's jobs.
@@ -77,8 +78,8 @@ impl JobRunner {
         partners.reload(&store, &certificate.authority, clock.now_ms())?;
         let log = JobLog::open(&keys, config, &store)?;
         let (software, configuration) = crate::server::digests(config)?;
-        if let Err(error) = JobFolder::expire(layout.root(), clock.now_ms()) {
-            // One damaged folder does not keep others from running.
+        let later = |receipt: &Signed<PsiReceipt>| countersign_later(&store, receipt);
+        if let Err(error) = JobFolder::expire(layout.root(), clock.now_ms(), later) {
             tracing::warn!(code = error.code(), %error, "old jobs could not be given up");
         }
         Ok(Self {
@@ -154,7 +155,7 @@ impl JobRunner {
             Some(receipt) => {
                 // Whatever ended the job between its receipt and here may have kept the countersignature back;
                 // once more changes nothing.
-                self.countersign_later(&receipt)?;
+                countersign_later(&self.store, &receipt)?;
                 self.countersign_waiting(&job.checked.provider).await;
                 receipt
             }

@@ -1,7 +1,7 @@
 //! A table's items by their salted hashes, so that any bucket can be loaded.
 //!
 //! The number of buckets is known only when both parties have counted their rows, so records are kept by the
-//! top 8 bits of their hashes: in memory up to a budget, and beyond it in one sealed file without a name.
+//! top 10 bits of their hashes: in memory up to a budget, and beyond it in one sealed file without a name.
 //! [`Partition::load`] gives the records of one of 2^bits buckets, in file order, an item once.
 //!
 //! **Promised**: rows that are no items stand in the reject file with row, line, field and rule, and are
@@ -171,7 +171,7 @@ impl Partition {
         self.store.spilled_bytes()
     }
 
-    /// The items of bucket `bucket` among 2^`bits`. With more than 256 buckets, the records of 2^(`bits` - 8)
+    /// The items of bucket `bucket` among 2^`bits`. With more than 1,024 buckets, the records of 2^(`bits` - 10)
     /// buckets are looked through.
     ///
     /// # Errors

@@ -168,6 +168,17 @@ impl Store {
         Ok(rows)
     }
 
+    /// Leaves a receipt to whoever countersigns next; once more changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn queue_receipt(&self, provider: &str, receipt: &[u8; 64]) -> Result<(), StoreError> {
+        let sql = "INSERT INTO uncountersigned (provider, receipt) SELECT ?1, ?2 WHERE NOT EXISTS
+            (SELECT 1 FROM uncountersigned WHERE provider = ?1 AND receipt = ?2)";
+        self.lock().execute(sql, params![provider, receipt])?;
+        Ok(())
+    }
+
     /// Receipts that wait for their countersignature, oldest first, at most `limit`.
     ///
     /// # Errors
@@ -234,5 +245,17 @@ mod tests {
         assert_eq!(pending.len(), 20);
         store.countersigned("p", pending[19].id).unwrap();
         assert_eq!(store.uncountersigned("p", 100).unwrap().len(), 30);
+    }
+
+    #[test]
+    fn a_receipt_waits_once_however_often_it_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("state.db")).unwrap();
+        for receipt in [1, 2, 1] {
+            store.queue_receipt("p", &[receipt; 64]).unwrap();
+        }
+        let waiting: Vec<_> = store.uncountersigned("p", 9).unwrap().iter().map(|r| r.receipt[0]).collect();
+        assert_eq!(waiting, [1, 2]);
+        assert!(store.uncountersigned("q", 9).unwrap().is_empty());
     }
 }

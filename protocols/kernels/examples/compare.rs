@@ -111,6 +111,7 @@ impl Inputs {
             ("double", hashed.double().encode()),
             ("encode_doubled", hashed.encode_doubled()),
             ("vartime_accumulate", hashed.vartime_accumulate(&self.bins, BINS as usize).encode()),
+            ("mul_accumulate", hashed.mul_accumulate(&self.scalars, &self.bins, BINS as usize).encode()),
             ("decode_mul_encode", products.expect("encodings")),
             ("hash_mul_encode", hash_mul_encode_with(backend, &self.strings, scalar)),
         ]

@@ -374,7 +374,7 @@ impl Points {
     /// These points, and then those.
     pub fn append(&mut self, other: &Self) {
         match (&mut self.0, &other.0) {
-            (Inner::Portable(points), Inner::Portable(others)) => points.extend_from_slice(others),
+            (Inner::Portable(points), Inner::Portable(others)) => portable::append(points, others),
             #[cfg(target_arch = "x86_64")]
             (Inner::Lanes(batch), Inner::Lanes(others)) => batch.append(others),
             #[cfg(target_arch = "x86_64")]

@@ -120,7 +120,9 @@ impl Record for Manifest {
             built_at_ms: r.u64("built at")?,
             not_after_ms: r.u64("not after")?,
         };
-        r.text("disclosure")?;
+        if r.text("disclosure")? != DISCLOSURE {
+            return Err(TranscriptError::Form { label: "disclosure", expected: "this version's text" });
+        }
         let groups: Vec<_> = KeyGroup::partition(&manifest.families).into_iter().map(|(g, _)| g).collect();
         if manifest.keys.iter().map(|(g, _)| *g).eq(groups) {
             Ok(manifest)

@@ -159,16 +159,8 @@ impl Table {
     }
 }
 
-/// `len16 ‖ label ‖ len16 ‖ data set ‖ epoch as u64`.
 fn info(table: &Table, label: &str) -> Vec<u8> {
-    let mut info = Vec::with_capacity(64);
-    for text in [label, table.data_set.as_str()] {
-        let len = u16::try_from(text.len()).expect("labels and data set names are short");
-        info.extend_from_slice(&len.to_be_bytes());
-        info.extend_from_slice(text.as_bytes());
-    }
-    info.extend_from_slice(&table.epoch.to_be_bytes());
-    info
+    kdf::info(label, table.data_set.as_str(), table.epoch)
 }
 
 /// HKDF-SHA-512 with empty salt.

@@ -8,7 +8,7 @@ use rand_core::CryptoRng;
 use windvane_kernels::ristretto::Points;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::{Context, OprfError, hash::wide_scalar};
+use super::{Context, OprfError, hash::wide_scalar, nonzero};
 use crate::secret::Secret;
 use crate::transcript::Transcript;
 
@@ -166,12 +166,7 @@ pub struct PrivateKey {
 impl PrivateKey {
     /// A fresh key.
     pub fn random(rng: &mut impl CryptoRng) -> Self {
-        loop {
-            let scalar = Scalar::random(rng);
-            if scalar != Scalar::ZERO {
-                return Self::from_scalar(scalar);
-            }
-        }
+        Self::from_scalar(nonzero(rng))
     }
 
     /// Reads a canonical, nonzero scalar.

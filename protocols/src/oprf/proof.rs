@@ -12,6 +12,7 @@ use windvane_kernels::ristretto::Points;
 use zeroize::Zeroizing;
 
 use super::{Context, ELEMENT_BYTES, Elements, PrivateKey, PublicKey};
+use crate::secret;
 
 /// The generator.
 static BASE: LazyLock<Points> = LazyLock::new(|| Points::mul_base(&[Scalar::ONE]));
@@ -111,9 +112,8 @@ fn prover_sums(context: &Context, statements: &[Statement<'_>], nonces: &[Scalar
     let factors =
         Zeroizing::new(iter::repeat_n(Scalar::ONE, n).chain(factors.iter().copied()).collect::<Vec<_>>());
     let of_all = || factors.iter().zip(weights.iter().cycle());
-    let scalars = Zeroizing::new(
-        of_all().flat_map(|(f, weights)| weights.iter().map(move |w| f * w)).collect::<Vec<_>>(),
-    );
+    let scalars = of_all().flat_map(|(f, weights)| weights.iter().map(move |w| f * w));
+    let scalars = secret::collect(3 * blinded.len(), scalars);
     let bins: Vec<u32> = (0..).zip(of_all()).flat_map(|(i, (_, w))| iter::repeat_n(i, w.len())).collect();
     Points::concat(&[&blinded; 3]).mul_accumulate(&scalars, &bins, 3 * n)
 }

@@ -30,6 +30,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::parallel::in_parts;
 use super::{ItemKey, PSI_SALT_BYTES, Parameters};
+use crate::oprf::nonzero;
 
 mod payload;
 mod receiver;
@@ -87,12 +88,7 @@ struct SecretScalar(Scalar);
 
 impl SecretScalar {
     fn random(rng: &mut impl CryptoRng) -> Self {
-        loop {
-            let scalar = Scalar::random(rng);
-            if scalar != Scalar::ZERO {
-                return Self(scalar);
-            }
-        }
+        Self(nonzero(rng))
     }
 
     fn inverse(&self) -> Self {

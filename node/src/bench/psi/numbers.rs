@@ -119,7 +119,7 @@ impl Numbers {
             return Ok(());
         }
         let text = format!("{} rows are in the result, {} expected, or others", found.len(), expected.len());
-        Err(DemoError::Unfit(text))
+        Err(DemoError::Wrong(text))
     }
 }
 

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use windvane_protocols::party::SessionId;
+use windvane_protocols::psi::PsiReceipt;
+use windvane_protocols::transcript::Signed;
 
-use super::{Fact, JobFolder};
+use super::{Document, Fact, JobFolder, JobState};
 use crate::psi::PsiError;
 
 /// So long a job that ended early can go on: a month.
@@ -12,11 +14,16 @@ const KEPT_MS: u64 = 30 * 86_400_000;
 
 impl JobFolder {
     /// Forgets which rows matched in jobs that ended early and that nobody went on with for a month. They cannot
-    /// go on then; what the evidence needs stays.
+    /// go on then; what the evidence needs stays. A receipt among it, whose countersignature may have been kept
+    /// back, goes to `receipts`. One damaged folder does not keep others from being looked at.
     ///
     /// # Errors
-    /// Errors of the system.
-    pub(in crate::psi) fn expire(root: &Path, now_ms: u64) -> Result<(), PsiError> {
+    /// Errors of the system, for the folder of all jobs.
+    pub(in crate::psi) fn expire(
+        root: &Path,
+        now_ms: u64,
+        mut receipts: impl FnMut(&Signed<PsiReceipt>) -> Result<(), PsiError>,
+    ) -> Result<(), PsiError> {
         let all = Self::all(root);
         if !all.exists() {
             return Ok(());
@@ -24,21 +31,32 @@ impl JobFolder {
         for entry in std::fs::read_dir(&all).map_err(PsiError::io(&all))? {
             let entry = entry.map_err(PsiError::io(&all))?;
             let name = entry.file_name().to_str().and_then(job);
-            if let Some(job) = name.filter(|_| has_matches(&entry.path())) {
-                Self::expire_job(root, job, now_ms)?;
+            let Some(job) = name.filter(|_| has_matches(&entry.path())) else { continue };
+            if let Err(error) = Self::expire_job(root, job, now_ms, &mut receipts) {
+                tracing::warn!(code = error.code(), %job, %error, "an old job could not be given up");
             }
         }
         Ok(())
     }
 
-    fn expire_job(root: &Path, job: SessionId, now_ms: u64) -> Result<(), PsiError> {
-        let old = Self::peek(root, job)?.is_some_and(|state| state.last_ms + KEPT_MS < now_ms);
-        if !old {
+    fn expire_job(
+        root: &Path,
+        job: SessionId,
+        now_ms: u64,
+        receipts: &mut impl FnMut(&Signed<PsiReceipt>) -> Result<(), PsiError>,
+    ) -> Result<(), PsiError> {
+        let over = |state: &JobState| state.completed_at_ms.is_some() || state.last_ms + KEPT_MS < now_ms;
+        if !Self::peek(root, job)?.as_ref().is_some_and(over) {
             return Ok(());
         }
         // Whoever works on it just now has gone on with it.
         let Ok(mut folder) = Self::open_within(root, job, 1) else { return Ok(()) };
-        if folder.state().last_ms + KEPT_MS < now_ms {
+        if folder.state().completed_at_ms.is_some() {
+            // It was through, and died before it had forgotten them.
+            return folder.forget_matches();
+        }
+        if over(folder.state()) {
+            folder.read(Document::Receipt)?.as_ref().map_or(Ok(()), receipts)?;
             folder.note(&Fact::Expired { at_ms: now_ms })?;
             folder.forget_matches()?;
             tracing::warn!(code = "JOB_EXPIRED", %job, "a job was given up a month ago; its matches are gone");
@@ -72,27 +90,48 @@ mod tests {
         folder
     }
 
+    fn expire(root: &Path, now_ms: u64) {
+        JobFolder::expire(root, now_ms, |_| Ok(())).unwrap();
+    }
+
     #[test]
     fn matches_of_a_job_that_was_given_up_go_after_a_month_and_no_earlier() {
         let dir = tempfile::tempdir().unwrap();
         drop(found(dir.path()));
-        JobFolder::expire(dir.path(), BEGUN_MS + KEPT_MS).unwrap();
+        expire(dir.path(), BEGUN_MS + KEPT_MS);
         let folder = JobFolder::open(dir.path(), JOB).unwrap();
         assert_eq!(folder.state().expired_at_ms, None);
         folder.outcome(0).unwrap();
         drop(folder);
         let late = BEGUN_MS + KEPT_MS + 1;
-        JobFolder::expire(dir.path(), late).unwrap();
+        expire(dir.path(), late);
         let folder = JobFolder::open(dir.path(), JOB).unwrap();
         assert_eq!(folder.state().expired_at_ms, Some(late));
         assert!(folder.outcome(0).is_err());
     }
 
     #[test]
+    fn a_job_that_was_through_forgets_at_once_and_a_damaged_one_beside_it_does_not_matter() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = found(dir.path());
+        folder.note(&Fact::Completed { matches: Some(1), at_ms: BEGUN_MS }).unwrap();
+        drop(folder);
+        for first_or_last in [[0; 16], [0xff; 16]] {
+            let damaged = JobFolder::path_of(dir.path(), SessionId::from_bytes(first_or_last));
+            std::fs::create_dir_all(damaged.join("matches/0")).unwrap();
+            std::fs::create_dir(damaged.join("journal")).unwrap();
+        }
+        expire(dir.path(), BEGUN_MS);
+        let state = JobFolder::peek(dir.path(), JOB).unwrap().unwrap();
+        assert_eq!((state.completed_at_ms, state.expired_at_ms), (Some(BEGUN_MS), None));
+        assert!(!has_matches(&JobFolder::path_of(dir.path(), JOB)));
+    }
+
+    #[test]
     fn a_job_that_somebody_works_on_does_not_expire() {
         let dir = tempfile::tempdir().unwrap();
         let folder = found(dir.path());
-        JobFolder::expire(dir.path(), BEGUN_MS + 2 * KEPT_MS).unwrap();
+        expire(dir.path(), BEGUN_MS + 2 * KEPT_MS);
         folder.outcome(0).unwrap();
         assert_eq!(JobFolder::peek(dir.path(), JOB).unwrap().unwrap().expired_at_ms, None);
     }

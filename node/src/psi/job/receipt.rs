@@ -5,18 +5,16 @@ use std::time::Duration;
 
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::Status;
-use windvane_proto::audit::v1::CountersignRequest;
-use windvane_proto::audit::v1::audit_client::AuditClient;
 use windvane_proto::convert::PsiFrame;
 use windvane_proto::psi::v1::Frame;
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::audit::receipt::Countersignature;
-use windvane_protocols::limits::MAX_RECEIPTS_PER_COUNTERSIGNATURE;
 use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::psi::{PROTOCOL, PsiAcceptance, PsiReceipt, PsiRelease, PsiTranscript};
 use windvane_protocols::transcript::{Hash, Record as _, SignatureBytes, Signed, commit};
 
 use super::{Job, JobRunner};
+use crate::bank::Round;
 use crate::error::PeerError;
 use crate::psi::ecdh::Decide;
 use crate::psi::engine::{Watch, lock};
@@ -26,6 +24,7 @@ use crate::psi::link::Outgoing;
 use crate::psi::receive::await_frame;
 use crate::psi::result::Summary;
 use crate::psi::{PsiError, Stage};
+use crate::store::Store;
 
 /// How long the end of a connection is waited for, so that the countersignature surely arrived.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
@@ -83,10 +82,14 @@ impl JobRunner {
         self.log.append(self.clock.now_ms(), events).await?;
         lock(&job.folder).keep(Document::Receipt, &receipt)?;
         Stage::Receipt.reached();
-        out.send(PsiFrame::Countersign(countersignature)).await?;
-        if let Err(error) = self.await_end(frames).await {
+        let sent = out.send(PsiFrame::Countersign(countersignature)).await;
+        let arrived = match sent {
+            Ok(()) => self.await_end(frames).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = arrived {
             tracing::warn!(code = error.code(), %error, "the countersignature may not have arrived");
-            self.countersign_later(&receipt)?;
+            countersign_later(&self.store, &receipt)?;
         }
         Ok(receipt)
     }
@@ -139,12 +142,6 @@ impl JobRunner {
         tokio::time::timeout(CLOSE_WITHIN, end).await.unwrap_or_else(late)
     }
 
-    /// Leaves a receipt to whoever countersigns next: the bank's node, or its next job with this provider.
-    pub(super) fn countersign_later(&self, receipt: &Signed<PsiReceipt>) -> Result<(), PsiError> {
-        let provider = receipt.body().request().provider.as_str();
-        Ok(self.store.queue_receipt(provider, &receipt.digest())?)
-    }
-
     /// Countersigns what waits for a provider, unless the bank's node runs, which does so by itself. Failures
     /// leave it waiting.
     pub(super) async fn countersign_waiting(&self, provider: &PartyId) {
@@ -157,20 +154,20 @@ impl JobRunner {
         if matches!(self.log, JobLog::Node(_)) {
             return Ok(());
         }
-        loop {
-            let limit = MAX_RECEIPTS_PER_COUNTERSIGNATURE;
-            let waiting = self.store.uncountersigned(provider.as_str(), limit)?;
-            let Some(last) = waiting.last().map(|receipt| receipt.id) else { return Ok(()) };
-            let receipts = waiting.into_iter().map(|receipt| receipt.receipt).collect();
-            let signed = self.countersignature(provider, receipts);
-            let mut request = tonic::Request::new(CountersignRequest::from(&signed));
-            request.set_timeout(CLOSE_WITHIN);
-            let mut client = AuditClient::new(self.channel(provider)?);
-            client.countersign(request).await.map_err(|status| PeerError::from(&status))?;
-            self.log.append(self.clock.now_ms(), vec![Event::Countersigned(signed)]).await?;
-            self.store.countersigned(provider.as_str(), last)?;
+        let channel = self.channel(provider)?;
+        let round = Round { store: &self.store, keys: &self.keys, clock: &*self.clock, channel, provider };
+        while let Some(batch) = round.send().await? {
+            self.log.append(self.clock.now_ms(), vec![batch.event()]).await?;
+            round.settle(&batch)?;
         }
+        Ok(())
     }
+}
+
+/// Leaves a receipt to whoever countersigns next: the bank's node, or its next job with this provider.
+pub(super) fn countersign_later(store: &Store, receipt: &Signed<PsiReceipt>) -> Result<(), PsiError> {
+    let provider = receipt.body().request().provider.as_str();
+    Ok(store.queue_receipt(provider, &receipt.digest())?)
 }
 
 /// Bytes of a signed release request: all its fields have a fixed length.

@@ -1,4 +1,4 @@
-//! Records by the top 8 bits of their hashes: in memory, then on disk.
+//! Records by the top 10 bits of their hashes: in memory, then on disk.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use super::PartitionError;
 use super::spill::Spill;
 
 /// Records are kept apart by this many bits of their hashes.
-pub(super) const PART_BITS: u32 = 8;
+pub(super) const PART_BITS: u32 = 10;
 
-/// Records of a chunk: 48 KiB, so that 256 open chunks are 12 MiB.
-pub(super) const CHUNK_RECORDS: usize = 2048;
+/// Records of a chunk: 12 KiB, so that 1,024 open chunks are 12 MiB.
+pub(super) const CHUNK_RECORDS: usize = 512;
 
 /// The prefix's top 32 bits and the row, then the key's halves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

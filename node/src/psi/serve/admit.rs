@@ -1,5 +1,6 @@
 //! Which jobs a provider runs: grants, lists, and the connections of a job that is known.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use windvane_proto::convert::PsiOpen;
@@ -115,8 +116,8 @@ impl PsiProvider {
                 folder.note(&Fact::Finished { bucket: *bucket, hash: hex::encode(hash) })?;
             }
         }
-        let kept = |bucket: &&u32| !open.finished.iter().any(|(kept, _)| kept == *bucket);
-        if let Some(bucket) = folder.state().finished.keys().find(kept) {
+        let kept: BTreeSet<_> = open.finished.iter().map(|(bucket, _)| bucket).collect();
+        if let Some(bucket) = folder.state().finished.keys().find(|bucket| !kept.contains(bucket)) {
             return Err(PsiRefusal::BucketUnknown { bucket: *bucket }.into());
         }
         folder.note(&Fact::Attempt { number: found, at_ms: self.provider.now_ms() })?;

@@ -59,8 +59,10 @@ impl PsiProvider {
             let list = &receipt.body().request().data_set;
             let rejects =
                 self.provider.shared().layout.root().join("list-rejects").join(format!("{list}.csv"));
-            lock(folder).hand_over_rejects(&rejects)?;
             lock(folder).note(&Fact::Completed { matches: None, at_ms })?;
+            if let Err(error) = lock(folder).hand_over_rejects(&rejects) {
+                tracing::warn!(code = error.code(), %error, "the report of a list's refused rows stays with the job");
+            }
         }
         Stage::Receipt.reached();
         let job = receipt.body().request().session;

@@ -149,11 +149,24 @@ impl Batch {
     /// These points, and then those.
     pub(super) fn append(&mut self, other: &Self) {
         let len = self.len + other.len;
+        self.make_room(len.div_ceil(LANES));
         self.groups.resize(len.div_ceil(LANES), Group::IDENTITY);
         for (from, to) in (self.len..len).enumerate() {
             self.groups[to / LANES].copy_lane(to % LANES, &other.groups[from / LANES], from % LANES);
         }
         self.len = len;
+    }
+}
+
+impl Batch {
+    /// Makes the memory long enough; a vector that grows by itself leaves its old memory unwiped.
+    fn make_room(&mut self, groups: usize) {
+        if groups > self.groups.capacity() {
+            let mut longer = Vec::with_capacity(groups.max(2 * self.groups.len()));
+            longer.extend_from_slice(&self.groups);
+            self.zeroize();
+            self.groups = longer;
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use curve25519_dalek::ristretto::CompressedRistretto;
 use curve25519_dalek::traits::Identity as _;
 use curve25519_dalek::{RistrettoPoint, Scalar};
+use zeroize::Zeroize as _;
 
 pub(super) fn decode(encodings: &[[u8; 32]]) -> Result<Vec<RistrettoPoint>, usize> {
     let points = encodings.iter().enumerate();
@@ -44,6 +45,17 @@ pub(super) fn encode(points: &[RistrettoPoint]) -> Vec<[u8; 32]> {
 pub(super) fn encode_doubled(points: &[RistrettoPoint]) -> Vec<[u8; 32]> {
     let encodings = RistrettoPoint::double_and_compress_batch(points);
     encodings.iter().map(CompressedRistretto::to_bytes).collect()
+}
+
+/// A vector that grows by itself leaves its old memory unwiped.
+pub(super) fn append(points: &mut Vec<RistrettoPoint>, others: &[RistrettoPoint]) {
+    if points.len() + others.len() > points.capacity() {
+        let mut longer = Vec::with_capacity((points.len() + others.len()).max(2 * points.len()));
+        longer.extend_from_slice(points);
+        points.zeroize();
+        *points = longer;
+    }
+    points.extend_from_slice(others);
 }
 
 pub(super) fn gather(

@@ -87,10 +87,11 @@ impl Layout {
         Self { terms: entries.iter().map(|entry| entry.1).collect(), lanes, deep }
     }
 
-    /// Multiplications in the field: 8 for a doubling; for a term an addition of 9 at 63 places, and a table.
+    /// Multiplications in the field: 7 for each of 252 doublings; for a term 8 for each of 64 additions, and 64 for its
+    /// table.
     fn cost(&self) -> usize {
         use super::field::LANES;
-        let group = |lanes: &[Lane]| 252 * 8 + lanes[0].terms.len() * (63 * 9 + 70);
+        let group = |lanes: &[Lane]| 252 * 7 + lanes[0].terms.len() * (64 * 8 + 64);
         let (deep, flat) = self.lanes.split_at(self.deep);
         deep.chunks(LANES).chain(flat.chunks(LANES)).map(group).sum()
     }

@@ -18,6 +18,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::blocks::read_one;
 use super::{KAPPA, VoleError, check_length};
+use crate::oprf::nonzero;
 use crate::transcript::{Hash, Transcript, digest};
 
 /// Bytes of the receiver's first message: a group element.
@@ -149,15 +150,6 @@ fn grow(
     transcript.zeroize();
     digest.zeroize();
     Streams { extension, noise }
-}
-
-fn nonzero(rng: &mut impl CryptoRng) -> Scalar {
-    loop {
-        let scalar = Scalar::random(rng);
-        if scalar != Scalar::ZERO {
-            return scalar;
-        }
-    }
 }
 
 #[cfg(test)]

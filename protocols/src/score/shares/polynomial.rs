@@ -6,7 +6,7 @@ use curve25519_dalek::{RistrettoPoint, Scalar};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use crate::oprf::ELEMENT_BYTES;
+use crate::oprf::{ELEMENT_BYTES, nonzero};
 
 /// A polynomial over the scalars, coefficient of 1 first.
 pub(super) struct Polynomial(Zeroizing<Vec<Scalar>>);
@@ -76,14 +76,4 @@ impl Commitments {
 /// Reads one canonical encoding other than the identity (RFC 9496, section 4.3.1).
 pub(super) fn decode(bytes: &[u8; ELEMENT_BYTES]) -> Option<RistrettoPoint> {
     CompressedRistretto(*bytes).decompress().filter(|point| !point.is_identity())
-}
-
-/// A random scalar other than zero.
-pub(super) fn nonzero(rng: &mut impl CryptoRng) -> Scalar {
-    loop {
-        let scalar = Scalar::random(rng);
-        if scalar != Scalar::ZERO {
-            return scalar;
-        }
-    }
 }

@@ -7,7 +7,8 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use super::super::group::Charter;
-use super::polynomial::{Commitments, nonzero};
+use super::polynomial::Commitments;
+use crate::oprf::nonzero;
 use crate::party::PartyId;
 use crate::transcript::Transcript;
 

@@ -11,9 +11,9 @@ use rand_core::CryptoRng;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::super::group::Charter;
-use super::polynomial::{decode, nonzero};
+use super::polynomial::decode;
 use crate::kdf;
-use crate::oprf::ELEMENT_BYTES;
+use crate::oprf::{ELEMENT_BYTES, nonzero};
 use crate::party::PartyId;
 use crate::transcript::{Hash, Transcript};
 
@@ -117,18 +117,9 @@ impl Binding<'_> {
 
     /// HKDF with info = len16 ‖ label ‖ len16 ‖ group ‖ epoch ‖ the binding's digest. Every key seals once.
     fn cipher(&self, shared: &RistrettoPoint, context: &Hash) -> Aes256Gcm {
-        const LABEL: &str = "score-share";
         let terms = self.charter.terms();
-        let name = terms.group.as_str();
-        let info = [
-            &(LABEL.len() as u16).to_be_bytes(),
-            LABEL.as_bytes(),
-            &(name.len() as u16).to_be_bytes(),
-            name.as_bytes(),
-            &terms.epoch.to_be_bytes(),
-            context,
-        ]
-        .concat();
+        let mut info = kdf::info("score-share", terms.group.as_str(), terms.epoch);
+        info.extend_from_slice(context);
         let shared = Zeroizing::new(shared.compress().to_bytes());
         let mut key = Key::<Aes256Gcm>::default();
         kdf::extract(shared.as_slice()).expand(&info, &mut key).expect("32 bytes are a valid length");

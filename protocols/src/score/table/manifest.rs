@@ -121,7 +121,9 @@ impl Record for TableManifest {
             parts: PartTerms::decode(r.bytes("parts")?)?,
             built_at_ms: r.u64("built at")?,
         };
-        r.text("disclosure")?;
+        if r.text("disclosure")? != DISCLOSURE {
+            return Err(TranscriptError::Form { label: "disclosure", expected: "this version's text" });
+        }
         if (1..=MAX_SEGMENTS as u64).contains(&manifest.segments) {
             Ok(manifest)
         } else {
