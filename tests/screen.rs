@@ -163,6 +163,14 @@ impl Scene {
         self.full(&self.plan(&self.files.customers, "risk", "first")).await.unwrap()
     }
 
+    /// The new customers, and behind them a row with a number that is none and one without a number.
+    fn new_with_rejects(&self) -> PathBuf {
+        let path = self.lab.dir.path().join("new-with-rejects.csv");
+        let text = std::fs::read_to_string(&self.files.new_customers).unwrap();
+        std::fs::write(&path, text + "KX,W001,1380013800\nKY,W001\n").unwrap();
+        path
+    }
+
     async fn stop(self) {
         for (_, node) in self.carriers {
             node.stop().await.unwrap();
@@ -210,6 +218,14 @@ fn lists_of(plan: &ScreenPlan) -> [Vec<u8>; 3] {
     ["risk-list.csv", "outlets.csv", "hits.csv"].map(|file| std::fs::read(plan.output.join(file)).unwrap())
 }
 
+/// What is reported of [`Scene::new_with_rejects`]; the header is line 1.
+fn assert_new_rejects(plan: &ScreenPlan, report: &ScreenReport) {
+    let expected = [(NEW + 2, "PHONE_LENGTH"), (NEW + 3, "ROW_LENGTH")];
+    let expected = expected.map(|(line, rule)| vec![line.to_string(), rule.to_owned()]);
+    assert_eq!(records(&plan.output.join("new-rejects.csv")), expected);
+    assert_eq!((report.new_customers, report.new_rejected), (NEW + 1, 2));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn full_and_daily_screenings_by_intersection_equal_the_truth_and_each_other() {
     let scene = Scene::new(&["风险标签"]).await;
@@ -221,16 +237,36 @@ async fn full_and_daily_screenings_by_intersection_equal_the_truth_and_each_othe
     assert_eq!((report.summary.red + report.summary.yellow, report.rejected), (report.summary.listed, 0));
 
     // Without a running node, new customers are intersected, here with the list as it is now.
-    let daily = scene.plan(&scene.files.customers, "risk-after", "daily");
+    let mut daily = scene.plan(&scene.files.customers, "risk-after", "daily");
+    daily.daily.as_mut().unwrap().new_customers = Some(scene.new_with_rejects());
     let report = scene.screening(&daily, true).run().await.unwrap();
     assert_eq!(listed(&daily), truth(&scene.files.truth_after));
-    assert!(report.daily && report.new_customers == NEW);
+    assert!(report.daily);
+    assert_new_rejects(&daily, &report);
     assert!(report.providers.iter().all(|p| p.new_by == Some(NewBy::Psi) && p.hits > 0 && p.jobs.len() == 2));
     assert!(report.providers.iter().any(|p| p.new_hits > 0));
 
     let whole = scene.plan(&scene.everybody, "risk-after", "whole");
+    let stale = whole.output.join("new-rejects.csv");
+    std::fs::create_dir(&whole.output).unwrap();
+    std::fs::write(&stale, "line,rule\n2,PHONE_LENGTH\n").unwrap();
     scene.full(&whole).await.unwrap();
     assert_eq!(lists_of(&daily), lists_of(&whole));
+    assert!(!stale.exists(), "a day's rejects stay beside a full screening's lists");
+
+    // Where today's hits take the place of yesterday's, an end behind the lists leaves a day that can go on.
+    let same = scene.plan(&scene.files.customers, "risk-after", "first");
+    let report = same.output.join("screening.json");
+    std::fs::remove_file(&report).unwrap();
+    std::fs::create_dir(&report).unwrap();
+    scene.screening(&same, true).run().await.unwrap_err();
+    assert_eq!(lists_of(&same), lists_of(&whole));
+    let state = std::fs::read_to_string(same.output.join("work/state.json")).unwrap();
+    std::fs::remove_dir(&report).unwrap();
+    let report = scene.screening(&same, true).run().await.unwrap();
+    assert!(report.providers.iter().flat_map(|provider| &provider.jobs).all(|job| state.contains(job)));
+    assert_eq!(lists_of(&same), lists_of(&whole));
+    assert!(!same.output.join("work").exists());
     scene.stop().await;
 }
 
@@ -242,16 +278,21 @@ async fn a_daily_screening_by_lookup_rows_equals_the_truth_and_names_no_number()
     // The rows are yesterday's, so the changes are held against everybody.
     let mut daily = scene.plan(&scene.everybody, "risk", "daily");
     daily.providers.iter_mut().for_each(|provider| provider.new_customers = Route::Rows);
-    let screening = Screening { client: Some(client), ..scene.screening(&daily, true) };
+    daily.daily.as_mut().unwrap().new_customers = Some(scene.new_with_rejects());
+    let mut screening = Screening { client: Some(client), ..scene.screening(&daily, true) };
     let report = screening.run().await.unwrap();
+    assert_new_rejects(&daily, &report);
     assert_eq!(listed(&daily), truth(&scene.files.truth_after));
     assert!(report.providers.iter().all(|p| p.new_by == Some(NewBy::Rows) && p.jobs.len() == 1));
     assert!(report.providers.iter().any(|p| p.new_hits > 0));
     assert!(!daily.output.join("work").exists());
-    // Once more on the same day changes nothing.
+    // Once more on the same day changes nothing, but for the rows that were mended.
     let before = lists_of(&daily);
+    screening.plan =
+        ScreenPlan { daily: scene.plan(&scene.everybody, "risk", "daily").daily, ..daily.clone() };
     screening.run().await.unwrap();
     assert_eq!(lists_of(&daily), before);
+    assert!(records(&daily.output.join("new-rejects.csv")).is_empty());
     let written: String = std::fs::read_dir(&daily.output)
         .unwrap()
         .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap())
@@ -313,6 +354,17 @@ async fn bad_customer_files_and_missing_grants_leave_no_list() {
     scene.stop().await;
 }
 
+/// Cancels the jobs that are not through, at the party whose data directory this is.
+fn cancel_unfinished(root: &Path) {
+    for entry in std::fs::read_dir(JobFolder::all(root)).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let job = SessionId::from_bytes(hex::decode(name).unwrap().try_into().unwrap());
+        if JobFolder::peek(root, job).unwrap().unwrap().completed_at_ms.is_none() {
+            JobFolder::cancel(root, job).unwrap();
+        }
+    }
+}
+
 /// Cancels the job that reaches the second acceptance.
 struct Canceller {
     root: PathBuf,
@@ -333,15 +385,8 @@ impl JobProgress for Canceller {
     fn stage(&self, stage: Stage) {
         let is_second =
             stage == Stage::Accepted && self.accepted.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 1;
-        if !is_second {
-            return;
-        }
-        for entry in std::fs::read_dir(JobFolder::all(&self.root)).unwrap() {
-            let name = entry.unwrap().file_name().into_string().unwrap();
-            let job = SessionId::from_bytes(hex::decode(name).unwrap().try_into().unwrap());
-            if JobFolder::peek(&self.root, job).unwrap().unwrap().completed_at_ms.is_none() {
-                JobFolder::cancel(&self.root, job).unwrap();
-            }
+        if is_second {
+            cancel_unfinished(&self.root);
         }
     }
 
@@ -378,10 +423,33 @@ async fn an_interrupted_screening_goes_on_with_its_jobs_unless_its_inputs_change
     let screening = Screening { progress: Arc::new(canceller), ..scene.screening(&plan, false) };
     screening.run().await.unwrap_err();
     let state = std::fs::read_to_string(plan.output.join("work/state.json")).unwrap();
+    scene.lab.clock.advance_ms(1_000);
     let report = scene.full(&plan).await.unwrap();
+    assert!(state.contains(&format!("\"began_at_ms\": {},", report.began_at_ms)), "{state}");
     for provider in &report.providers[..2] {
         assert!(state.contains(&provider.jobs[0]), "the job of {} was not gone on with", provider.provider);
     }
+    assert_eq!(listed(&plan), truth(&scene.files.truth));
+    scene.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_its_provider_cancelled_is_followed_by_a_new_one() {
+    let scene = Scene::new(&["风险标签"]).await;
+    let plan = scene.plan(&scene.files.customers, "risk", "anew");
+    let canceller = Canceller { root: scene.bank.config.node.data_dir.clone(), accepted: Default::default() };
+    let screening = Screening { progress: Arc::new(canceller), ..scene.screening(&plan, false) };
+    screening.run().await.unwrap_err();
+    cancel_unfinished(&scene.carriers[1].0.config.node.data_dir);
+    let state = || std::fs::read_to_string(plan.output.join("work/state.json")).unwrap();
+    let first = state();
+
+    let error = scene.full(&plan).await.unwrap_err();
+    assert_eq!(error.code(), "JOB_CANCELLED");
+    assert!(error.to_string().contains("begins a new job"), "{error}");
+    assert!(!state().contains("carrier-b.list"), "the job is not gone on with");
+    let report = scene.full(&plan).await.unwrap();
+    assert!(first.contains(&report.providers[0].jobs[0]) && !first.contains(&report.providers[1].jobs[0]));
     assert_eq!(listed(&plan), truth(&scene.files.truth));
     scene.stop().await;
 }

@@ -26,12 +26,18 @@
 //! [`LIST_ROWS_PER_LOOKUP`] is 75, and 10,000 new customers are looked up from a list of 750,000 rows on. With a
 //! list of ten million, intersection is the cheaper from 133,000 new customers on. The lookup rows are 34 bytes a
 //! row of the list and have to be fetched anew every epoch: that pays where the bank verifies account openings
-//! with them anyway, and is not counted here. They are asked for only where a running grant permits the family
-//! `phone` with its tags for the plan's purpose, and the rows are there; otherwise the answer is an intersection.
+//! with them anyway, and is not counted here. A provider's lookups take the place of its intersection only where a
+//! running grant permits the family `phone` with its tags for the plan's purpose, and the rows are there; otherwise
+//! the answer is an intersection. **Who is asked is another matter**: as soon as one provider is met by lookups, the
+//! bank's node asks about every new customer all providers that it has a contract with, as for an account opening,
+//! also those that the plan does not name or meets by intersection. Their answers are logged and kept, but count
+//! for nothing here.
 //!
 //! **Promised**: who is on a list is never green, whatever the rules say (`listed`); the same hits and rules
 //! give the same files, byte for byte; files appear by an atomic rename, and none before every provider has
-//! answered; what was interrupted goes on where it was, unless its inputs changed, which is refused. `hits.csv`
+//! answered; what was interrupted goes on where it was, unless its inputs changed, which is refused. A daily one
+//! goes on only on the day (UTC) on which it began: the next day asks anew, of its own lists, so that the lists of
+//! changes must reach back to the last day that was finished. `hits.csv`
 //! beside the risk list is what the next day's changes are applied to: its rows name customer, outlet, provider
 //! and tag codes, never a number. **Not here**: the intersections themselves, and what an outlet does with its
 //! list.

@@ -19,7 +19,8 @@ use super::{Answer, runtime};
 pub(super) enum ScreenCommand {
     /// Intersect the customer file with every provider's list, and write the risk list of every outlet
     ///
-    /// What was interrupted goes on where it was when the same line is run again.
+    /// What was interrupted goes on where it was when the same line is run again, with --daily on the same day (UTC);
+    /// another day begins anew.
     Run(Box<RunArgs>),
 }
 

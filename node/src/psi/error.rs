@@ -180,6 +180,10 @@ impl ProtocolError {
     }
 }
 
+/// Codes after which a job does not go on.
+const FOR_GOOD: [&str; 6] =
+    ["BUCKET_OVERFLOW", "INPUT_CHANGED", "JOB_ATTEMPTS", "JOB_CANCELLED", "JOB_EXPIRED", "LIST_CHANGED"];
+
 /// Why a job ends early, on either side.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -322,6 +326,12 @@ impl PsiError {
         }
     }
 
+    /// Whether the job can never go on, however often it is run: the same question takes a new one. An own cancel
+    /// is none of those, for running the job again takes it back; what the provider cancelled stays so.
+    pub fn must_begin_anew(&self) -> bool {
+        !matches!(self, Self::Cancelled) && FOR_GOOD.contains(&self.code())
+    }
+
     /// The stable code of an error that is neither the peer's nor the node's.
     const fn own_code(&self) -> &'static str {
         match self {
@@ -409,3 +419,27 @@ impl NotOurs for Refusal {}
 impl NotOurs for crate::store::StoreError {}
 impl NotOurs for crate::evidence::LogError {}
 impl NotOurs for windvane_protocols::transcript::SignedError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(code: &str) -> PsiError {
+        PeerError { code: code.to_owned(), message: String::new(), retry_after_ms: None }.into()
+    }
+
+    #[test]
+    fn a_job_that_can_never_go_on_is_told_from_one_that_can() {
+        let expired = NodeError::Given { code: "JOB_EXPIRED", message: String::new() }.into();
+        let changed = PsiError::InputChanged { path: "customers.csv".into() };
+        let ended = [PsiError::Attempts { had: 9 }, expired, changed, PsiRefusal::Cancelled.into()];
+        let told = ["LIST_CHANGED", "JOB_CANCELLED", "JOB_ATTEMPTS", "BUCKET_OVERFLOW"].map(peer);
+        for error in ended.iter().chain(&told) {
+            assert!(error.must_begin_anew(), "{}", error.code());
+        }
+        let interrupted = [PsiError::Cancelled, PsiError::Closed, PsiError::Idle { seconds: 1 }];
+        for error in interrupted.iter().chain(&["PEER_UNAVAILABLE", "JOBS_BUSY", "JOB_RUNNING"].map(peer)) {
+            assert!(!error.must_begin_anew(), "{}", error.code());
+        }
+    }
+}

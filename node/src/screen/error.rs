@@ -88,7 +88,7 @@ pub enum ScreenError {
         provider: String,
     },
     /// An intersection did not come to its end.
-    #[error("{list} of {provider}: {error}{}; run again to go on", .job.map(|job| format!(" (job {job})")).unwrap_or_default())]
+    #[error("{list} of {provider}: {error}{}; {}", .job.map(|job| format!(" (job {job})")).unwrap_or_default(), again(.error))]
     Job {
         /// The provider.
         provider: String,
@@ -151,7 +151,20 @@ pub enum ScreenError {
     Stopped,
 }
 
+/// What another run does about a job.
+fn again(error: &PsiError) -> &'static str {
+    if error.must_begin_anew() { "run again, that begins a new job" } else { "run again to go on" }
+}
+
 impl ScreenError {
+    /// Whether the job that ended so is of no use to another run.
+    pub(super) fn must_begin_anew(&self) -> bool {
+        match self {
+            Self::Job { error, .. } => error.must_begin_anew(),
+            other => matches!(other, Self::DuplicatesMissing),
+        }
+    }
+
     /// The stable code; of a job or a call, its own.
     pub fn code(&self) -> &str {
         match self {

@@ -18,13 +18,17 @@ const MAX_REPORT_BYTES: usize = 1 << 20;
 pub struct ScreenReport {
     /// Whether it was the daily form.
     pub daily: bool,
+    /// When it began, Unix milliseconds; one that was interrupted began with its first run. 0 where an earlier
+    /// version wrote the report.
+    #[serde(default)]
+    pub began_at_ms: u64,
     /// Rows of the customer file.
     pub customers: u64,
     /// New customers; none in the full form.
     pub new_customers: u64,
     /// Rows of the customer file whose keys are none; they stand in `rejects.csv`.
     pub rejected: u64,
-    /// Rows of new customers that could not be looked up; they stand in `new-rejects.csv`.
+    /// Rows of new customers whose keys are none, by lookups or intersections; they stand in `new-rejects.csv`.
     pub new_rejected: u64,
     /// What stands in the lists now.
     #[serde(flatten)]

@@ -23,6 +23,10 @@ use crate::psi::folder::JobFolder;
 use crate::psi::key::KeyKind;
 use crate::psi::{JobProgress, JobReport, JobRunner, PsiError};
 use crate::risk::{Rules, Vocabulary};
+use crate::snapshot::disk::remove_file;
+
+/// The report of new customers whose keys are none; the daily form writes it always.
+const NEW_REJECTS: &str = "new-rejects.csv";
 
 /// How far a screening is, for whoever watches.
 pub trait ScreenProgress: Send + Sync {
@@ -93,8 +97,8 @@ struct Run<'a> {
     words: TagWords,
     /// The report of customers whose keys are none, by the first job that read them.
     rejects: Option<PathBuf>,
-    /// Lines of new customers that could not be looked up.
-    new_rejects: Option<rows::Rejects>,
+    /// Lines of new customers whose keys are none, with the rule that each breaks, by whatever route.
+    new_rejects: BTreeMap<u64, String>,
 }
 
 /// An intersection that is a part of a screening.
@@ -103,15 +107,19 @@ struct Step<'a> {
     provider: &'a ScreenProvider,
     list: &'a str,
     customers: &'a Path,
+    /// Whether they are the new ones.
+    is_of_new: bool,
     untagged: Untagged,
 }
 
 impl Screening {
     /// Screens, and writes the lists. Needs a runtime of several threads. What is interrupted goes on where it
-    /// was when it is run again.
+    /// was when it is run again, in the daily form on the same day (UTC); another day begins anew.
     ///
     /// # Errors
-    /// [`ScreenError`]; then no list was written or changed.
+    /// [`ScreenError`]. Until every provider has answered, no list is written or changed. An error of writing the
+    /// lists, or of what comes behind them (the report, the end of the work folder and of the log), may find
+    /// some of them in place: run again, which gives the same lists.
     pub async fn run(&self) -> Result<ScreenReport, ScreenError> {
         if self.daily {
             self.plan.need_daily()?;
@@ -143,15 +151,17 @@ impl Screening {
         let register = blocking(register).await??;
         let provider =
             |p: &ScreenProvider| ProviderReport { provider: p.party.clone(), ..ProviderReport::default() };
+        let work = Work::open(&self.plan, self.daily, self.clock.now_ms())?;
         let mut prepared = Prepared {
-            work: Work::open(&self.plan, self.daily)?,
             report: ScreenReport {
                 daily: self.daily,
+                began_at_ms: work.began_at_ms(),
                 customers: register.customers,
                 new_customers: register.new.len() as u64,
                 providers: self.plan.providers.iter().map(provider).collect(),
                 ..ScreenReport::default()
             },
+            work,
             hits: Hits::default(),
             new: register.new,
             routes: BTreeMap::new(),
@@ -160,7 +170,15 @@ impl Screening {
         if self.daily {
             prepared.routes = self.routes(&mut prepared.report)?;
             self.look_up(&mut prepared);
-            prepared.hits = Hits::read(&self.plan.hits())?;
+            match Hits::read(&prepared.work.hits()) {
+                Ok(hits) => prepared.hits = hits,
+                // Kept, the damaged copy would stand in the way of the full screening that mends it.
+                Err(ScreenError::Row { row, rule, .. }) => {
+                    prepared.work.remove()?;
+                    return Err(ScreenError::Row { path: self.plan.hits(), row, rule });
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(prepared)
     }
@@ -194,7 +212,7 @@ impl Screening {
         let providers: Vec<_> = by_rows.map(|(party, _)| party.clone()).collect();
         let Some(client) = self.client.clone().filter(|_| !providers.is_empty()) else { return };
         // Which providers are looked up can be another decision by now; then an earlier answer does not do.
-        let kept = prepared.work.result(&format!("{}.rows", providers.join("+")));
+        let kept = prepared.work.result(&rows::step_of(&providers));
         let lookup = Lookup { client, plan: self.plan.clone(), providers };
         let (progress, new) = (self.progress.clone(), prepared.report.new_customers);
         prepared.lookups.spawn(async move {
@@ -214,7 +232,8 @@ impl Screening {
         rules: &Rules,
     ) -> Result<ScreenReport, ScreenError> {
         let words = self.plan.words();
-        let mut run = Run { screening: self, runner, prepared, words, rejects: None, new_rejects: None };
+        let mut run =
+            Run { screening: self, runner, prepared, words, rejects: None, new_rejects: BTreeMap::new() };
         if self.daily {
             run.daily().await?;
         } else {
@@ -236,7 +255,7 @@ impl Run<'_> {
         for (at, provider) in plan.providers.iter().enumerate() {
             let name = format!("{}.list", provider.party);
             let (list, customers) = (provider.list.as_str(), plan.customers.as_path());
-            let step = Step { name, provider, list, customers, untagged: Untagged::Listed };
+            let step = Step { name, provider, list, customers, is_of_new: false, untagged: Untagged::Listed };
             let (found, job) = self.step(&step).await?;
             let report = &mut self.prepared.report.providers[at];
             (report.hits, report.list_rows) = (found.len() as u64, Some(job.provider_rows));
@@ -252,7 +271,7 @@ impl Run<'_> {
         if let Some(found) = self.prepared.lookups.join_next().await {
             let found = found.map_err(|_| ScreenError::Stopped)??;
             new.extend(found.hits);
-            self.new_rejects = Some(found.rejects);
+            self.new_rejects.extend(found.rejects);
         }
         let Prepared { report, hits, new: customers, .. } = &mut self.prepared;
         customers.iter().for_each(|customer| hits.forget(customer));
@@ -271,7 +290,14 @@ impl Run<'_> {
         for (at, provider) in plan.providers.iter().enumerate() {
             let name = format!("{}.changes", provider.party);
             let list = provider.changes.as_deref().unwrap_or_default();
-            let step = Step { name, provider, list, customers: &plan.customers, untagged: Untagged::Left };
+            let step = Step {
+                name,
+                provider,
+                list,
+                customers: &plan.customers,
+                is_of_new: false,
+                untagged: Untagged::Left,
+            };
             let (mut found, job) = self.step(&step).await?;
             let report = &mut self.prepared.report;
             (report.customers, report.providers[at].hits) = (job.rows, found.len() as u64);
@@ -280,7 +306,14 @@ impl Run<'_> {
             let by = self.prepared.routes.get(&provider.party);
             let (Some(NewBy::Psi), Some(customers)) = (by, plan.new_customers()) else { continue };
             let name = format!("{}.new", provider.party);
-            let step = Step { name, provider, list: &provider.list, customers, untagged: Untagged::Listed };
+            let step = Step {
+                name,
+                provider,
+                list: &provider.list,
+                customers,
+                is_of_new: true,
+                untagged: Untagged::Listed,
+            };
             let (mut found, job) = self.step(&step).await?;
             let report = &mut self.prepared.report.providers[at];
             report.list_rows = Some(job.provider_rows);
@@ -290,8 +323,17 @@ impl Run<'_> {
         Ok((new, changed))
     }
 
-    /// Runs one intersection, or goes on with it; gives its hits.
+    /// Runs one intersection, or goes on with it; gives its hits. A job that can never go on is let go of, so that
+    /// the next run begins another.
     async fn step(&mut self, step: &Step<'_>) -> Result<(Vec<Hit>, JobReport), ScreenError> {
+        let ran = self.run_step(step).await;
+        if matches!(&ran, Err(error) if error.must_begin_anew()) {
+            self.prepared.work.note(&step.name, None)?;
+        }
+        ran
+    }
+
+    async fn run_step(&mut self, step: &Step<'_>) -> Result<(Vec<Hit>, JobReport), ScreenError> {
         let Screening { plan, config, progress, .. } = self.screening;
         let root = config.node.data_dir.clone();
         let failed = |job| {
@@ -312,14 +354,13 @@ impl Run<'_> {
         };
         progress.job(&step.provider.party, step.list);
         let report = self.runner.run(job, progress.watch()).await.map_err(failed(Some(job)))?;
-        if step.customers == plan.customers && self.rejects.is_none() {
-            self.rejects = Some(JobFolder::path_of(&root, job).join("rejects.csv"));
+        let rejects = JobFolder::path_of(&root, job).join("rejects.csv");
+        if step.is_of_new {
+            self.new_rejects.extend(rows::read_rejects(&rejects)?);
+        } else if self.rejects.is_none() {
+            self.rejects = Some(rejects);
         }
-        let found = self.matched(step, &root, job, &matched);
-        if matches!(found, Err(ScreenError::DuplicatesMissing)) {
-            self.prepared.work.note(&step.name, None)?;
-        }
-        Ok((found?, report))
+        Ok((self.matched(step, &root, job, &matched)?, report))
     }
 
     /// Puts the reports of rows that are no customers beside the lists, and counts them.
@@ -328,11 +369,13 @@ impl Run<'_> {
         if let Some(rejects) = self.rejects.as_ref().filter(|path| path.exists()) {
             self.prepared.report.rejected = rows::copy_rejects(rejects, &output.join("rejects.csv"))?;
         }
-        if let Some(rejects) = &self.new_rejects {
-            self.prepared.report.new_rejected = rejects.len() as u64;
-            rows::write_rejects(rejects, &output.join("new-rejects.csv"))?;
+        // Nothing of an earlier day stays beside this day's lists.
+        let new_rejects = output.join(NEW_REJECTS);
+        if !self.screening.daily {
+            return Ok(remove_file(&new_rejects)?);
         }
-        Ok(())
+        self.prepared.report.new_rejected = self.new_rejects.len() as u64;
+        rows::write_rejects(&self.new_rejects, &new_rejects)
     }
 
     fn matched(
