@@ -217,6 +217,9 @@ pub enum NodeError {
     /// The certificate authority.
     #[error(transparent)]
     Authority(#[from] windvane_keys::authority::AuthorityError),
+    /// The folder of the joint score.
+    #[error(transparent)]
+    ScoreFolder(#[from] crate::score::folder::FolderError),
     /// The rules of the decision.
     #[error(transparent)]
     Rules(#[from] crate::risk::RuleError),
@@ -278,6 +281,7 @@ impl NodeError {
             Self::Build(error) => error.code(),
             Self::Publish(error) => error.code(),
             Self::Authority(error) => error.code(),
+            Self::ScoreFolder(error) => error.code(),
             Self::Rules(_) => "RULES_INVALID",
             Self::Signed(_) => "SIGNATURE_INVALID",
             Self::Tls(_) => "TLS",

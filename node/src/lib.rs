@@ -24,6 +24,7 @@ pub mod policy;
 pub mod provider;
 pub mod psi;
 pub mod risk;
+pub mod score;
 pub mod screen;
 pub mod server;
 pub mod service;

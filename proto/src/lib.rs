@@ -37,3 +37,11 @@ pub mod psi {
         tonic::include_proto!("windvane.psi.v1");
     }
 }
+
+/// Generated from `score/v1`.
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)] // generated code
+pub mod score {
+    pub mod v1 {
+        tonic::include_proto!("windvane.score.v1");
+    }
+}

@@ -4,6 +4,7 @@ pub mod calibration;
 pub mod epoch;
 pub mod group;
 pub mod ledger;
+pub mod model;
 pub mod query;
 pub mod shares;
 pub mod table;

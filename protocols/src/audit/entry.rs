@@ -6,10 +6,12 @@
 use super::grant::{Grant, GrantId};
 use super::receipt::{Countersignature, Receipt};
 use crate::limits::MAX_CUSTOMERS_PER_SESSION;
+use crate::lookup::DataSet;
 use crate::lookup::manifest::Manifest;
 use crate::lookup::request::Request;
 use crate::party::{PartyId, SessionId};
 use crate::psi::{PsiAcceptance, PsiReceipt, PsiRelease, PsiRequest};
+use crate::score::table::manifest::TableManifest;
 use crate::transcript::{Hash, Reader, Record, Signed, SignedError, Transcript, TranscriptError};
 
 /// One entry.
@@ -106,6 +108,30 @@ pub enum Event {
         /// Salted commitment to the result.
         result: [u8; 32],
     },
+    /// A party's part in the life of a scoring group's epoch.
+    ScoreEpoch {
+        /// The scoring group.
+        group: DataSet,
+        /// The epoch.
+        epoch: u64,
+        /// `begun`, `confirmed`, `finished`, `failed`, `active`, `standby` or `retired`.
+        state: String,
+        /// Digest of the terms until the epoch is confirmed, and its context from then on.
+        digest: Hash,
+    },
+    /// A provider published its table of an epoch, or the bank installed it.
+    ScorePublished(Signed<TableManifest>),
+    /// A person's, or the monitor's, part in the life of a model.
+    ScoreModel {
+        /// The scoring group.
+        group: DataSet,
+        /// [`crate::score::model::ModelCard::digest`].
+        model: Hash,
+        /// `added`, `approved`, `activated`, `rolled back`, `alert` or `fallback`.
+        action: String,
+        /// Who did it; `monitor` where nobody did.
+        by: String,
+    },
 }
 
 /// A party's signing keys.
@@ -190,6 +216,15 @@ impl Record for Entry {
             Event::PsiResult { session, result } => {
                 t.bytes("session", session.as_bytes()).bytes("result", result)
             }
+            Event::ScoreEpoch { group, epoch, state, digest } => t
+                .text("group", group.as_str())
+                .u64("epoch", *epoch)
+                .text("state", state)
+                .bytes("digest", digest),
+            Event::ScorePublished(signed) => t.bytes("signed", signed.as_bytes()),
+            Event::ScoreModel { group, model, action, by } => {
+                t.text("group", group.as_str()).bytes("model", model).text("action", action).text("by", by)
+            }
         }
     }
 
@@ -232,6 +267,19 @@ impl Record for Entry {
                 session: SessionId::from_bytes(r.array("session")?),
                 result: r.array("result")?,
             },
+            "score epoch" => Event::ScoreEpoch {
+                group: r.parse("group")?,
+                epoch: r.u64("epoch")?,
+                state: r.parse("state")?,
+                digest: r.array("digest")?,
+            },
+            "score published" => Event::ScorePublished(signed(r)?),
+            "score model" => Event::ScoreModel {
+                group: r.parse("group")?,
+                model: r.array("model")?,
+                action: r.parse("action")?,
+                by: r.parse("by")?,
+            },
             _ => return Err(TranscriptError::Form { label: "kind", expected: "a known kind of entry" }),
         };
         Ok(Self { at_ms, event })
@@ -261,6 +309,9 @@ impl Event {
             Self::PsiReleased(_) => "psi released",
             Self::PsiCompleted(_) => "psi completed",
             Self::PsiResult { .. } => "psi result",
+            Self::ScoreEpoch { .. } => "score epoch",
+            Self::ScorePublished(_) => "score published",
+            Self::ScoreModel { .. } => "score model",
         }
     }
 }
@@ -371,6 +422,18 @@ mod tests {
                 &SigningKey::from_bytes(&[1; 32]),
             )),
             Event::PsiResult { session, result: [7; 32] },
+            Event::ScoreEpoch {
+                group: "joint-risk".parse().unwrap(),
+                epoch: 3,
+                state: "finished".into(),
+                digest: [4; 64],
+            },
+            Event::ScoreModel {
+                group: "joint-risk".parse().unwrap(),
+                model: [5; 64],
+                action: "approved".into(),
+                by: "second".into(),
+            },
             Event::Failed { session: None, peer, code: "Y".into() },
             Event::Decided(Decided {
                 verification: [1; 16],

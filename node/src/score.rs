@@ -1,0 +1,7 @@
+//! The joint score: groups, their epochs and tables, the call, and the life of models.
+//!
+//! What both organisations must compute alike is `windvane_protocols::score`, with the construction's page.
+//! **Promised**: epochs only grow, a context has one table, and both are durable before anything leaves; nothing of a
+//! setup or a publication is half active. **Not here**: how numbers become parts, which is training.
+
+pub mod folder;
