@@ -9,7 +9,7 @@ use windvane::verification::MatchResult;
 use windvane_proto::lookup::v1::lookup_client::LookupClient;
 use windvane_proto::lookup::v1::{EvaluateRequest, FetchManifestRequest};
 use windvane_protocols::audit::entry::Event;
-use windvane_protocols::lookup::client::{Customer, Question, Terms, ask};
+use windvane_protocols::lookup::client::{Customer, LookupTerms, Question, Terms, ask};
 use windvane_protocols::party::SessionId;
 use windvane_protocols::secret::Secret;
 
@@ -142,8 +142,9 @@ fn question(bank: &Party, carrier: &Party, customers: usize) -> Question {
         requester: &requester,
         grant: bank.admin.grants().unwrap()[0].0.id,
         purpose: "account_opening",
-        manifest: snapshot.manifest().body(),
-        families: &FAMILIES,
+        provider: &snapshot.manifest().body().provider,
+        lookup: Some(LookupTerms { manifest: snapshot.manifest().body(), families: &FAMILIES }),
+        score: None,
         session: SessionId::random(&mut rand::rng()),
         seed: &Secret::new([1; 32]),
     };

@@ -162,6 +162,7 @@ pub(crate) fn terms() -> GrantTerms {
         total: 100_000_000,
         days: 10,
         minimum_result: 0,
+        score: None,
         psi: None,
     }
 }

@@ -76,7 +76,8 @@ impl Liar {
             _ => &self.keys,
         };
         let key = self.party.admin.keys().signing_key();
-        let mut answer = checked.evaluate(keys, &mut rand::rng()).unwrap().sign(circumstances, key);
+        let mut answer =
+            checked.evaluate(keys, Err("NONE"), &mut rand::rng()).unwrap().sign(circumstances, key);
         match self.lie {
             Lie::OtherKeyNamedRight => {
                 for group in &mut answer.groups {
@@ -102,7 +103,7 @@ impl Liar {
     /// A receipt over what was changed, so that only the lie itself can be found.
     fn sign_again(&self, answer: &mut Answer) {
         let mut receipt = answer.receipt.body().clone();
-        receipt.transcript = digest_answer(&receipt.request.digest(), &answer.groups);
+        receipt.transcript = digest_answer(&receipt.request.digest(), &answer.groups, answer.score.as_ref());
         receipt.elements = answer.groups.iter().map(|g| (g.group, g.elements.len() as u64)).collect();
         answer.receipt = Signed::sign(receipt, self.party.admin.keys().signing_key());
     }

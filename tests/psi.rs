@@ -50,6 +50,7 @@ fn grant(psi: PsiTerms, minimum_result: u64) -> GrantTerms {
         families: Vec::new(),
         purposes: vec!["screening".into()],
         minimum_result,
+        score: None,
         psi: Some(psi),
         ..terms()
     }

@@ -30,7 +30,7 @@ mod data;
 mod grants;
 
 pub use data::Published;
-pub use grants::GrantTerms;
+pub use grants::{GrantTerms, ScoreOutput};
 
 /// Largest text document that a command reads: a request, an enrolment, a grant.
 const MAX_TEXT_BYTES: usize = 64 << 10;

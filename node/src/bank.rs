@@ -16,7 +16,7 @@ use crate::error::NodeError;
 use crate::provider::Shared;
 use crate::risk::{Facts, Rules, Vocabulary, decide};
 use crate::store::{PendingReceipt, VerificationWriter};
-use crate::verification::{VerificationReport, merge};
+use crate::verification::{MatchResult, ScoreReport, VerificationReport, merge};
 
 mod ask;
 mod contract;
@@ -24,19 +24,30 @@ mod countersign;
 pub mod fetch;
 mod inquiry;
 mod record;
+mod score;
 
 pub use contract::Contract;
 pub(crate) use countersign::Round;
 pub use inquiry::{BankError, BankErrorKind, Inquiry};
 
-use ask::{Prepared, Run};
+use ask::{Prepared, Run, Session};
 use record::{Sealer, Subject};
+use score::{ScoreCall, Scores, Scoring};
 
 /// Customers of one call, as one session with each provider.
 pub const MAX_BATCH: usize = windvane_protocols::limits::MAX_CUSTOMERS_PER_SESSION;
 
 /// Token digest and name of a caller of the REST interface.
 type Caller = ([u8; 32], String);
+
+/// What a call asks about its customers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// Everything: lookups, and the score where a group is active.
+    Verification,
+    /// The score alone.
+    Score,
+}
 
 /// The bank.
 #[derive(Debug)]
@@ -45,6 +56,7 @@ pub struct Bank {
     config: VerificationConfig,
     rules: Rules,
     contracts: RwLock<Arc<Vec<Arc<Contract>>>>,
+    scoring: RwLock<Option<Arc<Scoring>>>,
     callers: RwLock<Arc<Vec<Caller>>>,
     writer: VerificationWriter,
     sealer: Arc<Sealer>,
@@ -70,6 +82,7 @@ impl Bank {
             config: config.verification.clone(),
             rules,
             contracts: RwLock::new(Arc::new(contracts)),
+            scoring: RwLock::default(),
             callers: RwLock::default(),
             writer: VerificationWriter::start(&shared.layout.state())?,
             sealer: Arc::new(Sealer::new(&shared.keys)),
@@ -100,7 +113,7 @@ impl Bank {
         let now_ms = self.shared.clock.now_ms();
         let contracts = self.contracts();
         let missing = |c: &Arc<Contract>| Some((c.party().to_string(), c.terms(now_ms).err()?.to_owned()));
-        contracts.iter().filter_map(missing).collect()
+        contracts.iter().filter(|contract| contract.has_lookups()).filter_map(missing).collect()
     }
 
     /// The name of the caller that was admitted with this token.
@@ -119,7 +132,7 @@ impl Bank {
     /// # Errors
     /// [`BankError`] when there is no durable answer; a missing provider is part of an answer.
     pub async fn verify(&self, inquiry: Inquiry) -> Result<VerificationReport, BankError> {
-        let mut reports = self.run(vec![inquiry], self.config.deadline_ms).await?;
+        let mut reports = self.run(vec![inquiry], Asked::Verification, self.config.deadline_ms).await?;
         reports.pop().ok_or_else(BankError::internal)
     }
 
@@ -128,13 +141,17 @@ impl Bank {
     /// # Errors
     /// [`BankError`].
     pub async fn verify_batch(&self, inquiries: Vec<Inquiry>) -> Result<Vec<VerificationReport>, BankError> {
-        if !(1..=MAX_BATCH).contains(&inquiries.len()) {
-            return Err(BankError::bad_input("BATCH_SIZE", "a batch has 1 to 4,096 customers"));
-        }
-        if inquiries.iter().any(|inquiry| inquiry.purpose != inquiries[0].purpose) {
-            return Err(BankError::bad_input("BATCH_PURPOSE", "all customers of a batch have one purpose"));
-        }
-        self.run(inquiries, self.config.batch_deadline_ms).await
+        check_batch(&inquiries)?;
+        self.run(inquiries, Asked::Verification, self.config.batch_deadline_ms).await
+    }
+
+    /// Scores 1 to 4,096 customers of one purpose, in order, and asks nothing else about them.
+    ///
+    /// # Errors
+    /// [`BankError`]; `SCORE_INACTIVE` when no scoring group is active.
+    pub async fn score_batch(&self, inquiries: Vec<Inquiry>) -> Result<Vec<VerificationReport>, BankError> {
+        check_batch(&inquiries)?;
+        self.run(inquiries, Asked::Score, self.config.batch_deadline_ms).await
     }
 
     /// A stored report.
@@ -173,6 +190,7 @@ impl Bank {
     async fn run(
         &self,
         inquiries: Vec<Inquiry>,
+        asked: Asked,
         deadline_ms: u64,
     ) -> Result<Vec<VerificationReport>, BankError> {
         let begun = Instant::now();
@@ -184,28 +202,69 @@ impl Bank {
         let deadline = begun + std::time::Duration::from_millis(deadline_ms);
         // What needs no question and no answer is done beside them.
         let subjects = tokio::spawn(subjects(self.sealer.clone(), inquiries.clone()));
-        let prepared = ask::prepare(&self.shared, &contracts, &inquiries).await?;
+        let (sessions, score) = self.sessions(&contracts, asked, &inquiries).await?;
+        let question = score.as_ref().map(ScoreCall::question);
+        let prepared = ask::prepare(&self.shared, sessions, question, &inquiries).await?;
         // All requests in one append: they share its sync.
         let requests: Vec<_> = prepared.iter().filter_map(Prepared::entry).collect();
         if !requests.is_empty() {
             self.shared.log.append(requests).await?;
         }
         let runs = together(prepared.into_iter().map(|prepared| prepared.converse(deadline))).await?;
-        let reports = self.conclude(&inquiries, &runs, begun);
+        let Scores { reports: scores, events } = match score {
+            Some(call) => call.finish(&runs).await?,
+            None => Scores::default(),
+        };
+        let reports = self.conclude(&inquiries, asked, &runs, scores, begun);
         let subjects = subjects.await.map_err(|_| BankError::internal())??;
-        self.keep(&inquiries, &subjects, &runs, &reports).await?;
+        self.keep(&inquiries, &subjects, &runs, events, &reports).await?;
         Ok(reports)
     }
 
-    fn conclude(&self, inquiries: &[Inquiry], runs: &[Run], begun: Instant) -> Vec<VerificationReport> {
+    /// Whom to ask what: every contracted provider about the customers, and every provider of the active scoring
+    /// group for the score.
+    async fn sessions(
+        &self,
+        contracts: &[Arc<Contract>],
+        asked: Asked,
+        inquiries: &Arc<[Inquiry]>,
+    ) -> Result<(Vec<Session>, Option<ScoreCall>), BankError> {
+        let now_ms = self.shared.clock.now_ms();
+        let looked_up = |contract: &&Arc<Contract>| asked == Asked::Verification && contract.has_lookups();
+        let session = |c: &Arc<Contract>| Session { contract: c.clone(), terms: c.terms(now_ms) };
+        let mut sessions: Vec<_> = contracts.iter().filter(looked_up).map(session).collect();
+        let scoring = self.scoring.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(scoring) = scoring else {
+            let inactive = || BankError::unavailable("SCORE_INACTIVE", "no scoring group is active");
+            return if asked == Asked::Score { Err(inactive()) } else { Ok((sessions, None)) };
+        };
+        let mut call = scoring.ask(inquiries.clone()).await?;
+        call.ride(&mut sessions, contracts, now_ms);
+        Ok((sessions, Some(call)))
+    }
+
+    fn conclude(
+        &self,
+        inquiries: &[Inquiry],
+        asked: Asked,
+        runs: &[Run],
+        scores: Vec<ScoreReport>,
+        begun: Instant,
+    ) -> Vec<VerificationReport> {
         let at = rfc3339(self.shared.clock.now_ms());
+        let mut scores = scores.into_iter();
         (0..)
             .zip(inquiries)
             .map(|(i, inquiry): (usize, _)| {
-                let answers: Vec<_> = runs.iter().map(|run| run.answers[i].clone()).collect();
-                let found = merge(&answers);
+                let answers: Vec<_> = runs.iter().filter_map(|run| run.answers.get(i).cloned()).collect();
+                let mut found = merge(&answers);
+                if asked == Asked::Score {
+                    found.result = MatchResult::NotAsked;
+                }
+                let score = scores.next();
                 let facts = Facts {
                     found: &found,
+                    score: score.as_ref(),
                     customer_type: inquiry.customer_type.as_deref(),
                     document_type: inquiry.document_type.as_deref(),
                 };
@@ -217,6 +276,7 @@ impl Bank {
                     attributes: found.attributes,
                     tags: found.tags,
                     providers: answers,
+                    score,
                     decision,
                     elapsed_ms: begun.elapsed().as_secs_f64() * 1_000.0,
                     at: at.clone(),
@@ -231,10 +291,11 @@ impl Bank {
         inquiries: &[Inquiry],
         subjects: &[Subject],
         runs: &[Run],
+        events: Vec<Event>,
         reports: &[VerificationReport],
     ) -> Result<(), BankError> {
         let now_ms = self.shared.clock.now_ms();
-        let mut entries: Vec<_> = runs.iter().map(Run::event).collect();
+        let mut entries: Vec<_> = runs.iter().map(Run::event).chain(events).collect();
         let mut rows = Vec::with_capacity(reports.len());
         for (i, ((inquiry, subject), report)) in inquiries.iter().zip(subjects).zip(reports).enumerate() {
             let (decided, row) = self.sealer.seal(now_ms, i, inquiry, subject, report, runs)?;
@@ -249,6 +310,16 @@ impl Bank {
         logged?;
         Ok(stored?)
     }
+}
+
+fn check_batch(inquiries: &[Inquiry]) -> Result<(), BankError> {
+    if !(1..=MAX_BATCH).contains(&inquiries.len()) {
+        return Err(BankError::bad_input("BATCH_SIZE", "a batch has 1 to 4,096 customers"));
+    }
+    if inquiries.iter().any(|inquiry| inquiry.purpose != inquiries[0].purpose) {
+        return Err(BankError::bad_input("BATCH_PURPOSE", "all customers of a batch have one purpose"));
+    }
+    Ok(())
 }
 
 async fn subjects(sealer: Arc<Sealer>, inquiries: Arc<[Inquiry]>) -> Result<Vec<Subject>, BankError> {

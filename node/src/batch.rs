@@ -40,6 +40,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
 use windvane_protocols::limits::MAX_CUSTOMERS_PER_SESSION;
 
 pub use error::BatchError;
@@ -56,9 +57,21 @@ use partial::{Binding, Partial};
 /// that the costs of a call vanish.
 pub const DEFAULT_CHUNK_ROWS: usize = 1_024;
 
+/// What a batch asks about its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BatchKind {
+    /// Everything, as at an account opening.
+    Verification,
+    /// The joint score alone; of the columns, 手机号 is read, and 申请号 and 授权编号 where they are there.
+    Score,
+}
+
 /// What to verify, for whom, and where the results go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchOptions {
+    /// What is asked.
+    pub kind: BatchKind,
     /// The bank's file.
     pub input: PathBuf,
     /// The file of results; one that exists is replaced.
@@ -99,7 +112,7 @@ pub async fn run(
     if !(1..=MAX_CUSTOMERS_PER_SESSION).contains(&options.chunk_rows) {
         return Err(BatchError::ChunkRows { found: options.chunk_rows });
     }
-    let input = Input::open(&options.input)?;
+    let input = Input::open(&options.input, options.kind)?;
     input.refuse_output(&options.output)?;
     let mut partial = Partial::open(&options.output, &Binding::new(options, &input))?;
     let mut summary = BatchSummary::of(&input, options, partial.rows());

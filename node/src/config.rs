@@ -119,8 +119,8 @@ pub struct ProviderConfig {
     pub party: String,
     /// Host and port.
     pub address: String,
-    /// Which of its data sets to ask.
-    pub data_set: String,
+    /// In which of its data sets customers are looked up; none where it takes part in joint scores alone.
+    pub data_set: Option<String>,
 }
 
 /// How the bank asks.
@@ -324,7 +324,7 @@ impl Config {
             if let Err(error) = provider.party.parse::<PartyId>() {
                 return refuse("provider.party", error.to_string());
             }
-            if let Err(error) = provider.data_set.parse::<DataSet>() {
+            if let Some(Err(error)) = provider.data_set.as_ref().map(|name| name.parse::<DataSet>()) {
                 return refuse("provider.data_set", error.to_string());
             }
             if provider.address.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {

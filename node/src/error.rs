@@ -54,6 +54,9 @@ pub enum Refusal {
         /// The current epoch.
         current: u64,
     },
+    /// There is no such epoch of a scoring group here, or it is retired, or of another bank.
+    #[error("this node answers for no such epoch of a scoring group")]
+    ScoreEpochUnknown,
     /// The epoch has ended.
     #[error("the epoch has ended and its keys are no longer used")]
     EpochExpired,
@@ -95,6 +98,7 @@ impl Refusal {
             Self::SessionReplayed => "SESSION_REPLAYED",
             Self::DataSetUnknown => "DATA_SET_UNKNOWN",
             Self::EpochUnknown { .. } => "EPOCH_UNKNOWN",
+            Self::ScoreEpochUnknown => "SCORE_EPOCH_UNKNOWN",
             Self::EpochExpired => "EPOCH_EXPIRED",
             Self::PageUnknown => "PAGE_UNKNOWN",
             Self::CountersignatureInvalid => "COUNTERSIGNATURE_INVALID",
@@ -110,7 +114,9 @@ impl Refusal {
             Self::QuotaExhausted { .. } => Code::ResourceExhausted,
             Self::SessionReplayed => Code::AlreadyExists,
             Self::DataSetUnknown | Self::PageUnknown => Code::NotFound,
-            Self::EpochUnknown { .. } | Self::EpochExpired => Code::FailedPrecondition,
+            Self::EpochUnknown { .. } | Self::EpochExpired | Self::ScoreEpochUnknown => {
+                Code::FailedPrecondition
+            }
             Self::Psi(refusal) => refusal.grpc(),
             Self::Stopping => Code::Unavailable,
             Self::Internal => Code::Internal,

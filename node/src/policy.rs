@@ -1,5 +1,6 @@
 //! Grants and quotas at a provider. Nothing runs without a grant, and counts only grow.
 //!
+//! A session may ask for a lookup, for a score, or for both; each is held against the grant and counted by itself.
 //! Elements are counted before they are evaluated, per grant and key group for every day (UTC) and in all,
 //! and per key. The log is the truth: at a start the counters are brought up to date from the receipts in it,
 //! so they survive a kill without a second `fsync` per call. A call that fails after it was counted stays
@@ -10,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use windvane_protocols::audit::grant::{Grant, GrantId, Operation, Use};
 use windvane_protocols::limits::MAX_EVALUATIONS_PER_KEY;
-use windvane_protocols::lookup::DataSet;
-use windvane_protocols::lookup::request::Request;
+use windvane_protocols::lookup::request::{Request, ScoreAsked};
+use windvane_protocols::lookup::{DataSet, KeyGroup};
 use windvane_protocols::party::PartyId;
 use windvane_protocols::transcript::{Signed, Transcript};
 
@@ -19,6 +20,9 @@ use crate::error::{NodeError, Refusal};
 use crate::store::{Counter, Store};
 
 const DAY_MS: u64 = 86_400_000;
+
+/// Stands among the codes of key groups for the elements of scores.
+const SCORE: u8 = 0x80;
 
 /// The day number that stands for a grant's whole life.
 const ALL_DAYS: u64 = 0;
@@ -34,6 +38,14 @@ pub struct Policy {
 struct Ledger {
     used: HashMap<(Subject, u8, u64), u64>,
     rates: HashMap<(GrantId, u8), Bucket>,
+}
+
+/// Elements to count: under which code, how many, and for which key.
+#[derive(Debug, Clone, Copy)]
+struct Charge {
+    code: u8,
+    count: u64,
+    key: Subject,
 }
 
 /// A grant's id, or a key's: both are 16 bytes.
@@ -61,23 +73,51 @@ impl Policy {
         Ok(())
     }
 
-    /// Holds a request against its grant and counts its elements.
+    /// Holds a request's lookup against its grant and counts its elements.
     ///
     /// # Errors
     /// [`Refusal`]: nothing was counted.
     pub fn admit(&self, request: &Request, provider: &PartyId, now_ms: u64) -> Result<(), Refusal> {
+        let place = (Operation::Verify, &request.data_set);
+        self.charge(request, provider, place, &lookup_charges(request), now_ms)
+    }
+
+    /// Holds a request's score against its grant and counts its elements.
+    ///
+    /// # Errors
+    /// [`Refusal`]: nothing was counted.
+    pub fn admit_score(
+        &self,
+        request: &Request,
+        asked: &ScoreAsked,
+        provider: &PartyId,
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
+        let charge = score_charge(asked, request.customers);
+        self.charge(request, provider, (Operation::Score, &asked.group), &[charge], now_ms)
+    }
+
+    fn charge(
+        &self,
+        request: &Request,
+        provider: &PartyId,
+        (operation, data_set): (Operation, &DataSet),
+        charges: &[Charge],
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
         let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner).clone();
         let grant = grants.get(&request.grant).ok_or(Refusal::GrantUnknown)?;
         grant.permits(&Use {
             requester: &request.requester,
             provider,
-            operation: Operation::Verify,
-            data_set: &request.data_set,
-            families: &request.families,
+            operation,
+            data_set,
+            // A score has no families.
+            families: if operation == Operation::Verify { &request.families } else { &[] },
             purpose: &request.purpose,
             now_ms,
         })?;
-        self.lock().reserve(grant, request, now_ms)
+        self.lock().reserve(grant, charges, now_ms)
     }
 
     /// A grant that this node issued and did not end.
@@ -85,13 +125,19 @@ impl Policy {
         self.grants.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
-    /// Whether the caller holds a running grant for a data set, so that it may download its table.
-    pub fn may_download(&self, requester: &PartyId, data_set: &DataSet, now_ms: u64) -> bool {
+    /// Whether the caller holds a running grant for an operation in a data set, so that it may download its table.
+    pub fn may_download(
+        &self,
+        requester: &PartyId,
+        operation: Operation,
+        data_set: &DataSet,
+        now_ms: u64,
+    ) -> bool {
         let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner).clone();
         grants.values().any(|grant| {
             grant.requester == *requester
                 && grant.data_sets.contains(data_set)
-                && grant.operations.contains(&Operation::Verify)
+                && grant.operations.contains(&operation)
                 && (grant.not_before_ms..=grant.not_after_ms).contains(&now_ms)
         })
     }
@@ -105,9 +151,11 @@ impl Policy {
         }
     }
 
-    /// Counts a receipt that the state file's counters do not cover.
-    pub fn recount(&self, request: &Request, at_ms: u64) {
-        self.lock().count(request, at_ms / DAY_MS);
+    /// Counts a receipt that the state file's counters do not cover, and the elements of its score.
+    pub fn recount(&self, request: &Request, scored: u64, at_ms: u64) {
+        let scored = request.score.as_ref().map(|asked| score_charge(asked, scored));
+        let charges: Vec<_> = lookup_charges(request).into_iter().chain(scored).collect();
+        self.lock().count(request.grant, &charges, at_ms / DAY_MS);
     }
 
     /// All counters, to be kept.
@@ -122,13 +170,11 @@ impl Policy {
 }
 
 impl Ledger {
-    fn reserve(&mut self, grant: &Grant, request: &Request, now_ms: u64) -> Result<(), Refusal> {
+    fn reserve(&mut self, grant: &Grant, charges: &[Charge], now_ms: u64) -> Result<(), Refusal> {
         let day = now_ms / DAY_MS;
         let until_tomorrow = DAY_MS - now_ms % DAY_MS;
-        let key = key_subject(&request.data_set, request.epoch);
         let exhausted = |quota, retry_after_ms| Err(Refusal::QuotaExhausted { quota, retry_after_ms });
-        for (group, count) in request.expected() {
-            let (code, count) = (group.code(), count as u64);
+        for &Charge { code, count, key } in charges {
             let after = |subject, day| self.of(subject, code, day).saturating_add(count);
             if after(*grant.id.as_bytes(), ALL_DAYS) > grant.total {
                 return exhausted("in total", None);
@@ -143,21 +189,20 @@ impl Ledger {
                 return exhausted("per second", Some(1_000));
             }
         }
-        for (group, count) in request.expected() {
-            let bucket = self.bucket(grant, group.code(), now_ms);
-            let tokens = bucket.tokens.saturating_sub(count as u64);
-            self.rates.insert((grant.id, group.code()), Bucket { tokens, ..bucket });
+        for &Charge { code, count, .. } in charges {
+            let bucket = self.bucket(grant, code, now_ms);
+            let tokens = bucket.tokens.saturating_sub(count);
+            self.rates.insert((grant.id, code), Bucket { tokens, ..bucket });
         }
-        self.count(request, day);
+        self.count(grant.id, charges, day);
         Ok(())
     }
 
-    fn count(&mut self, request: &Request, day: u64) {
-        let grant = *request.grant.as_bytes();
-        let key = key_subject(&request.data_set, request.epoch);
-        for (group, count) in request.expected() {
+    fn count(&mut self, grant: GrantId, charges: &[Charge], day: u64) {
+        let grant = *grant.as_bytes();
+        for &Charge { code, count, key } in charges {
             for place in [(grant, day), (grant, ALL_DAYS), (key, ALL_DAYS)] {
-                *self.used.entry((place.0, group.code(), place.1)).or_default() += count as u64;
+                *self.used.entry((place.0, code, place.1)).or_default() += count;
             }
         }
     }
@@ -177,6 +222,16 @@ impl Ledger {
             Bucket { tokens: bucket.tokens.saturating_add(gained).min(grant.rate_per_s), at_ms: now_ms }
         })
     }
+}
+
+fn lookup_charges(request: &Request) -> Vec<Charge> {
+    let key = key_subject(&request.data_set, request.epoch);
+    let charge = |(group, count): (KeyGroup, usize)| Charge { code: group.code(), count: count as u64, key };
+    request.expected().into_iter().map(charge).collect()
+}
+
+fn score_charge(asked: &ScoreAsked, count: u64) -> Charge {
+    Charge { code: SCORE, count, key: key_subject(&asked.group, asked.epoch) }
 }
 
 fn key_subject(data_set: &DataSet, epoch: u64) -> Subject {

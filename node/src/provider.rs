@@ -10,6 +10,7 @@ use windvane_keys::enrolment::Partner;
 use windvane_keys::rotation::load_epoch;
 use windvane_proto::convert::PagesWanted;
 use windvane_protocols::audit::entry::{Entry, Event};
+use windvane_protocols::audit::grant::Operation;
 use windvane_protocols::audit::receipt::Countersignature;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::lookup::client::{Answer, Question};
@@ -17,6 +18,7 @@ use windvane_protocols::lookup::manifest::Manifest;
 use windvane_protocols::lookup::provider::{Checked, Circumstances, EpochKeys};
 use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::psi::PsiReceipt;
+use windvane_protocols::score::epoch::Member;
 use windvane_protocols::transcript::{Hash, Record as _, Signed};
 
 use crate::clock::Clock;
@@ -27,6 +29,7 @@ use crate::evidence::EvidenceLog;
 use crate::identity::{Layout, NodeKeys};
 use crate::peer::Partners;
 use crate::policy::Policy;
+use crate::score::members::Members;
 use crate::session::Sessions;
 use crate::snapshot::{PageFile, Snapshot};
 use crate::store::{Settled, Store};
@@ -80,6 +83,7 @@ pub struct Provider {
     policy: Policy,
     sessions: Sessions,
     receipts: Receipts,
+    members: Members,
     published: RwLock<HashMap<DataSet, Arc<Published>>>,
     failures: Mutex<HashMap<PartyId, (u64, u32)>>,
     stopping: AtomicBool,
@@ -115,6 +119,7 @@ impl Provider {
         let provider = Self {
             policy: Policy::default(),
             receipts: Receipts::default(),
+            members: Members::default(),
             published: RwLock::default(),
             failures: Mutex::default(),
             stopping: AtomicBool::new(false),
@@ -133,6 +138,7 @@ impl Provider {
     /// [`NodeError`].
     pub fn reload(&self) -> Result<(), NodeError> {
         self.policy.reload(&self.shared.store)?;
+        self.members.reload(&self.shared)?;
         let mut published = HashMap::new();
         for data_set in self.shared.layout.data_sets()? {
             let Some(&epoch) = published_epochs(self.shared.layout.root(), &data_set)?.last() else {
@@ -162,6 +168,11 @@ impl Provider {
     /// What the node permits.
     pub(crate) const fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// The scoring epochs that it answers for.
+    pub(crate) const fn members(&self) -> &Members {
+        &self.members
     }
 
     /// What the node tolerates.
@@ -230,11 +241,15 @@ impl Provider {
             return Err(Refusal::Stopping);
         }
         let request = checked.request().body();
-        let published = self.epoch_for(&request.data_set, request.epoch)?;
+        let looked_up = !request.families.is_empty();
+        let published = looked_up.then(|| self.epoch_for(&request.data_set, request.epoch)).transpose()?;
         self.receipts.check_room()?;
-        self.policy.admit(request, self.party(), received_at_ms)?;
+        if looked_up {
+            self.policy.admit(request, self.party(), received_at_ms)?;
+        }
         let requester = request.requester.clone();
-        let answer = self.evaluate(checked, published, received_at_ms).await?;
+        let member = self.scorer(&checked, received_at_ms).await;
+        let answer = self.evaluate(checked, published, member, received_at_ms).await?;
         let entry = Entry::new(
             answer.receipt.body().answered_at_ms,
             Event::Answered(Box::new(answer.receipt.clone())),
@@ -271,7 +286,7 @@ impl Provider {
     /// [`Refusal`].
     pub fn downloadable(&self, partner: &PartyId, data_set: &DataSet) -> Result<Arc<Published>, Refusal> {
         let published = self.published(data_set).ok_or(Refusal::DataSetUnknown)?;
-        if self.policy.may_download(partner, data_set, self.now_ms()) {
+        if self.policy.may_download(partner, Operation::Verify, data_set, self.now_ms()) {
             Ok(published)
         } else {
             Err(Refusal::GrantUnknown)
@@ -280,14 +295,18 @@ impl Provider {
 
     /// Tells the logs of a refused call and gives the caller its status.
     pub async fn refuse(&self, peer: &PartyId, session: Option<SessionId>, refusal: Refusal) -> Status {
-        let code = refusal.code();
+        self.note_refusal(peer, session, refusal.code()).await;
+        refusal.into()
+    }
+
+    /// Tells the logs of something that a peer was refused.
+    async fn note_refusal(&self, peer: &PartyId, session: Option<SessionId>, code: &'static str) {
         tracing::warn!(code, %peer, session = session.map(tracing::field::display), "refused a call");
         if self.may_log_failure(peer) {
             let event = Event::Failed { session, peer: peer.clone(), code: code.to_owned() };
             // A log that cannot take this entry takes no answer either; the caller has its error already.
             let _ = self.append(vec![Entry::new(self.now_ms(), event).encode().into_bytes()]).await;
         }
-        refusal.into()
     }
 
     /// Refuses new sessions from here on.
@@ -317,7 +336,7 @@ impl Provider {
                 Ok(Event::Answered(receipt)) => {
                     let request = receipt.body().request.body();
                     if index >= settled.counted {
-                        self.policy.recount(request, receipt.body().received_at_ms);
+                        self.policy.recount(request, receipt.body().scored, receipt.body().received_at_ms);
                     }
                     if request.requested_at_ms >= still_known_ms {
                         self.sessions.mark_used(request.session, request.requested_at_ms);
@@ -373,13 +392,17 @@ impl Provider {
     async fn evaluate(
         &self,
         checked: Checked,
-        published: Arc<Published>,
+        published: Option<Arc<Published>>,
+        member: Result<Arc<Member>, &'static str>,
         received_at_ms: u64,
     ) -> Result<Answer, Refusal> {
         let shared = self.shared.clone();
         let inline = checked.request().body().customers <= INLINE_CUSTOMERS;
         let work = move || {
-            let evaluated = checked.evaluate(&published.keys, &mut rand::rng())?;
+            let none = EpochKeys::new();
+            let keys = published.as_ref().map_or(&none, |published| &published.keys);
+            let member = member.as_deref().map_err(|code| *code);
+            let evaluated = checked.evaluate(keys, member, &mut rand::rng())?;
             let circumstances = Circumstances {
                 software: shared.software,
                 configuration: shared.configuration,
@@ -392,6 +415,34 @@ impl Provider {
             return work();
         }
         tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::Internal)?
+    }
+
+    /// Who answers for a session's score, once it is counted; else the code of why nobody does, which the log has
+    /// too. A score that is refused keeps nobody from the rest of the session.
+    async fn scorer(&self, checked: &Checked, received_at_ms: u64) -> Result<Arc<Member>, &'static str> {
+        let request = checked.request().body();
+        let (Some(asked), Some(question)) = (&request.score, checked.score()) else {
+            return Err("SCORE_NOT_ASKED");
+        };
+        let member = self.members.by_context(&question.context).filter(|member| {
+            let terms = member.epoch().charter().terms();
+            let named = terms.group == asked.group && terms.epoch == asked.epoch;
+            named && terms.requester.party == request.requester
+        });
+        let admitted = match member {
+            None => Err(Refusal::ScoreEpochUnknown),
+            Some(member) => {
+                self.policy.admit_score(request, asked, self.party(), received_at_ms).map(|()| member)
+            }
+        };
+        match admitted {
+            Ok(member) => Ok(member),
+            Err(refusal) => {
+                let code = refusal.code();
+                self.note_refusal(&request.requester, Some(request.session), code).await;
+                Err(code)
+            }
+        }
     }
 
     /// Makes entries durable; gives the index of the first.

@@ -5,3 +5,6 @@
 //! setup or a publication is half active. **Not here**: how numbers become parts, which is training.
 
 pub mod folder;
+pub mod members;
+pub mod parts;
+pub mod table;

@@ -8,9 +8,11 @@
 mod merge;
 mod presence;
 mod report;
+mod score;
 
 pub use merge::{Merged, merge};
 pub use presence::{Presence, Question};
 pub use report::{
     Advice, Colour, Decision, MatchResult, Mismatch, ProviderAnswer, Reason, VerificationReport,
 };
+pub use score::{ScoreReport, ScoreSource, ScoreStatus};

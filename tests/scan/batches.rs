@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use encoding_rs::GB18030;
-use windvane::batch::{self, BatchOptions, FileEncoding};
+use windvane::batch::{self, BatchKind, BatchOptions, FileEncoding};
 use windvane::http::{Client, Token};
 use windvane_protocols::identity::DocumentKind;
 
@@ -58,6 +58,7 @@ fn options(stage: &Stage, name: &str, content: &[u8], encoding: Option<FileEncod
     let input: PathBuf = stage.desk.path().join(format!("{name}-customers.csv"));
     std::fs::write(&input, content).unwrap();
     BatchOptions {
+        kind: BatchKind::Verification,
         input,
         output: stage.record.file(REPORTS, name),
         purpose: PURPOSE.into(),

@@ -220,7 +220,7 @@ pub(crate) async fn hostile_peer(stage: &Stage, bank: &Party, carrier: &Party, n
             };
             refusals.push(client.fetch_pages(pages).await.unwrap_err());
             let groups = vec![GroupElements { group: 1, elements: text.as_bytes().to_vec().into() }];
-            let request = EvaluateRequest { request: text.as_bytes().to_vec().into(), groups };
+            let request = EvaluateRequest { request: text.as_bytes().to_vec().into(), groups, score: None };
             stage.record.keep(DEBUG, "sizes", request.encoded_len().to_string().as_bytes());
             refusals.push(client.evaluate(Request::new(request)).await.unwrap_err());
         }

@@ -129,10 +129,17 @@ impl Admin {
             message: format!("{provider} has no [[provider]] section in the configuration"),
         })?;
         let partner = self.partner(provider)?;
-        let data_set = configured
-            .data_set
-            .parse()
-            .map_err(|error| NodeError::Given { code: "DATA_SET_INVALID", message: format!("{error}") })?;
+        let none = || NodeError::Given {
+            code: "DATA_SET_MISSING",
+            message: format!(
+                "the [[provider]] section of {provider} names no data_set: nothing is looked up there"
+            ),
+        };
+        let data_set =
+            configured.data_set.as_ref().ok_or_else(none)?.parse().map_err(|error| NodeError::Given {
+                code: "DATA_SET_INVALID",
+                message: format!("{error}"),
+            })?;
         let channel = channel(&self.certificate()?, &partner.party, &configured.address)?;
         let manifest = fetch(&self.layout, &partner, channel, &data_set, progress).await?;
         self.store.queue_entry(&self.entry(Event::Published(manifest.clone())))?;

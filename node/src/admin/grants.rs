@@ -6,6 +6,7 @@ use windvane_protocols::identity::Family;
 use windvane_protocols::limits::MAX_GRANT_ITEMS;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::PartyId;
+use windvane_protocols::score::calibration::Bands;
 use windvane_protocols::transcript::Signed;
 
 use super::Admin;
@@ -43,6 +44,17 @@ pub struct GrantTerms {
     pub minimum_result: u64,
     /// What set intersections it permits; `None` permits none, and then it is for verification.
     pub psi: Option<PsiTerms>,
+    /// Whether it permits joint scores of groups among the data sets, and in which bands alone.
+    pub score: Option<ScoreOutput>,
+}
+
+/// What a requester may keep of a joint score.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScoreOutput {
+    /// Sum, probability and the model's band.
+    Everything,
+    /// Only the band among these.
+    Bands(Bands),
 }
 
 impl Admin {
@@ -53,8 +65,8 @@ impl Admin {
     pub fn issue_grant(&self, terms: &GrantTerms) -> Result<String, NodeError> {
         self.partner(terms.requester.as_str())?;
         let lists = [terms.data_sets.len(), terms.families.len(), terms.purposes.len()];
-        // A set intersection has no families: its items are keyed by what the list says.
-        let needed = if terms.psi.is_some() { [1, 0, 1] } else { [1, 1, 1] };
+        // Set intersections and scores have no families.
+        let needed = if terms.psi.is_some() || terms.score.is_some() { [1, 0, 1] } else { [1, 1, 1] };
         let within = |(len, least): (&usize, usize)| (least..=MAX_GRANT_ITEMS).contains(len);
         if !lists.iter().zip(needed).all(within) {
             return Err(given("GRANT_INVALID", "a grant names at least one data set, family and purpose"));
@@ -74,6 +86,10 @@ impl Admin {
             columns: terms.columns.clone(),
             minimum_result: terms.minimum_result,
             psi: terms.psi.clone().unwrap_or_default(),
+            score_bands: match &terms.score {
+                Some(ScoreOutput::Bands(bands)) => Some(bands.clone()),
+                _ => None,
+            },
             epoch_hours: terms.epoch_hours,
             rate_per_s: terms.rate_per_s,
             per_day: terms.per_day,
@@ -139,10 +155,12 @@ impl Admin {
     }
 }
 
-/// Families are what verification asks for; a grant may permit both.
+/// Families are what verification asks for; a grant may permit several operations.
 fn operations(terms: &GrantTerms) -> Vec<Operation> {
     let verify = (!terms.families.is_empty()).then_some(Operation::Verify);
-    verify.into_iter().chain(terms.psi.is_some().then_some(Operation::Psi)).collect()
+    let psi = terms.psi.is_some().then_some(Operation::Psi);
+    let score = terms.score.is_some().then_some(Operation::Score);
+    verify.into_iter().chain(psi).chain(score).collect()
 }
 
 fn given(code: &'static str, message: &str) -> NodeError {

@@ -74,6 +74,8 @@ pub const COMMITMENT_DIFFERS: &str = "COMMITMENT_DIFFERS";
 pub const RELEASE_DIFFERS: &str = "RELEASE_DIFFERS";
 /// The same input came again under a grant that does not permit it.
 pub const INPUT_REPEATED: &str = "INPUT_REPEATED";
+/// A provider published two tables of a joint score under one context.
+pub const SECOND_TABLE: &str = "SECOND_TABLE";
 /// A release request is not signed by the requester.
 pub const RELEASE_SIGNATURE: &str = "RELEASE_SIGNATURE";
 /// A session was answered, and nothing was decided about some of its customers.

@@ -12,6 +12,8 @@ use windvane_protocols::lookup::manifest::Manifest;
 use windvane_protocols::lookup::request::Request;
 use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::psi::{PsiAcceptance, PsiReceipt, PsiRelease, PsiRequest};
+use windvane_protocols::score::ledger::TableRoot;
+use windvane_protocols::score::table::manifest::TableManifest;
 use windvane_protocols::transcript::{Hash, Record as _, Signed};
 
 use super::code;
@@ -44,6 +46,8 @@ pub(super) struct Content {
     pub(super) jobs: Jobs,
     /// Digests of all manifests, with their entries and providers.
     pub(super) manifests: HashMap<Hash, (u64, PartyId)>,
+    /// Tables of joint scores by provider and context, with their first entries.
+    tables: HashMap<(PartyId, Hash), (u64, TableRoot)>,
     /// Parties whose grants or sessions name this log's own party.
     pub(super) partners: BTreeSet<PartyId>,
     /// Times of the first and the last entry.
@@ -68,6 +72,7 @@ enum Signature<'a> {
     Receipt(&'a Signed<Receipt>),
     Grant(&'a Signed<Grant>),
     Manifest(&'a Signed<Manifest>),
+    Table(&'a Signed<TableManifest>),
     Countersignature(&'a Signed<Countersignature>),
     PsiRequest(&'a Signed<PsiRequest>),
     PsiAcceptance(&'a Signed<PsiAcceptance>),
@@ -82,6 +87,7 @@ impl Signature<'_> {
             Self::Receipt(signed) => signed.verify(key),
             Self::Grant(signed) => signed.verify(key),
             Self::Manifest(signed) => signed.verify(key),
+            Self::Table(signed) => signed.verify(key),
             Self::Countersignature(signed) => signed.verify(key),
             Self::PsiRequest(signed) => signed.verify(key),
             Self::PsiAcceptance(signed) => signed.verify(key),
@@ -96,6 +102,7 @@ impl Signature<'_> {
             Self::Receipt(signed) => &signed.body().request.body().provider,
             Self::Grant(signed) => &signed.body().provider,
             Self::Manifest(signed) => &signed.body().provider,
+            Self::Table(signed) => &signed.body().provider,
             Self::Countersignature(signed) => &signed.body().requester,
             Self::PsiRequest(signed) => &signed.body().requester,
             Self::PsiAcceptance(signed) => &signed.body().request.body().provider,
@@ -121,7 +128,7 @@ impl Signature<'_> {
             Self::Request(_) => code::REQUEST_SIGNATURE,
             Self::Receipt(_) => code::RECEIPT_SIGNATURE,
             Self::Grant(_) => code::GRANT_SIGNATURE,
-            Self::Manifest(_) => code::MANIFEST_SIGNATURE,
+            Self::Manifest(_) | Self::Table(_) => code::MANIFEST_SIGNATURE,
             Self::Countersignature(_) => code::COUNTERSIGNATURE_INVALID,
             Self::PsiRequest(_) => code::REQUEST_SIGNATURE,
             Self::PsiAcceptance(_) | Self::PsiReceipt(_) => code::RECEIPT_SIGNATURE,
@@ -239,6 +246,7 @@ impl Content {
                 Vec::new()
             }
             Event::Decided(decided) => self.decisions.decide(decided, &self.sessions),
+            Event::ScorePublished(signed) => self.score_published(index, signed, checks),
             Event::PsiRequested(signed) => self.psi_requested(index, at_ms, signed, checks),
             Event::PsiAccepted(signed) => self.psi_accepted(index, at_ms, signed, checks),
             Event::PsiAttempted { session, number, .. } => {
@@ -252,6 +260,23 @@ impl Content {
             // Starts, keys of epochs and users are said by the node alone: nothing to hold them against.
             _ => Vec::new(),
         }
+    }
+
+    /// A provider has one table under a context: two of them would give away the differences of its parts.
+    fn score_published<'a>(
+        &mut self,
+        index: u64,
+        signed: &'a Signed<TableManifest>,
+        checks: &mut Vec<Check<'a>>,
+    ) -> Vec<Fault> {
+        let (table, mut faults) = (signed.body(), self.signed(index, Signature::Table(signed), checks));
+        let key = (table.provider.clone(), table.context);
+        let (entry, root) = *self.tables.entry(key).or_insert((index, table.root));
+        if root != table.root {
+            let text = format!("{} has another table under this context in entry {entry}", table.provider);
+            faults.push(Fault::new(code::SECOND_TABLE, text));
+        }
+        faults
     }
 
     fn opened(&mut self, index: u64, keys: &Keys) -> Result<(), Fault> {

@@ -29,7 +29,8 @@ pub(super) struct Known {
     pub(super) entry: u64,
     /// Entry and time of its end.
     pub(super) ended: Option<(u64, u64)>,
-    used: BTreeMap<KeyGroup, Used>,
+    /// By key group; `None` for scores.
+    used: BTreeMap<Option<KeyGroup>, Used>,
 }
 
 #[derive(Debug, Default)]
@@ -85,16 +86,21 @@ impl Grants {
     pub(super) fn charge(&mut self, entry: u64, receipt: &Receipt, party: &PartyId) -> Vec<Fault> {
         let request = receipt.request.body();
         let Some(known) = self.by_id.get_mut(&request.grant) else { return vec![unknown(request.grant)] };
-        let asked = Use {
+        let asked = |operation, data_set, families| Use {
             requester: &request.requester,
             provider: &request.provider,
-            operation: Operation::Verify,
-            data_set: &request.data_set,
-            families: &request.families,
+            operation,
+            data_set,
+            families,
             purpose: &request.purpose,
             now_ms: receipt.received_at_ms,
         };
-        let outside = known.grant.permits(&asked).err();
+        let looked_up = (!request.families.is_empty())
+            .then(|| asked(Operation::Verify, &request.data_set, request.families.as_slice()));
+        // A score that was refused was not permitted to begin with.
+        let scored = request.score.as_ref().filter(|_| receipt.scored > 0);
+        let scored = scored.map(|score| asked(Operation::Score, &score.group, &[]));
+        let outside = looked_up.iter().chain(&scored).find_map(|asked| known.grant.permits(asked).err());
         let own_ms =
             if *party == request.provider { receipt.received_at_ms } else { request.requested_at_ms };
         let ended = known.ended.filter(|(_, at_ms)| own_ms > *at_ms);
@@ -158,6 +164,11 @@ impl Grants {
     }
 }
 
+/// What elements are called in findings and reports.
+fn name(group: Option<KeyGroup>) -> &'static str {
+    group.map_or("score", KeyGroup::name)
+}
+
 fn unknown(id: GrantId) -> Fault {
     Fault::new(code::GRANT_UNKNOWN, format!("no entry before this one grants {id}"))
 }
@@ -165,8 +176,10 @@ fn unknown(id: GrantId) -> Fault {
 impl Known {
     fn count(&mut self, entry: u64, receipt: &Receipt) {
         let day = receipt.received_at_ms / DAY_MS;
-        for (group, elements) in &receipt.elements {
-            let used = self.used.entry(*group).or_default();
+        let looked_up = receipt.elements.iter().map(|(group, elements)| (Some(*group), elements));
+        let scored = (receipt.scored > 0).then_some((None, &receipt.scored));
+        for (group, elements) in looked_up.chain(scored) {
+            let used = self.used.entry(group).or_default();
             used.total.add(entry, *elements, self.grant.total);
             used.days.entry(day).or_default().add(entry, *elements, self.grant.per_day);
         }
@@ -177,7 +190,7 @@ impl Known {
         for (group, used) in &self.used {
             let mut find = |code, count: &Count, permitted: u64, when: &str| {
                 let Some(entry) = count.beyond else { return };
-                let (id, group, elements) = (self.grant.id, group.name(), count.elements);
+                let (id, group, elements) = (self.grant.id, name(*group), count.elements);
                 let text = format!("grant {id} permits {permitted} {group} elements {when}, used {elements}");
                 findings.push(Fault::new(code, text).at(entry));
             };
@@ -191,11 +204,11 @@ impl Known {
     }
 
     fn usage(&self) -> Vec<GrantUse> {
-        let report = |(group, used): (&KeyGroup, &Used)| GrantUse {
+        let report = |(group, used): (&Option<KeyGroup>, &Used)| GrantUse {
             grant: self.grant.id.to_string(),
             requester: self.grant.requester.to_string(),
             provider: self.grant.provider.to_string(),
-            group: group.name(),
+            group: name(*group),
             used: used.total.elements,
             total: self.grant.total,
             busiest_day: used.days.values().map(|day| day.elements).max().unwrap_or(0),

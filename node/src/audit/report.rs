@@ -78,7 +78,7 @@ pub struct GrantUse {
     pub requester: String,
     /// Who answered.
     pub provider: String,
-    /// The key group.
+    /// The key group, or `score`.
     pub group: &'static str,
     /// Elements answered in all.
     pub used: u64,

@@ -12,8 +12,9 @@ use windvane_protocols::audit::receipt::Receipt;
 use windvane_protocols::identity::Family;
 use windvane_protocols::limits::MAX_MESSAGE_BYTES;
 use windvane_protocols::lookup::client::{
-    Answer, AnswerError, AwaitAnswer, Customer, Opened, Question, Terms, ask,
+    Answer, AnswerError, AwaitAnswer, Customer, Opened, Question, ScoreTerms, Terms, ask,
 };
+use windvane_protocols::lookup::request::ScoreReply;
 use windvane_protocols::lookup::row::RowKeys;
 use windvane_protocols::lookup::schema::Decoded;
 use windvane_protocols::lookup::{carries_label, snapshot};
@@ -21,7 +22,8 @@ use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::secret::Secret;
 use windvane_protocols::transcript::{Hash, Record as _, Signed};
 
-use super::contract::{Contract, ContractTerms};
+use super::contract::{Contract, LookupPart, SessionTerms};
+use super::score::ScoreQuestion;
 use super::{BankError, Inquiry, together};
 use crate::error::PeerError;
 use crate::provider::Shared;
@@ -41,8 +43,10 @@ pub(super) struct Run {
     leaves: Vec<[u8; 64]>,
     receipt: Option<Signed<Receipt>>,
     failure: Option<String>,
-    /// One for every customer, in order.
+    /// One for every customer, in order; none where nobody was looked up.
     pub(super) answers: Vec<ProviderAnswer>,
+    /// What became of the score, where the session asked for one.
+    pub(super) score: Option<ScoreReply>,
 }
 
 impl Run {
@@ -56,7 +60,13 @@ impl Run {
             receipt: None,
             failure: None,
             answers: Vec::new(),
+            score: None,
         }
+    }
+
+    /// Who was asked.
+    pub(super) const fn provider(&self) -> &PartyId {
+        &self.provider
     }
 
     /// What the log is told of the session's end.
@@ -102,9 +112,16 @@ pub(super) struct Prepared {
     question: Result<Asking, String>,
 }
 
+/// A provider and what a session with it runs under, or the code of what is missing.
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    pub(super) contract: Arc<Contract>,
+    pub(super) terms: Result<SessionTerms, &'static str>,
+}
+
 #[derive(Debug)]
 struct Asking {
-    terms: ContractTerms,
+    terms: SessionTerms,
     wait: AwaitAnswer,
     question: Question,
 }
@@ -113,31 +130,41 @@ struct Asking {
 /// larger ones beside each other on the blocking pool. That a provider cannot be asked is a result.
 pub(super) async fn prepare(
     shared: &Shared,
-    contracts: &[Arc<Contract>],
+    sessions: Vec<Session>,
+    score: Option<Arc<ScoreQuestion>>,
     inquiries: &Arc<[Inquiry]>,
 ) -> Result<Vec<Prepared>, BankError> {
     if inquiries.len() <= INLINE_CUSTOMERS {
-        return Ok(make(shared, contracts, inquiries));
+        return Ok(make(shared, sessions, score.as_deref(), inquiries));
     }
-    let make = |contract: &Arc<Contract>| {
-        let (shared, contract, inquiries) = (shared.clone(), contract.clone(), inquiries.clone());
-        offload(inquiries.len(), move || make(&shared, &[contract], &inquiries))
+    let make = |session: Session| {
+        let (shared, score, inquiries) = (shared.clone(), score.clone(), inquiries.clone());
+        offload(inquiries.len(), move || make(&shared, vec![session], score.as_deref(), &inquiries))
     };
-    Ok(together(contracts.iter().map(make)).await?.into_iter().flatten().collect())
+    Ok(together(sessions.into_iter().map(make)).await?.into_iter().flatten().collect())
 }
 
-fn make(shared: &Shared, contracts: &[Arc<Contract>], inquiries: &Arc<[Inquiry]>) -> Vec<Prepared> {
+fn make(
+    shared: &Shared,
+    sessions: Vec<Session>,
+    score: Option<&ScoreQuestion>,
+    inquiries: &Arc<[Inquiry]>,
+) -> Vec<Prepared> {
     let requested_at_ms = shared.clock.now_ms();
-    let runs: Vec<_> = contracts.iter().map(|contract| Run::new(contract.party())).collect();
-    let terms: Vec<_> = contracts.iter().map(|contract| contract.terms(requested_at_ms)).collect();
-    let sessions = runs.iter().zip(&terms).filter_map(|(run, terms)| {
-        let terms = terms.as_ref().ok()?;
+    let runs: Vec<_> = sessions.iter().map(|session| Run::new(session.contract.party())).collect();
+    let asking = runs.iter().zip(&sessions).filter_map(|(run, session)| {
+        let terms = session.terms.as_ref().ok()?;
         Some(Terms {
             requester: &shared.keys.party,
+            provider: &run.provider,
             grant: terms.grant.id,
             purpose: &inquiries[0].purpose,
-            manifest: terms.snapshot.manifest().body(),
-            families: &terms.families,
+            lookup: terms.lookup.as_ref().map(LookupPart::terms),
+            score: score.filter(|_| terms.scores).map(|score| ScoreTerms {
+                group: &score.group,
+                epoch: score.epoch,
+                question: &score.question,
+            }),
             session: run.session,
             seed: &run.seed,
         })
@@ -147,10 +174,10 @@ fn make(shared: &Shared, contracts: &[Arc<Contract>], inquiries: &Arc<[Inquiry]>
         ticket: inquiry.ticket.as_bytes(),
         consent: inquiry.consent.as_bytes(),
     });
-    let (sessions, customers): (Vec<_>, Vec<_>) = (sessions.collect(), customers.collect());
+    let (asking, customers): (Vec<_>, Vec<_>) = (asking.collect(), customers.collect());
     let key = shared.keys.signing_key();
-    let mut asked = ask(&sessions, &customers, requested_at_ms, key, &mut rand::rng()).into_iter();
-    let prepare = |((contract, mut run), terms): ((&Arc<Contract>, Run), Result<ContractTerms, &str>)| {
+    let mut asked = ask(&asking, &customers, requested_at_ms, key, &mut rand::rng()).into_iter();
+    let prepare = |(Session { contract, terms }, mut run): (Session, Run)| {
         let question = terms.map_err(str::to_owned).and_then(|terms| {
             let asked = asked.next().expect("there is a result for each session");
             let (wait, question) = asked.map_err(|error| {
@@ -160,9 +187,9 @@ fn make(shared: &Shared, contracts: &[Arc<Contract>], inquiries: &Arc<[Inquiry]>
             run.leaves = wait.leaves().to_vec();
             Ok(Asking { terms, wait, question })
         });
-        Prepared { run, contract: contract.clone(), inquiries: inquiries.clone(), requested_at_ms, question }
+        Prepared { run, contract, inquiries: inquiries.clone(), requested_at_ms, question }
     };
-    contracts.iter().zip(runs).zip(terms).map(prepare).collect()
+    sessions.into_iter().zip(runs).map(prepare).collect()
 }
 
 impl Prepared {
@@ -176,17 +203,23 @@ impl Prepared {
     /// Asks and reads the answer until the deadline. A provider's failure is a result.
     pub(super) async fn converse(self, deadline: Instant) -> Result<Run, BankError> {
         let Self { mut run, contract, inquiries, question, .. } = self;
+        let looked_up =
+            question.as_ref().map_or(contract.has_lookups(), |asking| asking.terms.lookup.is_some());
         let outcome = match question {
             Ok(asking) => asking.converse(&contract, &inquiries, deadline).await?,
             Err(code) => Err(code),
         };
         match outcome {
-            Ok((receipt, answers)) => (run.receipt, run.answers) = (Some(receipt), answers),
+            Ok(finished) => {
+                (run.receipt, run.answers, run.score) =
+                    (Some(finished.receipt), finished.answers, finished.score);
+            }
             Err(code) => {
                 let (provider, session) = (run.provider.as_str(), run.session);
                 tracing::warn!(code, provider, %session, "a provider gave no answer");
                 let unavailable = || ProviderAnswer::unavailable(provider, &code);
-                run.answers = inquiries.iter().map(|_| unavailable()).collect();
+                run.answers = inquiries.iter().filter(|_| looked_up).map(|_| unavailable()).collect();
+                run.score = Some(ScoreReply::Refused(code.clone()));
                 run.failure = Some(code);
             }
         }
@@ -244,21 +277,36 @@ async fn call(
     response.map(tonic::Response::into_inner).map_err(|status| PeerError::from(&status))
 }
 
-type Finished = (Signed<Receipt>, Vec<ProviderAnswer>);
+/// What a session gave.
+struct Finished {
+    receipt: Signed<Receipt>,
+    answers: Vec<ProviderAnswer>,
+    score: Option<ScoreReply>,
+}
 
 fn finish(
-    terms: &ContractTerms,
+    terms: &SessionTerms,
     inquiries: &[Inquiry],
     wait: AwaitAnswer,
     response: EvaluateResponse,
 ) -> Result<Finished, &'static str> {
     let answer = Answer::try_from(response).map_err(|_| "ANSWER_MALFORMED")?;
     let opened = wait.on_answer(answer, &terms.partner.receipt_key).map_err(code)?;
-    let Opened { receipt, customers, .. } = opened;
+    let Opened { receipt, customers, score, .. } = opened;
     let session = receipt.body().request.body().session.to_string();
-    let answers =
-        customers.iter().zip(inquiries).map(|(keys, inquiry)| read(terms, inquiry, keys, &session)).collect();
-    Ok((receipt, answers))
+    let reader = terms.lookup.as_ref().map(|part| Reader { terms, part, session: &session });
+    let read = |reader: Reader<'_>| {
+        customers.iter().zip(inquiries).map(|(keys, inquiry)| reader.read(inquiry, keys)).collect()
+    };
+    Ok(Finished { receipt, answers: reader.map(read).unwrap_or_default(), score })
+}
+
+/// Reads the rows that a session opened.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    terms: &'a SessionTerms,
+    part: &'a LookupPart,
+    session: &'a str,
 }
 
 const fn code(error: AnswerError) -> &'static str {
@@ -270,51 +318,49 @@ const fn code(error: AnswerError) -> &'static str {
     }
 }
 
-/// One customer's rows in words. A damaged row is reported here and in the report, never to the provider.
-fn read(
-    terms: &ContractTerms,
-    inquiry: &Inquiry,
-    keys: &[(Family, RowKeys)],
-    session: &str,
-) -> ProviderAnswer {
-    let provider = terms.partner.party.as_str();
-    let mut found = BTreeMap::new();
-    let mut words = Decoded::default();
-    for (family, keys) in keys {
-        let label = match open(&terms.snapshot, keys) {
-            Ok(label) => label,
-            Err(code) => {
-                tracing::error!(code, provider, session, "a row of the snapshot cannot be used");
-                return ProviderAnswer {
-                    receipt: Some(session.to_owned()),
-                    ..ProviderAnswer::unavailable(provider, code)
-                };
-            }
-        };
-        found.insert(*family, label.is_some());
-        if let Some(label) = label.filter(|_| carries_label(*family)) {
-            match terms.snapshot.manifest().body().schema.unpack(&label) {
-                Ok(label) => words = terms.snapshot.manifest().body().schema.decode(&label),
-                Err(_) => return ProviderAnswer::unavailable(provider, "LABEL_MALFORMED"),
+impl Reader<'_> {
+    /// One customer's rows in words. A damaged row is reported here and in the report, never to the provider.
+    fn read(self, inquiry: &Inquiry, keys: &[(Family, RowKeys)]) -> ProviderAnswer {
+        let Self { terms, part: LookupPart { snapshot, families }, session } = self;
+        let provider = terms.partner.party.as_str();
+        let mut found = BTreeMap::new();
+        let mut words = Decoded::default();
+        for (family, keys) in keys {
+            let label = match open(snapshot, keys) {
+                Ok(label) => label,
+                Err(code) => {
+                    tracing::error!(code, provider, session, "a row of the snapshot cannot be used");
+                    return ProviderAnswer {
+                        receipt: Some(session.to_owned()),
+                        ..ProviderAnswer::unavailable(provider, code)
+                    };
+                }
+            };
+            found.insert(*family, label.is_some());
+            if let Some(label) = label.filter(|_| carries_label(*family)) {
+                match snapshot.manifest().body().schema.unpack(&label) {
+                    Ok(label) => words = snapshot.manifest().body().schema.decode(&label),
+                    Err(_) => return ProviderAnswer::unavailable(provider, "LABEL_MALFORMED"),
+                }
             }
         }
-    }
-    let presence = |family| terms.families.contains(&family).then(|| found.get(&family) == Some(&true));
-    let presence = Presence {
-        number: presence(Family::Phone),
-        number_id: presence(Family::PhoneId),
-        number_name: presence(Family::PhoneName),
-        all: presence(Family::PhoneIdName),
-    };
-    let fields = Fields { name: inquiry.person.name.is_some(), id: inquiry.person.document.is_some() };
-    let permitted =
-        |name: &str| terms.grant.columns.is_empty() || terms.grant.columns.iter().any(|c| c == name);
-    ProviderAnswer {
-        attributes: words.attributes.into_iter().filter(|(name, _)| permitted(name)).collect(),
-        tags: if permitted("tags") { words.tags.into_iter().collect() } else { Default::default() },
-        valid_on: words.dates.get("valid_on").map(|days| date(*days)),
-        receipt: Some(session.to_owned()),
-        ..ProviderAnswer::new(provider, presence.verdict(fields))
+        let presence = |family| families.contains(&family).then(|| found.get(&family) == Some(&true));
+        let presence = Presence {
+            number: presence(Family::Phone),
+            number_id: presence(Family::PhoneId),
+            number_name: presence(Family::PhoneName),
+            all: presence(Family::PhoneIdName),
+        };
+        let fields = Fields { name: inquiry.person.name.is_some(), id: inquiry.person.document.is_some() };
+        let permitted =
+            |name: &str| terms.grant.columns.is_empty() || terms.grant.columns.iter().any(|c| c == name);
+        ProviderAnswer {
+            attributes: words.attributes.into_iter().filter(|(name, _)| permitted(name)).collect(),
+            tags: if permitted("tags") { words.tags.into_iter().collect() } else { Default::default() },
+            valid_on: words.dates.get("valid_on").map(|days| date(*days)),
+            receipt: Some(session.to_owned()),
+            ..ProviderAnswer::new(provider, presence.verdict(fields))
+        }
     }
 }
 

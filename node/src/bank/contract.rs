@@ -7,6 +7,7 @@ use windvane_keys::enrolment::Partner;
 use windvane_protocols::audit::grant::{Grant, Operation};
 use windvane_protocols::identity::Family;
 use windvane_protocols::lookup::DataSet;
+use windvane_protocols::lookup::client::LookupTerms;
 use windvane_protocols::party::PartyId;
 use windvane_protocols::transcript::Signed;
 
@@ -21,7 +22,8 @@ use crate::snapshot::{Snapshot, installed_dir, installed_epochs};
 #[derive(Debug, Clone)]
 pub struct Contract {
     party: PartyId,
-    data_set: DataSet,
+    /// Where customers are looked up; a provider without one takes part in scores alone.
+    data_set: Option<DataSet>,
     channel: Channel,
     partner: Option<Arc<Partner>>,
     grants: Vec<Grant>,
@@ -30,11 +32,27 @@ pub struct Contract {
 
 /// What a session with the provider runs under.
 #[derive(Debug, Clone)]
-pub(super) struct ContractTerms {
+pub(super) struct SessionTerms {
     pub(super) partner: Arc<Partner>,
     pub(super) grant: Grant,
+    /// Where customers are looked up, if they are.
+    pub(super) lookup: Option<LookupPart>,
+    /// Whether the session asks for a score.
+    pub(super) scores: bool,
+}
+
+/// The table of a session and what is looked up in it.
+#[derive(Debug, Clone)]
+pub(super) struct LookupPart {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) families: Vec<Family>,
+}
+
+impl LookupPart {
+    /// What a session is told of it.
+    pub(super) fn terms(&self) -> LookupTerms<'_> {
+        LookupTerms { manifest: self.snapshot.manifest().body(), families: &self.families }
+    }
 }
 
 impl Contract {
@@ -43,7 +61,8 @@ impl Contract {
         let given =
             |code, error: &dyn std::fmt::Display| NodeError::Given { code, message: error.to_string() };
         let party: PartyId = config.party.parse().map_err(|e| given("PARTY_INVALID", &e))?;
-        let data_set = config.data_set.parse().map_err(|e| given("DATA_SET_INVALID", &e))?;
+        let data_set = config.data_set.as_ref().map(|name| name.parse()).transpose();
+        let data_set = data_set.map_err(|e| given("DATA_SET_INVALID", &e))?;
         let channel = peer::channel(certificate, &party, &config.address)?;
         Ok(Self { party, data_set, channel, partner: None, grants: Vec::new(), snapshot: None })
     }
@@ -77,14 +96,15 @@ impl Contract {
         self.partner.as_ref()
     }
 
-    /// What a session may run under now, or the code of what is missing.
-    pub(super) fn terms(&self, now_ms: u64) -> Result<ContractTerms, &'static str> {
-        let partner = self.partner.clone().ok_or("PARTNER_MISSING")?;
-        let newest = self.grants.last().ok_or("GRANT_MISSING")?;
-        let runs = |g: &&Grant| (g.not_before_ms..=g.not_after_ms).contains(&now_ms);
-        // An expired grant is used nonetheless when there is no other: the provider decides, and its refusal
-        // is evidence.
-        let grant = self.grants.iter().rev().find(runs).unwrap_or(newest).clone();
+    /// Whether customers are looked up there.
+    pub(super) const fn has_lookups(&self) -> bool {
+        self.data_set.is_some()
+    }
+
+    /// What a lookup may run under now, or the code of what is missing.
+    pub(super) fn terms(&self, now_ms: u64) -> Result<SessionTerms, &'static str> {
+        let data_set = self.data_set.as_ref().ok_or("DATA_SET_MISSING")?;
+        let (partner, grant) = self.grant(Operation::Verify, data_set, now_ms)?;
         let snapshot = self.snapshot.clone().ok_or("SNAPSHOT_MISSING")?;
         let manifest = snapshot.manifest().body();
         if now_ms > manifest.not_after_ms {
@@ -95,7 +115,29 @@ impl Contract {
         if families.is_empty() {
             return Err("GRANT_SCOPE");
         }
-        Ok(ContractTerms { partner, grant, snapshot, families })
+        Ok(SessionTerms { partner, grant, lookup: Some(LookupPart { snapshot, families }), scores: false })
+    }
+
+    /// What a score alone may run under now, or the code of what is missing.
+    pub(super) fn score_terms(&self, group: &DataSet, now_ms: u64) -> Result<SessionTerms, &'static str> {
+        let (partner, grant) = self.grant(Operation::Score, group, now_ms)?;
+        Ok(SessionTerms { partner, grant, lookup: None, scores: true })
+    }
+
+    /// The newest grant that runs. An expired one is used nonetheless when there is no other: the provider decides,
+    /// and its refusal is evidence.
+    fn grant(
+        &self,
+        operation: Operation,
+        data_set: &DataSet,
+        now_ms: u64,
+    ) -> Result<(Arc<Partner>, Grant), &'static str> {
+        let partner = self.partner.clone().ok_or("PARTNER_MISSING")?;
+        let permits = |grant: &&Grant| permits(grant, operation, data_set);
+        let runs = |g: &&Grant| (g.not_before_ms..=g.not_after_ms).contains(&now_ms);
+        let mut permitting = self.grants.iter().rev().filter(permits);
+        let newest = permitting.clone().next().ok_or("GRANT_MISSING")?;
+        Ok((partner, permitting.find(runs).unwrap_or(newest).clone()))
     }
 
     fn accepted_grants(&self, shared: &Shared, partner: &Partner) -> Result<Vec<Grant>, NodeError> {
@@ -103,10 +145,7 @@ impl Contract {
         for stored in shared.store.grants()?.into_iter().filter(|g| !g.issued && g.ended_at_ms.is_none()) {
             let grant = Signed::<Grant>::from_bytes_unverified(stored.signed)?;
             let body = grant.body();
-            let ours = body.provider == self.party
-                && body.requester == shared.keys.party
-                && body.data_sets.contains(&self.data_set)
-                && body.operations.contains(&Operation::Verify);
+            let ours = body.provider == self.party && body.requester == shared.keys.party;
             if ours && grant.verify(&partner.receipt_key) {
                 grants.push(body.clone());
             }
@@ -120,20 +159,26 @@ impl Contract {
         partner: &Partner,
     ) -> Result<Option<Arc<Snapshot>>, NodeError> {
         let root = shared.layout.root();
-        let Some(&epoch) = installed_epochs(root, &self.party, &self.data_set)?.last() else {
+        let Some(data_set) = &self.data_set else { return Ok(None) };
+        let Some(&epoch) = installed_epochs(root, &self.party, data_set)?.last() else {
             return Ok(None);
         };
         let open = self.snapshot.as_ref().filter(|s| s.manifest().body().epoch == epoch);
         if let Some(open) = open {
             return Ok(Some(open.clone()));
         }
-        let snapshot = Snapshot::open(&installed_dir(root, &self.party, &self.data_set, epoch))?;
+        let snapshot = Snapshot::open(&installed_dir(root, &self.party, data_set, epoch))?;
         let body = snapshot.manifest().body();
-        let theirs = body.provider == self.party && body.data_set == self.data_set;
+        let theirs = body.provider == self.party && body.data_set == *data_set;
         if !theirs || !snapshot.manifest().verify(&partner.receipt_key) {
             tracing::error!(code = "MANIFEST_INVALID", provider = %self.party, "a manifest does not hold");
             return Ok(None);
         }
         Ok(Some(Arc::new(snapshot)))
     }
+}
+
+/// Whether a grant names an operation and a data set.
+pub(super) fn permits(grant: &Grant, operation: Operation, data_set: &DataSet) -> bool {
+    grant.operations.contains(&operation) && grant.data_sets.contains(data_set)
 }

@@ -2,6 +2,7 @@
 
 use csv::{ReaderBuilder, StringRecord, Terminator};
 
+use super::BatchKind;
 use super::error::BatchError;
 use crate::http::Problem;
 
@@ -23,10 +24,10 @@ pub(super) const CONSENT: &str = "授权编号";
 /// Where each known column stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Columns {
-    pub(super) customer_type: usize,
-    pub(super) document_type: usize,
-    pub(super) id_number: usize,
-    pub(super) name: usize,
+    pub(super) customer_type: Option<usize>,
+    pub(super) document_type: Option<usize>,
+    pub(super) id_number: Option<usize>,
+    pub(super) name: Option<usize>,
     pub(super) phone: usize,
     pub(super) ticket: Option<usize>,
     pub(super) consent: Option<usize>,
@@ -38,16 +39,21 @@ pub(super) struct Columns {
 
 impl Columns {
     /// Reads the header's line. Names are compared exactly, after trimming.
-    pub(super) fn parse(header: &str) -> Result<Self, BatchError> {
+    pub(super) fn parse(header: &str, kind: BatchKind) -> Result<Self, BatchError> {
         let cells = cells(header).map_err(|_| BatchError::NoHeader)?;
         let names: Vec<&str> = cells.iter().map(str::trim).collect();
         let required = |column| found(&names, column)?.ok_or(BatchError::ColumnMissing { column });
+        let asked = |column| match kind {
+            BatchKind::Verification => required(column).map(Some),
+            // Nothing of the person is asked about, so nothing of it is read.
+            BatchKind::Score => Ok(None),
+        };
         let known = [CUSTOMER_TYPE, DOCUMENT_TYPE, ID_NUMBER, NAME, PHONE, TICKET, CONSENT];
         Ok(Self {
-            customer_type: required(CUSTOMER_TYPE)?,
-            document_type: required(DOCUMENT_TYPE)?,
-            id_number: required(ID_NUMBER)?,
-            name: required(NAME)?,
+            customer_type: asked(CUSTOMER_TYPE)?,
+            document_type: asked(DOCUMENT_TYPE)?,
+            id_number: asked(ID_NUMBER)?,
+            name: asked(NAME)?,
             phone: required(PHONE)?,
             ticket: found(&names, TICKET)?,
             consent: found(&names, CONSENT)?,

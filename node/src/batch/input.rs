@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use super::BatchKind;
 use super::columns::Columns;
 use super::error::BatchError;
 use super::lines::{FileEncoding, Line, Lines};
@@ -11,6 +12,7 @@ use super::lines::{FileEncoding, Line, Lines};
 #[derive(Debug)]
 pub(super) struct Input {
     path: PathBuf,
+    kind: BatchKind,
     columns: Columns,
     encoding: FileEncoding,
     lines: u64,
@@ -19,17 +21,17 @@ pub(super) struct Input {
 
 impl Input {
     /// Reads the header and the whole file's digest.
-    pub(super) fn open(path: &Path) -> Result<Self, BatchError> {
-        let (columns, mut lines) = started(path)?;
+    pub(super) fn open(path: &Path, kind: BatchKind) -> Result<Self, BatchError> {
+        let (columns, mut lines) = started(path, kind)?;
         let encoding = lines.encoding();
         while lines.next().map_err(BatchError::io(path))?.is_some() {}
         let (lines, digest) = lines.finish();
-        Ok(Self { path: path.to_owned(), columns, encoding, lines, digest })
+        Ok(Self { path: path.to_owned(), kind, columns, encoding, lines, digest })
     }
 
     /// The lines after the header, from the start.
     pub(super) fn rows(&self) -> Result<Lines<File>, BatchError> {
-        started(&self.path).map(|(_, lines)| lines)
+        started(&self.path, self.kind).map(|(_, lines)| lines)
     }
 
     /// The output must not replace what it is made of.
@@ -64,11 +66,11 @@ impl Input {
     }
 }
 
-fn started(path: &Path) -> Result<(Columns, Lines<File>), BatchError> {
+fn started(path: &Path, kind: BatchKind) -> Result<(Columns, Lines<File>), BatchError> {
     let file = File::open(path).map_err(BatchError::io(path))?;
     let opened = Lines::open(file).map_err(BatchError::io(path))?;
     match opened.ok_or(BatchError::NoHeader)? {
-        (Line::Text(header), lines) => Ok((Columns::parse(&header)?, lines)),
+        (Line::Text(header), lines) => Ok((Columns::parse(&header, kind)?, lines)),
         (Line::TooLong, _) => Err(BatchError::NoHeader),
     }
 }

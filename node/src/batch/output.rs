@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::row::explanation;
 use crate::http::{BatchResult, Problem};
-use crate::verification::{Mismatch, VerificationReport};
+use crate::verification::{Mismatch, ScoreReport, ScoreStatus, VerificationReport};
 
 /// The header of the output.
-pub const HEADER: [&str; 13] = [
+pub const HEADER: [&str; 17] = [
     "行号",
     "申请号",
     "结果",
@@ -23,7 +23,14 @@ pub const HEADER: [&str; 13] = [
     "核验编号",
     "错误代码",
     "错误说明",
+    "评分分档",
+    "评分概率",
+    "评分合计",
+    "评分缺失",
 ];
+
+/// Where the error's code stands.
+const ERROR: usize = 11;
 
 /// The cells under [`HEADER`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +48,7 @@ impl ResultRow {
 
     fn of_report(line: String, ticket: String, report: &VerificationReport) -> Self {
         let decision = &report.decision;
+        let [band, probability, sum, missing] = report.score.as_ref().map(score).unwrap_or_default();
         Self([
             line,
             ticket,
@@ -55,13 +63,17 @@ impl ResultRow {
             report.id.clone(),
             String::new(),
             String::new(),
+            band,
+            probability,
+            sum,
+            missing,
         ])
     }
 
     fn of_problem(line: String, ticket: String, problem: &Problem) -> Self {
         let mut cells: [String; HEADER.len()] = Default::default();
         [cells[0], cells[1]] = [line, ticket];
-        [cells[11], cells[12]] = [problem.code.clone(), explanation(problem)];
+        [cells[ERROR], cells[ERROR + 1]] = [problem.code.clone(), explanation(problem)];
         Self(cells)
     }
 
@@ -81,8 +93,23 @@ impl ResultRow {
 
     /// The error's code, empty where there is none.
     pub(super) fn error(&self) -> &str {
-        &self.0[11]
+        &self.0[ERROR]
     }
+}
+
+/// Band, probability, sum, and what is missing: the code of an error, or of a number outside the segments, and the
+/// providers that gave no right answer.
+fn score(score: &ScoreReport) -> [String; 4] {
+    let status = (score.status == ScoreStatus::Outside).then(|| score.status.as_str().to_owned());
+    let providers = score.missing.iter().map(|source| source.provider.clone());
+    let missing: Vec<_> = score.error.clone().or(status).into_iter().chain(providers).collect();
+    let text = |number: Option<String>| number.unwrap_or_default();
+    [
+        score.band.clone().unwrap_or_default(),
+        text(score.probability.map(|probability| format!("{probability:.6}"))),
+        text(score.sum.map(|sum| sum.to_string())),
+        missing.join("|"),
+    ]
 }
 
 fn misfits(mismatch: Mismatch) -> &'static str {
@@ -101,4 +128,37 @@ fn joined<'a>(separator: &str, texts: impl Iterator<Item = &'a str>) -> String {
 fn pairs(attributes: &BTreeMap<String, String>) -> String {
     let pairs: Vec<_> = attributes.iter().map(|(name, code)| format!("{name}={code}")).collect();
     pairs.join("|")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verification::ScoreSource;
+
+    fn report(status: ScoreStatus) -> ScoreReport {
+        ScoreReport {
+            status,
+            group: "joint-risk".into(),
+            epoch: 3,
+            model: "fraud-1".into(),
+            band: None,
+            probability: None,
+            sum: None,
+            error: None,
+            missing: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_scores_cells_say_what_there_is_and_what_is_missing() {
+        let known = (Some("high".to_owned()), Some(0.25), Some(90));
+        let (band, probability, sum) = known;
+        let scored = ScoreReport { band, probability, sum, ..report(ScoreStatus::Scored) };
+        assert_eq!(score(&scored), ["high", "0.250000", "90", ""]);
+        assert_eq!(score(&report(ScoreStatus::Outside)), ["", "", "", "outside"]);
+        let missing = vec![ScoreSource { provider: "carrier-a".into(), error: "DEADLINE_EXCEEDED".into() }];
+        let error = Some("SCORE_UNAVAILABLE".to_owned());
+        let unavailable = ScoreReport { error, missing, ..report(ScoreStatus::Unavailable) };
+        assert_eq!(score(&unavailable), ["", "", "", "SCORE_UNAVAILABLE|carrier-a"]);
+    }
 }

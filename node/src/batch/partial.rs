@@ -13,20 +13,21 @@ use csv::WriterBuilder;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-use super::BatchOptions;
 use super::error::BatchError;
 use super::input::Input;
 use super::lines::FileEncoding;
 use super::output::{HEADER, ResultRow};
+use super::{BatchKind, BatchOptions};
 
 /// The version of this file's format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What a run must share with the one that it continues.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Binding {
     windvane_batch: u32,
+    kind: BatchKind,
     input_sha256: String,
     purpose: String,
     operator: String,
@@ -39,6 +40,7 @@ impl Binding {
     pub(super) fn new(options: &BatchOptions, input: &Input) -> Self {
         Self {
             windvane_batch: VERSION,
+            kind: options.kind,
             input_sha256: hex::encode(input.digest()),
             purpose: options.purpose.clone(),
             operator: options.operator.clone(),
@@ -52,6 +54,7 @@ impl Binding {
     fn difference(&self, other: &Self) -> Option<&'static str> {
         let fields = [
             ("version", self.windvane_batch != other.windvane_batch),
+            ("kind", self.kind != other.kind),
             ("input", self.input_sha256 != other.input_sha256),
             ("purpose", self.purpose != other.purpose),
             ("operator", self.operator != other.operator),

@@ -40,7 +40,8 @@ impl Row {
         };
         let item = item(number, &cells, columns, defaults);
         let ticket = item.check_ticket().map(|()| item.ticket.clone()).unwrap_or_default();
-        let known = document_type(cell(&cells, columns.document_type)).map(|_| ());
+        let words = columns.document_type.map(|place| cell(&cells, place));
+        let known = words.map_or(Ok(()), |words| document_type(words).map(|_| ()));
         Some(Self { line: number, ticket, item: known.and_then(|()| item.check()).map(|()| item) })
     }
 
@@ -67,11 +68,13 @@ fn item(number: u64, cells: &StringRecord, columns: &Columns, defaults: &Default
     let optional = |place: Option<usize>| place.map(|place| cell(cells, place));
     let ticket = optional(columns.ticket).filter(|ticket| !ticket.is_empty());
     let consent = optional(columns.consent);
-    let customer_type = Some(cell(cells, columns.customer_type)).filter(|kind| !kind.is_empty());
+    let customer_type = optional(columns.customer_type).filter(|kind| !kind.is_empty());
     BatchItem {
-        name: Some(Private::from(cell(cells, columns.name))),
-        id_number: Some(Private::from(cell(cells, columns.id_number))),
-        document_type: document_type(cell(cells, columns.document_type)).unwrap_or_default(),
+        name: optional(columns.name).map(Private::from),
+        id_number: optional(columns.id_number).map(Private::from),
+        document_type: optional(columns.document_type)
+            .and_then(|words| document_type(words).ok())
+            .unwrap_or_default(),
         phone: Private::from(cell(cells, columns.phone)),
         customer_type: customer_type.map(str::to_owned),
         ticket: ticket.map_or_else(|| format!("{}:{number}", &defaults.digest[..16]), str::to_owned),

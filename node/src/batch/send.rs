@@ -5,13 +5,13 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 use tokio::task::JoinSet;
 
-use super::BatchOptions;
 use super::chunks::{Chunk, Chunks};
 use super::error::BatchError;
 use super::input::Input;
 use super::output::ResultRow;
 use super::partial::Partial;
 use super::row::Row;
+use super::{BatchKind, BatchOptions};
 use crate::http::{BatchBody, BatchResult, BatchResults, Client, Problem};
 
 /// While the node works on one chunk, the next one is on its way.
@@ -82,7 +82,16 @@ fn launch(
         let Some(chunk) = chunks.next()? else { break };
         if !partial.has(chunk.index) {
             let (purpose, operator) = (options.purpose.clone(), options.operator.clone());
-            flights.spawn(ask(client.clone(), BatchBody { purpose, operator, items: Vec::new() }, chunk));
+            flights.spawn(ask(
+                client.clone(),
+                BatchBody {
+                    purpose,
+                    operator,
+                    score_only: options.kind == BatchKind::Score,
+                    items: Vec::new(),
+                },
+                chunk,
+            ));
         }
     }
     Ok(())

@@ -92,6 +92,7 @@ fn report(item: &BatchItem) -> VerificationReport {
         attributes: [("status", "active"), ("tenure", "ge_3y")].map(|(a, b)| (a.into(), b.into())).into(),
         tags: ["bulk_sms", "shared_device"].map(Into::into).into(),
         providers: Vec::new(),
+        score: None,
         decision: Decision {
             colour,
             reasons: vec![Reason { rule: "r".into(), zh: zh.into(), en: en.into() }; 2],
@@ -116,6 +117,7 @@ impl Case {
         let input_path = directory.path().join("in.csv");
         fs::write(&input_path, input).unwrap();
         let options = BatchOptions {
+            kind: BatchKind::Verification,
             input: input_path,
             output: directory.path().join("out.csv"),
             purpose: "account_opening".into(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-use windvane::batch::{self, BatchOptions, DEFAULT_CHUNK_ROWS, FileEncoding};
+use windvane::batch::{self, BatchKind, BatchOptions, DEFAULT_CHUNK_ROWS, FileEncoding};
 
 use super::failure::Failure;
 use super::verify::Reach;
@@ -54,6 +54,7 @@ impl BatchArgs {
     pub(super) fn run(self) -> Result<Answer, Failure> {
         let client = self.reach.client()?;
         let options = BatchOptions {
+            kind: BatchKind::Verification,
             input: self.file,
             output: self.out,
             purpose: self.purpose,

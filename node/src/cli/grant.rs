@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use windvane::admin::{GrantTerms, read_text};
+use windvane::admin::{GrantTerms, ScoreOutput, read_text};
 use windvane::clock::{Clock as _, SystemClock, rfc3339};
 use windvane_protocols::audit::grant::{Grant, Operation, PsiTerms};
 use windvane_protocols::identity::Family;
 use windvane_protocols::limits::MAX_PSI_ROWS;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::PartyId;
+use windvane_protocols::score::calibration::{Band, Bands};
 
 use super::Answer;
 use super::failure::Failure;
@@ -65,11 +66,11 @@ pub(super) struct IssueArgs {
     /// Which label fields the requester may use; all when not given
     #[arg(long, value_name = "FIELD", num_args = 1.., value_delimiter = ',')]
     columns: Vec<String>,
-    /// Verification: elements per key and day (UTC)
+    /// Verification and joint score: elements per key and day (UTC)
     #[arg(long, value_name = "N", required_unless_present = "psi_runs", allow_negative_numbers = true,
         value_parser = clap::value_parser!(u64).range(1..))]
     per_day: Option<u64>,
-    /// Verification: elements per key in all
+    /// Verification and joint score: elements per key in all
     #[arg(long, value_name = "N", required_unless_present = "psi_runs", allow_negative_numbers = true,
         value_parser = clap::value_parser!(u64).range(1..))]
     total: Option<u64>,
@@ -85,6 +86,12 @@ pub(super) struct IssueArgs {
     days: u64,
     #[command(flatten)]
     psi: PsiArgs,
+    /// Joint score: permits scores of the groups among the data sets
+    #[arg(long)]
+    score: bool,
+    /// Joint score: only the band among these may be kept, such as low:0,medium:40,high:90
+    #[arg(long, value_name = "NAME:FROM", requires = "score", num_args = 1.., value_delimiter = ',', value_parser = band)]
+    score_bands: Vec<Band>,
     /// Where to write the grant; printed when not given
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -127,6 +134,22 @@ impl PsiArgs {
     }
 }
 
+/// A band as `NAME:FROM`.
+fn band(text: &str) -> Result<Band, String> {
+    let (name, from) = text.split_once(':').ok_or("a band is NAME:FROM, such as high:90")?;
+    let from = from.parse().map_err(|_| "a band begins at a sum from 0 to 65,535".to_owned())?;
+    Ok(Band { name: name.to_owned(), from })
+}
+
+fn output(bands: Vec<Band>) -> Result<ScoreOutput, Failure> {
+    if bands.is_empty() {
+        return Ok(ScoreOutput::Everything);
+    }
+    Bands::new(bands)
+        .map(ScoreOutput::Bands)
+        .map_err(|error| Failure::given("GRANT_INVALID", format!("--score-bands: {error}")))
+}
+
 /// A family by its number.
 fn family(text: &str) -> Result<Family, String> {
     let code: u8 = text.parse().map_err(|_| "a family is a number from 1 to 10".to_owned())?;
@@ -162,6 +185,7 @@ impl IssueArgs {
             days: self.days,
             minimum_result: self.psi.psi_minimum,
             psi: self.psi.terms(),
+            score: self.score.then(|| output(self.score_bands)).transpose()?,
         };
         let text = self.place.admin()?.issue_grant(&terms)?;
         hand_over(self.out.as_deref(), text, &format!("grant to {}", terms.requester))
@@ -195,6 +219,8 @@ struct GrantView {
     ended_at: Option<String>,
     minimum_result: u64,
     psi: Option<PsiView>,
+    /// Names and first sums of the bands that a score may be kept in; null where it is not limited to bands.
+    score_bands: Option<Vec<(String, u16)>>,
 }
 
 /// The set intersections of a grant in a listing.
@@ -225,6 +251,10 @@ impl GrantView {
         Self {
             minimum_result: grant.minimum_result,
             psi: PsiView::of(&grant),
+            score_bands: grant
+                .score_bands
+                .as_ref()
+                .map(|bands| bands.as_slice().iter().map(|band| (band.name.clone(), band.from)).collect()),
             id: grant.id.to_string(),
             state: state(&grant, ended_at_ms, now_ms),
             provider: grant.provider.to_string(),

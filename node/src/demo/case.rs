@@ -201,6 +201,7 @@ mod tests {
             mismatch: verdict.1,
             attributes: BTreeMap::new(),
             tags: BTreeSet::from(["bulk_sms".into()]),
+            score: None,
             providers: vec![
                 ProviderAnswer::new("carrier-a", (MatchResult::NoRecord, None)),
                 ProviderAnswer::new("carrier-b", verdict),

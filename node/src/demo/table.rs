@@ -139,6 +139,7 @@ fn row(checked: &Checked) -> [String; 8] {
 
 fn result(report: &VerificationReport) -> String {
     let zh = match report.result {
+        MatchResult::NotAsked => "未询问",
         MatchResult::Match => "一致",
         MatchResult::Mismatch => "不一致",
         MatchResult::NoRecord => "无记录",

@@ -209,6 +209,7 @@ fn plenty(bank: &str, data_set: &str) -> GrantTerms {
         total: PLENTY,
         days: GRANT_DAYS,
         minimum_result: 0,
+        score: None,
         psi: None,
     }
 }

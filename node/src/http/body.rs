@@ -209,6 +209,9 @@ pub struct BatchBody {
     /// Who asks, by the bank's own code.
     #[schema(example = "teller-0421", min_length = 1, max_length = 128)]
     pub operator: String,
+    /// Ask for nothing but the joint score, of each customer's telephone number.
+    #[serde(default)]
+    pub score_only: bool,
     /// The customers.
     #[serde(deserialize_with = "bounded_items")]
     #[schema(min_items = 1, max_items = 4096)]

@@ -87,6 +87,7 @@ fn report(id: &str) -> VerificationReport {
         attributes: BTreeMap::from([("status".into(), "active".into())]),
         tags: BTreeSet::new(),
         providers: Vec::new(),
+        score: None,
         decision: Decision {
             colour: Colour::Green,
             reasons: Vec::new(),
@@ -102,6 +103,10 @@ fn report(id: &str) -> VerificationReport {
 impl Verifier for Script {
     fn verify(&self, inquiry: Inquiry) -> Answer<'_, VerificationReport> {
         Box::pin(self.answer(inquiry))
+    }
+
+    fn score_batch(&self, inquiries: Vec<Inquiry>) -> Answer<'_, Vec<VerificationReport>> {
+        self.verify_batch(inquiries)
     }
 
     fn verify_batch(&self, inquiries: Vec<Inquiry>) -> Answer<'_, Vec<VerificationReport>> {

@@ -88,7 +88,7 @@ pub(super) async fn verify(
     to_the_end(async move { bank.verify(inquiry).await }).await.map(Json)
 }
 
-/// Verifies up to 4,096 people in one session.
+/// Verifies up to 4,096 people in one session, or scores them.
 ///
 /// A body that does not fit the schema is refused as a whole; a value that breaks a rule gives only its own
 /// item an error.
@@ -107,11 +107,12 @@ pub(super) async fn verify_batch(
     let body: BatchBody = receive::json(request, MAX_BATCH_BYTES).await?;
     let asker = Asker { purpose: body.purpose, operator: body.operator };
     asker.check()?;
+    let score_only = body.score_only;
     if body.items.is_empty() {
         return Err(Problem::rule("items", "ITEMS_COUNT", "items: none, expected at least 1"));
     }
     let (inquiries, refused) = sorted(body.items, &asker);
-    let reports = ask_all(&app, inquiries).await?;
+    let reports = ask_all(&app, inquiries, score_only).await?;
     joined(refused, reports).map(|results| Json(BatchResults { results }))
 }
 
@@ -156,12 +157,19 @@ fn sorted(items: Vec<BatchItem>, asker: &Asker) -> (Vec<Inquiry>, Vec<Option<Pro
     (inquiries, refused)
 }
 
-async fn ask_all(app: &App, inquiries: Vec<Inquiry>) -> Result<Vec<VerificationReport>, Problem> {
+async fn ask_all(
+    app: &App,
+    inquiries: Vec<Inquiry>,
+    score_only: bool,
+) -> Result<Vec<VerificationReport>, Problem> {
     if inquiries.is_empty() {
         return Ok(Vec::new());
     }
     let bank = Arc::clone(&app.bank);
-    to_the_end(async move { bank.verify_batch(inquiries).await }).await
+    to_the_end(async move {
+        if score_only { bank.score_batch(inquiries).await } else { bank.verify_batch(inquiries).await }
+    })
+    .await
 }
 
 /// Puts the reports back between the errors.

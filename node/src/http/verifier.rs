@@ -12,6 +12,7 @@ pub(super) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BankError>
 pub(super) trait Verifier: Send + Sync {
     fn verify(&self, inquiry: Inquiry) -> Answer<'_, VerificationReport>;
     fn verify_batch(&self, inquiries: Vec<Inquiry>) -> Answer<'_, Vec<VerificationReport>>;
+    fn score_batch(&self, inquiries: Vec<Inquiry>) -> Answer<'_, Vec<VerificationReport>>;
     fn report<'a>(&'a self, id: &'a str) -> Answer<'a, Option<VerificationReport>>;
     fn user_of_token(&self, token_sha256: [u8; 32]) -> Answer<'_, Option<String>>;
 }
@@ -23,6 +24,10 @@ impl Verifier for Bank {
 
     fn verify_batch(&self, inquiries: Vec<Inquiry>) -> Answer<'_, Vec<VerificationReport>> {
         Box::pin(self.verify_batch(inquiries))
+    }
+
+    fn score_batch(&self, inquiries: Vec<Inquiry>) -> Answer<'_, Vec<VerificationReport>> {
+        Box::pin(self.score_batch(inquiries))
     }
 
     fn report<'a>(&'a self, id: &'a str) -> Answer<'a, Option<VerificationReport>> {

@@ -17,6 +17,7 @@ fn grant() -> Grant {
         purposes: vec!["account_opening".into()],
         columns: vec![],
         minimum_result: 0,
+        score_bands: None,
         psi: Default::default(),
         epoch_hours: 24,
         rate_per_s: 100,
@@ -43,6 +44,7 @@ fn request(customers: u64) -> Request {
         customers,
         commitments: [0; 32],
         elements: [0; 64],
+        score: None,
         requested_at_ms: NOW,
     }
 }
@@ -95,8 +97,33 @@ fn counters_survive_through_the_state_file_and_the_log() {
     admit(&before, 3, NOW).unwrap();
     let after = policy(grant());
     after.restore(&before.counters());
-    after.recount(&request(2), NOW);
+    after.recount(&request(2), 0, NOW);
     assert_eq!(quota(admit(&after, 1, NOW)), "per day");
+}
+
+#[test]
+fn a_score_needs_its_operation_and_its_group_and_is_counted_by_itself() {
+    let scores = Grant {
+        operations: vec![Operation::Verify, Operation::Score],
+        data_sets: vec!["subscribers".parse().unwrap(), "joint-risk".parse().unwrap()],
+        ..grant()
+    };
+    let asked = ScoreAsked { group: "joint-risk".parse().unwrap(), epoch: 3, question: [0; 64] };
+    let admit_score = |policy: &Policy, asked: &ScoreAsked, customers| {
+        policy.admit_score(&request(customers), asked, &"carrier-a".parse().unwrap(), NOW)
+    };
+    let policy_of_scores = policy(scores.clone());
+    assert_eq!(admit_score(&policy_of_scores, &asked, 10), Ok(()));
+    assert_eq!(quota(admit_score(&policy_of_scores, &asked, 1)), "per day");
+    assert_eq!(admit(&policy_of_scores, 5, NOW), Ok(()));
+    let other = ScoreAsked { group: "subscribers-2".parse().unwrap(), ..asked.clone() };
+    let scope = |what| Err(Refusal::Grant(windvane_protocols::audit::grant::GrantError::Scope { what }));
+    assert_eq!(admit_score(&policy(scores), &other, 1), scope("data set"));
+    assert_eq!(admit_score(&policy(grant()), &asked, 1), scope("operation"));
+    let again = policy(Grant { operations: vec![Operation::Score], ..grant() });
+    again.recount(&Request { families: Vec::new(), score: Some(asked), ..request(10) }, 10, NOW);
+    let used: Vec<_> = again.counters().iter().map(|counter| (counter.group, counter.used)).collect();
+    assert_eq!(used, [(SCORE, 10); 3]);
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! From the rules that fired to one decision.
 
 use super::rules::{Rule, Rules};
-use crate::verification::{Advice, Colour, Decision, MatchResult, Merged, Reason};
+use crate::verification::{Advice, Colour, Decision, MatchResult, Merged, Reason, ScoreReport, ScoreStatus};
 
 /// Reasons that come from no rule; rule files may not use these ids.
-pub(super) const BUILT_IN: [&str; 4] = ["all_clear", "uncovered", "missing_sources", LISTED];
+pub(super) const BUILT_IN: [&str; 5] = ["all_clear", "uncovered", "missing_sources", LISTED, "score_missing"];
 
 /// The reason of a screened customer whose tags no rule covers.
 pub const LISTED: &str = "listed";
@@ -14,6 +14,8 @@ pub const LISTED: &str = "listed";
 pub struct Facts<'a> {
     /// What all providers say together.
     pub found: &'a Merged,
+    /// The joint score, where one was asked for.
+    pub score: Option<&'a ScoreReport>,
     /// The bank's own code of the customer type, if the call names one.
     pub customer_type: Option<&'a str>,
     /// The bank's own code of the document type, if the call names one.
@@ -23,8 +25,8 @@ pub struct Facts<'a> {
 /// Decides: the worst colour of the rules that fired, with all their reasons and advice.
 ///
 /// Where none fires, a `match` is green (`all_clear`) and any other result yellow (`uncovered`). Sources
-/// without a verdict are named in a last reason (`missing_sources`), whatever the colour. The restriction is
-/// that of the first rule of the worst colour that suggests one.
+/// without a verdict are named in a last reason (`missing_sources`), and so is a score that there is none of
+/// (`score_missing`), whatever the colour. The restriction is that of the first rule of the worst colour that suggests one.
 pub fn decide(rules: &Rules, facts: &Facts<'_>) -> Decision {
     let fired = rules.fired(facts);
     let (colour, mut reasons) = match fired.first() {
@@ -32,6 +34,7 @@ pub fn decide(rules: &Rules, facts: &Facts<'_>) -> Decision {
         None => without_rule(facts.found.result),
     };
     reasons.extend(missing_reason(facts.found));
+    reasons.extend(facts.score.and_then(score_missing));
     Decision {
         colour,
         reasons,
@@ -51,6 +54,10 @@ fn reason(rule: &str, zh: impl Into<String>, en: impl Into<String>) -> Reason {
 
 fn without_rule(result: MatchResult) -> (Colour, Vec<Reason>) {
     let [all_clear, uncovered, ..] = BUILT_IN;
+    if result == MatchResult::NotAsked {
+        let reason = reason(all_clear, "未触发风险规则", "No risk rule fired");
+        return (Colour::Green, vec![reason]);
+    }
     if result == MatchResult::Match {
         let reason =
             reason(all_clear, "核验一致，未触发风险规则", "The details match and no risk rule fired");
@@ -65,7 +72,7 @@ fn missing_reason(found: &Merged) -> Option<Reason> {
     if found.missing_sources.is_empty() {
         return None;
     }
-    let [_, _, missing_sources, _] = BUILT_IN;
+    let [_, _, missing_sources, ..] = BUILT_IN;
     let has_verdict = matches!(found.result, MatchResult::Match | MatchResult::Mismatch);
     let (zh_rest, en_rest) = if has_verdict {
         ("；颜色依据其余来源得出", "; the colour rests on the other sources")
@@ -75,6 +82,22 @@ fn missing_reason(found: &Merged) -> Option<Reason> {
     let zh = format!("以下来源未给出结论：{}{zh_rest}", found.missing_sources.join("、"));
     let en = format!("No verdict from: {}{en_rest}", found.missing_sources.join(", "));
     Some(reason(missing_sources, zh, en))
+}
+
+/// Says that the colour rests on the rules without the score.
+fn score_missing(score: &ScoreReport) -> Option<Reason> {
+    if !matches!(score.status, ScoreStatus::Unavailable | ScoreStatus::Undecodable) {
+        return None;
+    }
+    let [_, _, _, _, score_missing] = BUILT_IN;
+    let names: Vec<_> = score.missing.iter().map(|source| source.provider.as_str()).collect();
+    let (zh, en) = match names[..] {
+        [] => (String::new(), String::new()),
+        _ => (format!("（{}）", names.join("、")), format!(" ({})", names.join(", "))),
+    };
+    let zh = format!("联合评分未取得{zh}；颜色依据其余规则得出");
+    let en = format!("No joint score{en}; the colour rests on the other rules");
+    Some(reason(score_missing, zh, en))
 }
 
 fn advice_of(fired: &[&Rule]) -> Vec<Advice> {

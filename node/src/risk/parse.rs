@@ -105,6 +105,8 @@ fn when(table: toml::Table, rule: &str, words: &Vocabulary) -> Result<When, Rule
         tags_any: tags(&mut fields, words)?,
         attributes: attributes(&mut fields, words)?,
         missing_source: fields.optional("missing_source")?,
+        score_band: fields.codes("score_band")?,
+        score_missing: fields.optional("score_missing")?,
         customer_type: fields.codes("customer_type")?,
         document_type: fields.codes("document_type")?,
     };

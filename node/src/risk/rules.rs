@@ -66,6 +66,10 @@ pub(super) struct When {
     /// Every attribute has one of its codes.
     pub(super) attributes: BTreeMap<String, BTreeSet<String>>,
     pub(super) missing_source: Option<bool>,
+    /// The score is in one of these bands.
+    pub(super) score_band: Option<BTreeSet<String>>,
+    /// A score was asked for, and there is none.
+    pub(super) score_missing: Option<bool>,
     pub(super) customer_type: Option<BTreeSet<String>>,
     pub(super) document_type: Option<BTreeSet<String>>,
 }
@@ -79,6 +83,8 @@ impl When {
             && holds(&self.tags_any, |tags| !tags.is_disjoint(&found.tags))
             && self.attributes.iter().all(|(name, codes)| has_code(&found.attributes, name, codes))
             && holds(&self.missing_source, |missing| *missing != found.missing_sources.is_empty())
+            && holds(&self.score_band, |bands| band(facts).is_some_and(|band| bands.contains(band)))
+            && holds(&self.score_missing, |missing| *missing == lacks_score(facts))
             && holds(&self.customer_type, |types| facts.customer_type.is_some_and(|t| types.contains(t)))
             && holds(&self.document_type, |types| facts.document_type.is_some_and(|t| types.contains(t)))
     }
@@ -90,6 +96,14 @@ fn holds<T>(condition: &Option<T>, test: impl FnOnce(&T) -> bool) -> bool {
 
 fn overlap(a: Mismatch, b: Mismatch) -> bool {
     (a.name && b.name) || (a.id && b.id)
+}
+
+fn band<'a>(facts: &Facts<'a>) -> Option<&'a str> {
+    facts.score.and_then(|score| score.band.as_deref())
+}
+
+fn lacks_score(facts: &Facts<'_>) -> bool {
+    facts.score.is_some_and(|score| score.error.is_some())
 }
 
 fn has_code(attributes: &BTreeMap<String, String>, name: &str, codes: &BTreeSet<String>) -> bool {

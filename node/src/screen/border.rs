@@ -86,7 +86,11 @@ impl<'a> Contracts<'a> {
         let sets: Vec<_> = self.config.providers.iter().filter(|p| p.party == party).collect();
         let mut answer = Err("the configuration names no data set of it; add a [[provider]]");
         for set in sets {
-            let (Ok(party), Ok(data_set)) = (set.party.parse(), set.data_set.parse()) else { continue };
+            let (Ok(party), Some(Ok(data_set))) =
+                (set.party.parse(), set.data_set.as_ref().map(|name| name.parse()))
+            else {
+                continue;
+            };
             answer = self.set_gives_tags(&party, &data_set, purpose);
             if answer.is_ok() {
                 break;

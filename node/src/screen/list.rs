@@ -107,7 +107,7 @@ fn verdict(rules: &Rules, tags: &BTreeSet<&str>) -> Verdict {
         tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
         missing_sources: Vec::new(),
     };
-    let facts = Facts { found: &found, customer_type: None, document_type: None };
+    let facts = Facts { found: &found, score: None, customer_type: None, document_type: None };
     let Decision { colour, reasons, advice, .. } = never_green(decide(rules, &facts));
     Verdict {
         colour,

@@ -129,7 +129,7 @@ impl Lookup {
 
     fn body(&self, items: Vec<BatchItem>) -> BatchBody {
         let operator = self.plan.daily.as_ref().map(|daily| daily.operator.clone()).unwrap_or_default();
-        BatchBody { purpose: self.plan.purpose.clone(), operator, items }
+        BatchBody { purpose: self.plan.purpose.clone(), operator, score_only: false, items }
     }
 
     fn take(&self, asked: &Asked, answer: BatchResult, found: &mut Found) -> Result<(), ScreenError> {

@@ -45,7 +45,7 @@ fn precedence(answer: &ProviderAnswer) -> (u8, usize, bool, Reverse<Option<&str>
         MatchResult::Match => 0,
         MatchResult::Mismatch => 1,
         MatchResult::Unavailable => 2,
-        MatchResult::NoRecord => 3,
+        MatchResult::NoRecord | MatchResult::NotAsked => 3,
     };
     let misfits = answer.mismatch.map_or(usize::MAX, Mismatch::count);
     (rank, misfits, answer.attributes.is_empty(), Reverse(answer.valid_on.as_deref()))

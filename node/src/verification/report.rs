@@ -6,6 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::score::ScoreReport;
+
 /// Whether the name, the ID number and the telephone number of a question belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -18,6 +20,8 @@ pub enum MatchResult {
     NoRecord,
     /// No verdict: the provider did not answer, failed a check, or its grant covers nothing that was asked.
     Unavailable,
+    /// Nothing was asked about the person but the score.
+    NotAsked,
 }
 
 impl MatchResult {
@@ -28,6 +32,7 @@ impl MatchResult {
             Self::Mismatch => "mismatch",
             Self::NoRecord => "no_record",
             Self::Unavailable => "unavailable",
+            Self::NotAsked => "not_asked",
         }
     }
 }
@@ -175,6 +180,9 @@ pub struct VerificationReport {
     pub tags: BTreeSet<String>,
     /// What each provider's rows say, in the order of the contracts.
     pub providers: Vec<ProviderAnswer>,
+    /// The joint score, where a scoring group is active.
+    #[serde(default)]
+    pub score: Option<ScoreReport>,
     /// Colour, reasons and advice.
     pub decision: Decision,
     /// From the accepted request to this answer, in milliseconds.
@@ -208,6 +216,7 @@ mod tests {
             attributes: BTreeMap::from([("status".into(), "active".into())]),
             tags: BTreeSet::from(["bulk_sms".into()]),
             providers: vec![ProviderAnswer::unavailable("carrier-a", "PEER_TIMEOUT")],
+            score: None,
             decision: Decision {
                 colour: Colour::Red,
                 reasons: vec![Reason { rule: "r".into(), zh: "不符".into(), en: "no fit".into() }],

@@ -1,32 +1,41 @@
 //! `windvane.lookup.v1`.
 
 use bytes::Bytes;
+use windvane_protocols::audit::receipt::Receipt;
 use windvane_protocols::limits::{
     MAX_CUSTOMERS_PER_SESSION, MAX_ELEMENTS_PER_PROOF, MAX_FAMILIES, MAX_PAGES, MAX_PAGES_PER_CHUNK,
-    PAGE_BYTES,
+    MAX_PURPOSE_BYTES, PAGE_BYTES,
 };
 use windvane_protocols::lookup::client::{Answer, Question};
 use windvane_protocols::lookup::manifest::Manifest;
-use windvane_protocols::lookup::request::{GroupAnswer, GroupElements};
+use windvane_protocols::lookup::request::{GroupAnswer, GroupElements, ScoreReply};
 use windvane_protocols::lookup::row::PublicationId;
 use windvane_protocols::lookup::{DataSet, KeyGroup};
 use windvane_protocols::oprf::{ELEMENT_BYTES, Elements, KeyId, Proof};
+use windvane_protocols::party::PartyId;
+use windvane_protocols::score::query;
 use windvane_protocols::transcript::Signed;
 
 use super::{WireError, array, signed, within};
 use crate::lookup::v1 as wire;
+use crate::lookup::v1::score_reply::Reply;
 
 impl TryFrom<wire::EvaluateRequest> for Question {
     type Error = WireError;
 
     fn try_from(message: wire::EvaluateRequest) -> Result<Self, WireError> {
         within("groups", message.groups.len(), MAX_FAMILIES)?;
-        let elements = elements(message.groups.iter().map(|group| &group.elements))?;
+        let scored = message.score.iter().map(|score| &score.elements);
+        let mut elements = elements(message.groups.iter().map(|group| &group.elements).chain(scored))?;
+        let score = message.score.as_ref().zip(elements.split_off(message.groups.len()).pop());
         let read = |(message, elements): (&wire::GroupElements, Elements)| {
             Ok(GroupElements { group: group(message.group)?, elements })
         };
         let groups = message.groups.iter().zip(elements).map(read).collect::<Result<_, WireError>>()?;
-        Ok(Self { request: signed("request", &message.request)?, groups })
+        let ask = |(score, elements): (&wire::ScoreQuestion, Elements)| {
+            Ok::<_, WireError>(query::Question { context: array("context", &score.context)?, elements })
+        };
+        Ok(Self { request: signed("request", &message.request)?, groups, score: score.map(ask).transpose()? })
     }
 }
 
@@ -39,6 +48,10 @@ impl From<&Question> for wire::EvaluateRequest {
         Self {
             request: question.request.as_bytes().to_vec().into(),
             groups: question.groups.iter().map(group).collect(),
+            score: question.score.as_ref().map(|score| wire::ScoreQuestion {
+                context: score.context.to_vec().into(),
+                elements: score.elements.as_bytes().to_vec().into(),
+            }),
         }
     }
 }
@@ -48,9 +61,17 @@ impl TryFrom<wire::EvaluateResponse> for Answer {
 
     fn try_from(message: wire::EvaluateResponse) -> Result<Self, WireError> {
         within("groups", message.groups.len(), MAX_FAMILIES)?;
-        let elements = elements(message.groups.iter().map(|group| &group.elements))?;
+        let receipt: Signed<Receipt> = signed("receipt", &message.receipt)?;
+        let scored = match message.score.as_ref().and_then(|score| score.reply.as_ref()) {
+            Some(Reply::Answer(answer)) => Some(&answer.elements),
+            _ => None,
+        };
+        let mut elements = elements(message.groups.iter().map(|group| &group.elements).chain(scored))?;
+        let scored = elements.split_off(message.groups.len()).pop();
         let groups = message.groups.iter().zip(elements).map(answer).collect::<Result<_, _>>()?;
-        Ok(Self { groups, receipt: signed("receipt", &message.receipt)? })
+        let provider = &receipt.body().request.body().provider;
+        let score = message.score.map(|score| reply(score, scored, provider)).transpose()?;
+        Ok(Self { groups, score, receipt })
     }
 }
 
@@ -65,13 +86,54 @@ impl From<&Answer> for wire::EvaluateResponse {
         Self {
             groups: answer.groups.iter().map(group).collect(),
             receipt: answer.receipt.as_bytes().to_vec().into(),
+            score: answer.score.as_ref().map(|score| wire::ScoreReply { reply: Some(score.into()) }),
         }
     }
 }
 
+impl From<&ScoreReply> for Reply {
+    fn from(reply: &ScoreReply) -> Self {
+        match reply {
+            ScoreReply::Answered(answer) => Self::Answer(wire::ScoreAnswer {
+                context: answer.context.to_vec().into(),
+                elements: answer.elements.as_bytes().to_vec().into(),
+                proof: answer.proof.to_bytes().to_vec().into(),
+            }),
+            ScoreReply::Refused(code) => Self::Refused(code.clone()),
+        }
+    }
+}
+
+/// What became of a score, with its decoded elements where there are any.
+fn reply(
+    score: wire::ScoreReply,
+    elements: Option<Elements>,
+    provider: &PartyId,
+) -> Result<ScoreReply, WireError> {
+    match (score.reply, elements) {
+        (Some(Reply::Answer(answer)), Some(elements)) => Ok(ScoreReply::Answered(query::Answer {
+            provider: provider.clone(),
+            context: array("context", &answer.context)?,
+            elements,
+            proof: proof(&answer.proof)?,
+        })),
+        (Some(Reply::Refused(code)), _) => {
+            within("refused", code.len(), MAX_PURPOSE_BYTES)?;
+            let plain = !code.is_empty() && code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+            let form = WireError::Form { field: "refused", expected: "a stable code" };
+            if plain { Ok(ScoreReply::Refused(code)) } else { Err(form) }
+        }
+        _ => Err(WireError::Form { field: "score", expected: "an answer or a refusal" }),
+    }
+}
+
+fn proof(bytes: &[u8]) -> Result<Proof, WireError> {
+    let form = WireError::Form { field: "proof", expected: "two canonical scalars" };
+    Proof::from_bytes(&array("proof", bytes)?).ok_or(form)
+}
+
 fn answer((message, elements): (&wire::GroupAnswer, Elements)) -> Result<GroupAnswer, WireError> {
-    let proof = Proof::from_bytes(&array("proof", &message.proof)?)
-        .ok_or(WireError::Form { field: "proof", expected: "two canonical scalars" })?;
+    let proof = proof(&message.proof)?;
     let key = KeyId(array("key_id", &message.key_id)?);
     Ok(GroupAnswer { group: group(message.group)?, key, elements, proof })
 }

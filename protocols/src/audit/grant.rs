@@ -10,6 +10,7 @@ use crate::limits::{MAX_GRANT_ITEMS, MAX_PURPOSE_BYTES};
 use crate::lookup::DataSet;
 use crate::lookup::manifest::read_any_families;
 use crate::party::PartyId;
+use crate::score::calibration::Bands;
 use crate::transcript::{Reader, Record, Transcript, TranscriptError};
 
 /// Names a grant in every use: 16 random bytes.
@@ -107,6 +108,8 @@ pub struct Grant {
     pub minimum_result: u64,
     /// What set intersections it permits; nothing unless its operations name them.
     pub psi: PsiTerms,
+    /// What the requester may keep of a joint score: only the band among these, or everything where there are none.
+    pub score_bands: Option<Bands>,
     /// Longest life of an epoch, hours: one call opens a person's rows until then.
     pub epoch_hours: u64,
     /// Elements per key and second.
@@ -181,6 +184,7 @@ impl Record for Grant {
             .u64("minimum result", self.minimum_result);
         self.psi
             .write(t)
+            .list("score bands", self.score_bands.iter().map(|bands| bands.encode().into_bytes()))
             .u64("epoch hours", self.epoch_hours)
             .u64("rate per second", self.rate_per_s)
             .u64("per day", self.per_day)
@@ -202,6 +206,7 @@ impl Record for Grant {
             columns: texts(r, "column")?,
             minimum_result: r.u64("minimum result")?,
             psi: PsiTerms::read(r)?,
+            score_bands: r.list("score bands", 1)?.first().map(|bands| Bands::decode(bands)).transpose()?,
             epoch_hours: r.u64("epoch hours")?,
             rate_per_s: r.u64("rate per second")?,
             per_day: r.u64("per day")?,
@@ -302,6 +307,7 @@ impl Grant {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::score::calibration::Band;
 
     fn grant() -> Grant {
         Grant {
@@ -321,6 +327,7 @@ mod tests {
                 repeated_input: true,
                 payload_columns: vec!["tag".into()],
             },
+            score_bands: Some(Bands::new(vec![Band { name: "low".into(), from: 0 }]).unwrap()),
             epoch_hours: 24,
             rate_per_s: 100,
             per_day: 1_000,

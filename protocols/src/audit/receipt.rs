@@ -22,6 +22,8 @@ pub struct Receipt {
     pub configuration: Hash,
     /// Elements answered per key group.
     pub elements: Vec<(KeyGroup, u64)>,
+    /// Elements answered for a score.
+    pub scored: u64,
     /// Digest of everything that was answered.
     pub transcript: Hash,
     /// When the request arrived, milliseconds of Unix time.
@@ -48,6 +50,7 @@ impl Record for Receipt {
             .bytes("software", &self.software)
             .bytes("configuration", &self.configuration)
             .list("elements", elements)
+            .u64("scored", self.scored)
             .bytes("transcript", &self.transcript)
             .u64("received at", self.received_at_ms)
             .u64("answered at", self.answered_at_ms)
@@ -66,6 +69,7 @@ impl Record for Receipt {
                 .into_iter()
                 .map(read_elements)
                 .collect::<Result<_, _>>()?,
+            scored: r.u64("scored")?,
             transcript: r.array("transcript")?,
             received_at_ms: r.u64("received at")?,
             answered_at_ms: r.u64("answered at")?,

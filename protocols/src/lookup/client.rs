@@ -6,9 +6,11 @@ use rand_core::CryptoRng;
 use sha2::Sha512;
 
 use super::manifest::Manifest;
-use super::request::{GroupAnswer, GroupElements, Request, digest_answer, digest_elements};
+use super::request::{
+    GroupAnswer, GroupElements, Request, ScoreAsked, ScoreReply, digest_answer, digest_elements,
+};
 use super::row::{RowKeys, Table};
-use super::{KeyGroup, PROTOCOL};
+use super::{DataSet, KeyGroup, PROTOCOL};
 use crate::audit::grant::GrantId;
 use crate::audit::merkle;
 use crate::audit::receipt::Receipt;
@@ -16,6 +18,7 @@ use crate::identity::{Encoded, Family, IDENTITY_VERSION, Person};
 use crate::kdf;
 use crate::oprf::{Answered, Blinded, Context, OprfError, PublicKey};
 use crate::party::{PartyId, SessionId};
+use crate::score::query;
 use crate::secret::Secret;
 use crate::transcript::{Hash, Signed, commit};
 
@@ -24,18 +27,40 @@ use crate::transcript::{Hash, Signed, commit};
 pub struct Terms<'a> {
     /// Who asks.
     pub requester: &'a PartyId,
+    /// Who is asked.
+    pub provider: &'a PartyId,
     /// The grant that permits it.
     pub grant: GrantId,
     /// One of the grant's purposes.
     pub purpose: &'a str,
-    /// The provider's manifest.
-    pub manifest: &'a Manifest,
-    /// Families to ask: those that grant and manifest have in common.
-    pub families: &'a [Family],
+    /// Where to look the customers up, if at all.
+    pub lookup: Option<LookupTerms<'a>>,
+    /// The score to ask for, if any.
+    pub score: Option<ScoreTerms<'a>>,
     /// The session, fresh for the provider.
     pub session: SessionId,
     /// Fresh for the session and kept by the bank: [`salt`] derives from it what opens commitments.
     pub seed: &'a Secret<[u8; 32]>,
+}
+
+/// Where a session looks its customers up.
+#[derive(Debug, Clone, Copy)]
+pub struct LookupTerms<'a> {
+    /// The provider's manifest.
+    pub manifest: &'a Manifest,
+    /// Families to ask: those that grant and manifest have in common.
+    pub families: &'a [Family],
+}
+
+/// The score that a session asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct ScoreTerms<'a> {
+    /// The scoring group.
+    pub group: &'a DataSet,
+    /// Its epoch.
+    pub epoch: u64,
+    /// The question, the same for all providers of the group; an element for every customer.
+    pub question: &'a query::Question,
 }
 
 /// One customer of a session.
@@ -56,6 +81,8 @@ pub struct Question {
     pub request: Signed<Request>,
     /// The blinded elements.
     pub groups: Vec<GroupElements>,
+    /// The score's question.
+    pub score: Option<query::Question>,
 }
 
 /// What the provider sends back.
@@ -63,6 +90,8 @@ pub struct Question {
 pub struct Answer {
     /// The evaluated elements.
     pub groups: Vec<GroupAnswer>,
+    /// What became of the score, where one was asked for.
+    pub score: Option<ScoreReply>,
     /// The signed receipt.
     pub receipt: Signed<Receipt>,
 }
@@ -74,6 +103,9 @@ pub enum AskError {
     /// Grant and manifest have no family in common.
     #[error("the grant and the data set have no family in common")]
     NoFamily,
+    /// Neither a lookup nor a score is asked for.
+    #[error("a session asks for a lookup or a score")]
+    Nothing,
     /// Too many customers, or none.
     #[error(transparent)]
     Oprf(#[from] OprfError),
@@ -100,7 +132,7 @@ pub enum AnswerError {
 /// Waits for the provider's answer.
 #[derive(Debug)]
 pub struct AwaitAnswer {
-    table: Table,
+    table: Option<Table>,
     families: Vec<Family>,
     customers: usize,
     request: Signed<Request>,
@@ -118,6 +150,8 @@ pub struct Opened {
     pub customers: Vec<Vec<(Family, RowKeys)>>,
     /// For every customer, in order: the commitments to ticket and consent.
     pub leaves: Vec<[u8; 64]>,
+    /// What became of the score; the receipt covers it, and its proof is not checked yet.
+    pub score: Option<ScoreReply>,
 }
 
 /// Asks providers about the same 1 to 4,096 customers. The elements for all of them are blinded together, because
@@ -149,13 +183,25 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     fn new(terms: &'a Terms<'a>) -> Result<Self, AskError> {
-        let parts = KeyGroup::partition(terms.families).into_iter();
-        let known = |(group, families)| Some((group, families, terms.manifest.key(group)?));
+        let Some(LookupTerms { manifest, families }) = terms.lookup else {
+            let groups = Vec::new();
+            return if terms.score.is_some() { Ok(Self { terms, groups }) } else { Err(AskError::Nothing) };
+        };
+        let parts = KeyGroup::partition(families).into_iter();
+        let known = |(group, families)| Some((group, families, manifest.key(group)?));
         let groups: Option<Vec<_>> = parts.map(known).collect();
         match groups {
             Some(groups) if !groups.is_empty() => Ok(Self { terms, groups }),
             _ => Err(AskError::NoFamily),
         }
+    }
+
+    /// Data set and epoch that the session is in.
+    fn place(&self) -> (DataSet, u64) {
+        let looked_up =
+            self.terms.lookup.map(|lookup| (lookup.manifest.data_set.clone(), lookup.manifest.epoch));
+        let scored = || self.terms.score.map(|score| (score.group.clone(), score.epoch));
+        looked_up.or_else(scored).expect("a plan has a lookup or a score")
     }
 
     /// Takes its batches, one a group, and signs the request over them.
@@ -166,7 +212,8 @@ impl<'a> Plan<'a> {
         now_ms: u64,
         key: &SigningKey,
     ) -> (AwaitAnswer, Question) {
-        let Terms { manifest, session, seed, .. } = *self.terms;
+        let Terms { lookup, score, session, seed, .. } = *self.terms;
+        let (data_set, epoch) = self.place();
         let seed = kdf::extract(seed.expose());
         let leaves: Vec<_> =
             (0..).zip(customers).map(|(i, customer)| leaf(&seed, session, i, customer)).collect();
@@ -184,21 +231,27 @@ impl<'a> Plan<'a> {
         let request = Request {
             session,
             requester: self.terms.requester.clone(),
-            provider: manifest.provider.clone(),
+            provider: self.terms.provider.clone(),
             grant: self.terms.grant,
             purpose: self.terms.purpose.to_owned(),
-            data_set: manifest.data_set.clone(),
-            epoch: manifest.epoch,
+            data_set,
+            epoch,
             identity_version: IDENTITY_VERSION.to_owned(),
             families: families.clone(),
             customers: customers.len() as u64,
             commitments: commitment_root(&leaves),
             elements: digest_elements(&elements),
+            score: score.map(|ScoreTerms { group, epoch, question }| ScoreAsked {
+                group: group.clone(),
+                epoch,
+                question: question.digest(),
+            }),
             requested_at_ms: now_ms,
         };
         let request = Signed::sign(request, key);
-        let question = Question { request: request.clone(), groups: elements };
-        let table = manifest.table();
+        let score = score.map(|score| score.question.clone());
+        let question = Question { request: request.clone(), groups: elements, score };
+        let table = lookup.map(|lookup| lookup.manifest.table());
         (AwaitAnswer { table, families, customers: customers.len(), request, groups, leaves }, question)
     }
 }
@@ -215,7 +268,8 @@ impl AwaitAnswer {
     /// [`AnswerError`]: the peer misbehaved.
     pub fn on_answer(self, answer: Answer, provider: &VerifyingKey) -> Result<Opened, AnswerError> {
         check_receipt(&self.request, &answer, provider)?;
-        if answer.groups.len() != self.groups.len() {
+        let scored = answer.score.is_some() == self.request.body().score.is_some();
+        if answer.groups.len() != self.groups.len() || !scored {
             return Err(AnswerError::Shape);
         }
         for ((group, public, _), answered) in self.groups.iter().zip(&answer.groups) {
@@ -226,6 +280,14 @@ impl AwaitAnswer {
                 return Err(AnswerError::KeyMismatch);
             }
         }
+        let opened = |customers| Opened {
+            receipt: answer.receipt.clone(),
+            customers,
+            leaves: self.leaves.clone(),
+            score: answer.score.clone(),
+        };
+        let mut rows: Vec<_> = (0..self.customers).map(|_| Vec::with_capacity(self.families.len())).collect();
+        let Some(table) = &self.table else { return Ok(opened(rows)) };
         let (groups, batches): (Vec<_>, Vec<_>) =
             self.groups.into_iter().map(|(group, public, blinded)| ((group, public), blinded)).unzip();
         let answered = groups.iter().zip(&answer.groups).map(|((_, public), answered)| Answered {
@@ -234,16 +296,15 @@ impl AwaitAnswer {
             proof: &answered.proof,
         });
         let outputs = Blinded::finalize(&Context::LOOKUP, batches.into_iter().zip(answered).collect())?;
-        let mut rows: Vec<_> = (0..self.customers).map(|_| Vec::with_capacity(self.families.len())).collect();
         for ((group, _), outputs) in groups.iter().zip(outputs) {
             let families: Vec<_> = self.families.iter().filter(|f| KeyGroup::of(**f) == *group).collect();
             for (i, output) in outputs.into_iter().enumerate() {
                 let family = *families[i % families.len()];
-                let keys = output.map(|output| (family, RowKeys::new(&self.table, &output)));
+                let keys = output.map(|output| (family, RowKeys::new(table, &output)));
                 rows[i / families.len()].extend(keys);
             }
         }
-        Ok(Opened { receipt: answer.receipt, customers: rows, leaves: self.leaves })
+        Ok(opened(rows))
     }
 }
 
@@ -303,7 +364,10 @@ fn blind<'a>(
     rng: &mut impl CryptoRng,
 ) -> Result<Vec<Blinded>, OprfError> {
     let inputs: Vec<Vec<Option<Encoded>>> = plans
-        .flat_map(|plan| plan.groups.iter().map(|(_, families, _)| (&plan.terms.manifest.data_set, families)))
+        .flat_map(|plan| {
+            let data_set = plan.terms.lookup.map(|lookup| &lookup.manifest.data_set);
+            plan.groups.iter().filter_map(move |(_, families, _)| Some((data_set?, families)))
+        })
         .map(|(data_set, families)| {
             let each = |customer: &Customer<'_>| -> Vec<_> {
                 families.iter().map(|f| f.encode(data_set.as_str(), customer.person)).collect()
@@ -324,7 +388,7 @@ fn check_receipt(
     provider: &VerifyingKey,
 ) -> Result<(), AnswerError> {
     let receipt = answer.receipt.body();
-    let transcript: Hash = digest_answer(&request.digest(), &answer.groups);
+    let transcript: Hash = digest_answer(&request.digest(), &answer.groups, answer.score.as_ref());
     let counts = answer.groups.iter().map(|g| (g.group, g.elements.len() as u64));
     let covers = receipt.request == *request
         && receipt.protocol == PROTOCOL

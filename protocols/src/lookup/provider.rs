@@ -9,11 +9,13 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use rand_core::CryptoRng;
 
 use super::client::{Answer, Question};
-use super::request::{GroupAnswer, GroupElements, Request, digest_answer, digest_elements};
+use super::request::{GroupAnswer, GroupElements, Request, ScoreReply, digest_answer, digest_elements};
 use super::{KeyGroup, PROTOCOL};
 use crate::audit::receipt::Receipt;
 use crate::identity::IDENTITY_VERSION;
 use crate::oprf::{Context, OprfError, PrivateKey, blind_evaluate};
+use crate::score::epoch::Member;
+use crate::score::query;
 use crate::transcript::{Hash, Signed};
 
 /// The secret keys of an epoch, one per key group.
@@ -53,6 +55,7 @@ pub enum QuestionError {
 pub struct Checked {
     request: Signed<Request>,
     groups: Vec<GroupElements>,
+    score: Option<query::Question>,
 }
 
 /// An answer that is not signed yet.
@@ -60,6 +63,7 @@ pub struct Checked {
 pub struct Evaluated {
     request: Signed<Request>,
     groups: Vec<GroupAnswer>,
+    score: Option<ScoreReply>,
 }
 
 /// What the receipt says about the provider besides the run.
@@ -94,6 +98,10 @@ impl Question {
         if !counts.eq(request.expected()) || digest_elements(&self.groups) != request.elements {
             return Err(QuestionError::Elements);
         }
+        let named = request.score.as_ref().map(|asked| (asked.question, request.customers as usize));
+        if named != self.score.as_ref().map(|score| (score.digest(), score.elements.len())) {
+            return Err(QuestionError::Elements);
+        }
         let off_ms = now_ms.abs_diff(request.requested_at_ms);
         if off_ms > tolerance_ms {
             return Err(QuestionError::Clock { off_ms, tolerance_ms });
@@ -101,7 +109,7 @@ impl Question {
         if request.identity_version != IDENTITY_VERSION {
             return Err(QuestionError::IdentityVersion);
         }
-        Ok(Checked { request: self.request, groups: self.groups })
+        Ok(Checked { request: self.request, groups: self.groups, score: self.score })
     }
 }
 
@@ -111,11 +119,30 @@ impl Checked {
         &self.request
     }
 
-    /// Evaluates every element under its group's key, with one proof per key.
+    /// The score's question, where one is asked.
+    pub const fn score(&self) -> Option<&query::Question> {
+        self.score.as_ref()
+    }
+
+    /// Evaluates every element under its group's key, with one proof per key, and the score's under the member's
+    /// share. `member` is who answers for a score, or the code of why nobody does.
     ///
     /// # Errors
     /// [`QuestionError::NoKey`], [`QuestionError::Oprf`].
-    pub fn evaluate(self, keys: &EpochKeys, rng: &mut impl CryptoRng) -> Result<Evaluated, QuestionError> {
+    pub fn evaluate(
+        self,
+        keys: &EpochKeys,
+        member: Result<&Member, &'static str>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Evaluated, QuestionError> {
+        let answer = |question| {
+            let refused = |code: &str| ScoreReply::Refused(code.to_owned());
+            let member = member.map_err(refused)?;
+            // The caller found the member by the question's context, and the batch was checked.
+            member.answer(question, rng).map_err(|_| refused("SCORE_QUESTION_INVALID"))
+        };
+        let score =
+            self.score.as_ref().map(answer).map(|reply| reply.map_or_else(|r| r, ScoreReply::Answered));
         let key = |asked: &GroupElements| keys.get(&asked.group).ok_or(QuestionError::NoKey);
         let keys = self.groups.iter().map(key).collect::<Result<Vec<_>, _>>()?;
         let batches: Vec<_> = keys.iter().copied().zip(self.groups.iter().map(|g| &g.elements)).collect();
@@ -127,7 +154,7 @@ impl Checked {
             proof,
         };
         let groups = self.groups.iter().zip(keys).zip(evaluated).map(answer).collect();
-        Ok(Evaluated { request: self.request, groups })
+        Ok(Evaluated { request: self.request, groups, score })
     }
 }
 
@@ -139,13 +166,17 @@ impl Evaluated {
             software: circumstances.software,
             configuration: circumstances.configuration,
             elements: self.groups.iter().map(|g| (g.group, g.elements.len() as u64)).collect(),
-            transcript: digest_answer(&self.request.digest(), &self.groups),
+            scored: match &self.score {
+                Some(ScoreReply::Answered(answer)) => answer.elements.len() as u64,
+                _ => 0,
+            },
+            transcript: digest_answer(&self.request.digest(), &self.groups, self.score.as_ref()),
             received_at_ms: circumstances.received_at_ms,
             answered_at_ms: circumstances.answered_at_ms,
             witnessed_size: 0,
             witnessed_root: Vec::new(),
             request: self.request,
         };
-        Answer { groups: self.groups, receipt: Signed::sign(receipt, key) }
+        Answer { groups: self.groups, score: self.score, receipt: Signed::sign(receipt, key) }
     }
 }

@@ -1,15 +1,16 @@
 //! What the bank signs before it asks, and the elements and answers that travel beside it.
 
-use super::manifest::read_families;
+use super::manifest::read_any_families;
 use super::{DataSet, KeyGroup};
 use crate::audit::grant::GrantId;
 use crate::identity::Family;
 use crate::limits::{MAX_CUSTOMERS_PER_SESSION, MAX_PURPOSE_BYTES};
 use crate::oprf::{Elements, KeyId, Proof};
 use crate::party::{PartyId, SessionId};
+use crate::score::query;
 use crate::transcript::{Hash, Reader, Record, Transcript, TranscriptError};
 
-/// One session of 1 to 4,096 customers with one provider.
+/// One session of 1 to 4,096 customers with one provider: a lookup, a score, or both in one round trip.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// Fresh for every provider.
@@ -22,13 +23,13 @@ pub struct Request {
     pub grant: GrantId,
     /// For which of the grant's purposes.
     pub purpose: String,
-    /// In which data set.
+    /// In which data set; the scoring group where only a score is asked for.
     pub data_set: DataSet,
     /// Under which epoch's keys.
     pub epoch: u64,
     /// By which identity rules.
     pub identity_version: String,
-    /// Families asked, ascending: one element each per customer.
+    /// Families asked, ascending: one element each per customer. None where only a score is asked for.
     pub families: Vec<Family>,
     /// Customers in the session.
     pub customers: u64,
@@ -36,6 +37,8 @@ pub struct Request {
     pub commitments: [u8; 32],
     /// [`digest_elements`] of the blinded elements.
     pub elements: Hash,
+    /// The score that is asked for.
+    pub score: Option<ScoreAsked>,
     /// Milliseconds of Unix time.
     pub requested_at_ms: u64,
 }
@@ -66,6 +69,7 @@ impl Record for Request {
             .u64("customers", self.customers)
             .bytes("commitments", &self.commitments)
             .bytes("elements", &self.elements)
+            .list("score", self.score.iter().map(|score| score.encode().into_bytes()))
             .u64("requested at", self.requested_at_ms)
     }
 
@@ -79,10 +83,11 @@ impl Record for Request {
             data_set: r.parse("data set")?,
             epoch: r.u64("epoch")?,
             identity_version: r.text("identity version")?.to_owned(),
-            families: read_families(r)?,
+            families: read_any_families(r)?,
             customers: r.u64("customers")?,
             commitments: r.array("commitments")?,
             elements: r.array("elements")?,
+            score: r.list("score", 1)?.first().map(|score| ScoreAsked::decode(score)).transpose()?,
             requested_at_ms: r.u64("requested at")?,
         };
         if request.purpose.len() > MAX_PURPOSE_BYTES {
@@ -91,8 +96,43 @@ impl Record for Request {
         if !(1..=MAX_CUSTOMERS_PER_SESSION as u64).contains(&request.customers) {
             return Err(TranscriptError::Form { label: "customers", expected: "1 to 4,096" });
         }
+        if request.families.is_empty() && request.score.is_none() {
+            return Err(TranscriptError::Form { label: "families", expected: "a family or a score" });
+        }
         Ok(request)
     }
+}
+
+impl Record for ScoreAsked {
+    const DOMAIN: &'static str = "windvane/lookup-score/v1";
+
+    fn write(&self, t: Transcript) -> Transcript {
+        t.text("group", self.group.as_str()).u64("epoch", self.epoch).bytes("question", &self.question)
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
+        Ok(Self { group: r.parse("group")?, epoch: r.u64("epoch")?, question: r.array("question")? })
+    }
+}
+
+/// A score that is asked for in a session, about the same customers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScoreAsked {
+    /// The scoring group, which the grant names among its data sets.
+    pub group: DataSet,
+    /// Its epoch.
+    pub epoch: u64,
+    /// [`query::Question::digest`], one element a customer.
+    pub question: Hash,
+}
+
+/// What became of a score that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScoreReply {
+    /// The provider's answer; its proof is checked with those of the other providers.
+    Answered(query::Answer),
+    /// The provider gave none, by the stable code of its reason. The rest of the session is not touched by it.
+    Refused(String),
 }
 
 /// Blinded elements of one key group: customer after customer, each with the group's families ascending.
@@ -127,7 +167,7 @@ pub fn digest_elements(groups: &[GroupElements]) -> Hash {
 }
 
 /// Digest of the whole answer to a request, as the receipt names it: the transcript hash of the run.
-pub fn digest_answer(request: &Hash, groups: &[GroupAnswer]) -> Hash {
+pub fn digest_answer(request: &Hash, groups: &[GroupAnswer], score: Option<&ScoreReply>) -> Hash {
     let t = Transcript::new("windvane/lookup-answer/v1")
         .bytes("request", request)
         .u64("groups", groups.len() as u64);
@@ -137,5 +177,11 @@ pub fn digest_answer(request: &Hash, groups: &[GroupAnswer]) -> Hash {
             .bytes("elements", g.elements.as_bytes())
             .bytes("proof", &g.proof.to_bytes())
     };
-    groups.iter().fold(t, add).digest()
+    let t = groups.iter().fold(t, add);
+    match score {
+        None => t.bytes("score", &[]),
+        Some(ScoreReply::Answered(answer)) => t.bytes("score", &answer.digest(request)),
+        Some(ScoreReply::Refused(code)) => t.text("score", code),
+    }
+    .digest()
 }

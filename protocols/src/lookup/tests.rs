@@ -6,7 +6,7 @@ use ed25519_dalek::SigningKey;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 
-use super::client::{Answer, AnswerError, AwaitAnswer, Customer, Question, Terms, ask};
+use super::client::{Answer, AnswerError, AwaitAnswer, Customer, LookupTerms, Question, Terms, ask};
 use super::manifest::{Manifest, Publication};
 use super::provider::{Circumstances, EpochKeys, QuestionError};
 use super::row::RowKeys;
@@ -76,8 +76,9 @@ fn question(w: &mut World, persons: &[Person]) -> (AwaitAnswer, Question) {
         requester: &requester,
         grant: GrantId::from_bytes([1; 16]),
         purpose: "account_opening",
-        manifest: &w.manifest,
-        families: &FAMILIES,
+        provider: &w.manifest.provider,
+        lookup: Some(LookupTerms { manifest: &w.manifest, families: &FAMILIES }),
+        score: None,
         session: SessionId::random(&mut w.rng),
         seed: &Secret::new([5; 32]),
     };
@@ -88,7 +89,7 @@ fn answer(w: &mut World, question: Question) -> Answer {
     let checked = question.check(&w.bank.verifying_key(), NOW + 10, 1_000).unwrap();
     let circumstances =
         Circumstances { software: [1; 64], configuration: [2; 64], received_at_ms: NOW, answered_at_ms: NOW };
-    checked.evaluate(&w.keys, &mut w.rng).unwrap().sign(circumstances, &w.carrier)
+    checked.evaluate(&w.keys, Err("NONE"), &mut w.rng).unwrap().sign(circumstances, &w.carrier)
 }
 
 /// What a provider's build derives for a person and family.
@@ -196,7 +197,8 @@ fn every_malformed_question_has_its_own_error() {
     assert_eq!(short.check(&bank, NOW, 0).err(), Some(QuestionError::Elements));
     let late = fresh(&mut w).check(&bank, NOW + 11, 10).err();
     assert_eq!(late, Some(QuestionError::Clock { off_ms: 11, tolerance_ms: 10 }));
-    let no_keys = fresh(&mut w).check(&bank, NOW, 0).unwrap().evaluate(&BTreeMap::new(), &mut w.rng).err();
+    let no_keys =
+        fresh(&mut w).check(&bank, NOW, 0).unwrap().evaluate(&BTreeMap::new(), Err("NONE"), &mut w.rng).err();
     assert_eq!(no_keys, Some(QuestionError::NoKey));
 }
 

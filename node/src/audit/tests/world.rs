@@ -19,7 +19,7 @@ use windvane_protocols::audit::grant::{Grant, GrantId, Operation};
 use windvane_protocols::audit::receipt::Countersignature;
 use windvane_protocols::identity::{Family, IDENTITY_VERSION, Person, Phone};
 use windvane_protocols::lookup::KeyGroup;
-use windvane_protocols::lookup::client::{Customer, Terms, ask};
+use windvane_protocols::lookup::client::{Customer, LookupTerms, Terms, ask};
 use windvane_protocols::lookup::manifest::{Manifest, Publication};
 use windvane_protocols::lookup::provider::{Circumstances, EpochKeys};
 use windvane_protocols::lookup::schema::Schema;
@@ -186,6 +186,7 @@ impl World {
             purposes: vec!["account_opening".into()],
             columns: vec![],
             minimum_result: 0,
+            score_bands: None,
             psi: Default::default(),
             epoch_hours: 24,
             rate_per_s: 1_000,
@@ -262,8 +263,9 @@ impl World {
             requester: &requester,
             grant: self.grants[carrier - 1].id,
             purpose,
-            manifest: &self.manifests[carrier - 1],
-            families: &FAMILIES,
+            provider: &self.manifests[carrier - 1].provider,
+            lookup: Some(LookupTerms { manifest: &self.manifests[carrier - 1], families: &FAMILIES }),
+            score: None,
             session,
             seed: &Secret::new([5; 32]),
         };
@@ -272,7 +274,7 @@ impl World {
         let (wait, question) = asked.unwrap().unwrap();
         self.log(BANK, Event::Requested(question.request.clone()));
         let checked = question.check(&key.verifying_key(), now_ms, 0).unwrap();
-        let evaluated = checked.evaluate(&self.epochs[carrier - 1], &mut self.rng).unwrap();
+        let evaluated = checked.evaluate(&self.epochs[carrier - 1], Err("NONE"), &mut self.rng).unwrap();
         let circumstances = Circumstances {
             software: [1; 64],
             configuration: [2; 64],

@@ -272,7 +272,7 @@ async fn an_answer_fills_its_row() {
     let tail = ["bulk_sms|shared_device", "status=active|tenure=ge_3y", "carrier-a|carrier-b"];
     let row = |line, ticket, head: [&'static str; 3], id| {
         let middle = ["姓名不符；姓名不符", "当面核对"];
-        [&[line, ticket], head.as_slice(), &middle, &tail, &[id, "", ""]].concat()
+        [&[line, ticket], head.as_slice(), &middle, &tail, &[id, "", "", "", "", "", ""]].concat()
     };
     let rows = case.rows();
     assert_eq!(rows[0], row("2", "t-0", ["match", "", "green"], "v-t-0"));

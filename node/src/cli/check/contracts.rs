@@ -23,10 +23,9 @@ impl Known<'_> {
     pub(super) fn check(&self, found: &mut Findings) {
         for provider in &self.config.providers {
             // Both were checked when the configuration was read.
-            let (Ok(party), Ok(data_set)) = (provider.party.parse(), provider.data_set.parse()) else {
-                continue;
-            };
-            self.check_contract(provider, &party, &data_set, found);
+            let Ok(party) = provider.party.parse() else { continue };
+            let data_set = provider.data_set.as_ref().and_then(|name| name.parse().ok());
+            self.check_contract(provider, &party, data_set.as_ref(), found);
         }
     }
 
@@ -34,7 +33,7 @@ impl Known<'_> {
         &self,
         provider: &ProviderConfig,
         party: &PartyId,
-        data_set: &DataSet,
+        data_set: Option<&DataSet>,
         found: &mut Findings,
     ) {
         let name = &provider.party;
@@ -47,6 +46,7 @@ impl Known<'_> {
             let advice = format!("the certificate of {name} has ended; import its new enrolment");
             found.note("CERTIFICATE_ENDED", advice);
         }
+        let Some(data_set) = data_set else { return };
         if !self.grants.iter().any(|grant| self.runs(grant, party, data_set)) {
             let advice =
                 format!("no running grant of {name} for {data_set}; ask for one, windvane grant accept");

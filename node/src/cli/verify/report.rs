@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use windvane::verification::{Colour, MatchResult, Mismatch, ProviderAnswer, VerificationReport};
+use windvane::verification::{
+    Colour, MatchResult, Mismatch, ProviderAnswer, ScoreReport, ScoreStatus, VerificationReport,
+};
 
 /// The report as text.
 pub(super) fn text(report: &VerificationReport) -> String {
@@ -29,6 +31,9 @@ pub(super) fn text(report: &VerificationReport) -> String {
     for answer in &report.providers {
         lines.say("来源 Source", &source(answer));
     }
+    if let Some(score) = &report.score {
+        lines.say("评分 Score", &self::score(score));
+    }
     lines.0
 }
 
@@ -50,6 +55,7 @@ fn verdict(result: MatchResult, mismatch: Option<Mismatch>) -> String {
         MatchResult::Mismatch => ("不一致", "mismatch"),
         MatchResult::NoRecord => ("无记录", "no record"),
         MatchResult::Unavailable => ("暂无结论", "unavailable"),
+        MatchResult::NotAsked => ("未询问", "not asked"),
     };
     let what = match mismatch {
         Some(Mismatch { name: true, id: true }) => "（姓名、证件 name, ID）",
@@ -82,6 +88,24 @@ fn source(answer: &ProviderAnswer) -> String {
     text
 }
 
+fn score(score: &ScoreReport) -> String {
+    let status = match score.status {
+        ScoreStatus::Scored => "",
+        ScoreStatus::Outside => "号段之外 outside the segments",
+        ScoreStatus::Unavailable => "未取得 unavailable",
+        ScoreStatus::Undecodable => "无法解码 undecodable",
+    };
+    let mut text = score.band.clone().unwrap_or_else(|| status.to_owned());
+    if let Some(probability) = score.probability {
+        let _ = write!(text, ", 概率 probability {probability:.6}");
+    }
+    let _ = write!(text, ", 模型 model {} ({} {})", score.model, score.group, score.epoch);
+    for source in &score.missing {
+        let _ = write!(text, ", {}: {}", source.provider, source.error);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
@@ -103,6 +127,17 @@ mod tests {
                 ProviderAnswer::new("carrier-a", (MatchResult::Mismatch, Some(differs))),
                 ProviderAnswer::unavailable("carrier-b", "DEADLINE_EXCEEDED"),
             ],
+            score: Some(ScoreReport {
+                status: ScoreStatus::Scored,
+                group: "joint-risk".into(),
+                epoch: 3,
+                model: "fraud-1".into(),
+                band: Some("high".into()),
+                probability: Some(0.25),
+                sum: Some(90),
+                error: None,
+                missing: Vec::new(),
+            }),
             decision: Decision {
                 colour: Colour::Red,
                 reasons: vec![Reason { rule: "r".into(), zh: "不符".into(), en: "no fit".into() }],
@@ -123,6 +158,7 @@ mod tests {
             "标签 Tag            bulk_sms",
             "来源 Source         carrier-a: 不一致 mismatch（姓名 name）",
             "来源 Source         carrier-b: 暂无结论 unavailable, DEADLINE_EXCEEDED",
+            "评分 Score          high, 概率 probability 0.250000, 模型 model fraud-1 (joint-risk 3)",
         ] {
             assert!(text.contains(expected), "{expected} is not in\n{text}");
         }

@@ -46,7 +46,7 @@ fn missing(found: Merged, sources: &[&str]) -> Merged {
 }
 
 fn facts(found: &Merged) -> Facts<'_> {
-    Facts { found, customer_type: None, document_type: None }
+    Facts { found, score: None, customer_type: None, document_type: None }
 }
 
 fn shipped(found: &Merged) -> Decision {
@@ -275,7 +275,7 @@ fn customer_and_document_types_are_compared_with_the_call() {
         (Some("personal"), None, false),
         (None, Some("passport"), false),
     ] {
-        let decision = decide(&rules, &Facts { found: &found, customer_type, document_type });
+        let decision = decide(&rules, &Facts { found: &found, score: None, customer_type, document_type });
         assert_eq!(decision.colour == Colour::Red, fires, "{customer_type:?} {document_type:?}");
     }
 }

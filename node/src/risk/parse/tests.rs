@@ -58,6 +58,8 @@ fn every_field_is_read() {
         missing_source = false
         customer_type = ["personal"]
         document_type = ["身份证"]
+        score_band = ["high"]
+        score_missing = true
     "#]);
     let set = |codes: &[&str]| codes.iter().map(|&code| code.to_owned()).collect::<BTreeSet<_>>();
     let expected = Rule {
@@ -77,6 +79,8 @@ fn every_field_is_read() {
                 ("recycled".into(), set(&["no", "yes"])),
             ]),
             missing_source: Some(false),
+            score_band: Some(set(&["high"])),
+            score_missing: Some(true),
             customer_type: Some(set(&["personal"])),
             document_type: Some(set(&["身份证"])),
         },

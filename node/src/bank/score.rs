@@ -1,0 +1,276 @@
+//! The score of a call: one question for all providers of the group, and what their answers add up to.
+//!
+//! The question rides in the sessions that look customers up, where the grant permits both; a provider without such
+//! a session gets one for the score alone. That a score is missing keeps nobody from the rest of the answer.
+
+use std::sync::Arc;
+
+use windvane_protocols::audit::entry::Event;
+use windvane_protocols::audit::grant::Operation;
+use windvane_protocols::lookup::DataSet;
+use windvane_protocols::lookup::request::ScoreReply;
+use windvane_protocols::party::PartyId;
+use windvane_protocols::score::calibration::{Bands, ONE};
+use windvane_protocols::score::epoch::Epoch;
+use windvane_protocols::score::model::ModelCard;
+use windvane_protocols::score::query::{self, AwaitAnswers, FaultKind, Unblinded, ask};
+use windvane_protocols::score::universe::Universe;
+
+use super::ask::{Run, Session, offload};
+use super::contract::{Contract, permits};
+use super::{BankError, Inquiry};
+use crate::score::parts::DenseParts;
+use crate::score::table::SummedTable;
+use crate::verification::{ScoreReport, ScoreSource, ScoreStatus};
+
+/// An epoch that the bank scores with.
+#[derive(Debug)]
+pub(super) struct Scoring {
+    pub(super) epoch: Epoch,
+    pub(super) universe: Universe,
+    pub(super) card: ModelCard,
+    pub(super) table: SummedTable,
+    /// The bank's own parts, where its model has any.
+    pub(super) own: Option<DenseParts>,
+}
+
+/// What every provider of the group is asked.
+#[derive(Debug)]
+pub(super) struct ScoreQuestion {
+    pub(super) group: DataSet,
+    pub(super) epoch: u64,
+    pub(super) question: query::Question,
+}
+
+/// A score that is being asked for.
+#[derive(Debug)]
+pub(super) struct ScoreCall {
+    scoring: Arc<Scoring>,
+    wait: AwaitAnswers,
+    question: Arc<ScoreQuestion>,
+    output: Output,
+}
+
+/// What the grants permit the bank to keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Output {
+    Everything,
+    Bands(Bands),
+    /// Two grants name different bands: together they permit nothing that could be said.
+    Nothing,
+}
+
+/// The scores of a call, and what the log is told of them.
+#[derive(Debug, Default)]
+pub(super) struct Scores {
+    /// One for every customer, in order.
+    pub(super) reports: Vec<ScoreReport>,
+    pub(super) events: Vec<Event>,
+}
+
+impl Scoring {
+    /// Blinds the customers' numbers.
+    pub(super) async fn ask(self: Arc<Self>, inquiries: Arc<[Inquiry]>) -> Result<ScoreCall, BankError> {
+        offload(inquiries.len(), move || {
+            let phones: Vec<_> = inquiries.iter().map(|inquiry| inquiry.person.phone.as_ref()).collect();
+            let asked = ask(&self.epoch, &self.universe, &phones, &mut rand::rng());
+            let (wait, question) = asked.map_err(|error| {
+                tracing::error!(code = "ASK_FAILED", %error, "a score's question could not be made");
+                BankError::internal()
+            })?;
+            let terms = self.epoch.charter().terms();
+            let question = ScoreQuestion { group: terms.group.clone(), epoch: terms.epoch, question };
+            Ok(ScoreCall { wait, question: Arc::new(question), scoring: self, output: Output::Everything })
+        })
+        .await?
+    }
+
+    fn members(&self) -> impl Iterator<Item = &PartyId> {
+        self.epoch.charter().providers().iter().map(|identity| &identity.party)
+    }
+}
+
+impl ScoreCall {
+    /// What the sessions carry.
+    pub(super) fn question(&self) -> Arc<ScoreQuestion> {
+        self.question.clone()
+    }
+
+    /// Puts the question into one session of every provider of the group, and adds sessions where there is none
+    /// that may carry it.
+    pub(super) fn ride(&mut self, sessions: &mut Vec<Session>, contracts: &[Arc<Contract>], now_ms: u64) {
+        let group = &self.question.group;
+        for member in self.scoring.members() {
+            let riding = sessions.iter_mut().filter(|session| session.contract.party() == member);
+            let mut terms = riding.filter_map(|session| session.terms.as_mut().ok());
+            let grant = match terms.find(|terms| permits(&terms.grant, Operation::Score, group)) {
+                Some(terms) => {
+                    terms.scores = true;
+                    terms.grant.clone()
+                }
+                None => {
+                    let Some(contract) = contracts.iter().find(|c| c.party() == member) else { continue };
+                    let terms = contract.score_terms(group, now_ms);
+                    sessions.push(Session { contract: contract.clone(), terms: terms.clone() });
+                    let Ok(terms) = terms else { continue };
+                    terms.grant
+                }
+            };
+            self.output.restrict(grant.score_bands.as_ref());
+        }
+    }
+
+    /// Combines and opens what the sessions brought.
+    pub(super) async fn finish(self, runs: &[Run]) -> Result<Scores, BankError> {
+        let replies: Vec<_> =
+            runs.iter().filter_map(|run| Some((run.provider().clone(), run.score.clone()?))).collect();
+        offload(self.wait.positions().len(), move || self.combine(replies)).await
+    }
+
+    fn combine(self, replies: Vec<(PartyId, ScoreReply)>) -> Scores {
+        let customers = self.wait.positions().len();
+        let Self { scoring, wait, output, .. } = self;
+        let (mut answers, mut missing) = (Vec::new(), Vec::new());
+        for (party, reply) in replies {
+            match reply {
+                ScoreReply::Answered(answer) => answers.push(answer),
+                ScoreReply::Refused(code) if scoring.members().any(|member| *member == party) => {
+                    missing.push((party, code));
+                }
+                ScoreReply::Refused(_) => {}
+            }
+        }
+        for member in scoring.members() {
+            let known = missing.iter().any(|(party, _)| party == member)
+                || answers.iter().any(|answer| answer.provider == *member);
+            if !known {
+                missing.push((member.clone(), "NO_CONTRACT".to_owned()));
+            }
+        }
+        let (opened, faults) = match wait.on_answers(&answers) {
+            Ok(unblinded) => {
+                let faults = unblinded.faults().to_vec();
+                (Some(unblinded), faults)
+            }
+            Err(unavailable) => (None, unavailable.faults),
+        };
+        let faults: Vec<_> = faults.into_iter().map(|fault| (fault.provider, code_of(fault.kind))).collect();
+        let mut events: Vec<_> = faults.iter().map(|(peer, code)| failed(peer, code)).collect();
+        missing.extend(faults.into_iter().map(|(party, code)| (party, code.to_owned())));
+        // A provider that answered wrongly may have refused in another session too; each stands once.
+        missing.dedup_by(|a, b| a.0 == b.0);
+        let sources: Vec<_> = missing
+            .into_iter()
+            .map(|(provider, error)| ScoreSource { provider: provider.to_string(), error })
+            .collect();
+        let reader = Reader { scoring: &scoring, output: &output, missing: &sources };
+        let reports = match opened {
+            Some(unblinded) => reader.open(unblinded, &mut events),
+            None => vec![reader.unavailable("SCORE_UNAVAILABLE"); customers],
+        };
+        Scores { reports, events }
+    }
+}
+
+/// Makes reports of what was opened.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    scoring: &'a Scoring,
+    output: &'a Output,
+    missing: &'a [ScoreSource],
+}
+
+impl Reader<'_> {
+    fn open(self, unblinded: Unblinded, events: &mut Vec<Event>) -> Vec<ScoreReport> {
+        let positions = unblinded.positions().to_vec();
+        let present: Vec<_> = positions.iter().copied().flatten().collect();
+        let rows = match self.scoring.table.rows(&present) {
+            Ok(rows) => rows,
+            Err(error) => {
+                tracing::error!(code = "SCORE_TABLE_UNREADABLE", %error, "rows of the score's table cannot be read");
+                return vec![self.unavailable("SCORE_TABLE_UNREADABLE"); positions.len()];
+            }
+        };
+        let report =
+            |(position, sum): (Option<u64>, Option<Result<u16, query::Undecodable>>)| match (position, sum) {
+                (Some(position), Some(Ok(sum))) => self.scored(position, sum),
+                (_, Some(Err(error))) => {
+                    tracing::error!(
+                        code = "SCORE_UNDECODABLE",
+                        epoch = error.epoch,
+                        "a row of the score's table does not decode"
+                    );
+                    events.push(failed(
+                        &self.scoring.epoch.charter().terms().requester.party,
+                        "SCORE_UNDECODABLE",
+                    ));
+                    self.without(ScoreStatus::Undecodable, Some("SCORE_UNDECODABLE"))
+                }
+                _ => self.without(ScoreStatus::Outside, None),
+            };
+        let opened = unblinded.open(&rows);
+        positions.into_iter().zip(opened).map(report).collect()
+    }
+
+    fn scored(self, position: u64, sum: u16) -> ScoreReport {
+        let own = self.scoring.own.as_ref().map_or(0, |parts| parts.part(position));
+        let (sum, card) = (sum + u16::from(own), &self.scoring.card);
+        let probability = f64::from(card.calibration().probability(sum)) / f64::from(ONE);
+        let (band, all) = match self.output {
+            Output::Everything => (card.bands().of(sum), true),
+            Output::Bands(bands) => (bands.of(sum), false),
+            Output::Nothing => return self.unavailable("SCORE_BANDS_DIFFER"),
+        };
+        ScoreReport {
+            band: Some(band.name.clone()),
+            probability: all.then_some(probability),
+            sum: all.then_some(sum),
+            ..self.without(ScoreStatus::Scored, None)
+        }
+    }
+
+    fn unavailable(self, code: &str) -> ScoreReport {
+        self.without(ScoreStatus::Unavailable, Some(code))
+    }
+
+    fn without(self, status: ScoreStatus, error: Option<&str>) -> ScoreReport {
+        let terms = self.scoring.epoch.charter().terms();
+        ScoreReport {
+            status,
+            group: terms.group.to_string(),
+            epoch: terms.epoch,
+            model: self.scoring.card.name().to_owned(),
+            band: None,
+            probability: None,
+            sum: None,
+            error: error.map(str::to_owned),
+            missing: self.missing.to_vec(),
+        }
+    }
+}
+
+impl Output {
+    /// Takes one more grant's bands into account.
+    fn restrict(&mut self, bands: Option<&Bands>) {
+        let Some(bands) = bands else { return };
+        *self = match std::mem::replace(self, Self::Nothing) {
+            Self::Everything => Self::Bands(bands.clone()),
+            Self::Bands(known) if known == *bands => Self::Bands(known),
+            _ => Self::Nothing,
+        };
+    }
+}
+
+fn failed(peer: &PartyId, code: &str) -> Event {
+    Event::Failed { session: None, peer: peer.clone(), code: code.to_owned() }
+}
+
+const fn code_of(fault: FaultKind) -> &'static str {
+    match fault {
+        FaultKind::Stranger => "SCORE_STRANGER",
+        FaultKind::Repeated => "SCORE_REPEATED",
+        FaultKind::Context => "SCORE_CONTEXT",
+        FaultKind::Count => "SCORE_COUNT",
+        _ => "SCORE_PROOF_INVALID",
+    }
+}
