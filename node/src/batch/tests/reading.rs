@@ -85,7 +85,7 @@ async fn an_empty_ticket_has_the_default_and_an_empty_consent_is_refused() {
     case.run(&script).await.unwrap();
     let digest = digest_of(&case.options.input);
     assert_eq!(script.tickets(), [format!("{}:2", &digest[..16])]);
-    assert_eq!(case.rows()[1][11..], ["CONSENT_ID_EMPTY", "授权编号：不能为空"]);
+    assert_eq!(case.rows()[1][11..13], ["CONSENT_ID_EMPTY", "授权编号：不能为空"]);
 }
 
 #[tokio::test]
