@@ -10,7 +10,6 @@ use windvane_keys::enrolment::Partner;
 use windvane_keys::rotation::load_epoch;
 use windvane_proto::convert::PagesWanted;
 use windvane_protocols::audit::entry::{Entry, Event};
-use windvane_protocols::audit::grant::Operation;
 use windvane_protocols::audit::receipt::Countersignature;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::lookup::client::{Answer, Question};
@@ -286,7 +285,7 @@ impl Provider {
     /// [`Refusal`].
     pub fn downloadable(&self, partner: &PartyId, data_set: &DataSet) -> Result<Arc<Published>, Refusal> {
         let published = self.published(data_set).ok_or(Refusal::DataSetUnknown)?;
-        if self.policy.may_download(partner, Operation::Verify, data_set, self.now_ms()) {
+        if self.policy.may_download(partner, data_set, self.now_ms()) {
             Ok(published)
         } else {
             Err(Refusal::GrantUnknown)

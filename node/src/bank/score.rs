@@ -213,7 +213,7 @@ impl Reader<'_> {
     }
 
     fn scored(self, position: u64, sum: u16) -> ScoreReport {
-        let own = self.scoring.own.as_ref().map_or(0, |parts| parts.part(position));
+        let own = self.scoring.own.as_ref().map_or(0, |parts| parts.as_slice()[position as usize]);
         let (sum, card) = (sum + u16::from(own), &self.scoring.card);
         let probability = f64::from(card.calibration().probability(sum)) / f64::from(ONE);
         let (band, all) = match self.output {
