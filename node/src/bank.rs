@@ -11,7 +11,7 @@ use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::transcript::Record as _;
 
 use crate::clock::rfc3339;
-use crate::config::{Config, VerificationConfig};
+use crate::config::{Config, ScoreConfig, VerificationConfig};
 use crate::error::NodeError;
 use crate::provider::Shared;
 use crate::risk::{Facts, Rules, Vocabulary, decide};
@@ -32,7 +32,7 @@ pub use inquiry::{BankError, BankErrorKind, Inquiry};
 
 use ask::{Prepared, Run, Session};
 use record::{Sealer, Subject};
-use score::{ScoreCall, Scores, Scoring};
+use score::{Active, ScoreCall, Scores};
 
 /// Customers of one call, as one session with each provider.
 pub const MAX_BATCH: usize = windvane_protocols::limits::MAX_CUSTOMERS_PER_SESSION;
@@ -56,7 +56,8 @@ pub struct Bank {
     config: VerificationConfig,
     rules: Rules,
     contracts: RwLock<Arc<Vec<Arc<Contract>>>>,
-    scoring: RwLock<Option<Arc<Scoring>>>,
+    scoring: RwLock<Arc<Active>>,
+    score: ScoreConfig,
     callers: RwLock<Arc<Vec<Caller>>>,
     writer: VerificationWriter,
     sealer: Arc<Sealer>,
@@ -83,6 +84,7 @@ impl Bank {
             rules,
             contracts: RwLock::new(Arc::new(contracts)),
             scoring: RwLock::default(),
+            score: config.score.clone(),
             callers: RwLock::default(),
             writer: VerificationWriter::start(&shared.layout.state())?,
             sealer: Arc::new(Sealer::new(&shared.keys)),
@@ -103,6 +105,8 @@ impl Bank {
             .map(|contract| Ok(Arc::new(contract.renewed(&self.shared)?)))
             .collect::<Result<_, NodeError>>()?;
         *self.contracts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(renewed);
+        let active = Active::load(&self.shared, &self.score, &self.active());
+        *self.scoring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(active);
         let callers = self.shared.store.callers()?;
         *self.callers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(callers);
         Ok(())
@@ -113,7 +117,8 @@ impl Bank {
         let now_ms = self.shared.clock.now_ms();
         let contracts = self.contracts();
         let missing = |c: &Arc<Contract>| Some((c.party().to_string(), c.terms(now_ms).err()?.to_owned()));
-        contracts.iter().filter(|contract| contract.has_lookups()).filter_map(missing).collect()
+        let lookups = contracts.iter().filter(|contract| contract.has_lookups()).filter_map(missing);
+        lookups.chain(self.active().failure.clone()).collect()
     }
 
     /// The name of the caller that was admitted with this token.
@@ -183,6 +188,10 @@ impl Bank {
         Ok(self.shared.store.uncountersigned(provider, limit)?)
     }
 
+    fn active(&self) -> Arc<Active> {
+        self.scoring.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn contracts(&self) -> Arc<Vec<Arc<Contract>>> {
         self.contracts.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -211,12 +220,17 @@ impl Bank {
             self.shared.log.append(requests).await?;
         }
         let runs = together(prepared.into_iter().map(|prepared| prepared.converse(deadline))).await?;
-        let Scores { reports: scores, events } = match score {
+        let scoring = score.as_ref().map(ScoreCall::scoring);
+        let Scores { reports: scores, outcomes, events } = match score {
             Some(call) => call.finish(&runs).await?,
             None => Scores::default(),
         };
         let reports = self.conclude(&inquiries, asked, &runs, scores, begun);
         let subjects = subjects.await.map_err(|_| BankError::internal())??;
+        if let Some(scoring) = scoring {
+            let colours = reports.iter().map(|report| Some(report.decision.colour));
+            scoring.observe(&self.shared, outcomes.into_iter().zip(colours));
+        }
         self.keep(&inquiries, &subjects, &runs, events, &reports).await?;
         Ok(reports)
     }
@@ -233,8 +247,7 @@ impl Bank {
         let looked_up = |contract: &&Arc<Contract>| asked == Asked::Verification && contract.has_lookups();
         let session = |c: &Arc<Contract>| Session { contract: c.clone(), terms: c.terms(now_ms) };
         let mut sessions: Vec<_> = contracts.iter().filter(looked_up).map(session).collect();
-        let scoring = self.scoring.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(scoring) = scoring else {
+        let Some(scoring) = self.active().scoring.clone() else {
             let inactive = || BankError::unavailable("SCORE_INACTIVE", "no scoring group is active");
             return if asked == Asked::Score { Err(inactive()) } else { Ok((sessions, None)) };
         };

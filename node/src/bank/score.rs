@@ -16,9 +16,16 @@ use windvane_protocols::score::model::ModelCard;
 use windvane_protocols::score::query::{self, AwaitAnswers, FaultKind, Unblinded, ask};
 use windvane_protocols::score::universe::Universe;
 
+mod active;
+
+pub(super) use active::Active;
+
+use active::Watch;
+
 use super::ask::{Run, Session, offload};
 use super::contract::{Contract, permits};
 use super::{BankError, Inquiry};
+use crate::score::monitor::Outcome;
 use crate::score::parts::DenseParts;
 use crate::score::table::SummedTable;
 use crate::verification::{ScoreReport, ScoreSource, ScoreStatus};
@@ -32,6 +39,7 @@ pub(super) struct Scoring {
     pub(super) table: SummedTable,
     /// The bank's own parts, where its model has any.
     pub(super) own: Option<DenseParts>,
+    watch: Watch,
 }
 
 /// What every provider of the group is asked.
@@ -65,6 +73,8 @@ enum Output {
 pub(super) struct Scores {
     /// One for every customer, in order.
     pub(super) reports: Vec<ScoreReport>,
+    /// What the monitor counts, for every customer.
+    pub(super) outcomes: Vec<Outcome>,
     pub(super) events: Vec<Event>,
 }
 
@@ -91,6 +101,11 @@ impl Scoring {
 }
 
 impl ScoreCall {
+    /// What it is scored with.
+    pub(super) fn scoring(&self) -> Arc<Scoring> {
+        self.scoring.clone()
+    }
+
     /// What the sessions carry.
     pub(super) fn question(&self) -> Arc<ScoreQuestion> {
         self.question.clone()
@@ -164,11 +179,12 @@ impl ScoreCall {
             .map(|(provider, error)| ScoreSource { provider: provider.to_string(), error })
             .collect();
         let reader = Reader { scoring: &scoring, output: &output, missing: &sources };
-        let reports = match opened {
+        let scored = match opened {
             Some(unblinded) => reader.open(unblinded, &mut events),
             None => vec![reader.unavailable("SCORE_UNAVAILABLE"); customers],
         };
-        Scores { reports, events }
+        let (outcomes, reports) = scored.into_iter().unzip();
+        Scores { reports, outcomes, events }
     }
 }
 
@@ -181,7 +197,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn open(self, unblinded: Unblinded, events: &mut Vec<Event>) -> Vec<ScoreReport> {
+    fn open(self, unblinded: Unblinded, events: &mut Vec<Event>) -> Vec<(Outcome, ScoreReport)> {
         let positions = unblinded.positions().to_vec();
         let present: Vec<_> = positions.iter().copied().flatten().collect();
         let rows = match self.scoring.table.rows(&present) {
@@ -204,33 +220,35 @@ impl Reader<'_> {
                         &self.scoring.epoch.charter().terms().requester.party,
                         "SCORE_UNDECODABLE",
                     ));
-                    self.without(ScoreStatus::Undecodable, Some("SCORE_UNDECODABLE"))
+                    (Outcome::Undecodable, self.without(ScoreStatus::Undecodable, Some("SCORE_UNDECODABLE")))
                 }
-                _ => self.without(ScoreStatus::Outside, None),
+                _ => (Outcome::Outside, self.without(ScoreStatus::Outside, None)),
             };
         let opened = unblinded.open(&rows);
         positions.into_iter().zip(opened).map(report).collect()
     }
 
-    fn scored(self, position: u64, sum: u16) -> ScoreReport {
+    fn scored(self, position: u64, sum: u16) -> (Outcome, ScoreReport) {
         let own = self.scoring.own.as_ref().map_or(0, |parts| parts.as_slice()[position as usize]);
         let (sum, card) = (sum + u16::from(own), &self.scoring.card);
+        let place = card.bands().as_slice().partition_point(|band| band.from <= sum) - 1;
         let probability = f64::from(card.calibration().probability(sum)) / f64::from(ONE);
         let (band, all) = match self.output {
             Output::Everything => (card.bands().of(sum), true),
             Output::Bands(bands) => (bands.of(sum), false),
             Output::Nothing => return self.unavailable("SCORE_BANDS_DIFFER"),
         };
-        ScoreReport {
+        let report = ScoreReport {
             band: Some(band.name.clone()),
             probability: all.then_some(probability),
             sum: all.then_some(sum),
             ..self.without(ScoreStatus::Scored, None)
-        }
+        };
+        (Outcome::Band(place), report)
     }
 
-    fn unavailable(self, code: &str) -> ScoreReport {
-        self.without(ScoreStatus::Unavailable, Some(code))
+    fn unavailable(self, code: &str) -> (Outcome, ScoreReport) {
+        (Outcome::Unavailable, self.without(ScoreStatus::Unavailable, Some(code)))
     }
 
     fn without(self, status: ScoreStatus, error: Option<&str>) -> ScoreReport {

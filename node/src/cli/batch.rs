@@ -1,4 +1,4 @@
-//! `windvane verify-batch`: a file of customers, through the running node.
+//! `windvane verify-batch` and `windvane score FILE`: a file of customers, through the running node.
 
 use std::path::PathBuf;
 
@@ -15,6 +15,23 @@ pub(super) struct BatchArgs {
     /// The CSV file, UTF-8 or GB18030, with the columns 客户类型, 证件类型, 证件号码, 客户名称, 手机号 and
     /// optionally 申请号 and 授权编号
     file: PathBuf,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// Options of `score FILE`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ScoreFileArgs {
+    /// The CSV file to score, UTF-8 or GB18030, with the column 手机号 and optionally 申请号 and 授权编号; others are
+    /// ignored
+    file: PathBuf,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// What both have in common.
+#[derive(Debug, clap::Args)]
+struct RunArgs {
     /// What the calls are for: a code that the grants name
     #[arg(long, value_name = "CODE")]
     purpose: String,
@@ -52,10 +69,22 @@ fn encoding() -> impl clap::builder::TypedValueParser<Value = FileEncoding> {
 
 impl BatchArgs {
     pub(super) fn run(self) -> Result<Answer, Failure> {
+        self.run.run(BatchKind::Verification, self.file)
+    }
+}
+
+impl ScoreFileArgs {
+    pub(super) fn run(self) -> Result<Answer, Failure> {
+        self.run.run(BatchKind::Score, self.file)
+    }
+}
+
+impl RunArgs {
+    fn run(self, kind: BatchKind, input: PathBuf) -> Result<Answer, Failure> {
         let client = self.reach.client()?;
         let options = BatchOptions {
-            kind: BatchKind::Verification,
-            input: self.file,
+            kind,
+            input,
             output: self.out,
             purpose: self.purpose,
             operator: self.operator,

@@ -1,0 +1,127 @@
+//! What the bank scores with now: read again when a command or the monitor changed it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use windvane_protocols::audit::entry::Entry;
+use windvane_protocols::score::group::Pins;
+use windvane_protocols::transcript::Record as _;
+
+use super::Scoring;
+use crate::config::{Fallback, ScoreConfig};
+use crate::error::NodeError;
+use crate::provider::Shared;
+use crate::score::activation::{ActiveState, Change, Choice, Lifecycle};
+use crate::score::folder::{GroupFolder, ScoreFolder};
+use crate::score::monitor::{Monitor, Observation, Outcome, Verdict};
+use crate::score::plan::GroupPlan;
+use crate::score::reaction::apply;
+use crate::score::registry::Registry;
+use crate::score::table::SummedTable;
+use crate::verification::Colour;
+
+/// What is scored with, and what keeps the bank from it.
+#[derive(Debug, Default)]
+pub(in crate::bank) struct Active {
+    pub(in crate::bank) scoring: Option<Arc<Scoring>>,
+    /// Group and code of what is active and cannot be used.
+    pub(in crate::bank) failure: Option<(String, String)>,
+}
+
+/// A group, the choice that is in use there, and who watches it.
+#[derive(Debug)]
+pub(super) struct Watch {
+    folder: GroupFolder,
+    pins: Pins,
+    choice: Choice,
+    monitor: Mutex<Monitor>,
+    fallback: Fallback,
+}
+
+impl Active {
+    /// Reads the first group with something in use. What is unchanged stays, and its monitor goes on.
+    pub(in crate::bank) fn load(shared: &Shared, config: &ScoreConfig, before: &Self) -> Self {
+        let folders = ScoreFolder::new(&shared.layout);
+        let groups = match folders.groups() {
+            Ok(groups) => groups,
+            Err(error) => return Self::failed("score", &error.into()),
+        };
+        for group in groups {
+            let folder = folders.group(&group);
+            let choice = match ActiveState::load(&folder) {
+                Ok(state) => state.in_use().cloned(),
+                Err(error) => return Self::failed(group.as_str(), &error.into()),
+            };
+            let Some(choice) = choice else { continue };
+            let same = |scoring: &&Arc<Scoring>| scoring.watch.is_of(&folder, &choice);
+            if let Some(scoring) = before.scoring.as_ref().filter(same) {
+                return Self { scoring: Some(scoring.clone()), failure: None };
+            }
+            return match open(shared, config, folder, choice) {
+                Ok(scoring) => Self { scoring: Some(Arc::new(scoring)), failure: None },
+                Err(error) => Self::failed(group.as_str(), &error),
+            };
+        }
+        Self::default()
+    }
+
+    fn failed(group: &str, error: &NodeError) -> Self {
+        tracing::error!(code = error.code(), group, %error, "the active scoring epoch cannot be used");
+        Self { scoring: None, failure: Some((group.to_owned(), error.code().to_owned())) }
+    }
+}
+
+fn open(
+    shared: &Shared,
+    config: &ScoreConfig,
+    folder: GroupFolder,
+    choice: Choice,
+) -> Result<Scoring, NodeError> {
+    let plan = GroupPlan::open_for(&folder, choice.epoch)?;
+    let dir = folder.epoch(choice.epoch);
+    let (pins, epoch) = (plan.pins(), dir.evidence(&plan.pins())?);
+    let table = SummedTable::open(&dir, &epoch)?;
+    let model = Registry::new(folder.clone()).approved(&choice.model)?;
+    let has_parts = model.record().parts.is_some();
+    let own = has_parts.then(|| model.parts(&shared.keys.storage, plan.universe.rows())).transpose()?;
+    let monitor = Mutex::new(Monitor::new(model.card(), config));
+    let watch = Watch { folder, pins, choice, monitor, fallback: config.fallback };
+    Ok(Scoring { epoch, universe: plan.universe, card: model.card().clone(), table, own, watch })
+}
+
+impl Watch {
+    fn is_of(&self, folder: &GroupFolder, choice: &Choice) -> bool {
+        self.folder.group() == folder.group() && self.choice == *choice
+    }
+}
+
+impl Scoring {
+    /// Counts the calls of a run; a verdict is carried out on a thread of its own. What it changes reaches the bank as
+    /// a command's changes do.
+    pub(in crate::bank) fn observe(
+        self: &Arc<Self>,
+        shared: &Shared,
+        calls: impl Iterator<Item = (Outcome, Option<Colour>)>,
+    ) {
+        let mut monitor = self.watch.monitor.lock().unwrap_or_else(PoisonError::into_inner);
+        let judged = calls.filter_map(|(outcome, colour)| monitor.observe(&Observation { outcome, colour }));
+        let verdicts: Vec<_> = judged.filter(|verdict| *verdict != Verdict::Fine).collect();
+        if !verdicts.is_empty() {
+            let (scoring, shared) = (self.clone(), shared.clone());
+            tokio::task::spawn_blocking(move || verdicts.iter().for_each(|v| scoring.react(&shared, v)));
+        }
+    }
+
+    fn react(&self, shared: &Shared, verdict: &Verdict) {
+        let Watch { folder, pins, fallback, .. } = &self.watch;
+        let now_ms = shared.clock.now_ms();
+        let life = Lifecycle { folder, party: &shared.keys.party, pins, now_ms };
+        let told = apply(verdict, &life, *fallback).map_err(NodeError::from).and_then(|change| {
+            let events = change.map(|Change { events, .. }| events).unwrap_or_default();
+            let mut entries = events.into_iter().map(|event| Entry::new(now_ms, event).encode().into_bytes());
+            Ok(entries.try_for_each(|entry| shared.store.queue_entry(&entry))?)
+        });
+        if let Err(error) = told {
+            tracing::error!(code = error.code(), %error, "what the score's monitor found was not carried out");
+        }
+    }
+}
