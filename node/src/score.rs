@@ -4,4 +4,5 @@
 //! **Promised**: epochs only grow, a context has one table, and both are durable before anything leaves; nothing of a
 //! setup or a publication is half active. **Not here**: how numbers become parts, which is training.
 
+pub mod card;
 pub mod folder;
