@@ -6,3 +6,5 @@
 
 pub mod card;
 pub mod folder;
+pub mod monitor;
+pub mod stability;
