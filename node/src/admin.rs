@@ -28,9 +28,11 @@ use crate::store::Store;
 
 mod data;
 mod grants;
+mod score;
 
 pub use data::Published;
 pub use grants::GrantTerms;
+pub use score::{FetchedScore, ScorePublication};
 
 /// Largest text document that a command reads: a request, an enrolment, a grant.
 const MAX_TEXT_BYTES: usize = 64 << 10;

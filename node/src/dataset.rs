@@ -34,7 +34,7 @@ mod import;
 mod progress;
 mod publish;
 mod quality;
-mod rejects;
+pub(crate) mod rejects;
 mod row;
 mod sort;
 mod staging;

@@ -60,6 +60,9 @@ pub enum Refusal {
     /// There is no such publication or page.
     #[error("there is no such publication or page")]
     PageUnknown,
+    /// There is no such table of a joint score.
+    #[error("there is no published score table of this group and epoch")]
+    TableUnknown,
     /// A countersignature does not hold.
     #[error("the countersignature does not hold, or is not about receipts of this node")]
     CountersignatureInvalid,
@@ -97,6 +100,7 @@ impl Refusal {
             Self::EpochUnknown { .. } => "EPOCH_UNKNOWN",
             Self::EpochExpired => "EPOCH_EXPIRED",
             Self::PageUnknown => "PAGE_UNKNOWN",
+            Self::TableUnknown => "SCORE_TABLE_UNKNOWN",
             Self::CountersignatureInvalid => "COUNTERSIGNATURE_INVALID",
             Self::Psi(refusal) => refusal.code(),
             Self::Stopping => "STOPPING",
@@ -109,7 +113,7 @@ impl Refusal {
             Self::PeerUnknown | Self::Parties | Self::GrantUnknown | Self::Grant(_) => Code::PermissionDenied,
             Self::QuotaExhausted { .. } => Code::ResourceExhausted,
             Self::SessionReplayed => Code::AlreadyExists,
-            Self::DataSetUnknown | Self::PageUnknown => Code::NotFound,
+            Self::DataSetUnknown | Self::PageUnknown | Self::TableUnknown => Code::NotFound,
             Self::EpochUnknown { .. } | Self::EpochExpired => Code::FailedPrecondition,
             Self::Psi(refusal) => refusal.grpc(),
             Self::Stopping => Code::Unavailable,
@@ -220,6 +224,21 @@ pub enum NodeError {
     /// The folder of the joint score.
     #[error(transparent)]
     ScoreFolder(#[from] crate::score::folder::FolderError),
+    /// A provider's parts of a joint score.
+    #[error(transparent)]
+    ScoreParts(#[from] crate::score::parts::PartsError),
+    /// A publication of a table of a joint score.
+    #[error(transparent)]
+    ScoreBuild(#[from] crate::score::build::ScoreBuildError),
+    /// A download of the tables of a joint score.
+    #[error(transparent)]
+    ScoreFetch(#[from] crate::score::fetch::ScoreFetchError),
+    /// A sum of the tables of a joint score.
+    #[error(transparent)]
+    ScoreSum(#[from] crate::score::sum::SummationError),
+    /// A table of a joint score.
+    #[error(transparent)]
+    ScoreTable(#[from] crate::score::table::ScoreTableError),
     /// The rules of the decision.
     #[error(transparent)]
     Rules(#[from] crate::risk::RuleError),
@@ -282,6 +301,11 @@ impl NodeError {
             Self::Publish(error) => error.code(),
             Self::Authority(error) => error.code(),
             Self::ScoreFolder(error) => error.code(),
+            Self::ScoreParts(error) => error.code(),
+            Self::ScoreBuild(error) => error.code(),
+            Self::ScoreFetch(error) => error.code(),
+            Self::ScoreSum(error) => error.code(),
+            Self::ScoreTable(error) => error.code(),
             Self::Rules(_) => "RULES_INVALID",
             Self::Signed(_) => "SIGNATURE_INVALID",
             Self::Tls(_) => "TLS",

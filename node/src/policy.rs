@@ -87,11 +87,21 @@ impl Policy {
 
     /// Whether the caller holds a running grant for a data set, so that it may download its table.
     pub fn may_download(&self, requester: &PartyId, data_set: &DataSet, now_ms: u64) -> bool {
+        self.holds(requester, data_set, Operation::Verify, now_ms)
+    }
+
+    /// Whether the caller holds a running grant for the joint score of a group, so that it may download the
+    /// group's tables.
+    pub fn may_download_scores(&self, requester: &PartyId, group: &DataSet, now_ms: u64) -> bool {
+        self.holds(requester, group, Operation::Score, now_ms)
+    }
+
+    fn holds(&self, requester: &PartyId, data_set: &DataSet, operation: Operation, now_ms: u64) -> bool {
         let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner).clone();
         grants.values().any(|grant| {
             grant.requester == *requester
                 && grant.data_sets.contains(data_set)
-                && grant.operations.contains(&Operation::Verify)
+                && grant.operations.contains(&operation)
                 && (grant.not_before_ms..=grant.not_after_ms).contains(&now_ms)
         })
     }

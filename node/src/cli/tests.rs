@@ -268,3 +268,25 @@ fn a_screening_is_named_by_what_is_missing() {
     std::fs::write(&plan, "purpose = 3").unwrap();
     assert!(run(plan.to_str().unwrap()).contains("SCREEN_PLAN"));
 }
+
+#[test]
+fn a_lone_providers_overlap_must_be_said_and_a_publication_needs_an_epoch() {
+    let publish = |more: &[&'static str]| {
+        let line = ["score", "publish", "--config", "/nowhere", "--group", "fraud", "--parts", "parts.csv"];
+        windvane(&[&line, more].concat())
+    };
+    let sound = publish(&["--default", "3", "--coverage", "overlapped"]);
+    assert!(sound.err.starts_with("error CONFIG_UNREADABLE: /nowhere: "), "{}", sound.err);
+    let sound = publish(&["--default", "3", "--coverage", "alone", "--overlap-permille", "250"]);
+    assert!(sound.err.starts_with("error CONFIG_UNREADABLE: /nowhere: "), "{}", sound.err);
+    for (more, missing) in [
+        (["--default", "3", "--coverage", "alone"], "--overlap-permille"),
+        (["--default", "256", "--coverage", "overlapped"], "--default"),
+        (["--default", "3", "--coverage", "both"], "--coverage"),
+    ] {
+        let outcome = publish(&more);
+        assert_eq!(outcome.code, format!("{:?}", ExitCode::from(USAGE)), "{more:?}");
+        assert!(outcome.err.contains(missing), "{more:?}: {}", outcome.err);
+    }
+    assert!(usage(&["score", "fetch", "--group", "A/B"]).contains("--group"));
+}

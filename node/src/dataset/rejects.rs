@@ -10,25 +10,25 @@ use crate::snapshot::disk::{at, create_file};
 
 /// Why a row was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Reject {
+pub(crate) struct Reject {
     /// The row's first line in the file; the header is line 1.
-    pub(super) line: u64,
+    pub(crate) line: u64,
     /// The field, in the schema's or the identity rules' words.
-    pub(super) field: String,
+    pub(crate) field: String,
     /// The rule's stable code.
-    pub(super) rule: &'static str,
+    pub(crate) rule: &'static str,
 }
 
 /// A reject file being written.
 #[derive(Debug)]
-pub(super) struct RejectFile {
+pub(crate) struct RejectFile {
     path: PathBuf,
     csv: csv::Writer<BufWriter<File>>,
 }
 
 impl RejectFile {
     /// Begins a file with its header; one that stands there is replaced.
-    pub(super) fn create(path: &Path) -> Result<Self, FileError> {
+    pub(crate) fn create(path: &Path) -> Result<Self, FileError> {
         let csv = csv::Writer::from_writer(BufWriter::new(create_file(path)?));
         let mut file = Self { path: path.to_owned(), csv };
         file.record(["line", "field", "rule"])?;
@@ -36,12 +36,12 @@ impl RejectFile {
     }
 
     /// Adds a row.
-    pub(super) fn add(&mut self, reject: &Reject) -> Result<(), FileError> {
+    pub(crate) fn add(&mut self, reject: &Reject) -> Result<(), FileError> {
         self.record([reject.line.to_string().as_str(), &reject.field, reject.rule])
     }
 
     /// Writes everything out.
-    pub(super) fn finish(mut self) -> Result<(), FileError> {
+    pub(crate) fn finish(mut self) -> Result<(), FileError> {
         self.csv.flush().map_err(at(&self.path))
     }
 

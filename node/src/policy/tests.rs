@@ -107,3 +107,18 @@ fn a_key_is_refused_past_its_limit_under_any_grant() {
     policy.restore(&[Counter { subject: key, group, day: ALL_DAYS, used: MAX_EVALUATIONS_PER_KEY - 1 }]);
     assert_eq!(quota(admit(&policy, 1, NOW)), "of the key");
 }
+
+#[test]
+fn tables_of_scores_need_a_running_grant_that_names_the_score() {
+    let (bank, group): (PartyId, DataSet) = ("bank".parse().unwrap(), "subscribers".parse().unwrap());
+    let verifying = policy(grant());
+    assert!(verifying.may_download(&bank, &group, NOW));
+    assert!(!verifying.may_download_scores(&bank, &group, NOW));
+    let terms = Grant { operations: vec![Operation::Score], not_after_ms: NOW, ..grant() };
+    let scoring = policy(terms);
+    assert!(scoring.may_download_scores(&bank, &group, NOW));
+    assert!(!scoring.may_download(&bank, &group, NOW));
+    assert!(!scoring.may_download_scores(&bank, &group, NOW + 1));
+    assert!(!scoring.may_download_scores(&"other-bank".parse().unwrap(), &group, NOW));
+    assert!(!scoring.may_download_scores(&bank, &"fraud".parse().unwrap(), NOW));
+}

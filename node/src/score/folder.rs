@@ -8,6 +8,9 @@
 //! score/<group>/epochs/<n>/evidence       all signed messages of the finished setup
 //! score/<group>/epochs/<n>/manifests/<party>
 //! score/<group>/epochs/<n>/table          a provider's own table; at the bank, the sum of all
+//! score/<group>/epochs/<n>/sum-root       at the bank: the sum's root, and of which tables it is
+//! score/<group>/epochs/<n>/table.record   of which parts the table is, and how much of it stands
+//! score/<group>/epochs/<n>/*.tmp          a table or a sum that is not whole, with `sum.record` of the latter
 //! score/<group>/state                     which epoch and model are active
 //! ```
 //!

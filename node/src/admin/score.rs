@@ -1,0 +1,5 @@
+//! The joint score in an operator's hands.
+
+mod tables;
+
+pub use tables::{FetchedScore, ScorePublication};

@@ -1,0 +1,21 @@
+//! `windvane score`.
+
+use super::Answer;
+use super::failure::Failure;
+
+mod tables;
+
+/// What to do with scoring groups.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum ScoreCommand {
+    #[command(flatten)]
+    Tables(tables::TablesCommand),
+}
+
+impl ScoreCommand {
+    pub(super) fn run(self) -> Result<Answer, Failure> {
+        match self {
+            Self::Tables(command) => command.run(),
+        }
+    }
+}

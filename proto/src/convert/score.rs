@@ -1,0 +1,5 @@
+//! `windvane.score.v1`.
+
+mod tables;
+
+pub use tables::*;
