@@ -2,7 +2,7 @@
 //! other's.
 //!
 //! **In scope**: keys at rest ([`store`]), Ed25519 keys for receipts and logs ([`signing`]), the keys of
-//! oblivious PRF epochs and subject tags ([`rotation`]), symmetric keys for the node's own state
+//! oblivious PRF epochs and subject tags ([`rotation`]), a provider's keys in scoring groups ([`score`]), symmetric keys for the node's own state
 //! ([`symmetric`]), the TLS key and what a certificate must say ([`identity`]), a certificate authority for a
 //! trial ([`authority`]) and partner enrolment ([`enrolment`]).
 //!
@@ -21,6 +21,7 @@ mod kek;
 pub mod passphrase;
 pub mod record;
 pub mod rotation;
+pub mod score;
 pub mod signing;
 pub mod store;
 pub mod symmetric;

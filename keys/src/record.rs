@@ -82,11 +82,18 @@ pub enum Purpose {
         /// The families that this key evaluates; a group that [`KeyGroup::of`] gives.
         group: KeyGroup,
     },
+    /// A provider's secrets of a scoring group's epoch: its share of the group's key, and its own table's key.
+    Score {
+        /// The scoring group.
+        group: DataSet,
+        /// The epoch, which only grows.
+        epoch: u64,
+    },
 }
 
 /// A text that names no purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a key's purpose: expected a known word, or oprf/DATA-SET/EPOCH/GROUP")]
+#[error("not a key's purpose: expected a known word, oprf/DATA-SET/EPOCH/GROUP, or score/GROUP/EPOCH")]
 pub struct PurposeError;
 
 impl Purpose {
@@ -112,6 +119,7 @@ impl fmt::Display for Purpose {
             Self::Lookup => f.write_str("lookup"),
             Self::Authority => f.write_str("authority"),
             Self::Oprf { data_set, epoch, group } => write!(f, "oprf/{data_set}/{epoch}/{}", group.name()),
+            Self::Score { group, epoch } => write!(f, "score/{group}/{epoch}"),
         }
     }
 }
@@ -128,21 +136,26 @@ impl FromStr for Purpose {
             "storage" => Self::Storage,
             "lookup" => Self::Lookup,
             "authority" => Self::Authority,
-            _ => oprf_from_str(text)?,
+            _ => epoch_from_str(text)?,
         };
         // One purpose, one text: `+7` and `007` parse as numbers but are not what we write.
         if purpose.to_string() == text { Ok(purpose) } else { Err(PurposeError) }
     }
 }
 
-fn oprf_from_str(text: &str) -> Result<Purpose, PurposeError> {
+fn epoch_from_str(text: &str) -> Result<Purpose, PurposeError> {
     let parts: Vec<_> = text.splitn(4, '/').collect();
-    let ["oprf", data_set, epoch, group] = parts[..] else { return Err(PurposeError) };
-    Ok(Purpose::Oprf {
-        data_set: data_set.parse().map_err(|_| PurposeError)?,
-        epoch: epoch.parse().map_err(|_| PurposeError)?,
-        group: KeyGroup::from_name(group).ok_or(PurposeError)?,
-    })
+    let name = |text: &str| text.parse().map_err(|_| PurposeError);
+    let number = |text: &str| text.parse().map_err(|_| PurposeError);
+    match parts[..] {
+        ["oprf", data_set, epoch, group] => Ok(Purpose::Oprf {
+            data_set: name(data_set)?,
+            epoch: number(epoch)?,
+            group: KeyGroup::from_name(group).ok_or(PurposeError)?,
+        }),
+        ["score", group, epoch] => Ok(Purpose::Score { group: name(group)?, epoch: number(epoch)? }),
+        _ => Err(PurposeError),
+    }
 }
 
 /// Where a key stands in its life.
@@ -244,6 +257,7 @@ mod tests {
             Purpose::Lookup,
             Purpose::Authority,
             oprf("subscribers", 0, KeyGroup::Match),
+            Purpose::Score { group: "joint-risk".parse().unwrap(), epoch: u64::MAX },
         ];
         let epochs = Family::ALL.map(|family| oprf("a-b", u64::MAX, KeyGroup::of(family)));
         for purpose in all.into_iter().chain(epochs) {
@@ -257,7 +271,10 @@ mod tests {
     fn texts_that_we_would_not_write_are_refused() {
         let others = ["", "TLS", "oprf", "oprf/x/1", "oprf/x/1/", "oprf/x/1/both", "oprf/x/x/match"];
         let numbers = ["oprf/x/+1/match", "oprf/x/01/match", "oprf/x/18446744073709551616/match"];
-        for text in others.into_iter().chain(numbers).chain(["oprf/x/1/match/", "oprf/x/1/match/2"]) {
+        let scores =
+            ["score", "score/x", "score/x/", "score/x/01", "score/x/1/", "score/X/1", "score/x/1/match"];
+        let longer = ["oprf/x/1/match/", "oprf/x/1/match/2"];
+        for text in others.into_iter().chain(numbers).chain(scores).chain(longer) {
             assert_eq!(text.parse::<Purpose>(), Err(PurposeError), "{text}");
         }
     }

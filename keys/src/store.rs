@@ -2,8 +2,8 @@
 //!
 //! Promised by every store: a secret is given out only while its key is active; a destroyed key leaves a
 //! record but no secret; a data set's oblivious PRF epoch only grows, whatever its key groups, and no group
-//! gets a second key in it, not after destruction either; of every other purpose there is at most one active
-//! key.
+//! gets a second key in it, not after destruction either; so it is with the epochs of a scoring group, which have one
+//! key each; of every other purpose there is at most one active key.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -210,6 +210,9 @@ fn admit(present: &[KeyRecord], new: &KeyRecord, secret: &Secret<Vec<u8>>) -> Re
     if let Purpose::Oprf { data_set, epoch, group } = &new.purpose {
         return check_epoch(present, data_set, *epoch, *group);
     }
+    if let Purpose::Score { group, epoch } = &new.purpose {
+        return check_score_epoch(present, group, *epoch);
+    }
     let taken = |record: &KeyRecord| record.purpose == new.purpose && record.state == State::Active;
     if present.iter().any(taken) {
         return Err(StoreError::AlreadyActive { purpose: new.purpose.clone() });
@@ -246,6 +249,21 @@ fn check_epoch(present: &[KeyRecord], name: &DataSet, new: u64, of: KeyGroup) ->
         return Ok(());
     }
     Err(StoreError::EpochReused { data_set: name.clone(), found: new, expected: last.saturating_add(1) })
+}
+
+fn check_score_epoch(present: &[KeyRecord], name: &DataSet, new: u64) -> Result<(), StoreError> {
+    let epoch = |record: &KeyRecord| match &record.purpose {
+        Purpose::Score { group, epoch } if group == name => Some(*epoch),
+        _ => None,
+    };
+    match present.iter().filter_map(epoch).max() {
+        Some(last) if new <= last => Err(StoreError::EpochReused {
+            data_set: name.clone(),
+            found: new,
+            expected: last.saturating_add(1),
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn oldest_first(records: &mut [KeyRecord]) {

@@ -72,6 +72,9 @@ pub enum Refusal {
     /// A set intersection does not begin, or does not go on.
     #[error(transparent)]
     Psi(#[from] crate::psi::PsiRefusal),
+    /// A setup of a scoring group does not begin or go on, or a table is not served.
+    #[error(transparent)]
+    Score(#[from] crate::score::refusal::ScoreRefusal),
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,
@@ -107,6 +110,7 @@ impl Refusal {
             Self::TableUnknown => "SCORE_TABLE_UNKNOWN",
             Self::CountersignatureInvalid => "COUNTERSIGNATURE_INVALID",
             Self::Psi(refusal) => refusal.code(),
+            Self::Score(refusal) => refusal.code(),
             Self::Stopping => "STOPPING",
             Self::Internal => "INTERNAL",
         }
@@ -122,6 +126,7 @@ impl Refusal {
                 Code::FailedPrecondition
             }
             Self::Psi(refusal) => refusal.grpc(),
+            Self::Score(refusal) => refusal.grpc(),
             Self::Stopping => Code::Unavailable,
             Self::Internal => Code::Internal,
             _ => Code::InvalidArgument,
@@ -254,6 +259,16 @@ pub enum NodeError {
     /// A table of a joint score.
     #[error(transparent)]
     ScoreTable(#[from] crate::score::table::ScoreTableError),
+    /// The plan of a scoring group.
+    ScorePlan(#[from] crate::score::plan::PlanError),
+    /// A signed list of number segments.
+    ScoreUniverse(#[from] crate::score::universe::UniverseFileError),
+    /// The evidence of an epoch's setup.
+    ScoreEvidence(#[from] crate::score::evidence::EvidenceFileError),
+    /// A provider's part in an epoch.
+    ScoreMember(#[from] crate::score::member::MemberError),
+    /// The setup of an epoch.
+    ScoreSetup(#[from] crate::score::setup::SetupFailure),
     /// The rules of the decision.
     #[error(transparent)]
     Rules(#[from] crate::risk::RuleError),
@@ -324,6 +339,11 @@ impl NodeError {
             Self::ScoreFetch(error) => error.code(),
             Self::ScoreSum(error) => error.code(),
             Self::ScoreTable(error) => error.code(),
+            Self::ScorePlan(error) => error.code(),
+            Self::ScoreUniverse(error) => error.code(),
+            Self::ScoreEvidence(error) => error.code(),
+            Self::ScoreMember(error) => error.code(),
+            Self::ScoreSetup(error) => error.code(),
             Self::Rules(_) => "RULES_INVALID",
             Self::Signed(_) => "SIGNATURE_INVALID",
             Self::Tls(_) => "TLS",

@@ -131,7 +131,7 @@ impl Provider {
         Ok(provider)
     }
 
-    /// Reads grants and published epochs again.
+    /// Reads grants, published epochs and scoring groups again.
     ///
     /// # Errors
     /// [`NodeError`].
@@ -169,8 +169,8 @@ impl Provider {
         &self.policy
     }
 
-    /// The scoring epochs that it answers for.
-    pub(crate) const fn members(&self) -> &Members {
+    /// The node's part in scoring groups.
+    pub const fn members(&self) -> &Members {
         &self.members
     }
 

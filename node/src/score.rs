@@ -7,18 +7,24 @@
 pub mod activation;
 pub mod build;
 pub mod card;
+pub mod evidence;
 pub mod fetch;
 pub mod folder;
+pub mod member;
 pub mod members;
 pub mod monitor;
 pub mod parts;
-pub mod pending;
 pub mod plan;
 pub mod reaction;
+pub mod refusal;
 pub mod registry;
+pub mod rounds;
 mod segments;
 pub mod serve_tables;
+pub mod setup;
 pub mod stability;
+mod stage;
+pub mod status;
 pub mod sum;
 pub mod table;
 pub mod table_stage;
@@ -26,3 +32,6 @@ pub mod table_stage;
 mod table_tests;
 #[cfg(test)]
 pub(crate) mod test_world;
+pub mod universe;
+
+pub use stage::Stage;

@@ -30,6 +30,7 @@ use crate::identity::{Certificate, Layout, NodeKeys};
 use crate::peer::Incoming;
 use crate::provider::{Provider, Shared};
 use crate::psi::serve::PsiProvider;
+use crate::score::rounds::Rounds;
 use crate::service::{
     audit::AuditService, common::PeerService, lookup::LookupService, psi::PsiService, score::ScoreService,
 };
@@ -365,7 +366,7 @@ async fn serve_grpc(
                 .max_encoding_message_size(MAX_MESSAGE_BYTES),
         )
         .add_service(
-            ScoreServer::new(ScoreService(provider.clone()))
+            ScoreServer::new(ScoreService(Arc::new(Rounds::new(provider.clone()))))
                 .max_decoding_message_size(MAX_MESSAGE_BYTES)
                 .max_encoding_message_size(MAX_MESSAGE_BYTES),
         )

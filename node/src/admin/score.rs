@@ -1,6 +1,7 @@
 //! The joint score in an operator's hands.
 
 mod model;
+mod setup;
 mod tables;
 
 pub use model::{AddedModel, ModelFiles, ModelStatus};

@@ -1,54 +1,96 @@
-//! `windvane.score.v1.Score`: the setup of an epoch, and the download of tables.
+//! `windvane.score.v1.Score`: the setup of scoring groups, and their tables.
 
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
-use windvane_proto::convert::{TableManifestWanted, TableWanted};
+use windvane_keys::enrolment::Partner;
+use windvane_proto::convert::{ScoreRound, TableManifestWanted, TableWanted};
 use windvane_proto::score::v1::{
     AnnounceRequest, AnnounceResponse, ConfirmRequest, ConfirmResponse, DealRequest, DealResponse,
     FetchTableManifestRequest, FetchTableManifestResponse, FetchTableRequest, FinishRequest, FinishResponse,
     score_server::Score,
 };
+use windvane_protocols::score::group::GroupTerms;
 
 use crate::error::Refusal;
 use crate::provider::Provider;
+use crate::score::rounds::Rounds;
 use crate::score::serve_tables;
 
 /// The service.
 #[derive(Debug, Clone)]
-pub struct ScoreService(pub Arc<Provider>);
+pub struct ScoreService(pub Arc<Rounds>);
+
+impl ScoreService {
+    fn provider(&self) -> &Provider {
+        self.0.provider()
+    }
+
+    async fn reply<T, R: From<T>>(
+        &self,
+        partner: &Partner,
+        result: Result<T, Refusal>,
+    ) -> Result<Response<R>, Status> {
+        match result {
+            Ok(reply) => Ok(Response::new(reply.into())),
+            Err(refusal) => Err(self.provider().refuse(&partner.party, None, refusal).await),
+        }
+    }
+}
 
 #[tonic::async_trait]
 impl Score for ScoreService {
-    async fn announce(&self, _: Request<AnnounceRequest>) -> Result<Response<AnnounceResponse>, Status> {
-        Err(Status::unimplemented("the setup of a scoring group"))
+    async fn announce(
+        &self,
+        request: Request<AnnounceRequest>,
+    ) -> Result<Response<AnnounceResponse>, Status> {
+        let partner = self.provider().partners().authenticate(&request)?;
+        let result = async {
+            let terms = GroupTerms::try_from(request.into_inner())?;
+            Ok::<_, Refusal>(AnnounceResponse::from(&self.0.announce(&partner, terms).await?))
+        };
+        self.reply(&partner, result.await).await
     }
 
-    async fn deal(&self, _: Request<DealRequest>) -> Result<Response<DealResponse>, Status> {
-        Err(Status::unimplemented("the setup of a scoring group"))
+    async fn deal(&self, request: Request<DealRequest>) -> Result<Response<DealResponse>, Status> {
+        let partner = self.provider().partners().authenticate(&request)?;
+        let result = async {
+            let round = ScoreRound::try_from(request.into_inner())?;
+            Ok::<_, Refusal>(DealResponse::from(&self.0.deal(&partner, round).await?))
+        };
+        self.reply(&partner, result.await).await
     }
 
-    async fn confirm(&self, _: Request<ConfirmRequest>) -> Result<Response<ConfirmResponse>, Status> {
-        Err(Status::unimplemented("the setup of a scoring group"))
+    async fn confirm(&self, request: Request<ConfirmRequest>) -> Result<Response<ConfirmResponse>, Status> {
+        let partner = self.provider().partners().authenticate(&request)?;
+        let result = async {
+            let round = ScoreRound::try_from(request.into_inner())?;
+            Ok::<_, Refusal>(ConfirmResponse::from(&self.0.confirm(&partner, round).await?))
+        };
+        self.reply(&partner, result.await).await
     }
 
-    async fn finish(&self, _: Request<FinishRequest>) -> Result<Response<FinishResponse>, Status> {
-        Err(Status::unimplemented("the setup of a scoring group"))
+    async fn finish(&self, request: Request<FinishRequest>) -> Result<Response<FinishResponse>, Status> {
+        let partner = self.provider().partners().authenticate(&request)?;
+        let result = async {
+            let round = ScoreRound::try_from(request.into_inner())?;
+            self.0.finish(&partner, round).await?;
+            Ok::<_, Refusal>(FinishResponse {})
+        };
+        self.reply(&partner, result.await).await
     }
 
     async fn fetch_table_manifest(
         &self,
         request: Request<FetchTableManifestRequest>,
     ) -> Result<Response<FetchTableManifestResponse>, Status> {
-        let partner = self.0.partners().authenticate(&request)?;
-        let manifest = match TableManifestWanted::try_from(request.get_ref()) {
-            Ok(wanted) => serve_tables::manifest(&self.0, &partner, &wanted).await,
-            Err(error) => Err(error.into()),
+        let partner = self.provider().partners().authenticate(&request)?;
+        let result = async {
+            let wanted = TableManifestWanted::try_from(request.get_ref())?;
+            let manifest = serve_tables::manifest(self.provider(), &partner, &wanted).await?;
+            Ok::<_, Refusal>(FetchTableManifestResponse::from(&manifest))
         };
-        match manifest {
-            Ok(manifest) => Ok(Response::new((&manifest).into())),
-            Err(refusal) => Err(self.0.refuse(&partner.party, None, refusal).await),
-        }
+        self.reply(&partner, result.await).await
     }
 
     type FetchTableStream = serve_tables::SegmentStream;
@@ -57,14 +99,11 @@ impl Score for ScoreService {
         &self,
         request: Request<FetchTableRequest>,
     ) -> Result<Response<Self::FetchTableStream>, Status> {
-        let partner = self.0.partners().authenticate(&request)?;
-        let stream = match TableWanted::try_from(request.get_ref()) {
-            Ok(wanted) => serve_tables::stream(&self.0, &partner, &wanted).await,
-            Err(error) => Err(Refusal::from(error)),
+        let partner = self.provider().partners().authenticate(&request)?;
+        let result = async {
+            let wanted = TableWanted::try_from(request.get_ref())?;
+            serve_tables::stream(self.provider(), &partner, &wanted).await
         };
-        match stream {
-            Ok(stream) => Ok(Response::new(stream)),
-            Err(refusal) => Err(self.0.refuse(&partner.party, None, refusal).await),
-        }
+        self.reply(&partner, result.await).await
     }
 }

@@ -18,8 +18,9 @@ use crate::peer::channel;
 use crate::score::build::{PublishTable, prepare};
 use crate::score::fetch::{FetchTables, FetchedTables, ScoreFetchError, fetch};
 use crate::score::folder::{GroupFolder, ScoreFolder};
+use crate::score::member::load_member;
 use crate::score::parts::DenseParts;
-use crate::score::pending::{GroupPlan, load_member};
+use crate::score::plan::GroupPlan;
 
 /// What a provider publishes, apart from its parts.
 #[derive(Debug, Clone)]
