@@ -260,14 +260,19 @@ pub enum NodeError {
     #[error(transparent)]
     ScoreTable(#[from] crate::score::table::ScoreTableError),
     /// The plan of a scoring group.
+    #[error(transparent)]
     ScorePlan(#[from] crate::score::plan::PlanError),
     /// A signed list of number segments.
+    #[error(transparent)]
     ScoreUniverse(#[from] crate::score::universe::UniverseFileError),
     /// The evidence of an epoch's setup.
+    #[error(transparent)]
     ScoreEvidence(#[from] crate::score::evidence::EvidenceFileError),
     /// A provider's part in an epoch.
+    #[error(transparent)]
     ScoreMember(#[from] crate::score::member::MemberError),
     /// The setup of an epoch.
+    #[error(transparent)]
     ScoreSetup(#[from] crate::score::setup::SetupFailure),
     /// The rules of the decision.
     #[error(transparent)]

@@ -290,7 +290,7 @@ impl GroupPlan {
     }
 
     /// Digest of the group's plan as it is kept; `None` when there is none. Costs less than opening it.
-    pub(super) fn kept_digest(folder: &GroupFolder) -> Result<Option<Hash>, PlanError> {
+    pub(crate) fn kept_digest(folder: &GroupFolder) -> Result<Option<Hash>, PlanError> {
         let kept: Option<Kept> = read_record(&folder.join(PLAN), MAX_PLAN_BYTES)?;
         Ok(kept.map(|kept| kept.encode().digest()))
     }

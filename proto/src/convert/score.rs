@@ -5,8 +5,7 @@ mod tables;
 pub use tables::*;
 
 use bytes::Bytes;
-use windvane_protocols::limits::{MAX_DOCUMENT_BYTES, MAX_SCORE_PROVIDERS, MAX_SEGMENTS, MAX_SETUP_BYTES};
-use windvane_protocols::lookup::DataSet;
+use windvane_protocols::limits::{MAX_DOCUMENT_BYTES, MAX_SCORE_PROVIDERS, MAX_SETUP_BYTES};
 use windvane_protocols::score::group::GroupTerms;
 use windvane_protocols::score::shares::record::{Announcement, Confirmation, Dealing};
 use windvane_protocols::transcript::{Hash, Record, Signed};
@@ -127,9 +126,6 @@ impl From<&ScoreRound<Confirmation>> for wire::FinishRequest {
     }
 }
 
-fn group(text: &str) -> Result<DataSet, WireError> {
-    text.parse().map_err(|_| WireError::Form { field: "group", expected: "a scoring group's name" })
-}
 
 fn messages<T: Record>(
     field: &'static str,
