@@ -32,7 +32,7 @@ mod score;
 
 pub use data::Published;
 pub use grants::GrantTerms;
-pub use score::{FetchedScore, ScorePublication};
+pub use score::{AddedModel, FetchedScore, ModelFiles, ModelStatus, ScorePublication};
 
 /// Largest text document that a command reads: a request, an enrolment, a grant.
 const MAX_TEXT_BYTES: usize = 64 << 10;
@@ -267,9 +267,14 @@ fn public_keys(enrolment: &Enrolment) -> Keys {
     }
 }
 
-fn check_name(name: &str) -> Result<(), NodeError> {
+/// Whether a caller or a person may be called so.
+pub(crate) fn is_name(name: &str) -> bool {
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.@".contains(&b));
-    if plain && (1..=64).contains(&name.len()) {
+    plain && (1..=64).contains(&name.len())
+}
+
+fn check_name(name: &str) -> Result<(), NodeError> {
+    if is_name(name) {
         return Ok(());
     }
     Err(NodeError::Given {

@@ -224,6 +224,15 @@ pub enum NodeError {
     /// The folder of the joint score.
     #[error(transparent)]
     ScoreFolder(#[from] crate::score::folder::FolderError),
+    /// A model's card.
+    #[error(transparent)]
+    ScoreCard(#[from] crate::score::card::CardFileError),
+    /// A version of a model.
+    #[error(transparent)]
+    ScoreModel(#[from] crate::score::registry::RegistryError),
+    /// An activation, a rollback or an epoch's end.
+    #[error(transparent)]
+    ScoreActivation(#[from] crate::score::activation::ActivationError),
     /// A provider's parts of a joint score.
     #[error(transparent)]
     ScoreParts(#[from] crate::score::parts::PartsError),
@@ -301,6 +310,9 @@ impl NodeError {
             Self::Publish(error) => error.code(),
             Self::Authority(error) => error.code(),
             Self::ScoreFolder(error) => error.code(),
+            Self::ScoreCard(error) => error.code(),
+            Self::ScoreModel(error) => error.code(),
+            Self::ScoreActivation(error) => error.code(),
             Self::ScoreParts(error) => error.code(),
             Self::ScoreBuild(error) => error.code(),
             Self::ScoreFetch(error) => error.code(),

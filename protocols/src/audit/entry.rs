@@ -127,7 +127,7 @@ pub enum Event {
         group: DataSet,
         /// [`crate::score::model::ModelCard::digest`].
         model: Hash,
-        /// `added`, `approved`, `activated`, `rolled back`, `alert` or `fallback`.
+        /// `added`, `approved`, `activated`, `rolled back`, `retired`, `alert` or `fallback`.
         action: String,
         /// Who did it; `monitor` where nobody did.
         by: String,

@@ -1,0 +1,398 @@
+//! Which epoch and model a bank scores with: activation, rollback, and the end of epochs on either side.
+//!
+//! **Promised**: what becomes active has passed every check of [`installed`]; a rollback goes to a table that is
+//! there byte for byte; the choice changes in one file's rename; a change's file is written before its log entry,
+//! and a command that was interrupted in between can be repeated. **Not here**: the running node, which reads
+//! [`ActiveState`] when it is told that files changed.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use windvane_keys::files::{FileError, read_private, write_private};
+use windvane_keys::store::StoreError;
+use windvane_protocols::audit::entry::Event;
+use windvane_protocols::lookup::DataSet;
+use windvane_protocols::party::PartyId;
+use windvane_protocols::score::group::Pins;
+use windvane_protocols::score::shares::EvidenceError;
+use windvane_protocols::transcript::Hash;
+
+use super::folder::{EpochFolder, FolderError, GroupFolder};
+use super::registry::{Registry, RegistryError, person};
+use super::table::{RETIRED, ScoreTableError};
+use crate::snapshot::disk::{at, remove_file};
+
+pub mod installed;
+
+/// The state, with the choices of many years.
+const MAX_STATE_BYTES: usize = 1 << 20;
+
+/// Who acts where no person does.
+pub const MONITOR: &str = "monitor";
+
+/// Why nothing is activated, rolled back or retired.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ActivationError {
+    /// The group's folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The model.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The keys of an epoch could not be destroyed.
+    #[error(transparent)]
+    Keys(#[from] StoreError),
+    /// The state does not parse.
+    #[error("{path} is damaged: {message}")]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Only the bank chooses.
+    #[error(
+        "the bank of group {group} chooses what it scores with; a provider serves every epoch until it retires it"
+    )]
+    NotBank {
+        /// The group.
+        group: DataSet,
+    },
+    /// The epoch's setup is not finished here.
+    #[error("epoch {epoch} has no evidence of a finished setup here; run `score setup` at the bank")]
+    Unfinished {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// The table of the epoch.
+    #[error(transparent)]
+    Table(#[from] ScoreTableError),
+    /// The epoch's setup does not hold, or is of another group.
+    #[error("the setup of epoch {epoch} does not hold: {source}")]
+    Evidence {
+        /// The epoch.
+        epoch: u64,
+        /// Why.
+        source: EvidenceError,
+    },
+    /// The evidence is that of another epoch or group.
+    #[error(
+        "the evidence of epoch {epoch} is that of another epoch or group; run `score setup` for a new epoch"
+    )]
+    Foreign {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// The epoch was set up for another model.
+    #[error(
+        "epoch {epoch} was set up for another model than {model}; activate the model that stands in its terms, or set up a new epoch for this one"
+    )]
+    Model {
+        /// The epoch.
+        epoch: u64,
+        /// The model that was named.
+        model: String,
+    },
+    /// The epoch has ended.
+    #[error("epoch {epoch} is retired, which has no way back; set up a new epoch")]
+    Retired {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// The epoch is in use.
+    #[error(
+        "epoch {epoch} is active; first activate another with `score activate`, go back with `score rollback`, or stop scoring with `score fallback --rules-only`"
+    )]
+    Active {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// Nothing is active.
+    #[error("no model of group {group} is active; `score activate` makes one so")]
+    NothingActive {
+        /// The group.
+        group: DataSet,
+    },
+    /// No earlier choice is whole.
+    #[error(
+        "no earlier epoch of group {group} is left whose table is whole. Publish the old model{} in a new epoch: here `windvane score setup --group {group}`, at every provider `windvane score publish --group {group} --model {}`, then here `windvane score fetch --group {group}` and `windvane score activate --group {group} --epoch N --model {}`. Until then: `windvane score fallback --rules-only --group {group}`",
+        .model.as_ref().map(|model| format!(" {model}")).unwrap_or_default(),
+        .model.as_deref().unwrap_or("NAME"),
+        .model.as_deref().unwrap_or("NAME")
+    )]
+    NoStandby {
+        /// The group.
+        group: DataSet,
+        /// The model that was active before, where there was one.
+        model: Option<String>,
+    },
+}
+
+impl ActivationError {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Folder(error) => error.code(),
+            Self::File(error) => error.code(),
+            Self::Registry(error) => error.code(),
+            Self::Keys(error) => error.code(),
+            Self::State { .. } => "SCORE_STATE_DAMAGED",
+            Self::NotBank { .. } => "SCORE_NOT_BANK",
+            Self::Unfinished { .. } => "SCORE_EPOCH_UNFINISHED",
+            Self::Table(error) => error.code(),
+            Self::Evidence { .. } | Self::Foreign { .. } => "SCORE_EVIDENCE_INVALID",
+            Self::Model { .. } => "SCORE_MODEL_MISMATCH",
+            Self::Retired { .. } => "SCORE_EPOCH_RETIRED",
+            Self::Active { .. } => "SCORE_EPOCH_ACTIVE",
+            Self::NothingActive { .. } => "SCORE_NOT_ACTIVE",
+            Self::NoStandby { .. } => "SCORE_NO_STANDBY",
+        }
+    }
+}
+
+/// An epoch, and the model whose parts its table carries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Choice {
+    /// The epoch.
+    pub epoch: u64,
+    /// The model's name.
+    pub model: String,
+}
+
+/// `state`: what a bank scores with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActiveState {
+    /// What is active.
+    pub active: Option<Choice>,
+    /// What was active before, oldest first: standby epochs that a rollback can go to.
+    pub previous: Vec<Choice>,
+    /// Whether no score is used at present.
+    pub rules_only: bool,
+}
+
+impl ActiveState {
+    /// Reads a group's state; the empty one where there is none yet.
+    ///
+    /// # Errors
+    /// [`ActivationError::File`], [`ActivationError::State`].
+    pub fn load(folder: &GroupFolder) -> Result<Self, ActivationError> {
+        let path = folder.join("state");
+        if !path.exists() {
+            return Ok(Self::default());
+        }
+        let bytes = read_private(&path, MAX_STATE_BYTES)?;
+        let damaged = |error: serde_json::Error| ActivationError::State { path, message: error.to_string() };
+        serde_json::from_slice(&bytes).map_err(damaged)
+    }
+
+    fn store(&self, folder: &GroupFolder) -> Result<(), ActivationError> {
+        let json = serde_json::to_vec_pretty(self).expect("texts, numbers and lists always serialise");
+        Ok(write_private(&folder.join("state"), &json)?)
+    }
+
+    /// What is scored with at present.
+    pub fn in_use(&self) -> Option<&Choice> {
+        self.active.as_ref().filter(|_| !self.rules_only)
+    }
+
+    /// The same choice, now active, with what was active before it among the previous ones.
+    fn with(&self, choice: Choice) -> Self {
+        let earlier = self.previous.iter().chain(&self.active).filter(|other| **other != choice);
+        Self { previous: earlier.cloned().collect(), active: Some(choice), rules_only: false }
+    }
+}
+
+/// What a command did, with the entries that the log is to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The state now.
+    pub state: ActiveState,
+    /// For the log, in this order.
+    pub events: Vec<Event>,
+}
+
+/// A group's epochs and models in one party's hands, at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Lifecycle<'a> {
+    /// The group's folder.
+    pub folder: &'a GroupFolder,
+    /// Who this is.
+    pub party: &'a PartyId,
+    /// The identities that it pins.
+    pub pins: &'a Pins,
+    /// Milliseconds of Unix time.
+    pub now_ms: u64,
+}
+
+impl Lifecycle<'_> {
+    /// Makes an epoch and its model active at the bank, and ends a fallback to rules.
+    ///
+    /// # Errors
+    /// [`ActivationError`]: nothing changed.
+    pub fn activate(&self, epoch: u64, model: &str, by: &str) -> Result<Change, ActivationError> {
+        let by = person(by)?;
+        let _held = self.folder.lock()?;
+        self.choose(Choice { epoch, model: model.to_owned() }, "activated", &by, ActiveState::with)
+    }
+
+    /// Goes back to the newest previous choice that still passes every check of an activation.
+    ///
+    /// # Errors
+    /// [`ActivationError::NoStandby`] and others: nothing changed.
+    pub fn rollback(&self, by: &str) -> Result<Change, ActivationError> {
+        let by = person(by)?;
+        let _held = self.folder.lock()?;
+        self.step_back("rolled back", &by)
+    }
+
+    /// Decides by the rules alone until the next activation or rollback.
+    ///
+    /// # Errors
+    /// [`ActivationError::NothingActive`] and others: nothing changed.
+    pub fn rules_only(&self, by: &str) -> Result<Change, ActivationError> {
+        let by = person(by)?;
+        let _held = self.folder.lock()?;
+        self.stop_scoring(&by)
+    }
+
+    /// Ends an epoch for good: marks it, lets `destroy` destroy its secret keys, and removes its table. What others
+    /// signed stays. Nothing is done twice when it is repeated.
+    ///
+    /// # Errors
+    /// [`ActivationError::Active`] and others.
+    pub fn retire(
+        &self,
+        epoch: u64,
+        by: &str,
+        destroy: impl FnOnce() -> Result<(), StoreError>,
+    ) -> Result<Change, ActivationError> {
+        let by = person(by)?;
+        let _held = self.folder.lock()?;
+        let mut state = ActiveState::load(self.folder)?;
+        if state.in_use().is_some_and(|choice| choice.epoch == epoch) {
+            return Err(ActivationError::Active { epoch });
+        }
+        let folder = self.folder.epoch(epoch);
+        let ended = installed::evidence(&folder, self.folder.group(), self.pins)?;
+        state.active = state.active.filter(|choice| choice.epoch != epoch);
+        state.previous.retain(|choice| choice.epoch != epoch);
+        if state != ActiveState::load(self.folder)? {
+            state.store(self.folder)?;
+        }
+        // From the marker on nothing loads the epoch again, so its keys cannot come back into use.
+        if !folder.join(RETIRED).exists() {
+            let marker = serde_json::json!({ "by": by, "at_ms": self.now_ms }).to_string();
+            write_private(&folder.join(RETIRED), marker.as_bytes())?;
+        }
+        destroy()?;
+        remove_tables(&folder)?;
+        let events = vec![
+            self.model_event(ended.charter().terms().model, "retired", &by),
+            self.epoch_event(epoch, "retired", *ended.context()),
+        ];
+        Ok(Change { state, events })
+    }
+
+    /// The caller holds the group's folder.
+    pub(super) fn stop_scoring(&self, by: &str) -> Result<Change, ActivationError> {
+        let mut state = ActiveState::load(self.folder)?;
+        let model = self.active_model(&state)?;
+        state.rules_only = true;
+        state.store(self.folder)?;
+        Ok(Change { state, events: vec![self.model_event(model, "fallback", by)] })
+    }
+
+    /// The caller holds the group's folder.
+    pub(super) fn step_back(&self, action: &str, by: &str) -> Result<Change, ActivationError> {
+        let state = ActiveState::load(self.folder)?;
+        for (index, choice) in state.previous.iter().enumerate().rev() {
+            let earlier = state.previous[..index].to_vec();
+            let back = |_: &ActiveState, choice| ActiveState {
+                active: Some(choice),
+                previous: earlier,
+                rules_only: false,
+            };
+            match self.choose(choice.clone(), action, by, back) {
+                Ok(change) => return Ok(change),
+                Err(error) => {
+                    let Choice { epoch, model } = choice;
+                    tracing::warn!(code = error.code(), %error, epoch, %model, "no way back to this epoch");
+                }
+            }
+        }
+        let model = state.previous.last().or(state.active.as_ref()).map(|choice| choice.model.clone());
+        Err(ActivationError::NoStandby { group: self.folder.group().clone(), model })
+    }
+
+    /// Digest of the card of the active model, in use or not. A damaged version must not keep anybody from stopping
+    /// its use, so the epoch's terms name it.
+    pub(super) fn active_model(&self, state: &ActiveState) -> Result<Hash, ActivationError> {
+        let group = self.folder.group();
+        let nothing = || ActivationError::NothingActive { group: group.clone() };
+        let choice = state.active.as_ref().ok_or_else(nothing)?;
+        let epoch = installed::evidence(&self.folder.epoch(choice.epoch), group, self.pins);
+        let by_name = |_| Registry::new(self.folder.clone()).open(&choice.model).map(|model| model.digest());
+        Ok(epoch.map(|epoch| epoch.charter().terms().model).or_else(by_name)?)
+    }
+
+    pub(super) fn model_event(&self, model: Hash, action: &str, by: &str) -> Event {
+        let group = self.folder.group().clone();
+        Event::ScoreModel { group, model, action: action.to_owned(), by: by.to_owned() }
+    }
+
+    fn epoch_event(&self, epoch: u64, state: &str, digest: Hash) -> Event {
+        Event::ScoreEpoch { group: self.folder.group().clone(), epoch, state: state.to_owned(), digest }
+    }
+
+    fn choose(
+        &self,
+        choice: Choice,
+        action: &str,
+        by: &str,
+        change: impl FnOnce(&ActiveState, Choice) -> ActiveState,
+    ) -> Result<Change, ActivationError> {
+        let before = ActiveState::load(self.folder)?;
+        let epoch =
+            installed::check(&self.folder.epoch(choice.epoch), self.folder.group(), self.party, self.pins)?;
+        let mut model = Registry::new(self.folder.clone()).approved(&choice.model)?;
+        if model.digest() != epoch.charter().terms().model {
+            return Err(ActivationError::Model { epoch: choice.epoch, model: choice.model });
+        }
+        let mut events = vec![
+            self.model_event(model.digest(), action, by),
+            self.epoch_event(choice.epoch, "active", *epoch.context()),
+        ];
+        if let Some(old) = before.active.as_ref().filter(|old| old.epoch != choice.epoch) {
+            // One whose evidence no longer holds has no context to tell of.
+            let old_epoch =
+                installed::evidence(&self.folder.epoch(old.epoch), self.folder.group(), self.pins);
+            events.extend(old_epoch.ok().map(|it| self.epoch_event(old.epoch, "standby", *it.context())));
+        }
+        model.note_activation(choice.epoch, by, self.now_ms)?;
+        let state = change(&before, choice);
+        state.store(self.folder)?;
+        Ok(Change { state, events })
+    }
+}
+
+/// Removes the table of an epoch and what is left of unfinished ones.
+fn remove_tables(folder: &EpochFolder) -> Result<(), ActivationError> {
+    for entry in std::fs::read_dir(folder.path()).map_err(at(folder.path()))? {
+        let entry = entry.map_err(at(folder.path()))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if entry.path().is_file() && (name.starts_with("table") || name.starts_with("sum.")) {
+            remove_file(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,261 @@
+//! Activation, rollback and retirement on a group that is really set up.
+
+use std::cell::Cell;
+use std::fs;
+
+use super::*;
+use crate::score::test_world::{FIRST, NOW_MS, World, alter, card, described};
+use windvane_keys::symmetric::StorageKey;
+
+const SECOND: u64 = FIRST + 1;
+
+fn choice(epoch: u64) -> Choice {
+    Choice { epoch, model: card(epoch + 1 - FIRST).name().to_owned() }
+}
+
+impl World {
+    fn activate(&self, epoch: u64) -> Result<Change, ActivationError> {
+        self.life().activate(epoch, &choice(epoch).model, "carol")
+    }
+
+    /// `fraud-1` and then `fraud-2` active.
+    fn with_both(self) -> Self {
+        self.activate(FIRST).unwrap();
+        self.activate(SECOND).unwrap();
+        self
+    }
+
+    fn state(&self) -> ActiveState {
+        ActiveState::load(&self.folder).unwrap()
+    }
+
+    fn retire(&self, epoch: u64) -> Result<Change, ActivationError> {
+        self.life().retire(epoch, "carol", || Ok(()))
+    }
+}
+
+/// What the log is told, in words.
+fn told(change: &Change) -> Vec<String> {
+    let word = |event: &Event| match event {
+        Event::ScoreModel { model, action, by, .. } => {
+            let number = if *model == card(1).digest() { 1 } else { 2 };
+            format!("fraud-{number} {action} by {by}")
+        }
+        Event::ScoreEpoch { epoch, state, .. } => format!("{epoch} {state}"),
+        other => panic!("{other:?}"),
+    };
+    change.events.iter().map(word).collect()
+}
+
+#[test]
+fn what_is_whole_and_approved_becomes_active_and_what_was_before_is_a_standby() {
+    let world = World::bank().with_models();
+    assert_eq!(world.state(), ActiveState::default());
+    let change = world.activate(FIRST).unwrap();
+    assert_eq!(told(&change), ["fraud-1 activated by carol", "3 active"]);
+    let change = world.activate(SECOND).unwrap();
+    assert_eq!(told(&change), ["fraud-2 activated by carol", "4 active", "3 standby"]);
+    let expected =
+        ActiveState { active: Some(choice(SECOND)), previous: vec![choice(FIRST)], rules_only: false };
+    assert_eq!((change.state, world.state()), (expected.clone(), expected));
+    let activations = world.registry().open("fraud-2").unwrap().record().activations.clone();
+    assert_eq!(activations.iter().map(|it| (it.epoch, it.at_ms)).collect::<Vec<_>>(), [(SECOND, NOW_MS)]);
+}
+
+#[test]
+fn an_activation_that_is_repeated_changes_nothing_and_is_told_again() {
+    let world = World::bank().with_models().with_both();
+    let before = world.state();
+    let change = world.activate(SECOND).unwrap();
+    assert_eq!(told(&change), ["fraud-2 activated by carol", "4 active"]);
+    assert_eq!(world.state(), before);
+    assert_eq!(world.registry().open("fraud-2").unwrap().record().activations.len(), 1);
+}
+
+#[test]
+fn an_activation_needs_every_file_of_the_epoch() {
+    for (file, code) in [
+        ("evidence", "SCORE_EPOCH_UNFINISHED"),
+        ("table", "SCORE_TABLE_MISSING"),
+        ("sum-root", "SCORE_TABLE_MISSING"),
+        ("manifests/carrier-a", "SCORE_TABLE_MISSING"),
+        ("manifests/carrier-b", "SCORE_TABLE_MISSING"),
+    ] {
+        let world = World::bank().with_models();
+        fs::remove_file(world.file(FIRST, file)).unwrap();
+        assert_eq!(world.activate(FIRST).unwrap_err().code(), code, "{file}");
+        assert_eq!(world.state(), ActiveState::default());
+    }
+}
+
+#[test]
+fn an_altered_file_of_the_epoch_is_found() {
+    for (file, at, code) in [
+        ("evidence", 2_000, "SCORE_"),
+        ("table", 0, "SCORE_TABLE_DAMAGED"),
+        ("table", 319_999, "SCORE_TABLE_DAMAGED"),
+        ("sum-root", 250, "SCORE_"),
+        ("manifests/carrier-b", 400, "SCORE_MANIFEST_INVALID"),
+    ] {
+        let world = World::bank().with_models();
+        alter(&world.file(FIRST, file), at);
+        let error = world.activate(FIRST).unwrap_err();
+        assert!(error.code().starts_with(code), "{file}: {}", error.code());
+    }
+    let world = World::bank().with_models();
+    let table = fs::read(world.file(FIRST, "table")).unwrap();
+    write_private(&world.file(FIRST, "table"), &table[..table.len() - 1]).unwrap();
+    assert_eq!(world.activate(FIRST).unwrap_err().code(), "SCORE_TABLE_DAMAGED");
+}
+
+#[test]
+fn the_evidence_of_another_epoch_or_under_other_pins_is_refused() {
+    let world = World::bank().with_models();
+    fs::copy(world.file(SECOND, "evidence"), world.file(FIRST, "evidence")).unwrap();
+    assert_eq!(world.activate(FIRST).unwrap_err().code(), "SCORE_EVIDENCE_INVALID");
+    let mut world = World::bank().with_models();
+    let other = world.pins["carrier-a".parse::<PartyId>().as_ref().unwrap()];
+    world.pins.insert("carrier-b".parse().unwrap(), other);
+    assert_eq!(world.activate(FIRST).unwrap_err().code(), "SCORE_EVIDENCE_INVALID");
+}
+
+#[test]
+fn only_the_approved_model_of_the_epochs_terms_becomes_active() {
+    let world = World::bank();
+    assert_eq!(world.activate(FIRST).unwrap_err().code(), "MODEL_UNKNOWN");
+    let add = |number, key: &StorageKey| {
+        world.registry().add(&card(number), None, &described("alice"), key, NOW_MS).unwrap();
+    };
+    add(1, &world.key);
+    assert_eq!(world.activate(FIRST).unwrap_err().code(), "MODEL_NOT_APPROVED");
+    add(2, &world.key);
+    world.registry().approve("fraud-2", "bob", NOW_MS).unwrap();
+    let error = world.life().activate(FIRST, "fraud-2", "carol").unwrap_err();
+    assert_eq!(error.code(), "SCORE_MODEL_MISMATCH");
+    world.registry().approve("fraud-1", "bob", NOW_MS).unwrap();
+    alter(&world.folder.join("models/fraud-1/card"), 60);
+    assert_eq!(world.activate(FIRST).unwrap_err().code(), "MODEL_CHANGED");
+    assert_eq!(world.life().activate(FIRST, "fraud-1", "ca rol").unwrap_err().code(), "MODEL_INVALID");
+    assert_eq!(world.state(), ActiveState::default());
+}
+
+#[test]
+fn a_provider_does_not_choose_and_two_commands_do_not_choose_at_once() {
+    let world = World::of("carrier-a").with_models();
+    assert_eq!(world.activate(FIRST).unwrap_err().code(), "SCORE_NOT_BANK");
+    let world = World::bank().with_models();
+    let _held = world.folder.lock().unwrap();
+    assert_eq!(world.activate(FIRST).unwrap_err().code(), "SCORE_BUSY");
+}
+
+#[test]
+fn a_rollback_goes_to_the_table_that_is_there_byte_for_byte() {
+    let world = World::bank().with_models().with_both();
+    let table = fs::read(world.file(FIRST, "table")).unwrap();
+    let change = world.life().rollback("dave").unwrap();
+    assert_eq!(told(&change), ["fraud-1 rolled back by dave", "3 active", "4 standby"]);
+    let expected = ActiveState { active: Some(choice(FIRST)), previous: vec![], rules_only: false };
+    assert_eq!(world.state(), expected);
+    assert_eq!(fs::read(world.file(FIRST, "table")).unwrap(), table);
+}
+
+#[test]
+fn a_rollback_to_an_altered_table_is_refused_and_says_what_to_do() {
+    let world = World::bank().with_models().with_both();
+    let before = world.state();
+    alter(&world.file(FIRST, "table"), 123_456);
+    let error = world.life().rollback("dave").unwrap_err();
+    assert_eq!(error.code(), "SCORE_NO_STANDBY");
+    let text = error.to_string();
+    for command in ["score setup", "score publish --group joint-risk --model fraud-1", "score activate"] {
+        assert!(text.contains(command), "{text}");
+    }
+    assert_eq!(world.state(), before);
+    alter(&world.file(FIRST, "table"), 123_456);
+    world.life().rollback("dave").unwrap();
+    assert_eq!(world.life().rollback("dave").unwrap_err().code(), "SCORE_NO_STANDBY");
+}
+
+#[test]
+fn a_rollback_skips_what_is_not_whole() {
+    let world = World::bank().with_models().with_both();
+    world.activate(FIRST).unwrap();
+    assert_eq!(world.state().previous, [choice(SECOND)]);
+    let mut state = world.state();
+    state.previous = vec![choice(SECOND), Choice { epoch: 9, model: "fraud-1".to_owned() }];
+    state.store(&world.folder).unwrap();
+    assert_eq!(world.life().rollback("dave").unwrap().state.active, Some(choice(SECOND)));
+}
+
+#[test]
+fn rules_alone_decide_until_the_next_activation_or_rollback() {
+    let world = World::bank().with_models();
+    assert_eq!(world.life().rules_only("dave").unwrap_err().code(), "SCORE_NOT_ACTIVE");
+    let world = world.with_both();
+    let change = world.life().rules_only("dave").unwrap();
+    assert_eq!(told(&change), ["fraud-2 fallback by dave"]);
+    assert_eq!((world.state().active, world.state().in_use()), (Some(choice(SECOND)), None));
+    assert_eq!(world.activate(SECOND).unwrap().state.in_use(), Some(&choice(SECOND)));
+    world.life().rules_only("dave").unwrap();
+    assert_eq!(world.life().rollback("dave").unwrap().state.in_use(), Some(&choice(FIRST)));
+}
+
+#[test]
+fn rules_alone_can_decide_when_the_model_is_damaged() {
+    let world = World::bank().with_models().with_both();
+    alter(&world.folder.join("models/fraud-2/card"), 60);
+    assert_eq!(told(&world.life().rules_only("dave").unwrap()), ["fraud-2 fallback by dave"]);
+}
+
+#[test]
+fn an_epoch_in_use_is_not_retired_and_a_retired_one_does_not_come_back() {
+    let world = World::bank().with_models().with_both();
+    let error = world.retire(SECOND).unwrap_err();
+    assert_eq!(error.code(), "SCORE_EPOCH_ACTIVE");
+    assert!(error.to_string().contains("score rollback"), "{error}");
+    assert!(!world.file(SECOND, RETIRED).exists() && world.file(SECOND, "table").exists());
+    let change = world.retire(FIRST).unwrap();
+    assert_eq!(told(&change), ["fraud-1 retired by carol", "3 retired"]);
+    assert!(world.file(FIRST, RETIRED).exists() && !world.file(FIRST, "table").exists());
+    assert!(world.file(FIRST, "evidence").exists() && world.file(FIRST, "manifests/carrier-a").exists());
+    assert_eq!(world.state().previous, []);
+    assert_eq!(world.activate(FIRST).unwrap_err().code(), "SCORE_EPOCH_RETIRED");
+    assert_eq!(world.life().rollback("dave").unwrap_err().code(), "SCORE_NO_STANDBY");
+    world.life().rules_only("dave").unwrap();
+    assert_eq!(world.retire(SECOND).unwrap().state, ActiveState { rules_only: true, ..Default::default() });
+}
+
+#[test]
+fn a_provider_destroys_its_keys_after_the_mark_and_repeats_what_was_interrupted() {
+    let world = World::of("carrier-a");
+    fs::write(world.file(FIRST, "table.tmp"), b"half a table").unwrap();
+    let marked = Cell::new(false);
+    let interrupted = world.life().retire(FIRST, "carol", || {
+        marked.set(world.file(FIRST, RETIRED).exists());
+        Err(StoreError::Missing { purpose: windvane_keys::record::Purpose::Storage })
+    });
+    assert_eq!(interrupted.unwrap_err().code(), "KEY_MISSING");
+    assert!(marked.get() && world.file(FIRST, "table").exists());
+    let calls = Cell::new(0);
+    for _ in 0..2 {
+        let destroy = || {
+            calls.set(calls.get() + 1);
+            Ok(())
+        };
+        assert_eq!(
+            world.life().retire(FIRST, "carol", destroy).unwrap().events.len(),
+            2,
+            "an entry that was not queued is queued by the repetition"
+        );
+    }
+    assert_eq!(calls.get(), 2);
+    assert!(!world.file(FIRST, "table").exists() && !world.file(FIRST, "table.tmp").exists());
+    assert_eq!(world.retire(9).unwrap_err().code(), "SCORE_EPOCH_UNFINISHED");
+}
+
+#[test]
+fn a_state_with_unknown_fields_is_damaged() {
+    let world = World::bank();
+    write_private(&world.folder.join("state"), br#"{"active":null,"previous":[],"rules":true}"#).unwrap();
+    assert_eq!(ActiveState::load(&world.folder).unwrap_err().code(), "SCORE_STATE_DAMAGED");
+}

@@ -1,0 +1,63 @@
+//! What the bank does about the monitor's verdict.
+//!
+//! **Promised**: an alert is told once, not at every window; a fallback always ends in a state that does not use what
+//! was found wanting, by the rules alone where nothing else is left.
+
+use super::activation::{ActivationError, ActiveState, Change, Lifecycle, MONITOR};
+use super::monitor::{Finding, Verdict, What};
+use crate::config::Fallback;
+
+/// Carries a verdict out: tells of an alert, or stops using the score. `None` when there is nothing to do. The caller
+/// queues the entries, and reloads what it scores with. Reads whole tables, so it belongs on a thread that may wait.
+///
+/// # Errors
+/// [`ActivationError`]: nothing changed, and the next window says it again.
+pub fn apply(
+    verdict: &Verdict,
+    life: &Lifecycle<'_>,
+    fallback: Fallback,
+) -> Result<Option<Change>, ActivationError> {
+    match verdict {
+        Verdict::Fine | Verdict::Alert { repeated: true, .. } => Ok(None),
+        Verdict::Alert { findings, .. } => {
+            warn(findings, life, "alert");
+            let state = ActiveState::load(life.folder)?;
+            let event = life.model_event(life.active_model(&state)?, "alert", MONITOR);
+            Ok(Some(Change { state, events: vec![event] }))
+        }
+        Verdict::Fallback { findings } => {
+            let _held = life.folder.lock()?;
+            if ActiveState::load(life.folder)?.in_use().is_none() {
+                return Ok(None);
+            }
+            warn(findings, life, "fallback");
+            fall_back(findings, life, fallback).map(Some)
+        }
+    }
+}
+
+fn fall_back(
+    findings: &[Finding],
+    life: &Lifecycle<'_>,
+    fallback: Fallback,
+) -> Result<Change, ActivationError> {
+    // An earlier model would ask the same providers, who do not answer.
+    let earlier_helps = findings.iter().any(|finding| finding.what != What::Unavailable);
+    if fallback == Fallback::LastGood && earlier_helps {
+        match life.step_back("fallback", MONITOR) {
+            Err(error) => tracing::warn!(code = error.code(), %error, "the rules alone decide"),
+            done => return done,
+        }
+    }
+    life.stop_scoring(MONITOR)
+}
+
+fn warn(findings: &[Finding], life: &Lifecycle<'_>, action: &str) {
+    for Finding { what, found, limit } in findings {
+        let (code, group) = (what.code(), life.folder.group().as_str());
+        tracing::warn!(code, group, found, limit, action, "the joint score is beyond its limits");
+    }
+}
+
+#[cfg(test)]
+mod tests;
