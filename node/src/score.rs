@@ -4,6 +4,7 @@
 //! **Promised**: epochs only grow, a context has one table, and both are durable before anything leaves; nothing of a
 //! setup or a publication is half active. **Not here**: how numbers become parts, which is training.
 
+pub mod activation;
 pub mod build;
 pub mod card;
 pub mod fetch;
@@ -11,6 +12,9 @@ pub mod folder;
 pub mod monitor;
 pub mod parts;
 pub mod pending;
+pub mod plan;
+pub mod reaction;
+pub mod registry;
 mod segments;
 pub mod serve_tables;
 pub mod stability;
@@ -19,3 +23,5 @@ pub mod table;
 pub mod table_stage;
 #[cfg(test)]
 mod table_tests;
+#[cfg(test)]
+pub(crate) mod test_world;
