@@ -80,7 +80,7 @@ enum Command {
     Psi(psi::PsiCommand),
     /// Score jointly with other providers
     #[command(subcommand)]
-    Score(score::ScoreCommand),
+    Score(Box<score::ScoreArgs>),
     /// Screen existing customers against providers' risk lists
     #[command(subcommand)]
     Screen(screen::ScreenCommand),
@@ -157,7 +157,7 @@ impl Command {
             Self::Verify(args) => args.run(),
             Self::VerifyBatch(args) => args.run(),
             Self::Psi(command) => command.run(),
-            Self::Score(command) => command.run(),
+            Self::Score(args) => args.run(),
             Self::Screen(command) => command.run(),
             Self::Audit(command) => command.run(),
             Self::CheckConfig(args) => Ok(args.run()),

@@ -213,7 +213,7 @@ impl Registry {
     /// [`RegistryError::SamePerson`], [`RegistryError::Changed`], [`RegistryError::Approved`] and others.
     pub fn approve(&self, name: &str, by: &str, now_ms: u64) -> Result<ModelVersion, RegistryError> {
         let mut version = self.open(name)?;
-        let by = record::person(by)?;
+        let by = person(by)?;
         if record::same_person(&by, &version.record.added_by) {
             return Err(RegistryError::SamePerson { name: name.to_owned(), by });
         }

@@ -22,7 +22,7 @@ use crate::score::serve_tables;
 pub struct ScoreService(pub Arc<Rounds>);
 
 impl ScoreService {
-    fn provider(&self) -> &Provider {
+    fn provider(&self) -> &Arc<Provider> {
         self.0.provider()
     }
 

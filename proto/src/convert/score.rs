@@ -126,7 +126,6 @@ impl From<&ScoreRound<Confirmation>> for wire::FinishRequest {
     }
 }
 
-
 fn messages<T: Record>(
     field: &'static str,
     messages: &[Bytes],
