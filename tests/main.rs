@@ -9,6 +9,7 @@ mod openapi;
 mod psi;
 mod quotas;
 mod scan;
+mod score;
 mod screen;
 mod sichuan;
 mod verification;

@@ -28,6 +28,7 @@ use crate::store::Store;
 
 mod data;
 mod grants;
+mod score;
 
 pub use data::Published;
 pub use grants::GrantTerms;

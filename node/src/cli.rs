@@ -28,6 +28,7 @@ mod partner;
 mod place;
 mod progress;
 mod psi;
+mod score;
 mod screen;
 mod snapshot;
 mod terminal;
@@ -77,6 +78,9 @@ enum Command {
     /// Intersect a file with a provider's list
     #[command(subcommand)]
     Psi(psi::PsiCommand),
+    /// Score jointly with other providers
+    #[command(subcommand)]
+    Score(score::ScoreCommand),
     /// Screen existing customers against providers' risk lists
     #[command(subcommand)]
     Screen(screen::ScreenCommand),
@@ -153,6 +157,7 @@ impl Command {
             Self::Verify(args) => args.run(),
             Self::VerifyBatch(args) => args.run(),
             Self::Psi(command) => command.run(),
+            Self::Score(command) => command.run(),
             Self::Screen(command) => command.run(),
             Self::Audit(command) => command.run(),
             Self::CheckConfig(args) => Ok(args.run()),

@@ -66,6 +66,9 @@ pub enum Refusal {
     /// A set intersection does not begin, or does not go on.
     #[error(transparent)]
     Psi(#[from] crate::psi::PsiRefusal),
+    /// A setup of a scoring group does not begin or go on, or a table is not served.
+    #[error(transparent)]
+    Score(#[from] crate::score::refusal::ScoreRefusal),
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,
@@ -99,6 +102,7 @@ impl Refusal {
             Self::PageUnknown => "PAGE_UNKNOWN",
             Self::CountersignatureInvalid => "COUNTERSIGNATURE_INVALID",
             Self::Psi(refusal) => refusal.code(),
+            Self::Score(refusal) => refusal.code(),
             Self::Stopping => "STOPPING",
             Self::Internal => "INTERNAL",
         }
@@ -112,6 +116,7 @@ impl Refusal {
             Self::DataSetUnknown | Self::PageUnknown => Code::NotFound,
             Self::EpochUnknown { .. } | Self::EpochExpired => Code::FailedPrecondition,
             Self::Psi(refusal) => refusal.grpc(),
+            Self::Score(refusal) => refusal.grpc(),
             Self::Stopping => Code::Unavailable,
             Self::Internal => Code::Internal,
             _ => Code::InvalidArgument,
@@ -220,6 +225,21 @@ pub enum NodeError {
     /// The folder of the joint score.
     #[error(transparent)]
     ScoreFolder(#[from] crate::score::folder::FolderError),
+    /// The plan of a scoring group.
+    #[error(transparent)]
+    ScorePlan(#[from] crate::score::plan::PlanError),
+    /// A signed list of number segments.
+    #[error(transparent)]
+    ScoreUniverse(#[from] crate::score::universe::UniverseFileError),
+    /// The evidence of an epoch's setup.
+    #[error(transparent)]
+    ScoreEvidence(#[from] crate::score::evidence::EvidenceFileError),
+    /// A provider's part in an epoch.
+    #[error(transparent)]
+    ScoreMember(#[from] crate::score::member::MemberError),
+    /// The setup of an epoch.
+    #[error(transparent)]
+    ScoreSetup(#[from] crate::score::setup::SetupFailure),
     /// The rules of the decision.
     #[error(transparent)]
     Rules(#[from] crate::risk::RuleError),
@@ -282,6 +302,11 @@ impl NodeError {
             Self::Publish(error) => error.code(),
             Self::Authority(error) => error.code(),
             Self::ScoreFolder(error) => error.code(),
+            Self::ScorePlan(error) => error.code(),
+            Self::ScoreUniverse(error) => error.code(),
+            Self::ScoreEvidence(error) => error.code(),
+            Self::ScoreMember(error) => error.code(),
+            Self::ScoreSetup(error) => error.code(),
             Self::Rules(_) => "RULES_INVALID",
             Self::Signed(_) => "SIGNATURE_INVALID",
             Self::Tls(_) => "TLS",

@@ -12,6 +12,8 @@ pub mod batch;
 pub mod bench;
 pub mod clock;
 pub mod config;
+#[cfg(debug_assertions)]
+mod crash;
 pub mod dataset;
 pub mod demo;
 pub mod error;

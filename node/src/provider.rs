@@ -27,6 +27,7 @@ use crate::evidence::EvidenceLog;
 use crate::identity::{Layout, NodeKeys};
 use crate::peer::Partners;
 use crate::policy::Policy;
+use crate::score::members::Members;
 use crate::session::Sessions;
 use crate::snapshot::{PageFile, Snapshot};
 use crate::store::{Settled, Store};
@@ -81,6 +82,7 @@ pub struct Provider {
     sessions: Sessions,
     receipts: Receipts,
     published: RwLock<HashMap<DataSet, Arc<Published>>>,
+    members: Members,
     failures: Mutex<HashMap<PartyId, (u64, u32)>>,
     stopping: AtomicBool,
 }
@@ -116,6 +118,7 @@ impl Provider {
             policy: Policy::default(),
             receipts: Receipts::default(),
             published: RwLock::default(),
+            members: Members::default(),
             failures: Mutex::default(),
             stopping: AtomicBool::new(false),
             shared,
@@ -127,12 +130,13 @@ impl Provider {
         Ok(provider)
     }
 
-    /// Reads grants and published epochs again.
+    /// Reads grants, published epochs and scoring groups again.
     ///
     /// # Errors
     /// [`NodeError`].
     pub fn reload(&self) -> Result<(), NodeError> {
         self.policy.reload(&self.shared.store)?;
+        self.members.reload(&self.shared)?;
         let mut published = HashMap::new();
         for data_set in self.shared.layout.data_sets()? {
             let Some(&epoch) = published_epochs(self.shared.layout.root(), &data_set)?.last() else {
@@ -162,6 +166,11 @@ impl Provider {
     /// What the node permits.
     pub(crate) const fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// The node's part in scoring groups.
+    pub const fn members(&self) -> &Members {
+        &self.members
     }
 
     /// What the node tolerates.

@@ -15,6 +15,7 @@ use windvane_proto::audit::v1::audit_server::AuditServer;
 use windvane_proto::common::v1::peer_server::PeerServer;
 use windvane_proto::lookup::v1::lookup_server::LookupServer;
 use windvane_proto::psi::v1::psi_server::PsiServer;
+use windvane_proto::score::v1::score_server::ScoreServer;
 use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::limits::MAX_MESSAGE_BYTES;
 use windvane_protocols::transcript::{Hash, Record as _};
@@ -29,7 +30,10 @@ use crate::identity::{Certificate, Layout, NodeKeys};
 use crate::peer::Incoming;
 use crate::provider::{Provider, Shared};
 use crate::psi::serve::PsiProvider;
-use crate::service::{audit::AuditService, common::PeerService, lookup::LookupService, psi::PsiService};
+use crate::score::rounds::Rounds;
+use crate::service::{
+    audit::AuditService, common::PeerService, lookup::LookupService, psi::PsiService, score::ScoreService,
+};
 use crate::store::Store;
 
 /// The code of the line in which a node that stops tells what its log did: entries and syncs.
@@ -358,6 +362,11 @@ async fn serve_grpc(
         )
         .add_service(
             PsiServer::new(PsiService(Arc::new(psi)))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                .max_encoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            ScoreServer::new(ScoreService(Arc::new(Rounds::new(provider.clone()))))
                 .max_decoding_message_size(MAX_MESSAGE_BYTES)
                 .max_encoding_message_size(MAX_MESSAGE_BYTES),
         )

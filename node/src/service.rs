@@ -4,3 +4,4 @@ pub mod audit;
 pub mod common;
 pub mod lookup;
 pub mod psi;
+pub mod score;

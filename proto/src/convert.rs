@@ -4,10 +4,12 @@ mod audit;
 mod common;
 mod lookup;
 mod psi;
+mod score;
 
 pub use common::MAX_PROTOCOLS;
 pub use lookup::{Pages, PagesWanted};
 pub use psi::{PsiFrame, PsiOpen, PsiPart};
+pub use score::{ScoreRound, TableManifestWanted, TableWanted};
 
 /// A message that a peer sent is not what it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

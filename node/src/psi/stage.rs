@@ -1,7 +1,4 @@
-//! The named stages of a job, and the crash tests' way to end the process at one.
-//!
-//! A debug build that is started with `WINDVANE_CRASH_AT=STAGE` kills its own process with SIGKILL when it
-//! reaches that stage; `STAGE:N` does at the N-th time. A release build does not look at the variable.
+//! The named stages of a job, at each of which the crash tests end the process.
 
 use std::fmt;
 
@@ -58,45 +55,12 @@ impl Stage {
     pub(super) fn reached(self) {
         tracing::debug!(stage = self.name(), "a job reached a stage");
         #[cfg(debug_assertions)]
-        crash::at(self);
+        crate::crash::at(self.name());
     }
 }
 
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-#[cfg(debug_assertions)]
-mod crash {
-    use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use super::Stage;
-
-    const VARIABLE: &str = "WINDVANE_CRASH_AT";
-
-    struct Plan {
-        stage: Stage,
-        left: AtomicU64,
-    }
-
-    fn plan(text: &str) -> Option<Plan> {
-        let (name, count) = text.split_once(':').unwrap_or((text, "1"));
-        let stage = Stage::ALL.into_iter().find(|stage| stage.name() == name)?;
-        Some(Plan { stage, left: AtomicU64::new(count.parse().ok()?) })
-    }
-
-    pub(super) fn at(stage: Stage) {
-        static PLAN: OnceLock<Option<Plan>> = OnceLock::new();
-        let plan = PLAN.get_or_init(|| std::env::var(VARIABLE).ok().as_deref().and_then(plan));
-        let Some(plan) = plan.as_ref().filter(|plan| plan.stage == stage) else { return };
-        if plan.left.fetch_sub(1, Ordering::SeqCst) == 1 {
-            // SIGKILL cannot be caught: nothing is flushed, no destructor runs.
-            let killed =
-                rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-            unreachable!("SIGKILL to the own process returned {killed:?}");
-        }
     }
 }

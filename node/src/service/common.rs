@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 use windvane_proto::common::v1::{HelloRequest, HelloResponse, peer_server::Peer};
-use windvane_protocols::lookup::PROTOCOL;
+use windvane_protocols::{lookup, score};
 
 use crate::error::Refusal;
 use crate::provider::Provider;
@@ -17,7 +17,8 @@ pub struct PeerService(pub Arc<Provider>);
 impl Peer for PeerService {
     async fn hello(&self, request: Request<HelloRequest>) -> Result<Response<HelloResponse>, Status> {
         self.0.partners().authenticate(&request)?;
-        let protocols = request.get_ref().common_with(&[PROTOCOL]).map_err(Refusal::from)?;
+        let protocols =
+            request.get_ref().common_with(&[lookup::PROTOCOL, score::PROTOCOL]).map_err(Refusal::from)?;
         Ok(Response::new(HelloResponse { protocols, now_ms: self.0.now_ms() }))
     }
 }

@@ -114,9 +114,11 @@ pub enum Event {
         group: DataSet,
         /// The epoch.
         epoch: u64,
-        /// `begun`, `confirmed`, `finished`, `failed`, `active`, `standby` or `retired`.
+        /// `joined` (a plan, under epoch 0), `begun`, `confirmed`, `finished`, `failed`, `active`, `standby` or
+        /// `retired`.
         state: String,
-        /// Digest of the terms until the epoch is confirmed, and its context from then on.
+        /// Digest of the plan when it is joined; of the terms when the epoch is begun or failed; of all messages of
+        /// the setup, which every party signs alike, when it is confirmed; its context from then on.
         digest: Hash,
     },
     /// A provider published its table of an epoch, or the bank installed it.

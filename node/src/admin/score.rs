@@ -1,0 +1,3 @@
+//! The joint score in an operator's hands.
+
+mod setup;

@@ -1,0 +1,101 @@
+//! The signed messages of a setup on the disk: of one that is under way, and of one that is finished.
+
+use windvane_keys::files::write_private;
+use windvane_protocols::limits::MAX_SETUP_BYTES;
+use windvane_protocols::score::epoch::Epoch;
+use windvane_protocols::score::group::Pins;
+use windvane_protocols::score::shares::{Evidence, EvidenceError};
+use windvane_protocols::transcript::Record as _;
+
+use super::folder::{EpochFolder, FolderError, read_record};
+use crate::snapshot::disk::{create_directory, remove_file};
+
+const EVIDENCE: &str = "evidence";
+const SETUP: &str = "setup";
+const RETIRED: &str = "retired";
+
+/// Why an epoch's evidence is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvidenceFileError {
+    /// The folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The setup is not finished here.
+    #[error("the setup of epoch {epoch} is not finished here")]
+    Unfinished {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// It does not hold.
+    #[error("the evidence of epoch {epoch} does not hold: {source}")]
+    Invalid {
+        /// The epoch.
+        epoch: u64,
+        /// What is wrong.
+        source: EvidenceError,
+    },
+}
+
+impl EvidenceFileError {
+    /// The stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Folder(error) => error.code(),
+            Self::Unfinished { .. } => "SCORE_EPOCH_UNFINISHED",
+            Self::Invalid { .. } => "SCORE_EVIDENCE_INVALID",
+        }
+    }
+}
+
+impl EpochFolder {
+    /// The epoch, from its evidence, all of which is checked again.
+    ///
+    /// # Errors
+    /// [`EvidenceFileError`].
+    pub fn evidence(&self, pins: &Pins) -> Result<Epoch, EvidenceFileError> {
+        let epoch = self.epoch();
+        let evidence = self.read_evidence()?.ok_or(EvidenceFileError::Unfinished { epoch })?;
+        evidence.check(pins).map_err(|source| EvidenceFileError::Invalid { epoch, source })
+    }
+
+    /// Whether the setup is finished here.
+    pub fn is_finished(&self) -> bool {
+        self.join(EVIDENCE).exists()
+    }
+
+    /// Whether the epoch is retired: its keys are destroyed.
+    pub fn is_retired(&self) -> bool {
+        self.join(RETIRED).exists()
+    }
+
+    /// The messages of a finished setup, as they are stored.
+    pub(super) fn read_evidence(&self) -> Result<Option<Evidence>, FolderError> {
+        read_record(&self.join(EVIDENCE), MAX_SETUP_BYTES)
+    }
+
+    /// The messages so far of a setup that is not finished here.
+    pub(super) fn read_setup(&self) -> Result<Option<Evidence>, FolderError> {
+        read_record(&self.join(SETUP), MAX_SETUP_BYTES)
+    }
+
+    /// Keeps the messages so far.
+    pub(super) fn keep_setup(&self, messages: &Evidence) -> Result<(), FolderError> {
+        self.keep(SETUP, messages)
+    }
+
+    /// Keeps the messages of a finished setup.
+    pub(super) fn keep_evidence(&self, messages: &Evidence) -> Result<(), FolderError> {
+        self.keep(EVIDENCE, messages)
+    }
+
+    /// Forgets the messages of a setup that is finished, or given up.
+    pub(super) fn remove_setup(&self) -> Result<(), FolderError> {
+        Ok(remove_file(&self.join(SETUP))?)
+    }
+
+    fn keep(&self, name: &str, messages: &Evidence) -> Result<(), FolderError> {
+        create_directory(self.path())?;
+        Ok(write_private(&self.join(name), messages.encode().as_bytes())?)
+    }
+}

@@ -1,0 +1,291 @@
+//! A bank or a provider that does not keep to the setup gets its own error, and an entry in the log.
+
+use std::net::SocketAddr;
+
+use ed25519_dalek::SigningKey;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Server};
+use tonic::{Request, Response, Status};
+use windvane::error::PeerError;
+use windvane::peer::{Incoming, channel};
+use windvane_proto::convert::ScoreRound;
+use windvane_proto::score::v1::score_client::ScoreClient;
+use windvane_proto::score::v1::score_server::{Score, ScoreServer};
+use windvane_proto::score::v1::{
+    AnnounceRequest, AnnounceResponse, ConfirmRequest, ConfirmResponse, DealRequest, DealResponse,
+    FetchTableManifestRequest, FetchTableManifestResponse, FetchTableRequest, FetchTableResponse,
+    FinishRequest, FinishResponse,
+};
+use windvane_protocols::party::PartyId;
+use windvane_protocols::score::group::{GroupTerms, Identity};
+use windvane_protocols::score::shares::record::{Announcement, Confirmation, Dealing};
+use windvane_protocols::transcript::{Record as _, Signed};
+
+use super::{Group, failures_of_bank, states, terms};
+use crate::lab::{Party, failures};
+
+/// A key that nobody pins.
+fn other_key() -> SigningKey {
+    SigningKey::from_bytes(&[9; 32])
+}
+
+/// A provider with a real certificate that announces in its own name under a key that is not pinned.
+struct Impostor {
+    party: PartyId,
+}
+
+impl Impostor {
+    async fn serve(party: &Party) -> SocketAddr {
+        let impostor = Self { party: party.config.party() };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let incoming = Incoming::new(listener, &party.certificate(), 8).unwrap();
+        tokio::spawn(Server::builder().add_service(ScoreServer::new(impostor)).serve_with_incoming(incoming));
+        address
+    }
+}
+
+fn forged(terms: &GroupTerms, party: PartyId) -> Signed<Announcement> {
+    let sealing = *windvane_protocols::oprf::PrivateKey::random(&mut rand::rng()).public().as_bytes();
+    let announcement = Announcement { charter: terms.encode().digest(), party, sealing };
+    Signed::sign(announcement, &other_key())
+}
+
+#[tonic::async_trait]
+impl Score for Impostor {
+    async fn announce(
+        &self,
+        request: Request<AnnounceRequest>,
+    ) -> Result<Response<AnnounceResponse>, Status> {
+        let terms = GroupTerms::try_from(request.into_inner()).unwrap();
+        Ok(Response::new(AnnounceResponse::from(&forged(&terms, self.party.clone()))))
+    }
+
+    async fn deal(&self, _: Request<DealRequest>) -> Result<Response<DealResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn confirm(&self, _: Request<ConfirmRequest>) -> Result<Response<ConfirmResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn finish(&self, _: Request<FinishRequest>) -> Result<Response<FinishResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn fetch_table_manifest(
+        &self,
+        _: Request<FetchTableManifestRequest>,
+    ) -> Result<Response<FetchTableManifestResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    type FetchTableStream = ReceiverStream<Result<FetchTableResponse, Status>>;
+
+    async fn fetch_table(
+        &self,
+        _: Request<FetchTableRequest>,
+    ) -> Result<Response<Self::FetchTableStream>, Status> {
+        Err(Status::unimplemented(""))
+    }
+}
+
+/// The bank's way to a provider, to be misused.
+struct Misuse(ScoreClient<Channel>);
+
+impl Misuse {
+    fn of(group: &Group, party: &Party, index: usize) -> Self {
+        let (provider, address) = (&group.providers[index], group.node(index).grpc_address().unwrap());
+        let way = channel(&party.certificate(), &provider.config.party(), &address.to_string());
+        Self(ScoreClient::new(way.unwrap()))
+    }
+
+    async fn announce(&mut self, terms: &GroupTerms) -> Result<Signed<Announcement>, String> {
+        let reply = self.0.announce(AnnounceRequest::from(terms)).await.map_err(code)?;
+        Ok(Signed::<Announcement>::try_from(reply.into_inner()).unwrap())
+    }
+
+    async fn deal(
+        &mut self,
+        terms: &GroupTerms,
+        messages: Vec<Signed<Announcement>>,
+    ) -> Result<Signed<Dealing>, String> {
+        let round = ScoreRound { charter: terms.encode().digest(), messages };
+        let reply = self.0.deal(DealRequest::from(&round)).await.map_err(code)?;
+        Ok(Signed::<Dealing>::try_from(reply.into_inner()).unwrap())
+    }
+
+    async fn confirm(
+        &mut self,
+        terms: &GroupTerms,
+        messages: Vec<Signed<Dealing>>,
+    ) -> Result<Signed<Confirmation>, String> {
+        let round = ScoreRound { charter: terms.encode().digest(), messages };
+        let reply = self.0.confirm(ConfirmRequest::from(&round)).await.map_err(code)?;
+        Ok(Signed::<Confirmation>::try_from(reply.into_inner()).unwrap())
+    }
+
+    async fn finish(
+        &mut self,
+        terms: &GroupTerms,
+        messages: Vec<Signed<Confirmation>>,
+    ) -> Result<(), String> {
+        let round = ScoreRound { charter: terms.encode().digest(), messages };
+        self.0.finish(FinishRequest::from(&round)).await.map(drop).map_err(code)
+    }
+}
+
+fn code(status: Status) -> String {
+    PeerError::from(&status).code
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_speaks_under_another_key_than_the_pinned_one_ends_the_setup() {
+    let mut group = Group::joined().await;
+    let address = Impostor::serve(&group.providers[2]).await;
+    group.bank.config.providers[2].address = address.to_string();
+    let clock = std::sync::Arc::new(group.lab.clock.clone());
+    group.bank.admin = windvane::admin::Admin::open(&group.bank.config, clock).unwrap();
+    let error = group.setup().await.unwrap_err();
+    assert_eq!(error.code(), "SCORE_SETUP_INVALID");
+    assert!(error.to_string().contains("in the name of police"), "{error}");
+    assert_eq!(failures_of_bank(&group.bank), [("police".to_owned(), "SCORE_SETUP_INVALID".to_owned())]);
+    assert_eq!(states(&group.bank), ["begun 1", "failed 1"]);
+    group.stop().await;
+}
+
+/// The next epoch's terms after one that went well.
+async fn after_one_epoch() -> (Group, GroupTerms) {
+    let group = Group::joined().await;
+    group.setup().await.unwrap();
+    let terms = GroupTerms { epoch: 2, ..terms(&group.bank, 1) };
+    (group, terms)
+}
+
+async fn all_announce(group: &Group, terms: &GroupTerms) -> Vec<Signed<Announcement>> {
+    let mut messages = Vec::new();
+    for index in 0..group.providers.len() {
+        messages.push(Misuse::of(group, &group.bank, index).announce(terms).await.unwrap());
+    }
+    messages
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_swaps_a_message_is_told_by_the_provider_and_stands_in_its_log() {
+    let (mut group, terms) = after_one_epoch().await;
+    let mut messages = all_announce(&group, &terms).await;
+    messages[1] = forged(&terms, "carrier-b".parse().unwrap());
+    let mut misuse = Misuse::of(&group, &group.bank, 0);
+    assert_eq!(misuse.deal(&terms, messages.clone()).await.unwrap_err(), "SCORE_SETUP_INVALID");
+    // The setup is over, also for the right messages.
+    assert_eq!(misuse.deal(&terms, messages).await.unwrap_err(), "SCORE_SETUP_UNKNOWN");
+    let codes = failures(&group.providers[0], group.node(0)).await;
+    assert_eq!(codes, ["SCORE_SETUP_INVALID", "SCORE_SETUP_UNKNOWN"]);
+    group.stop().await;
+    assert_eq!(states(&group.providers[0])[4..], ["begun 2", "failed 2"]);
+}
+
+async fn all_deal(
+    group: &Group,
+    terms: &GroupTerms,
+    announcements: &[Signed<Announcement>],
+) -> Vec<Signed<Dealing>> {
+    let mut messages = Vec::new();
+    for index in 0..group.providers.len() {
+        let mut misuse = Misuse::of(group, &group.bank, index);
+        messages.push(misuse.deal(terms, announcements.to_vec()).await.unwrap());
+    }
+    messages
+}
+
+/// The bank's too.
+async fn all_confirm(
+    group: &Group,
+    terms: &GroupTerms,
+    dealings: &[Signed<Dealing>],
+) -> Vec<Signed<Confirmation>> {
+    let mut messages = Vec::new();
+    for index in 0..group.providers.len() {
+        let mut misuse = Misuse::of(group, &group.bank, index);
+        messages.push(misuse.confirm(terms, dealings.to_vec()).await.unwrap());
+    }
+    let body = Confirmation { party: "bank".parse().unwrap(), ..messages[0].body().clone() };
+    messages.push(Signed::sign(body, group.bank.admin.keys().signing_key()));
+    messages
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_reply_is_given_again_and_other_messages_in_its_round_are_refused() {
+    let (mut group, terms) = after_one_epoch().await;
+    let announcements = all_announce(&group, &terms).await;
+    assert_eq!(all_announce(&group, &terms).await, announcements);
+    let dealings = all_deal(&group, &terms, &announcements).await;
+    assert_eq!(all_deal(&group, &terms, &announcements).await, dealings);
+    let mut misuse = Misuse::of(&group, &group.bank, 0);
+    let fewer = announcements[1..].to_vec();
+    assert_eq!(misuse.deal(&terms, fewer).await.unwrap_err(), "SCORE_ROUND_REPEATED");
+    let confirmations = all_confirm(&group, &terms, &dealings).await;
+    assert_eq!(all_confirm(&group, &terms, &dealings).await, confirmations);
+    assert_eq!(misuse.confirm(&terms, dealings[1..].to_vec()).await.unwrap_err(), "SCORE_ROUND_REPEATED");
+    // Without the bank's it is not everybody's; the setup waits for that.
+    let fewer = confirmations[..3].to_vec();
+    assert_eq!(misuse.finish(&terms, fewer).await.unwrap_err(), "SCORE_SETUP_INVALID");
+    misuse.finish(&terms, confirmations.clone()).await.unwrap();
+    misuse.finish(&terms, confirmations).await.unwrap();
+    group.stop().await;
+    let finished = states(&group.providers[0]).into_iter().filter(|state| state == "finished 2");
+    assert_eq!(finished.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_killed_after_its_confirmation_gives_it_again_and_finishes() {
+    let (mut group, terms) = after_one_epoch().await;
+    let announcements = all_announce(&group, &terms).await;
+    let dealings = all_deal(&group, &terms, &announcements).await;
+    let confirmations = all_confirm(&group, &terms, &dealings).await;
+    group.nodes[0].take().unwrap().abandon().await;
+    group.restart(0).await;
+    let mut misuse = Misuse::of(&group, &group.bank, 0);
+    assert_eq!(misuse.confirm(&terms, dealings).await.unwrap(), confirmations[0]);
+    misuse.finish(&terms, confirmations).await.unwrap();
+    let member = group.node(0).provider().unwrap().members().by_epoch(&terms.group, 2);
+    assert_eq!(member.unwrap().epoch().charter().terms(), &terms);
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_killed_before_its_confirmation_knows_no_such_setup() {
+    let (mut group, terms) = after_one_epoch().await;
+    let announcements = all_announce(&group, &terms).await;
+    let dealings = all_deal(&group, &terms, &announcements).await;
+    group.nodes[0].take().unwrap().abandon().await;
+    group.restart(0).await;
+    let mut misuse = Misuse::of(&group, &group.bank, 0);
+    assert_eq!(misuse.announce(&terms).await.unwrap_err(), "SCORE_EPOCH_USED");
+    assert_eq!(misuse.deal(&terms, announcements).await.unwrap_err(), "SCORE_SETUP_UNKNOWN");
+    assert_eq!(misuse.confirm(&terms, dealings).await.unwrap_err(), "SCORE_SETUP_UNKNOWN");
+    assert_eq!(misuse.finish(&terms, vec![]).await.unwrap_err(), "SCORE_SETUP_UNKNOWN");
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_the_groups_bank_gets_nothing_and_terms_must_be_those_that_were_joined() {
+    let (mut group, terms) = after_one_epoch().await;
+    // A partner that is enrolled, and no bank of the group.
+    let other = group.lab.party("other-bank", "[http]\nlisten = \"127.0.0.1:0\"\n");
+    group.providers[0].admin.import_enrolment(&other.enrolment).unwrap();
+    group.providers[0].taken_over_by(group.node(0)).await;
+    let mut stranger = Misuse::of(&group, &other, 0);
+    assert_eq!(stranger.announce(&terms).await.unwrap_err(), "SCORE_GROUP_UNKNOWN");
+    let mut misuse = Misuse::of(&group, &group.bank, 0);
+    let announcement = misuse.announce(&terms).await.unwrap();
+    assert_eq!(stranger.deal(&terms, vec![announcement]).await.unwrap_err(), "SCORE_SETUP_UNKNOWN");
+    assert_eq!(stranger.finish(&terms, vec![]).await.unwrap_err(), "SCORE_SETUP_UNKNOWN");
+    let mut changed = GroupTerms { epoch: 3, ..terms.clone() };
+    changed.providers[1] = Identity { key: other_key().verifying_key(), ..changed.providers[1].clone() };
+    assert_eq!(misuse.announce(&changed).await.unwrap_err(), "SCORE_TERMS_DIFFER");
+    let earlier = GroupTerms { epoch: 1, ..terms };
+    assert_eq!(misuse.announce(&earlier).await.unwrap_err(), "SCORE_EPOCH_USED");
+    group.stop().await;
+}
