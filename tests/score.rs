@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use windvane::Node;
 use windvane::admin::Admin;
@@ -52,9 +53,10 @@ impl Group {
             nodes.push(Some(node));
         }
         let bank = lab.party("bank", &sections);
-        for provider in &providers {
+        for (provider, node) in providers.iter().zip(nodes.iter().flatten()) {
             provider.admin.import_enrolment(&bank.enrolment).unwrap();
             bank.admin.import_enrolment(&provider.enrolment).unwrap();
+            provider.taken_over_by(node).await;
         }
         let segments = vec!["1380013".parse().unwrap(), "1391234".parse().unwrap()];
         let universe = bank.admin.score_universe(segments, 1).unwrap();
@@ -119,10 +121,24 @@ impl Group {
 
     /// Starts a provider again, at its new address.
     async fn restart(&mut self, index: usize) {
-        let node = self.lab.start(&self.providers[index]).await;
+        let node = self.started(index).await;
         self.bank.config.providers[index].address = node.grpc_address().unwrap().to_string();
         self.bank.admin = Admin::open(&self.bank.config, Arc::new(self.lab.clock.clone())).unwrap();
         self.nodes[index] = Some(node);
+    }
+
+    /// A node that was abandoned holds its log until its last connection has ended.
+    async fn started(&self, index: usize) -> Node {
+        for _ in 0..600 {
+            let clock = Arc::new(self.lab.clock.clone());
+            match Node::start(&self.providers[index].config, clock).await {
+                Err(error) if error.code() == "LOG_IN_USE" => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                started => return started.unwrap(),
+            }
+        }
+        panic!("an abandoned node holds on to its log");
     }
 
     async fn stop(&mut self) {

@@ -79,7 +79,6 @@ enum Command {
     #[command(subcommand)]
     Psi(psi::PsiCommand),
     /// Score jointly with other providers
-    #[command(subcommand)]
     Score(Box<score::ScoreArgs>),
     /// Screen existing customers against providers' risk lists
     #[command(subcommand)]

@@ -103,7 +103,7 @@ impl Misuse {
 
     async fn announce(&mut self, terms: &GroupTerms) -> Result<Signed<Announcement>, String> {
         let reply = self.0.announce(AnnounceRequest::from(terms)).await.map_err(code)?;
-        Ok(Signed::try_from(reply.into_inner()).unwrap())
+        Ok(Signed::<Announcement>::try_from(reply.into_inner()).unwrap())
     }
 
     async fn deal(
@@ -113,7 +113,7 @@ impl Misuse {
     ) -> Result<Signed<Dealing>, String> {
         let round = ScoreRound { charter: terms.encode().digest(), messages };
         let reply = self.0.deal(DealRequest::from(&round)).await.map_err(code)?;
-        Ok(Signed::try_from(reply.into_inner()).unwrap())
+        Ok(Signed::<Dealing>::try_from(reply.into_inner()).unwrap())
     }
 
     async fn confirm(
@@ -123,7 +123,7 @@ impl Misuse {
     ) -> Result<Signed<Confirmation>, String> {
         let round = ScoreRound { charter: terms.encode().digest(), messages };
         let reply = self.0.confirm(ConfirmRequest::from(&round)).await.map_err(code)?;
-        Ok(Signed::try_from(reply.into_inner()).unwrap())
+        Ok(Signed::<Confirmation>::try_from(reply.into_inner()).unwrap())
     }
 
     async fn finish(

@@ -246,6 +246,20 @@ impl GroupPlan {
         Ok(Self { group, requester, providers, sharing, universe, universe_signed, model, document })
     }
 
+    /// A plan as its file would give it, of a group where everybody answers.
+    #[cfg(test)]
+    pub(crate) fn of(
+        group: &DataSet,
+        requester: Pinned,
+        providers: Vec<Pinned>,
+        document: SignedUniverse,
+        model: ModelCard,
+    ) -> Self {
+        let sharing = Sharing::Threshold(providers.len());
+        let members = Members { group: group.clone(), requester, providers, sharing };
+        Self::new(members, document, model).expect("the world's universe is signed by its publisher")
+    }
+
     /// Keeps the plan as the group's.
     ///
     /// # Errors

@@ -148,7 +148,7 @@ fn rng(stream: u64) -> ChaCha20Rng {
 }
 
 /// Of the bank and the two providers.
-fn key(index: u8) -> SigningKey {
+pub(crate) fn key(index: u8) -> SigningKey {
     SigningKey::from_bytes(&[index + 1; 32])
 }
 

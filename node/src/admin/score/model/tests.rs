@@ -14,7 +14,8 @@ use crate::dataset::Position;
 use crate::evidence::EvidenceLog;
 use crate::score::card::SAMPLE;
 use crate::score::plan::Pinned;
-use crate::score::test_world::{FIRST, described, fetch_into, pins, universe};
+use crate::score::test_world::{FIRST, card, described, fetch_into, key, pins, universe};
+use crate::score::universe::SignedUniverse;
 
 struct Quiet;
 
@@ -78,12 +79,9 @@ fn plan(group: &DataSet) -> GroupPlan {
         let fingerprint = pins()[&party];
         Pinned { party, fingerprint }
     };
-    GroupPlan {
-        group: group.clone(),
-        requester: pinned("bank"),
-        providers: vec![pinned("carrier-a"), pinned("carrier-b")],
-        universe: universe(),
-    }
+    let providers = vec![pinned("carrier-a"), pinned("carrier-b")];
+    let document = SignedUniverse::sign(universe(), &key(0));
+    GroupPlan::of(group, pinned("bank"), providers, document, card(1))
 }
 
 /// A hundred numbers with parts around one value.
