@@ -42,5 +42,5 @@ for log in "$1"/*/data/log; do
   rm -rf "$work/changed"
   parties=$((parties + 1))
 done
-[ "$parties" -ge 4 ] || { echo "expected the logs of a bank and three carriers, found $parties" >&2; exit 1; }
+[ "$parties" -ge 5 ] || { echo "expected the logs of a bank, three carriers and an authority, found $parties" >&2; exit 1; }
 echo "$parties logs verified by Go and openssl; changed ones refused"

@@ -94,8 +94,7 @@ impl ScoreBench {
         let without = with.about(plain);
         let (with, without) = self.alternate(&fleet, &with, &without).await?;
         let batch = self.batch(dir, &fleet, &client, &numbers).await?;
-        let tables = fleet.scored().map_or(&[][..], |scored| &scored.tables);
-        let table_rows_per_s = fastest(tables);
+        let table_rows_per_s = fleet.scored().map_or(0.0, |scored| fastest(&scored.tables));
         let table_bytes_per_number = table_bytes(dir, &plan)? as f64 / (numbers.count() * 3) as f64;
         block_in_place(|| fleet.stop())?;
         Ok(ScoreFigures {

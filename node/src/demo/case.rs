@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn scores_are_read_for_every_applicant_with_the_colours_that_mind_them() {
         let dir = tempfile::tempdir().unwrap();
-        let files = super::super::simulate_scored(dir.path(), 300, 60).unwrap();
+        let files = super::super::simulate_scored(dir.path(), 1_000, 400).unwrap();
         let truth = files.scoring.unwrap().applications;
         let plain = read_cases(&files.applications, &files.truth).unwrap();
         let mut cases = plain.clone();
@@ -326,7 +326,7 @@ mod tests {
         assert!(cases.iter().all(|case| case.expected.score.is_some()));
         assert!(cases.iter().zip(&plain).any(|(case, plain)| case.expected.colour != plain.expected.colour));
         let text = std::fs::read_to_string(&truth).unwrap();
-        std::fs::write(&truth, text.lines().take(60).collect::<Vec<_>>().join("\n")).unwrap();
+        std::fs::write(&truth, text.lines().take(400).collect::<Vec<_>>().join("\n")).unwrap();
         assert_eq!(expect_scores(&mut plain.clone(), &truth).unwrap_err().code(), "WORLD_INVALID");
     }
 

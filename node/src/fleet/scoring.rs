@@ -221,9 +221,10 @@ impl Scored {
     pub(super) fn switch(&self, dir: &Path, on: bool) -> Result<(), FleetError> {
         let switch = || {
             let admin = beside(dir)?;
-            match on {
-                true => admin.activate_score(&self.group, self.epoch, &self.model, APPROVER),
-                false => admin.score_by_rules_only(&self.group, APPROVER),
+            if on {
+                admin.activate_score(&self.group, self.epoch, &self.model, APPROVER)
+            } else {
+                admin.score_by_rules_only(&self.group, APPROVER)
             }
         };
         switch().map(drop).map_err(FleetError::party(BANK))

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy does not see here")]
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use windvane_world::{
     Class, Colour, PARTS_HEADER, SCORE_APPLICATIONS_HEADER, SCORE_TRUTH_HEADER, SCORING_PARTIES,
@@ -32,7 +32,7 @@ fn phone(text: &str) -> String {
 
 /// Each party's parts by number, in the order of [`SCORING_PARTIES`].
 fn parts(files: &ScoringFiles) -> Vec<HashMap<String, u8>> {
-    let read = |(_, path, _): &(String, _, u8)| {
+    let read = |(_, path, _): &(String, PathBuf, u8)| {
         let rows = rows(path, &PARTS_HEADER);
         let (count, plain) = (rows.len(), rows.iter().filter(|row| row[0] == phone(&row[0])).count());
         assert!(
