@@ -19,6 +19,7 @@ mod kernels;
 mod load;
 mod process;
 mod psi;
+mod score;
 mod screen;
 mod verify;
 
@@ -26,6 +27,7 @@ pub use build::{BuildBench, BuildFigures};
 pub use kernels::{KernelsBench, KernelsFigures, OperationFigures};
 pub use process::peak_mib;
 pub use psi::{InCommon, PsiBench, PsiFigures};
+pub use score::{ScoreBench, ScoreFigures};
 pub use screen::{ScreenBench, ScreenFigures};
 pub use verify::{VerifyBench, VerifyFigures};
 

@@ -2,7 +2,7 @@
 //!
 //! The truth is written before any node starts and is read back from its file, by the application's number;
 //! nothing of it reaches a node. A verification counts as correct when result, mismatching elements,
-//! colour, tags and the carrier that knows the number are all as the truth says.
+//! colour, tags, the carrier that knows the number, and sum and band of the joint score are all as the truth says.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::block_in_place;
 
+use crate::fleet::scoring::Scoring;
 use crate::fleet::{Fleet, Plan};
 use crate::http::Client;
 
@@ -24,13 +25,13 @@ mod table;
 mod trial;
 mod world;
 
-pub use case::{Case, Difference, Expected, differences, read_cases};
+pub use case::{Case, Difference, Expected, ExpectedScore, differences, expect_scores, read_cases};
 pub use error::DemoError;
 pub use figures::{LatencyFigures, percentile};
 pub use logs::verify_logs;
 pub use outcome::{Colours, Outcome};
 pub use trial::{Checked, Trial, verify_all};
-pub use world::{WorldFiles, simulate};
+pub use world::{WorldFiles, simulate, simulate_scored};
 
 pub(crate) use place::Place;
 pub(crate) use signals::Signals;
@@ -46,6 +47,9 @@ pub struct Demo {
     pub subscribers: usize,
     /// Applicants of the bank.
     pub applicants: usize,
+    /// Let the carriers and an authority score every applicant jointly; a table row for every number of the
+    /// carriers' segments at each of them takes its time.
+    pub score: bool,
     /// One JSON object on standard output instead of tables.
     pub json: bool,
     /// Keep the nodes running after the verifications, until a signal.
@@ -63,6 +67,7 @@ impl Default for Demo {
         Self {
             subscribers: 20_000,
             applicants: 400,
+            score: true,
             json: false,
             serve: false,
             dir: None,
@@ -117,11 +122,16 @@ async fn verify(demo: &Demo, place: &Place) -> Result<(Fleet, Trial), DemoError>
         Some(dir) => WorldFiles::find(dir)?,
         None => {
             note(&format!("writing a world of {} subscribers a carrier", demo.subscribers));
-            block_in_place(|| simulate(&place.path().join("world"), demo.subscribers, demo.applicants))?
+            let make = if demo.score { simulate_scored } else { simulate };
+            block_in_place(|| make(&place.path().join("world"), demo.subscribers, demo.applicants))?
         }
     };
-    let cases = read_cases(&files.applications, &files.truth)?;
+    let mut cases = read_cases(&files.applications, &files.truth)?;
     let mut plan = Plan::new(place.path().to_owned(), files.carriers)?;
+    if let Some(scoring) = files.scoring.filter(|_| demo.score) {
+        expect_scores(&mut cases, &scoring.applications)?;
+        plan.scoring = Some(Scoring::overlapped(scoring.segments, scoring.model, scoring.parts));
+    }
     if let Some(program) = &demo.program {
         plan.program.clone_from(program);
     }

@@ -1,4 +1,5 @@
-//! A bank and its carriers as separate processes on loopback, for a trial on one machine.
+//! A bank, its carriers and whoever else takes part in their joint score, as separate processes on loopback, for a
+//! trial on one machine.
 //!
 //! **Promised**: fresh keys and certificates for every fleet; the nodes are this program's own, started as an
 //! operator starts them, over mutual TLS; they are stopped in order, the bank first so that it can
@@ -6,12 +7,13 @@
 //! keys in one directory, and every passphrase lies beside its keys.
 //!
 //! ```text
-//! <dir>/authority/           the trial's certificate authority
+//! <dir>/certificates/        the trial's certificate authority
 //! <dir>/token                the bank's caller token
 //! <dir>/<party>/node.toml    the party's configuration
 //! <dir>/<party>/dataset.toml a carrier's data set, with carrier-schema.toml
 //! <dir>/<party>/data/        keys, state, log, data sets or snapshots
 //! <dir>/<party>/node.log     what the node wrote to standard error
+//! <dir>/score/               the scoring group, where there is one
 //! ```
 
 use std::net::SocketAddr;
@@ -29,6 +31,7 @@ mod error;
 pub mod pair;
 mod party;
 mod process;
+pub mod scoring;
 pub mod screening;
 
 pub use error::FleetError;
@@ -37,6 +40,7 @@ pub use process::Ready;
 use authority::Authority;
 use party::Party;
 use process::Process;
+use scoring::{Group, Scored, Scoring};
 
 /// The purpose that the grants name.
 pub const PURPOSE: &str = "account_opening";
@@ -57,6 +61,8 @@ pub struct Plan {
     pub dir: PathBuf,
     /// The carriers' party ids and the files that they deliver.
     pub carriers: Vec<(String, PathBuf)>,
+    /// The joint score that they are to give, if any.
+    pub scoring: Option<Scoring>,
     /// The `windvane` program.
     pub program: PathBuf,
 }
@@ -68,7 +74,7 @@ impl Plan {
     /// [`FleetError::Io`] when the system does not tell where it is.
     pub fn new(dir: PathBuf, carriers: Vec<(String, PathBuf)>) -> Result<Self, FleetError> {
         let program = std::env::current_exe().map_err(FleetError::io("finding this program"))?;
-        Ok(Self { dir, carriers, program })
+        Ok(Self { dir, carriers, scoring: None, program })
     }
 }
 
@@ -81,6 +87,7 @@ pub struct Fleet {
     /// The bank first: it must stop first.
     members: Vec<Member>,
     imports: Vec<ImportReport>,
+    scored: Option<Scored>,
 }
 
 #[derive(Debug)]
@@ -102,27 +109,37 @@ impl Fleet {
     pub async fn start(plan: &Plan, note: &(dyn Fn(&str) + Sync)) -> Result<Self, FleetError> {
         note("making keys, certificates and grants");
         let mut bank = block_in_place(|| Party::bank(&plan.dir.join(BANK), BANK))?;
-        let mut carriers = block_in_place(|| found(plan, &bank))?;
+        let mut providers = block_in_place(|| found(plan, &bank))?;
         let imports = block_in_place(|| {
-            let published = carriers.iter_mut().zip(&plan.carriers);
+            let published = providers.iter_mut().zip(&plan.carriers);
             published.map(|(carrier, (_, file))| carrier.publish(file, note)).collect::<Result<Vec<_>, _>>()
         })?;
-        note("starting the carriers");
-        let carriers = serve(carriers, &plan.program).await?;
-        let addresses: Vec<_> = carriers.iter().filter_map(Member::address).collect();
-        block_in_place(|| bank.know(&addresses))?;
+        let group = plan.scoring.as_ref();
+        let group =
+            group.map(|scoring| block_in_place(|| Group::found(&plan.dir, scoring, &bank, &providers)));
+        let group = group.transpose()?;
+        note("starting the providers");
+        let providers = serve(providers, &plan.program).await?;
+        let addresses: Vec<_> = providers.iter().filter_map(Member::address).collect();
+        let (carriers, scorers) = addresses.split_at(plan.carriers.len());
+        block_in_place(|| bank.know_all(carriers, scorers))?;
         note("fetching the snapshots");
-        for (party, _) in &addresses {
+        for (party, _) in carriers {
             bank.fetch(party).await?;
         }
+        let scored = match group {
+            Some(group) => Some(group.activate(&bank, |party| plan.dir.join(party), note).await?),
+            None => None,
+        };
         let token = block_in_place(|| bank.admit(CALLER))?;
         let path = plan.dir.join("token");
         write_private(&path, token.expose().as_bytes()).map_err(FleetError::party(BANK))?;
         note("starting the bank");
         let mut members = serve(vec![bank], &plan.program).await?;
         let http = members[0].ready.http.ok_or_else(|| FleetError::NotReady { party: BANK.to_owned() })?;
-        members.extend(carriers);
-        Ok(Self { dir: plan.dir.clone(), bank_url: format!("http://{http}"), token, members, imports })
+        members.extend(providers);
+        let bank_url = format!("http://{http}");
+        Ok(Self { dir: plan.dir.clone(), bank_url, token, members, imports, scored })
     }
 
     /// Where the bank's REST interface is.
@@ -140,7 +157,21 @@ impl Fleet {
         &self.dir
     }
 
-    /// The carriers' party ids and addresses.
+    /// The joint score that is active.
+    pub const fn scored(&self) -> Option<&Scored> {
+        self.scored.as_ref()
+    }
+
+    /// Lets the bank use the joint score, or its rules alone; its node follows within a fraction of a second. Nothing
+    /// changes where there is no score.
+    ///
+    /// # Errors
+    /// [`FleetError`].
+    pub fn use_score(&self, on: bool) -> Result<(), FleetError> {
+        self.scored.as_ref().map_or(Ok(()), |scored| scored.switch(&self.dir.join(BANK), on))
+    }
+
+    /// The providers' party ids and addresses: the carriers, and those who take part in scores alone.
     pub fn carriers(&self) -> Vec<(String, SocketAddr)> {
         self.members.iter().filter_map(Member::address).collect()
     }
@@ -202,21 +233,32 @@ impl Member {
     }
 }
 
-/// The carriers' keys, all enrolments, and the grants.
+/// The keys of the carriers and then of those who take part in scores alone, all enrolments, and the grants.
 fn found(plan: &Plan, bank: &Party) -> Result<Vec<Party>, FleetError> {
-    let authority = Authority::create(&plan.dir.join("authority"))?;
+    let authority = Authority::create(&plan.dir.join("certificates"))?;
     let ours = bank.enrol(&authority)?;
-    plan.carriers
-        .iter()
-        .map(|(party, _)| {
-            let carrier = Party::carrier(&plan.dir.join(party), party)?;
-            let theirs = carrier.enrol(&authority)?;
-            carrier.import_enrolment(&ours)?;
-            bank.import_enrolment(&theirs)?;
-            bank.accept(&carrier.grant(BANK)?)?;
-            Ok(carrier)
-        })
-        .collect()
+    let scoring = plan.scoring.as_ref();
+    let scores = |party: &str| scoring.is_some_and(|scoring| scoring.has(party));
+    let carriers = plan.carriers.iter().map(|(party, _)| {
+        let carrier = Party::carrier(&plan.dir.join(party), party)?;
+        acquaint(bank, &ours, &carrier, &authority)?;
+        bank.accept(&if scores(party) { carrier.grant_with_score(BANK)? } else { carrier.grant(BANK)? })?;
+        Ok(carrier)
+    });
+    let scorers = scoring.into_iter().flat_map(|scoring| scoring.others(&plan.carriers)).map(|party| {
+        let scorer = Party::scorer(&plan.dir.join(party), party)?;
+        acquaint(bank, &ours, &scorer, &authority)?;
+        bank.accept(&scorer.grant_score(BANK)?)?;
+        Ok(scorer)
+    });
+    carriers.chain(scorers).collect()
+}
+
+/// Enrols a provider, and makes it and the bank each other's partners.
+fn acquaint(bank: &Party, ours: &str, provider: &Party, authority: &Authority) -> Result<(), FleetError> {
+    let theirs = provider.enrol(authority)?;
+    provider.import_enrolment(ours)?;
+    bank.import_enrolment(&theirs)
 }
 
 /// Starts nodes beside each other and waits for all of them.

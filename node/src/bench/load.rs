@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use crate::demo::{Case, DemoError, differences};
-use crate::http::Client;
+use crate::http::{Client, VerificationBody};
 
 /// Applicants to ask about, again and again, each time under a ticket of its own.
 #[derive(Debug, Clone)]
@@ -39,6 +39,20 @@ impl Run {
 impl Load {
     pub(super) fn new(client: Client, cases: Vec<Case>) -> Self {
         Self { client, cases: cases.into(), calls: Arc::default() }
+    }
+
+    /// The same load about other applicants, with tickets that go on.
+    pub(super) fn about(&self, cases: Vec<Case>) -> Self {
+        Self { cases: cases.into(), ..self.clone() }
+    }
+
+    /// Whether an answer has a joint score; the applicant and the answer are not looked at further.
+    ///
+    /// # Errors
+    /// [`DemoError`] when the call fails.
+    pub(super) async fn is_scored(&self) -> Result<bool, DemoError> {
+        let (_, body) = self.next();
+        Ok(self.client.verify(&body).await?.score.is_some())
     }
 
     /// Calls made so far.
@@ -97,11 +111,15 @@ impl Load {
         Ok(Run::of(latencies, begun.elapsed()))
     }
 
-    async fn call(&self) -> Result<(), DemoError> {
+    /// The next applicant, under a ticket of its own.
+    fn next(&self) -> (&Case, VerificationBody) {
         let nth = self.calls.fetch_add(1, Ordering::Relaxed);
         let case = &self.cases[nth % self.cases.len()];
-        let mut body = case.body.clone();
-        body.ticket = format!("BENCH{nth:010}");
+        (case, VerificationBody { ticket: format!("BENCH{nth:010}"), ..case.body.clone() })
+    }
+
+    async fn call(&self) -> Result<(), DemoError> {
+        let (case, body) = self.next();
         let report = self.client.verify(&body).await?;
         match differences(&case.expected, &report).first() {
             None => Ok(()),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use windvane::bench::{BuildBench, InCommon, KernelsBench, PsiBench, ScreenBench, VerifyBench};
+use windvane::bench::{BuildBench, InCommon, KernelsBench, PsiBench, ScoreBench, ScreenBench, VerifyBench};
 
 use super::failure::Failure;
 use super::{Answer, runtime};
@@ -50,6 +50,20 @@ pub(super) enum BenchCommand {
         /// What the numbers and their order are drawn from
         #[arg(long, value_name = "N", default_value_t = 0)]
         seed: u64,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Measure joint scores: a verification with one and without, a file of customers, and the making of a table
+    Score {
+        /// How long verifications with a score, and as long those without one, are measured
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+        seconds: u64,
+        /// Customers of the file
+        #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+        customers: u32,
+        /// Subscribers of each carrier; they decide how many numbers a table has
+        #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
+        subscribers: u32,
         #[command(flatten)]
         place: Place,
     },
@@ -141,6 +155,10 @@ impl BenchCommand {
                     json,
                 };
                 runtime()?.block_on(bench.run()).map(drop)
+            }
+            Self::Score { seconds, customers, subscribers, place: Place { dir, json } } => {
+                let (customers, subscribers) = (u64::from(customers), subscribers as usize);
+                runtime()?.block_on(ScoreBench { seconds, customers, subscribers, dir, json }.run()).map(drop)
             }
             Self::Screen { customers, list, changes, new, new_by, place: Place { dir, json } } => {
                 let new = new.unwrap_or(changes);

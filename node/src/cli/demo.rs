@@ -18,6 +18,9 @@ pub(super) struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 400,
         value_parser = clap::value_parser!(u32).range(1..))]
     applicants: u32,
+    /// Ask no joint score of the carriers and an authority
+    #[arg(long)]
+    without_score: bool,
     /// Print one JSON object on standard output
     #[arg(long)]
     json: bool,
@@ -38,6 +41,7 @@ impl DemoArgs {
         let demo = Demo {
             subscribers: self.subscribers as usize,
             applicants: self.applicants as usize,
+            score: !self.without_score,
             json: self.json,
             serve: self.serve,
             dir: self.dir,

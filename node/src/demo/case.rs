@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::DemoError;
 use crate::fleet::PURPOSE;
 use crate::http::{ConsentBody, DocumentType, Private, VerificationBody};
-use crate::verification::{MatchResult, VerificationReport};
+use crate::verification::{MatchResult, ScoreReport, VerificationReport};
 
 /// Who asks.
 const OPERATOR: &str = "demo-teller";
@@ -38,12 +38,23 @@ pub struct Expected {
     pub tags: BTreeSet<String>,
     /// `red`, `yellow` or `green`.
     pub colour: String,
+    /// The joint score, where there must be one.
+    pub score: Option<ExpectedScore>,
+}
+
+/// What is true of a number's joint score.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpectedScore {
+    /// The sum of all parts.
+    pub sum: u16,
+    /// The sum's band.
+    pub band: String,
 }
 
 /// A part of an answer that is not as the truth says; it holds codes, no identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// `result`, `mismatch`, `carrier`, `tags`, `colour`, or `answer` when there was none.
+    /// `result`, `mismatch`, `carrier`, `tags`, `colour`, `score`, or `answer` when there was none.
     pub part: &'static str,
     /// What the truth says.
     pub expected: String,
@@ -81,6 +92,15 @@ struct TruthRow {
     colour: String,
 }
 
+#[derive(Deserialize)]
+struct ScoreRow {
+    #[serde(rename = "申请号")]
+    ticket: String,
+    sum: u16,
+    band: String,
+    colour: String,
+}
+
 /// Reads applicants and the truth about each, in the order of the applicants' file.
 ///
 /// # Errors
@@ -96,6 +116,25 @@ pub fn read_cases(applications: &Path, truth: &Path) -> Result<Vec<Case>, DemoEr
         Ok(Case { body: body(application, applications)?, expected })
     };
     rows(applications)?.into_iter().map(case).collect()
+}
+
+/// Adds the truth about each applicant's joint score, which may make the colour worse.
+///
+/// # Errors
+/// [`DemoError::File`] when the file does not parse, or an applicant has no row.
+pub fn expect_scores(cases: &mut [Case], truth: &Path) -> Result<(), DemoError> {
+    let mut truths: BTreeMap<_, _> =
+        rows::<ScoreRow>(truth)?.into_iter().map(|row| (row.ticket.clone(), row)).collect();
+    for Case { body, expected } in cases {
+        let ScoreRow { sum, band, colour, .. } =
+            truths.remove(&body.ticket).ok_or_else(|| DemoError::File {
+                path: truth.to_owned(),
+                rule: format!("has no row of its own for application {}", body.ticket),
+            })?;
+        expected.colour = colour;
+        expected.score = Some(ExpectedScore { sum, band });
+    }
+    Ok(())
 }
 
 fn rows<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, DemoError> {
@@ -140,6 +179,7 @@ impl From<TruthRow> for Expected {
             carrier: row.carrier,
             tags: row.tags.split('|').filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
             colour: row.colour,
+            score: None,
         }
     }
 }
@@ -154,8 +194,20 @@ pub fn differences(expected: &Expected, report: &VerificationReport) -> Vec<Diff
         ("tags", join(&expected.tags), join(&report.tags)),
         ("colour", expected.colour.clone(), report.decision.colour.as_str().to_owned()),
     ];
-    let differs = parts.into_iter().filter(|(_, expected, found)| expected != found);
+    let score = expected.score.as_ref().map(|score| {
+        let expected = format!("{} {}", score.sum, score.band);
+        ("score", expected, report.score.as_ref().map_or_else(String::new, written))
+    });
+    let differs = parts.into_iter().chain(score).filter(|(_, expected, found)| expected != found);
     differs.map(|(part, expected, found)| Difference { part, expected, found }).collect()
+}
+
+/// Sum and band, or why there is none.
+fn written(score: &ScoreReport) -> String {
+    match (score.sum, &score.band) {
+        (Some(sum), Some(band)) => format!("{sum} {band}"),
+        _ => format!("{} {}", score.status.as_str(), score.error.as_deref().unwrap_or_default()),
+    }
 }
 
 fn mismatch(report: &VerificationReport) -> &'static str {
@@ -180,7 +232,7 @@ fn carriers(report: &VerificationReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verification::{Colour, Decision, Mismatch, ProviderAnswer};
+    use crate::verification::{Colour, Decision, Mismatch, ProviderAnswer, ScoreStatus};
 
     fn expected() -> Expected {
         Expected {
@@ -190,7 +242,22 @@ mod tests {
             carrier: "carrier-b".into(),
             tags: BTreeSet::from(["bulk_sms".into()]),
             colour: "red".into(),
+            score: None,
         }
+    }
+
+    fn score(sum: Option<u16>, status: ScoreStatus) -> Option<ScoreReport> {
+        Some(ScoreReport {
+            status,
+            group: "joint-risk".into(),
+            epoch: 1,
+            model: "m".into(),
+            band: sum.map(|_| "high".into()),
+            probability: None,
+            sum,
+            error: None,
+            missing: Vec::new(),
+        })
     }
 
     fn report() -> VerificationReport {
@@ -231,6 +298,36 @@ mod tests {
         wrong.providers[0] = ProviderAnswer::unavailable("carrier-a", "PEER_UNAVAILABLE");
         wrong.decision.colour = Colour::Yellow;
         assert_eq!(parts(wrong), ["carrier", "colour"]);
+    }
+
+    #[test]
+    fn a_score_that_is_missing_or_another_is_a_difference_where_one_is_expected() {
+        let scored = Expected { score: Some(ExpectedScore { sum: 210, band: "high".into() }), ..expected() };
+        let found = |score| {
+            let report = VerificationReport { score, ..report() };
+            differences(&scored, &report).into_iter().map(|d| (d.part, d.found)).collect::<Vec<_>>()
+        };
+        assert_eq!(found(score(Some(210), ScoreStatus::Scored)), []);
+        assert_eq!(found(score(Some(211), ScoreStatus::Scored)), [("score", "211 high".to_owned())]);
+        assert_eq!(found(score(None, ScoreStatus::Outside)), [("score", "outside ".to_owned())]);
+        assert_eq!(found(None), [("score", String::new())]);
+        let unasked = VerificationReport { score: score(Some(9), ScoreStatus::Scored), ..report() };
+        assert_eq!(differences(&expected(), &unasked), []);
+    }
+
+    #[test]
+    fn scores_are_read_for_every_applicant_with_the_colours_that_mind_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = super::super::simulate_scored(dir.path(), 300, 60).unwrap();
+        let truth = files.scoring.unwrap().applications;
+        let plain = read_cases(&files.applications, &files.truth).unwrap();
+        let mut cases = plain.clone();
+        expect_scores(&mut cases, &truth).unwrap();
+        assert!(cases.iter().all(|case| case.expected.score.is_some()));
+        assert!(cases.iter().zip(&plain).any(|(case, plain)| case.expected.colour != plain.expected.colour));
+        let text = std::fs::read_to_string(&truth).unwrap();
+        std::fs::write(&truth, text.lines().take(60).collect::<Vec<_>>().join("\n")).unwrap();
+        assert_eq!(expect_scores(&mut plain.clone(), &truth).unwrap_err().code(), "WORLD_INVALID");
     }
 
     #[test]

@@ -15,12 +15,16 @@ use crate::verification::Colour;
 pub struct Outcome {
     /// Subscribers of the largest carrier.
     pub subscribers: u64,
-    /// Carriers.
+    /// Carriers, and whoever else takes part in the joint score.
     pub providers: usize,
     /// Verifications.
     pub verifications: usize,
     /// Those that are as the truth says in every compared part.
     pub correct: usize,
+    /// Verifications that must have a joint score.
+    pub scored: usize,
+    /// Those whose sum and band are as the truth says.
+    pub scores_correct: usize,
     /// How many answers of each colour.
     pub colours: Colours,
     /// From the call to its answer.
@@ -52,6 +56,8 @@ impl Outcome {
             providers: fleet.carriers().len(),
             verifications,
             correct: trial.correct(),
+            scored: trial.scored(),
+            scores_correct: trial.scores_correct(),
             colours: Colours::of(trial),
             latency_ms: LatencyFigures::of(trial.checked.iter().map(|checked| checked.latency).collect()),
             throughput_per_s: rounded(verifications as f64 / trial.elapsed.as_secs_f64()),
@@ -62,7 +68,8 @@ impl Outcome {
 
     /// Whether everything is as it must be.
     pub const fn is_good(&self) -> bool {
-        self.correct == self.verifications && self.verifications > 0 && self.logs_verified
+        let all_correct = self.correct == self.verifications && self.scores_correct == self.scored;
+        all_correct && self.verifications > 0 && self.logs_verified
     }
 
     pub(super) fn to_json(&self) -> String {

@@ -10,10 +10,12 @@ use crate::fleet::{Fleet, PURPOSE};
 use crate::http::DocumentType;
 use crate::verification::{Colour, MatchResult, VerificationReport};
 
+const COLUMNS: usize = 9;
+
 /// Wrong answers that are shown.
 const MAX_SHOWN: usize = 20;
 
-const HEADER: [&str; 8] = [
+const HEADER: [&str; COLUMNS] = [
     "申请号 ticket",
     "类别 class",
     "姓名 name",
@@ -21,15 +23,18 @@ const HEADER: [&str; 8] = [
     "手机号 phone",
     "结果 result",
     "运营商 carrier",
+    "联合评分 score",
     "颜色与原因 colour and reason",
 ];
 
 /// An applicant of each class, the wrong answers, and the figures.
 pub(super) fn overview(trial: &Trial) -> String {
     let mut samples: Vec<_> = trial.checked.iter().collect();
-    // Of each class the applicant with the fewest reasons shows best what the class is about.
-    samples.sort_by_key(|checked| (class_order(&checked.case.expected.class), reasons(checked)));
-    samples.dedup_by_key(|checked| &checked.case.expected.class);
+    // Of each class the applicant with the fewest reasons shows best what the class is about, and one whose colour
+    // the score alone decided what the score is for.
+    let class = |checked: &Checked| (class_order(&checked.case.expected.class), decided_by_score(checked));
+    samples.sort_by_key(|checked| (class(checked), reasons(checked)));
+    samples.dedup_by_key(|checked| class(checked));
     let mut text = columns(std::iter::once(HEADER.map(str::to_owned)).chain(samples.into_iter().map(row)));
     text.push_str(&wrong(trial));
     let latencies = trial.checked.iter().map(|checked| checked.latency).collect();
@@ -43,6 +48,14 @@ pub(super) fn overview(trial: &Trial) -> String {
          {count} verifications, {correct} as the truth says; {per_second:.0}/s; \
          p50 {p50:.1} ms, p95 {p95:.1} ms, p99 {p99:.1} ms, longest {max:.1} ms.\n"
     );
+    if trial.scored() > 0 {
+        let (scored, correct) = (trial.scored(), trial.scores_correct());
+        let _ = write!(
+            text,
+            "联合评分 {scored} 笔，与真值一致 {correct} 笔。\n\
+             {scored} joint scores, {correct} with the sum and the band that the truth says.\n"
+        );
+    }
     text
 }
 
@@ -67,7 +80,7 @@ pub(super) fn serving(fleet: &Fleet, trial: &Trial) -> String {
     let dir = fleet.dir().display();
     let mut text = format!("\n银行 REST bank  {}\n", fleet.bank_url());
     for (party, address) in fleet.carriers() {
-        let _ = writeln!(text, "运营商 carrier  {party} {address}");
+        let _ = writeln!(text, "提供方 provider {party} {address}");
     }
     let _ = writeln!(text, "目录 directory  {dir}\n令牌 token      {}", fleet.token().expose());
     if let Some(checked) = trial.checked.iter().find(|checked| is_plain(&checked.case)) {
@@ -81,10 +94,17 @@ fn reasons(checked: &Checked) -> usize {
     checked.answer.as_ref().map_or(0, |report| report.decision.reasons.len())
 }
 
+/// Whether no other rule asks for the colour: reasons of the worst colour stand first, those of the score last.
+fn decided_by_score(checked: &Checked) -> bool {
+    let first = checked.answer.as_ref().ok().and_then(|report| report.decision.reasons.first());
+    first.is_some_and(|reason| reason.rule.starts_with("score_"))
+}
+
 /// Whose details can be pasted into a shell as they are.
 fn is_plain(case: &Case) -> bool {
     let name = case.body.name.as_ref().map_or("", |name| name.expose());
     case.expected.class == "right"
+        && case.expected.colour == "green"
         && case.body.document_type == DocumentType::ResidentId
         && name.chars().all(char::is_alphanumeric)
         && case.body.phone.expose().bytes().all(|b| b.is_ascii_digit())
@@ -116,14 +136,14 @@ fn command(fleet: &Fleet, case: &Case) -> String {
     )
 }
 
-fn row(checked: &Checked) -> [String; 8] {
+fn row(checked: &Checked) -> [String; COLUMNS] {
     let Case { body, expected } = &checked.case;
     let private = |value: &Option<crate::http::Private>, mask: fn(&str) -> String| {
         value.as_ref().map_or_else(String::new, |value| mask(value.expose()))
     };
-    let (result, carrier, decision) = match &checked.answer {
-        Ok(report) => (result(report), knower(report), reason(report)),
-        Err(problem) => (problem.code.clone(), String::new(), String::new()),
+    let [result, carrier, score, decision] = match &checked.answer {
+        Ok(report) => [result(report), knower(report), score(report), reason(report)],
+        Err(problem) => [problem.code.clone(), String::new(), String::new(), String::new()],
     };
     [
         body.ticket.clone(),
@@ -133,6 +153,7 @@ fn row(checked: &Checked) -> [String; 8] {
         mask_phone(body.phone.expose()),
         result,
         carrier,
+        score,
         if checked.differences.is_empty() { decision } else { format!("✗ {decision}") },
     ]
 }
@@ -151,6 +172,15 @@ fn result(report: &VerificationReport) -> String {
 fn knower(report: &VerificationReport) -> String {
     let knows = |result| matches!(result, MatchResult::Match | MatchResult::Mismatch);
     report.providers.iter().find(|answer| knows(answer.result)).map_or("", |a| &a.provider).to_owned()
+}
+
+/// The sum and its band; without one, what became of it.
+fn score(report: &VerificationReport) -> String {
+    let Some(score) = &report.score else { return String::new() };
+    let band = score.band.as_deref().unwrap_or(score.status.as_str());
+    let zh = BANDS.iter().find(|(code, _)| *code == band).map_or("", |(_, zh)| zh);
+    let sum = score.sum.map_or_else(String::new, |sum| format!("{sum:>4} "));
+    format!("{sum}{zh} {band}")
 }
 
 fn reason(report: &VerificationReport) -> String {
@@ -175,6 +205,9 @@ fn wrong(trial: &Trial) -> String {
     }
     text
 }
+
+/// The bands of the world's model, and their names in Chinese.
+const BANDS: [(&str, &str); 4] = [("low", "低"), ("medium", "中"), ("high", "高"), ("very_high", "极高")];
 
 /// Where a class stands in the table, and its name in Chinese.
 const CLASSES: [(&str, &str); 17] = [
@@ -224,11 +257,11 @@ fn last_four(text: &str) -> String {
 }
 
 /// Rows in columns; a terminal shows East Asian characters two cells wide.
-fn columns(rows: impl Iterator<Item = [String; 8]>) -> String {
+fn columns(rows: impl Iterator<Item = [String; COLUMNS]>) -> String {
     let rows: Vec<_> = rows.collect();
-    let widths: [usize; 8] =
+    let widths: [usize; COLUMNS] =
         std::array::from_fn(|i| rows.iter().map(|row| cells(&row[i])).max().unwrap_or_default());
-    let line = |row: &[String; 8]| {
+    let line = |row: &[String; COLUMNS]| {
         let padded = row.iter().zip(widths).map(|(cell, width)| {
             let padding = " ".repeat(width - cells(cell));
             format!("{cell}{padding}")
@@ -260,7 +293,7 @@ mod tests {
     #[test]
     fn columns_are_even_whatever_the_script() {
         let row = |first: &str| {
-            let mut row: [String; 8] = Default::default();
+            let mut row: [String; COLUMNS] = Default::default();
             (row[0], row[1]) = (first.to_owned(), "|".to_owned());
             row
         };

@@ -37,6 +37,19 @@ impl Trial {
     pub fn correct(&self) -> usize {
         self.checked.iter().filter(|checked| checked.differences.is_empty()).count()
     }
+
+    /// How many applicants must have a joint score.
+    pub fn scored(&self) -> usize {
+        self.checked.iter().filter(|checked| checked.case.expected.score.is_some()).count()
+    }
+
+    /// How many of them have the right one.
+    pub fn scores_correct(&self) -> usize {
+        let wrong =
+            |checked: &&Checked| checked.differences.iter().any(|d| matches!(d.part, "score" | "answer"));
+        let scored = self.checked.iter().filter(|checked| checked.case.expected.score.is_some());
+        scored.filter(|checked| !wrong(checked)).count()
+    }
 }
 
 /// Verifies all applicants, `in_flight` of them at a time.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use windvane_world::{Date, PARTIES, World, WorldConfig};
+use windvane_world::{Date, PARTIES, ScoringFiles, World, WorldConfig};
 
 use super::DemoError;
 use crate::clock::{Clock as _, SystemClock};
@@ -20,6 +20,8 @@ pub struct WorldFiles {
     pub applications: PathBuf,
     /// What is true of each.
     pub truth: PathBuf,
+    /// What a joint score takes, with its truth, where the directory has it.
+    pub scoring: Option<ScoringFiles>,
 }
 
 impl WorldFiles {
@@ -35,7 +37,10 @@ impl WorldFiles {
         };
         let carrier = |party: &str| Ok((party.to_owned(), file(&format!("{party}.csv"))?));
         let carriers = PARTIES.into_iter().map(carrier).collect::<Result<_, DemoError>>()?;
-        Ok(Self { carriers, applications: file(APPLICATIONS)?, truth: file(TRUTH)? })
+        let scoring =
+            ScoringFiles::at(&dir.canonicalize().map_err(DemoError::io(dir.display().to_string()))?);
+        let scoring = scoring.segments.exists().then_some(scoring);
+        Ok(Self { carriers, applications: file(APPLICATIONS)?, truth: file(TRUTH)?, scoring })
     }
 }
 
@@ -44,9 +49,25 @@ impl WorldFiles {
 /// # Errors
 /// [`DemoError::Io`].
 pub fn simulate(dir: &Path, subscribers: usize, applicants: usize) -> Result<WorldFiles, DemoError> {
+    write(dir, subscribers, applicants, false)
+}
+
+/// The same with a joint score of the carriers and an authority.
+///
+/// # Errors
+/// [`DemoError::Io`].
+pub fn simulate_scored(dir: &Path, subscribers: usize, applicants: usize) -> Result<WorldFiles, DemoError> {
+    write(dir, subscribers, applicants, true)
+}
+
+fn write(dir: &Path, subscribers: usize, applicants: usize, scored: bool) -> Result<WorldFiles, DemoError> {
     let failed = || DemoError::io(dir.display().to_string());
     std::fs::create_dir_all(dir).map_err(failed())?;
-    World::generate(&config(subscribers, applicants)).write(dir).map_err(failed())?;
+    let world = World::generate(&config(subscribers, applicants));
+    if scored {
+        world.write_scoring(dir).map_err(failed())?;
+    }
+    world.write(dir).map_err(failed())?;
     WorldFiles::find(dir)
 }
 

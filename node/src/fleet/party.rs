@@ -11,8 +11,9 @@ use windvane_protocols::identity::Family;
 use windvane_protocols::limits::MAX_PSI_ROWS;
 
 use super::authority::Authority;
+use super::scoring::GROUP;
 use super::{FleetError, PURPOSE};
-use crate::admin::{Admin, GrantTerms};
+use crate::admin::{Admin, GrantTerms, ScoreOutput};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::dataset::{CARRIER_DATASET, CARRIER_SCHEMA, DataSetConfig, ImportReport};
@@ -30,6 +31,10 @@ const GRANT_DAYS: u64 = 30;
 
 /// All nodes and their caller share one machine, so the bank waits longer than in operation.
 const DEADLINE_MS: u64 = 5_000;
+
+/// Calls after which the score's monitor judges: more than any trial makes, because a trial's applicants are chosen
+/// by class and their scores are not spread as those of all numbers.
+const SCORE_WINDOW: u64 = 10_000_000;
 
 /// A list of numbers that a carrier serves for set intersection.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +64,11 @@ impl Party {
         let party = Self::create(dir, name, &carrier_config(name))?;
         party.describe(CARRIER_DATASET, ("carrier-schema.toml", CARRIER_SCHEMA))?;
         Ok(party)
+    }
+
+    /// Makes the keys of a provider that takes part in scores alone.
+    pub(super) fn scorer(dir: &Path, name: &str) -> Result<Self, FleetError> {
+        Self::create(dir, name, &carrier_config(name))
     }
 
     /// Makes the keys of a carrier that serves lists for set intersection.
@@ -102,6 +112,20 @@ impl Party {
     pub(super) fn grant(&self, bank: &str) -> Result<String, FleetError> {
         let families = vec![Family::Phone, Family::PhoneId, Family::PhoneName, Family::PhoneIdName];
         self.issue(&GrantTerms { families, ..plenty(bank, DATA_SET) })
+    }
+
+    /// Issues a grant of everything and of joint scores, so that both ride in one session.
+    pub(super) fn grant_with_score(&self, bank: &str) -> Result<String, FleetError> {
+        let families = vec![Family::Phone, Family::PhoneId, Family::PhoneName, Family::PhoneIdName];
+        let mut terms =
+            GrantTerms { families, score: Some(ScoreOutput::Everything), ..plenty(bank, DATA_SET) };
+        terms.data_sets.push(GROUP.parse().expect("a constant that is a group's name"));
+        self.issue(&terms)
+    }
+
+    /// Issues a grant of joint scores alone.
+    pub(super) fn grant_score(&self, bank: &str) -> Result<String, FleetError> {
+        self.issue(&GrantTerms { score: Some(ScoreOutput::Everything), ..plenty(bank, GROUP) })
     }
 
     /// Issues a grant of lookups by telephone number alone.
@@ -152,8 +176,19 @@ impl Party {
 
     /// Writes the carriers' addresses into the bank's configuration.
     pub(super) fn know(&mut self, carriers: &[(String, SocketAddr)]) -> Result<(), FleetError> {
+        self.know_all(carriers, &[])
+    }
+
+    /// Writes the addresses of carriers and of those who take part in scores alone into the bank's configuration.
+    pub(super) fn know_all(
+        &mut self,
+        carriers: &[(String, SocketAddr)],
+        scorers: &[(String, SocketAddr)],
+    ) -> Result<(), FleetError> {
         let reopen = || {
-            write_public(&config_path(&self.dir), bank_config(&self.name, carriers).as_bytes())?;
+            let config =
+                bank_config(&self.name, carriers) + &scorers.iter().map(scorer_section).collect::<String>();
+            write_public(&config_path(&self.dir), config.as_bytes())?;
             Admin::open(&load(&self.dir)?, Arc::new(SystemClock))
         };
         self.admin = reopen().map_err(self.failed())?;
@@ -173,6 +208,16 @@ impl Party {
     /// The verifier key of the party's log.
     pub(super) fn log_verifier(&self) -> Result<String, FleetError> {
         self.admin.log_verifier().map_err(self.failed())
+    }
+
+    /// The party's name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The operator's commands.
+    pub(super) const fn admin(&self) -> &Admin {
+        &self.admin
     }
 
     /// Lets go of the files, for the node: name and folder.
@@ -235,7 +280,7 @@ fn list_config(list: &List<'_>) -> String {
 fn bank_config(name: &str, carriers: &[(String, SocketAddr)]) -> String {
     let mut text = common(name) + "[http]\nlisten = \"127.0.0.1:0\"\n\n[verification]\n";
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "deadline_ms = {DEADLINE_MS}");
+    let _ = write!(text, "deadline_ms = {DEADLINE_MS}\n\n[score]\nwindow = {SCORE_WINDOW}\n");
     for (party, address) in carriers {
         let _ = write!(
             text,
@@ -243,6 +288,11 @@ fn bank_config(name: &str, carriers: &[(String, SocketAddr)]) -> String {
         );
     }
     text
+}
+
+/// A provider without a data set takes part in scores alone.
+fn scorer_section((party, address): &(String, SocketAddr)) -> String {
+    format!("\n[[provider]]\nparty = \"{party}\"\naddress = \"{address}\"\n")
 }
 
 #[cfg(test)]
@@ -254,6 +304,10 @@ mod tests {
         let carriers = [("carrier-a".to_owned(), "127.0.0.1:7443".parse().unwrap())];
         let bank = Config::parse(&bank_config("bank", &carriers)).unwrap();
         assert_eq!(bank.providers[0].address, "127.0.0.1:7443");
+        let config =
+            bank_config("bank", &carriers) + &scorer_section(&("authority".to_owned(), carriers[0].1));
+        let bank = Config::parse(&config).unwrap();
+        assert_eq!((bank.providers[1].party.as_str(), &bank.providers[1].data_set), ("authority", &None));
         assert!(Config::parse(&carrier_config("carrier-a")).unwrap().grpc.is_some());
         let file = Path::new("a \"list\".csv");
         let list = List { name: "risk", file, key_column: "手机号", payload_column: Some("风险标签") };

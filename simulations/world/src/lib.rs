@@ -15,7 +15,7 @@
 //! Not promised: that shares of classes, tags or names are those of a real operator, that a world stays
 //! the same from one version of this crate to the next, or that any name or number is nobody's.
 //!
-//! The rules of colour are those of [`expected_colour`]; README.md describes the files.
+//! The rules of colour are those of [`expected_colour`] and [`colour_with_score`]; README.md describes the files.
 
 mod applicants;
 mod bad;
@@ -31,6 +31,7 @@ mod noise;
 mod numbering;
 mod people;
 mod policy;
+mod scoring;
 mod screening;
 mod seed;
 mod subscriber;
@@ -44,7 +45,11 @@ pub use date::Date;
 pub use document::{Document, DocumentKind, gb11643_number};
 pub use files::{APPLICATIONS_HEADER, CARRIER_HEADER, TRUTH_HEADER, TextEncoding};
 pub use people::{Person, PersonId, simulated_person};
-pub use policy::{Colour, ExpectedResult, expected_colour};
+pub use policy::{Colour, ExpectedResult, colour_with_score, expected_colour};
+pub use scoring::{
+    AUTHORITY, JointScore, PARTS_HEADER, SCORE_APPLICATIONS_HEADER, SCORE_MODEL, SCORE_TRUTH_HEADER,
+    SCORING_PARTIES, SEGMENTS_HEADER, ScoreBand, ScoringFiles,
+};
 pub use screening::{
     CUSTOMERS_HEADER, Customer, RISK_LIST_HEADER, SCREENING_TRUTH_HEADER, ScreeningFiles, listed_colour,
 };

@@ -1,8 +1,10 @@
 //! The world's own statement of what a verification must find and how it is coloured.
 //!
-//! Written from the product's default policy in words; it shares no code with it.
+//! Written from the product's default policy in words; it shares no code with it. The joint score is told apart
+//! from the rest, because a verification may have none.
 
 use crate::date::Date;
+use crate::scoring::ScoreBand;
 use crate::subscriber::{Status, Subscriber, Tag};
 
 /// What a verification of one applicant must find.
@@ -81,6 +83,17 @@ pub fn expected_colour(result: ExpectedResult, number: Option<&Subscriber>, as_o
         (ExpectedResult::Match, Some(number)) if is_red(number) => Colour::Red,
         (ExpectedResult::Match, Some(number)) if is_yellow(number, as_of) => Colour::Yellow,
         (ExpectedResult::Match, Some(_)) => Colour::Green,
+    }
+}
+
+/// The colour that the default policy gives when the joint score of the number is in `band` too, where
+/// [`expected_colour`] gave `colour` without it: the worse of `colour` and the band's own, which is red for
+/// [`ScoreBand::VeryHigh`] and yellow for [`ScoreBand::High`].
+pub fn colour_with_score(colour: Colour, band: ScoreBand) -> Colour {
+    match (colour, band) {
+        (_, ScoreBand::VeryHigh) => Colour::Red,
+        (Colour::Green, ScoreBand::High) => Colour::Yellow,
+        _ => colour,
     }
 }
 

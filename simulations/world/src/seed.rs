@@ -23,6 +23,9 @@ pub(crate) enum Purpose {
     Class = 10,
     CustomerNoise = 11,
     ListNoise = 12,
+    Hearsay = 13,
+    Part = 14,
+    PartNoise = 15,
 }
 
 /// The source of every random number of one world.
