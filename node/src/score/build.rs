@@ -120,6 +120,11 @@ pub enum ScoreBuildError {
 }
 
 impl ScoreBuildError {
+    /// Whether another table was published under the context.
+    pub const fn is_second_table(&self) -> bool {
+        matches!(self, Self::Folder(FolderError::Ledger(LedgerError::SecondTable)))
+    }
+
     /// The stable code.
     pub const fn code(&self) -> &'static str {
         match self {
@@ -230,6 +235,10 @@ impl PublishTable<'_> {
         if self.parts.universe() != universe || self.parts.rows() != self.universe.rows() {
             return foreign("parts' universe");
         }
+        let pinned = epoch.charter().providers().iter().find(|pinned| pinned.party == *self.member.party());
+        if pinned.is_none_or(|pinned| pinned.key != self.key.verifying_key()) {
+            return foreign("identity key");
+        }
         if self.folder.join(RETIRED).exists() {
             return Err(ScoreBuildError::Retired { epoch: epoch.number() });
         }
@@ -303,11 +312,12 @@ impl PublishTable<'_> {
     fn note(&self, root: &TableRoot) -> Result<(), ScoreBuildError> {
         let context = self.member.epoch().context();
         let noted = self.ledger.ledger().and_then(|mut ledger| ledger.publish(context, root));
-        if let Err(FolderError::Ledger(LedgerError::SecondTable)) = &noted {
+        let noted = noted.map_err(ScoreBuildError::from);
+        if noted.as_ref().is_err_and(ScoreBuildError::is_second_table) {
             remove_file(&self.folder.join(TEMPORARY))?;
             remove_file(&self.folder.join(RECORD))?;
         }
-        Ok(noted?)
+        noted
     }
 
     /// The manifest that stands there, if it says the same, or a new one.

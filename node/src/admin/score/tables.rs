@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use windvane_keys::symmetric::StorageKey;
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::lookup::DataSet;
+use windvane_protocols::party::PartyId;
 use windvane_protocols::score::table::manifest::TableManifest;
 use windvane_protocols::score::table::parts::Coverage;
 use windvane_protocols::score::universe::Universe;
@@ -62,20 +63,23 @@ impl Admin {
         let plan = GroupPlan::open_for(&folder, epoch)?;
         let member = load_member(&self.keys, &folder, &plan, epoch)?;
         let parts = parts(&plan.universe, &self.keys.storage)?;
-        let prepared = prepare(
-            &PublishTable {
-                member: &member,
-                universe: &plan.universe,
-                parts: &parts,
-                coverage: publication.coverage,
-                overlap_permille: publication.overlap_permille,
-                folder: &folder.epoch(epoch),
-                ledger: &ledger,
-                key: self.keys.signing_key(),
-                now_ms: self.clock.now_ms(),
-            },
-            progress,
-        )?;
+        let job = PublishTable {
+            member: &member,
+            universe: &plan.universe,
+            parts: &parts,
+            coverage: publication.coverage,
+            overlap_permille: publication.overlap_permille,
+            folder: &folder.epoch(epoch),
+            ledger: &ledger,
+            key: self.keys.signing_key(),
+            now_ms: self.clock.now_ms(),
+        };
+        let prepared = prepare(&job, progress).or_else(|error| {
+            if error.is_second_table() {
+                self.score_failed(&self.keys.party, error.code())?;
+            }
+            Err(NodeError::from(error))
+        })?;
         if !prepared.was_placed() {
             // Told before the first byte can leave; a kill in between tells it twice.
             self.store.queue_entry(&self.entry(Event::ScorePublished(prepared.manifest().clone())))?;
@@ -100,21 +104,27 @@ impl Admin {
         let plan = GroupPlan::open_for(&folder, number)?;
         let folder = folder.epoch(number);
         let epoch = folder.evidence(&plan.pins())?;
-        let mut channels = BTreeMap::new();
+        let (mut channels, certificate) = (BTreeMap::new(), self.certificate()?);
         for identity in epoch.charter().providers() {
             let configured = self.config.providers.iter().find(|p| p.party == identity.party.as_str());
             let address = || ScoreFetchError::Address { party: identity.party.clone() };
             let configured = configured.ok_or_else(address)?;
-            let channel = channel(&self.certificate()?, &identity.party, &configured.address)?;
+            let channel = channel(&certificate, &identity.party, &configured.address)?;
             channels.insert(identity.party.clone(), channel);
         }
         let job =
             FetchTables { epoch: &epoch, universe: &plan.universe, folder: &folder, channels: &channels };
-        let summed = match fetch(&job, progress).await? {
-            FetchedTables::Installed(table) => {
+        let summed = match fetch(&job, progress).await {
+            Ok(FetchedTables::Summed(summed)) => summed,
+            Ok(FetchedTables::Installed(table)) => {
                 return Ok(FetchedScore { manifests: table.manifests().to_vec(), was_installed: true });
             }
-            FetchedTables::Summed(summed) => summed,
+            Err(error) => {
+                if let Some(party) = error.party() {
+                    self.score_failed(party, error.code())?;
+                }
+                return Err(error.into());
+            }
         };
         for manifest in summed.manifests() {
             self.store.queue_entry(&self.entry(Event::ScorePublished(manifest.clone())))?;
@@ -131,6 +141,13 @@ impl Admin {
     pub fn score_rejects(&self, group: &DataSet, epoch: Option<u64>) -> Result<PathBuf, NodeError> {
         let epoch = self.score_epoch(group, epoch)?;
         Ok(ScoreFolder::new(&self.layout).group(group).epoch(epoch).join("parts-rejects.csv"))
+    }
+
+    /// Tells the log who failed, or what was tried here.
+    fn score_failed(&self, peer: &PartyId, code: &str) -> Result<(), NodeError> {
+        let event = Event::Failed { session: None, peer: peer.clone(), code: code.to_owned() };
+        self.store.queue_entry(&self.entry(event))?;
+        self.flush()
     }
 
     /// The given epoch, or the newest that is finished and not retired.

@@ -107,7 +107,7 @@ impl Relay<'_> {
         let named = |(reached, answer): (&Reached, Option<Result<T, PeerError>>)| {
             let party = reached.identity.party.clone();
             let answer = answer.expect("every call has ended");
-            answer.map_err(|error| SetupFailure::Provider { party, error }.into())
+            answer.map_err(|error| NodeError::from(SetupFailure::Provider { party, error }))
         };
         self.providers.iter().zip(answers).map(named).collect()
     }

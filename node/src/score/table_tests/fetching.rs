@@ -88,6 +88,7 @@ async fn whoever_lies_is_named_and_nothing_is_installed() {
             assert_eq!((error.code(), error.party()), (code, Some(&party(liar))), "{lie:?}: {error}");
         }
     }
+    fs::remove_dir_all(world.folder("bank").path()).unwrap();
     let error = refused(&world, [Lie::None, Lie::NoElement { segment: 1, row: 77 }, Lie::None]).await;
     assert!(error.to_string().starts_with("row 10077 of the table of carrier-b"), "{error}");
     check_root(&world, &installed(&world, HONEST).await);

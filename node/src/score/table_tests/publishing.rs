@@ -134,6 +134,7 @@ fn what_does_not_belong_together_or_must_not_be_declared_is_refused_before_anyth
     assert_eq!(code(&|job| run(&PublishTable { universe: &other.universe, ..job })), "SCORE_EPOCH_MISMATCH");
     let elsewhere = world.score_folder("carrier-a").group(&"fraud".parse().unwrap()).epoch(EPOCH + 1);
     assert_eq!(code(&|job| run(&PublishTable { folder: &elsewhere, ..job })), "SCORE_EPOCH_MISMATCH");
+    assert_eq!(code(&|job| run(&PublishTable { key: &key(1), ..job })), "SCORE_EPOCH_MISMATCH");
     let alone = (Coverage::Alone, 300);
     let declared = |(coverage, overlap_permille), job: &PublishTable<'_>| {
         run(&PublishTable { coverage, overlap_permille, ..*job })
