@@ -218,8 +218,8 @@ enum Hearsay {
 fn joint_score(layout: &Layout, subscriber: &Subscriber) -> JointScore {
     let key = Layout::row_key(subscriber.carrier, subscriber.row);
     let heard = match layout.seed.stream(Purpose::Hearsay, key).random_range(0..96) {
-        0 => Hearsay::Report,
-        1..4 => Hearsay::Complaints,
+        0..2 => Hearsay::Report,
+        2..5 => Hearsay::Complaints,
         _ => Hearsay::Nothing,
     };
     let mut rng = layout.seed.stream(Purpose::Part, key);
