@@ -13,5 +13,7 @@ pub mod convolute;
 pub mod expand;
 pub mod gf128;
 pub mod ristretto;
+pub mod sha512;
+mod switch;
 pub mod timing;
 pub mod transpose;
