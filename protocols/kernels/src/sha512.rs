@@ -92,18 +92,20 @@ impl std::fmt::Debug for Midstate {
     }
 }
 
-/// What comes behind a midstate, in parts.
+/// What is hashed, in parts, which no bytes stand between.
 #[derive(Clone, Copy)]
 pub struct Message<'a, const N: usize> {
-    /// After which blocks.
+    /// The blocks that it begins with.
     pub start: &'a Midstate,
-    /// The rest.
+    /// What follows,
     pub parts: [&'a [u8]; N],
+    /// and the last part, often the same for many.
+    pub end: &'a [u8],
 }
 
 impl<const N: usize> Message<'_, N> {
     fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.len()).sum()
+        self.parts.iter().map(|part| part.len()).sum::<usize>() + self.end.len()
     }
 
     /// Blocks of the parts and the padding.
@@ -116,7 +118,7 @@ impl<const N: usize> Message<'_, N> {
         block.fill(0);
         let window = index * BLOCK_BYTES..(index + 1) * BLOCK_BYTES;
         let mut at = 0;
-        for part in self.parts.into_iter().chain([&[MARK][..]]) {
+        for part in self.parts.into_iter().chain([self.end, &[MARK]]) {
             let [from, to] = [window.start, window.end].map(|edge| edge.clamp(at, at + part.len()));
             if from < to {
                 block[from - window.start..to - window.start].copy_from_slice(&part[from - at..to - at]);
