@@ -12,8 +12,8 @@
 //! - AddressSanitizer, on all tests: `RUSTFLAGS='-Zsanitizer=address --cfg curve25519_dalek_backend="avx512"' cargo
 //!   +nightly test --target x86_64-unknown-linux-gnu -p windvane-kernels`.
 //! - Miri, on the portable twins and on the safe code around them, with fewer inputs: `cargo +nightly miri test -p
-//!   windvane-kernels --lib`. It knows no AVX-512 IFMA and detects no instruction set that was not asked for, so
-//!   that the kernels' own loads and stores are the sanitizer's part.
+//!   windvane-kernels --lib`. It detects no instruction set beyond the target's own, so that the kernels' loads and
+//!   stores are the sanitizer's part. It takes many minutes.
 //! - [`ristretto`] and ten million inputs: `cargo run --release -p windvane-kernels --example compare`.
 
 pub mod aes;
