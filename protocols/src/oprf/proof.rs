@@ -176,19 +176,19 @@ fn half_weights(context: &Context, public: &PublicKey, pairs: Pairs<'_>) -> Vec<
         .chain_update((context.seed.len() as u16).to_be_bytes())
         .chain_update(context.seed)
         .finalize();
-    let weigh = |(i, (blinded, evaluated)): (usize, (&[u8; 32], &[u8; 32]))| {
-        let index = u16::try_from(i).expect("a batch has at most 16,384 elements").to_be_bytes();
-        let seed_len = 64_u16.to_be_bytes();
-        context
-            .scalar(&[&seed_len, seed.as_slice(), &index, &len, blinded, &len, evaluated, b"Composite"])
-            .div_by_2()
-    };
-    pairs.blinded.bytes.iter().zip(&pairs.evaluated.bytes).enumerate().map(weigh).collect()
+    let index = |i| u16::try_from(i).expect("a batch has at most 16,384 elements").to_be_bytes();
+    let indices: Vec<[u8; 2]> = (0..pairs.blinded.len()).map(index).collect();
+    let seed_len = 64_u16.to_be_bytes();
+    let both = pairs.blinded.bytes.iter().zip(&pairs.evaluated.bytes);
+    let messages = indices.iter().zip(both).map(|(index, (blinded, evaluated))| -> [&[u8]; 8] {
+        [&seed_len, seed.as_slice(), index, &len, blinded, &len, evaluated, b"Composite"]
+    });
+    context.scalars(messages).iter().map(Scalar::div_by_2).collect()
 }
 
 /// The challenge over m, z, t2 and t3.
 fn challenge(context: &Context, public: &PublicKey, points: [&[u8; ELEMENT_BYTES]; 4]) -> Scalar {
     let len = (ELEMENT_BYTES as u16).to_be_bytes();
     let [a, b, c, d] = points;
-    context.scalar(&[&len, public.as_bytes(), &len, a, &len, b, &len, c, &len, d, b"Challenge"])
+    context.scalar([&len, public.as_bytes(), &len, a, &len, b, &len, c, &len, d, b"Challenge"])
 }

@@ -3,6 +3,7 @@
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use serde_json::Value;
+use sha2::{Digest as _, Sha512};
 
 use super::*;
 
@@ -142,7 +143,7 @@ fn partial_mode_built_from_the_same_parts_gives_the_published_bytes() {
     for vector in mode["vectors"].as_array().unwrap() {
         let info = bytes(&vector["Info"]);
         let len = (info.len() as u16).to_be_bytes();
-        let tweak = context.scalar(&[b"Info", &len, &info]);
+        let tweak = context.scalar([b"Info", &len, &info]);
         let tweaked = PrivateKey::from_bytes(&(key.scalar + tweak).to_bytes()).unwrap();
         let sum = Points::mul_base(&[tweak]).add(&key.public().element.points);
         assert_eq!(sum.encode(), [*tweaked.public().as_bytes()]);
