@@ -190,30 +190,44 @@ impl std::fmt::Debug for Blinded {
     }
 }
 
-/// RFC 9497 `BlindEvaluate` in mode VOPRF for batches of one call, each under its key, together.
+/// Elements to evaluate, under which key, and for which use.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// The use.
+    pub context: &'a Context,
+    /// The key.
+    pub key: &'a PrivateKey,
+    /// The requester's elements.
+    pub blinded: &'a Elements,
+}
+
+/// RFC 9497 `BlindEvaluate` in mode VOPRF for batches of one call, each under its key and context, together.
 ///
 /// # Errors
 /// [`OprfError::BatchSize`].
 pub fn blind_evaluate(
-    context: &Context,
-    batches: &[(&PrivateKey, &Elements)],
+    batches: &[Batch<'_>],
     rng: &mut impl CryptoRng,
 ) -> Result<Vec<(Elements, Proof)>, OprfError> {
-    batches.iter().try_for_each(|(_, blinded)| check_batch(blinded.len()))?;
+    batches.iter().try_for_each(|batch| check_batch(batch.blinded.len()))?;
     let nonces = Zeroizing::new(batches.iter().map(|_| Scalar::random(rng)).collect::<Vec<_>>());
     // The proofs' commitments are computed beside the evaluation, in lanes that would stand empty.
     let generators = proof::generators(batches.len());
-    let points = batches.iter().map(|(_, blinded)| &blinded.points).chain([&generators]);
-    let keys = batches.iter().flat_map(|(key, blinded)| std::iter::repeat_n(key.half, blinded.len()));
+    let points = batches.iter().map(|batch| &batch.blinded.points).chain([&generators]);
+    let keys = batches.iter().flat_map(|batch| std::iter::repeat_n(batch.key.half, batch.blinded.len()));
     let scalars = keys.chain(nonces.iter().map(Scalar::div_by_2));
-    let elements = batches.iter().map(|(_, blinded)| blinded.len()).sum();
+    let elements = batches.iter().map(|batch| batch.blinded.len()).sum();
     let scalars = secret::collect(elements + batches.len(), scalars);
     let halves = Points::concat(&points.collect::<Vec<_>>()).mul_each(&scalars);
     let evaluated = Elements::doubles(&halves.slice(0..elements));
-    let evaluated = evaluated.split(batches.iter().map(|(_, blinded)| blinded.len()));
-    let state = |((key, blinded), evaluated)| Statement { key, pairs: Pairs { blinded, evaluated } };
-    let statements: Vec<_> = batches.iter().copied().zip(&evaluated).map(state).collect();
-    let proofs = proof::prove(context, &statements, &nonces, &halves.slice(elements..halves.len()));
+    let evaluated = evaluated.split(batches.iter().map(|batch| batch.blinded.len()));
+    let state = |(&Batch { context, key, blinded }, evaluated)| Statement {
+        context,
+        key,
+        pairs: Pairs { blinded, evaluated },
+    };
+    let statements: Vec<_> = batches.iter().zip(&evaluated).map(state).collect();
+    let proofs = proof::prove(&statements, &nonces, &halves.slice(elements..halves.len()));
     Ok(evaluated.into_iter().zip(proofs).collect())
 }
 
