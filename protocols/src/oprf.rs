@@ -9,8 +9,8 @@
 
 use curve25519_dalek::Scalar;
 use rand_core::CryptoRng;
-use sha2::{Digest as _, Sha512};
 use windvane_kernels::ristretto::{Points, hash_mul_encode};
+use windvane_kernels::sha512::{INITIAL, Message, digest_each};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::limits::MAX_ELEMENTS_PER_PROOF;
@@ -121,8 +121,11 @@ impl Blinded {
         if inputs().flatten().any(|input| u16::try_from(input.len()).is_err()) {
             return Err(OprfError::InputLength);
         }
+        let present: Vec<&[u8]> = inputs().flatten().copied().collect();
+        let hashes = context.uniform(present.into_iter());
+        let mut hashes = hashes.iter();
         let uniform = inputs().map(|input| match input {
-            Some(input) => context.uniform(input),
+            Some(_) => *hashes.next().expect("one for each input that is present"),
             None => random_bytes(rng),
         });
         let uniform = secret::collect(blinds.len(), uniform);
@@ -170,10 +173,12 @@ impl Blinded {
             return Err(OprfError::InvalidProof);
         }
         let unblinded = Zeroizing::new(halves.encode_doubled());
-        let mut unblinded = unblinded.iter();
+        let inputs = batches.iter().flat_map(|(blinded, _)| &blinded.inputs);
+        let present = inputs.zip(unblinded.iter());
+        let present = present.filter_map(|(input, element)| Some((&input.as_ref()?.expose()[..], element)));
+        let mut outputs = outputs(&present.collect::<Vec<_>>()).into_iter();
         let mut finish = |batch: Self| {
-            let each = batch.inputs.iter().zip(unblinded.by_ref());
-            each.map(|(input, element)| input.as_ref().map(|input| output(input.expose(), element))).collect()
+            batch.inputs.iter().map(|input| input.as_ref().and_then(|_| outputs.next())).collect()
         };
         Ok(batches.into_iter().map(|(blinded, _)| finish(blinded)).collect())
     }
@@ -185,30 +190,44 @@ impl std::fmt::Debug for Blinded {
     }
 }
 
-/// RFC 9497 `BlindEvaluate` in mode VOPRF for batches of one call, each under its key, together.
+/// Elements to evaluate, under which key, and for which use.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// The use.
+    pub context: &'a Context,
+    /// The key.
+    pub key: &'a PrivateKey,
+    /// The requester's elements.
+    pub blinded: &'a Elements,
+}
+
+/// RFC 9497 `BlindEvaluate` in mode VOPRF for batches of one call, each under its key and context, together.
 ///
 /// # Errors
 /// [`OprfError::BatchSize`].
 pub fn blind_evaluate(
-    context: &Context,
-    batches: &[(&PrivateKey, &Elements)],
+    batches: &[Batch<'_>],
     rng: &mut impl CryptoRng,
 ) -> Result<Vec<(Elements, Proof)>, OprfError> {
-    batches.iter().try_for_each(|(_, blinded)| check_batch(blinded.len()))?;
+    batches.iter().try_for_each(|batch| check_batch(batch.blinded.len()))?;
     let nonces = Zeroizing::new(batches.iter().map(|_| Scalar::random(rng)).collect::<Vec<_>>());
     // The proofs' commitments are computed beside the evaluation, in lanes that would stand empty.
     let generators = proof::generators(batches.len());
-    let points = batches.iter().map(|(_, blinded)| &blinded.points).chain([&generators]);
-    let keys = batches.iter().flat_map(|(key, blinded)| std::iter::repeat_n(key.half, blinded.len()));
+    let points = batches.iter().map(|batch| &batch.blinded.points).chain([&generators]);
+    let keys = batches.iter().flat_map(|batch| std::iter::repeat_n(batch.key.half, batch.blinded.len()));
     let scalars = keys.chain(nonces.iter().map(Scalar::div_by_2));
-    let elements = batches.iter().map(|(_, blinded)| blinded.len()).sum();
+    let elements = batches.iter().map(|batch| batch.blinded.len()).sum();
     let scalars = secret::collect(elements + batches.len(), scalars);
     let halves = Points::concat(&points.collect::<Vec<_>>()).mul_each(&scalars);
     let evaluated = Elements::doubles(&halves.slice(0..elements));
-    let evaluated = evaluated.split(batches.iter().map(|(_, blinded)| blinded.len()));
-    let state = |((key, blinded), evaluated)| Statement { key, pairs: Pairs { blinded, evaluated } };
-    let statements: Vec<_> = batches.iter().copied().zip(&evaluated).map(state).collect();
-    let proofs = proof::prove(context, &statements, &nonces, &halves.slice(elements..halves.len()));
+    let evaluated = evaluated.split(batches.iter().map(|batch| batch.blinded.len()));
+    let state = |(&Batch { context, key, blinded }, evaluated)| Statement {
+        context,
+        key,
+        pairs: Pairs { blinded, evaluated },
+    };
+    let statements: Vec<_> = batches.iter().zip(&evaluated).map(state).collect();
+    let proofs = proof::prove(&statements, &nonces, &halves.slice(elements..halves.len()));
     Ok(evaluated.into_iter().zip(proofs).collect())
 }
 
@@ -216,13 +235,12 @@ impl PrivateKey {
     /// RFC 9497 `Evaluate` for many inputs: the PRF's values for a party that holds key and inputs.
     pub fn evaluate<T: AsRef<[u8]>>(&self, context: &Context, inputs: &[T]) -> Vec<Output> {
         let elements = Zeroizing::new(self.tags(context, inputs));
-        inputs.iter().zip(elements.iter()).map(|(input, element)| output(input.as_ref(), element)).collect()
+        outputs(&inputs.iter().map(AsRef::as_ref).zip(elements.iter()).collect::<Vec<_>>())
     }
 
     /// `k·H(x)` for many inputs: the tags that group a person's entries in the bank's own log.
     pub fn tags<T: AsRef<[u8]>>(&self, context: &Context, inputs: &[T]) -> Vec<[u8; ELEMENT_BYTES]> {
-        let uniform: Vec<_> = inputs.iter().map(|input| context.uniform(input.as_ref())).collect();
-        hash_mul_encode(&Zeroizing::new(uniform), &self.scalar)
+        hash_mul_encode(&context.uniform(inputs.iter().map(AsRef::as_ref)), &self.scalar)
     }
 }
 
@@ -246,15 +264,15 @@ pub(crate) fn nonzero(rng: &mut impl CryptoRng) -> Scalar {
     }
 }
 
-/// `Hash(len16 ‖ input ‖ len16 ‖ element ‖ "Finalize")`.
-fn output(input: &[u8], element: &[u8; ELEMENT_BYTES]) -> Output {
-    let len = u16::try_from(input.len()).expect("inputs are checked when they are blinded or encoded");
-    let hash = Sha512::new()
-        .chain_update(len.to_be_bytes())
-        .chain_update(input)
-        .chain_update((ELEMENT_BYTES as u16).to_be_bytes())
-        .chain_update(element)
-        .chain_update(b"Finalize")
-        .finalize();
-    Secret::new(hash.into())
+/// `Hash(len16 ‖ input ‖ len16 ‖ element ‖ "Finalize")` for each input and its element.
+fn outputs(pairs: &[(&[u8], &[u8; ELEMENT_BYTES])]) -> Vec<Output> {
+    let len = |len: usize| u16::try_from(len).expect("inputs are checked when they are blinded or encoded");
+    let lens: Vec<_> = pairs.iter().map(|(input, _)| len(input.len()).to_be_bytes()).collect();
+    let element_len = (ELEMENT_BYTES as u16).to_be_bytes();
+    let messages = lens.iter().zip(pairs).map(|(len, (input, element))| Message {
+        start: &INITIAL,
+        parts: [&len[..], input, &element_len, &element[..]],
+        end: b"Finalize",
+    });
+    Zeroizing::new(digest_each(messages)).iter().map(|digest| Secret::new(*digest)).collect()
 }

@@ -310,12 +310,13 @@ impl<'a> Sealer<'a> {
         let bytes: Vec<&[u8]> = inputs.iter().map(|(_, _, encoded)| encoded.as_bytes()).collect();
         let row_bytes = self.table.row_bytes();
         sealed.reserve(inputs.len() * (row_bytes + EXTRA_BYTES));
-        for ((family, record, _), output) in inputs.iter().zip(key.evaluate(&Context::LOOKUP, &bytes)) {
-            let keys = RowKeys::new(&self.table, &output);
+        let keys = RowKeys::each(&self.table, key.evaluate(&Context::LOOKUP, &bytes).iter());
+        let sealers = RowKeys::sealers(&keys, &self.table, &self.publication);
+        for ((family, record, _), (keys, sealer)) in inputs.iter().zip(keys.iter().zip(&sealers)) {
             let label = if carries_label(*family) { record.label.as_bytes() } else { &self.presence };
             let start = sealed.len();
             sealed.resize(start + row_bytes, 0);
-            keys.seal(&self.table, SNAPSHOT_INDEX, &self.publication, label, &mut sealed[start..]);
+            sealer.seal(SNAPSHOT_INDEX, label, &mut sealed[start..]);
             sealed.extend_from_slice(&extra(keys.check(), record.line));
         }
         inputs.len()

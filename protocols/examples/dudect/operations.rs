@@ -7,7 +7,7 @@ use std::time::Instant;
 use curve25519_dalek::{RistrettoPoint, Scalar};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{SeedableRng as _, TryCryptoRng, TryRng};
-use windvane_protocols::oprf::{Answered, Blinded, Context, Elements, PrivateKey, blind_evaluate};
+use windvane_protocols::oprf::{Answered, Batch, Blinded, Context, Elements, PrivateKey, blind_evaluate};
 
 /// Elements of a batch: as many as a bank asks for one person.
 const INPUTS: [Option<&[u8]>; 4] =
@@ -38,7 +38,9 @@ fn evaluate() -> Operation {
     let elements = blinded(&Scalar::from(9_u64)).elements().clone();
     Box::new(move |secret| {
         let key = PrivateKey::from_bytes(&secret.to_bytes()).expect("no secret is zero");
-        time(|| blind_evaluate(&Context::LOOKUP, &[(&key, &elements)], &mut rng))
+        time(|| {
+            blind_evaluate(&[Batch { context: &Context::LOOKUP, key: &key, blinded: &elements }], &mut rng)
+        })
     })
 }
 
@@ -71,7 +73,7 @@ fn answer(
     elements: &Elements,
     rng: &mut ChaCha20Rng,
 ) -> (Elements, windvane_protocols::oprf::Proof) {
-    let answers = blind_evaluate(&Context::LOOKUP, &[(key, elements)], rng);
+    let answers = blind_evaluate(&[Batch { context: &Context::LOOKUP, key, blinded: elements }], rng);
     answers.expect("the batch is small").remove(0)
 }
 

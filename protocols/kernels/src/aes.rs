@@ -183,6 +183,9 @@ impl Prg {
 mod tests {
     use super::*;
 
+    /// Fewer where every operation is interpreted.
+    const LONGEST: usize = if cfg!(miri) { 17 } else { 300 };
+
     fn bytes(text: &str) -> u128 {
         u128::from_str_radix(text, 16).unwrap().swap_bytes()
     }
@@ -206,7 +209,7 @@ mod tests {
         .map(bytes);
         let key = bytes("2b7e151628aed2a6abf7158809cf4f3c");
         for aes in [Aes128::new(key), Aes128::portable(key)] {
-            for length in 1..=200 {
+            for length in 1..=LONGEST {
                 let mut blocks: Vec<u128> = plain.into_iter().cycle().take(length).collect();
                 aes.encrypt_blocks(&mut blocks);
                 let expected: Vec<u128> = cipher.into_iter().cycle().take(length).collect();
@@ -218,9 +221,11 @@ mod tests {
     #[test]
     fn hashes_are_those_of_the_definition_and_of_the_portable_twin() {
         let (aes, twin) = (Aes128::new(FIXED_KEY), Aes128::portable(FIXED_KEY));
-        let mut inputs = vec![0; 300];
+        let mut inputs = vec![0; LONGEST];
         Prg::new(5).fill(&mut inputs);
-        for length in [0, 1, 3, 7, 8, 9, 31, 32, 33, 100, 256, 300] {
+        for length in
+            [0, 1, 3, 7, 8, 9, 31, 32, 33, 100, 256, 300].into_iter().filter(|length| *length <= LONGEST)
+        {
             let inputs = &inputs[..length];
             let (mut plain, mut tweaked) = (inputs.to_vec(), inputs.to_vec());
             aes.hash_slice(&mut plain);

@@ -96,6 +96,9 @@ mod tests {
     use super::*;
     use crate::aes::Prg;
 
+    /// Fewer where every operation is interpreted.
+    const SIZES: usize = if cfg!(miri) { 4 } else { 10 };
+
     fn random(seed: u128, count: usize) -> Vec<u128> {
         let mut blocks = vec![0; count];
         Prg::new(seed).fill(&mut blocks);
@@ -127,8 +130,8 @@ mod tests {
 
     #[test]
     fn products_are_those_of_the_definition_in_both_twins() {
-        for (count, blocks) in [(0, 32), (1, 32), (3, 32), (8, 32), (9, 33), (100, 45), (500, 100), (77, 900)]
-        {
+        let sizes = [(0, 32), (1, 32), (3, 32), (8, 32), (9, 33), (100, 45), (500, 100), (77, 900)];
+        for (count, blocks) in sizes.into_iter().take(SIZES) {
             let columns = random(1, BLOCK * blocks);
             let (starts, bands) = (starts(count, blocks as u32, 2), random_bands(3, count));
             let expected: Vec<u128> =
@@ -143,7 +146,7 @@ mod tests {
 
     #[test]
     fn back_substitution_solves_the_system_in_both_twins() {
-        for blocks in [0, 1, 2, 31, 32, 33, 95, 96, 97, 300] {
+        for blocks in [0, 1, 2, 31, 32, 33, 95, 96, 97, 300].into_iter().take(SIZES) {
             let values = random(4, BLOCK * blocks);
             let mut bands: Vec<[Band; BLOCK]> =
                 random_bands(5, BLOCK * blocks).as_chunks::<BLOCK>().0.to_vec();

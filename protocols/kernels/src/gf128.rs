@@ -135,10 +135,13 @@ mod tests {
         samples
     }
 
+    /// Fewer where every operation is interpreted.
+    const COUNT: usize = if cfg!(miri) { 10 } else { 70 };
+
     #[test]
     fn products_are_those_of_the_definition() {
-        for a in samples(40) {
-            for b in samples(40) {
+        for a in samples(COUNT.min(40)) {
+            for b in samples(COUNT.min(40)) {
                 assert_eq!(mul(a, b), defined(a, b), "{a:x} * {b:x}");
                 assert_eq!(portable::mul(a, b), defined(a, b), "{a:x} * {b:x}");
             }
@@ -153,7 +156,7 @@ mod tests {
 
     #[test]
     fn slices_equal_the_portable_twin_at_every_length() {
-        for length in 0..70 {
+        for length in 0..COUNT {
             let (values, sums) = (samples(length), samples(length + 7).split_off(7));
             let factor = samples(9)[8];
             let mut twin = values.clone();

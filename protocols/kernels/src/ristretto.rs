@@ -79,9 +79,7 @@
 //! Tests compare every operation with dalek on 10,000 inputs, at edges, on RFC 9496's vectors and for every
 //! length up to 40; `cargo run --release -p windvane-kernels --example compare` does it with ten million.
 //! Whether times depend on secrets is asked by `cargo run --release -p windvane-protocols --example dudect`.
-//! The same tests run under AddressSanitizer (`RUSTFLAGS="-Zsanitizer=address" cargo +nightly test --target
-//! x86_64-unknown-linux-gnu -p windvane-kernels`). Under miri only the portable twin can run, on fewer
-//! inputs.
+//! Sanitizer and miri: see the crate's page.
 
 use curve25519_dalek::{RistrettoPoint, Scalar};
 use zeroize::{Zeroize as _, ZeroizeOnDrop};

@@ -13,7 +13,7 @@ use super::request::{GroupAnswer, GroupElements, Request, ScoreReply, digest_ans
 use super::{KeyGroup, PROTOCOL};
 use crate::audit::receipt::Receipt;
 use crate::identity::IDENTITY_VERSION;
-use crate::oprf::{Context, OprfError, PrivateKey, blind_evaluate};
+use crate::oprf::{Batch, Context, OprfError, PrivateKey, blind_evaluate};
 use crate::score::epoch::Member;
 use crate::score::query;
 use crate::transcript::{Hash, Signed};
@@ -135,18 +135,28 @@ impl Checked {
         member: Result<&Member, &'static str>,
         rng: &mut impl CryptoRng,
     ) -> Result<Evaluated, QuestionError> {
-        let answer = |question| {
-            let refused = |code: &str| ScoreReply::Refused(code.to_owned());
-            let member = member.map_err(refused)?;
-            // The caller found the member by the question's context, and the batch was checked.
-            member.answer(question, rng).map_err(|_| refused("SCORE_QUESTION_INVALID"))
-        };
-        let score =
-            self.score.as_ref().map(answer).map(|reply| reply.map_or_else(|r| r, ScoreReply::Answered));
         let key = |asked: &GroupElements| keys.get(&asked.group).ok_or(QuestionError::NoKey);
         let keys = self.groups.iter().map(key).collect::<Result<Vec<_>, _>>()?;
-        let batches: Vec<_> = keys.iter().copied().zip(self.groups.iter().map(|g| &g.elements)).collect();
-        let evaluated = blind_evaluate(&Context::LOOKUP, &batches, rng)?;
+        let score = self.score.as_ref().map(|question| {
+            let member = member.map_err(str::to_owned)?;
+            // The caller found the member by the question's context.
+            let batch = member.batch(question).map_err(|_| "SCORE_QUESTION_INVALID".to_owned())?;
+            Ok((member, batch))
+        });
+        let lookups = self.groups.iter().zip(&keys).map(|(asked, key)| Batch {
+            context: &Context::LOOKUP,
+            key,
+            blinded: &asked.elements,
+        });
+        let scored = score.iter().flatten().map(|(_, batch)| *batch);
+        // All of them together: a small call leaves lanes empty.
+        let mut evaluated = blind_evaluate(&lookups.chain(scored).collect::<Vec<_>>(), rng)?;
+        let own = evaluated.split_off(self.groups.len()).pop();
+        let score = score.map(|score: Result<_, String>| match (score, own) {
+            (Ok((member, _)), Some(own)) => ScoreReply::Answered(member.reply(own)),
+            (Ok(_), None) => unreachable!("each batch has an answer"),
+            (Err(code), _) => ScoreReply::Refused(code),
+        });
         let answer = |((asked, key), (elements, proof)): ((&GroupElements, &PrivateKey), _)| GroupAnswer {
             group: asked.group,
             key: key.public().id(),

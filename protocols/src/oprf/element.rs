@@ -188,7 +188,7 @@ impl PrivateKey {
     pub fn derive(context: &Context, seed: &[u8; 32], info: &[u8]) -> Result<Self, OprfError> {
         let len = u16::try_from(info.len()).map_err(|_| OprfError::InvalidKey)?.to_be_bytes();
         (0..=u8::MAX)
-            .map(|counter| wide_scalar(&[seed, &len, info, &[counter]], context.derive_key_pair))
+            .map(|counter| wide_scalar([seed, &len, info, &[counter]], context.derive_key_pair))
             .find(|scalar| *scalar != Scalar::ZERO)
             .map(Self::from_scalar)
             .ok_or(OprfError::InvalidKey)

@@ -1,19 +1,17 @@
-//! Hashing to the group and to scalars: RFC 9380 `expand_message_xmd` with SHA-512, and the contexts that
-//! keep uses of the oblivious PRF apart.
+//! Hashing to the group and to scalars: RFC 9380 `expand_message_xmd` with SHA-512, eight messages at a time, and
+//! the contexts that keep uses of the oblivious PRF apart.
 
 use std::sync::LazyLock;
 
 use curve25519_dalek::Scalar;
-use sha2::{Digest as _, Sha512};
+use windvane_kernels::sha512::{BLOCK_BYTES, DIGEST_BYTES, INITIAL, Message, Midstate, digest_each};
+use zeroize::Zeroizing;
 
 /// Output length of SHA-512, and of every expansion that this suite needs.
-pub(super) const WIDE: usize = 64;
+pub(super) const WIDE: usize = DIGEST_BYTES;
 
-/// Input block of SHA-512: RFC 9380 begins the first hash with one block of zeros.
-const BLOCK: usize = 128;
-
-/// SHA-512 after that block, which is hashed once.
-static ZEROS: LazyLock<Sha512> = LazyLock::new(|| Sha512::new_with_prefix([0; BLOCK]));
+/// RFC 9380 begins the first hash with one block of zeros, which is hashed once for all.
+static ZEROS: LazyLock<Midstate> = LazyLock::new(|| INITIAL.after(&[0; BLOCK_BYTES]));
 
 /// RFC 9497's `contextString` and the domain separation tags made of it.
 ///
@@ -54,36 +52,45 @@ impl Context {
     pub(super) const PARTIAL: Self = context!("OPRFV1-\x02-ristretto255-SHA512");
 
     /// The first half of RFC 9497 `HashToGroup` (RFC 9380, appendix B: `hash_to_ristretto255`): the uniform
-    /// bytes that the one-way map takes to an element.
-    pub(crate) fn uniform(&self, input: &[u8]) -> [u8; WIDE] {
-        expand(&[input], self.hash_to_group)
+    /// bytes that the one-way map takes to an element, for each input.
+    pub(crate) fn uniform<'a>(
+        &self,
+        inputs: impl ExactSizeIterator<Item = &'a [u8]>,
+    ) -> Zeroizing<Vec<[u8; WIDE]>> {
+        expand(inputs.map(|input| [input]), self.hash_to_group)
     }
 
     /// RFC 9497 `HashToScalar`; the parts are hashed as one message.
-    pub(super) fn scalar(&self, parts: &[&[u8]]) -> Scalar {
+    pub(super) fn scalar<const N: usize>(&self, parts: [&[u8]; N]) -> Scalar {
         wide_scalar(parts, self.hash_to_scalar)
+    }
+
+    /// [`Self::scalar`] of each message.
+    pub(super) fn scalars<'a, const N: usize>(
+        &self,
+        messages: impl ExactSizeIterator<Item = [&'a [u8]; N]>,
+    ) -> Vec<Scalar> {
+        expand(messages, self.hash_to_scalar).iter().map(Scalar::from_bytes_mod_order_wide).collect()
     }
 }
 
 /// 64 uniform bytes of a message, reduced modulo the group order.
-pub(super) fn wide_scalar(parts: &[&[u8]], tag: &[u8]) -> Scalar {
-    Scalar::from_bytes_mod_order_wide(&expand(parts, tag))
+pub(super) fn wide_scalar<const N: usize>(parts: [&[u8]; N], tag: &[u8]) -> Scalar {
+    Scalar::from_bytes_mod_order_wide(&expand(std::iter::once(parts), tag)[0])
 }
 
-/// `expand_message_xmd` of RFC 9380, section 5.3.1, for exactly one block of output.
-fn expand(parts: &[&[u8]], tag: &[u8]) -> [u8; WIDE] {
-    let tag_len = [u8::try_from(tag.len()).expect("domain separation tags are short constants")];
-    let mut first = ZEROS.clone();
-    parts.iter().for_each(|part| first.update(part));
-    first.update((WIDE as u16).to_be_bytes());
-    first.update([0]);
-    first.update(tag);
-    first.update(tag_len);
-    Sha512::new()
-        .chain_update(first.finalize())
-        .chain_update([1])
-        .chain_update(tag)
-        .chain_update(tag_len)
-        .finalize()
-        .into()
+/// `expand_message_xmd` of RFC 9380, section 5.3.1, for exactly one block of output, of each message. The parts of
+/// one are hashed as one.
+fn expand<'a, const N: usize>(
+    messages: impl ExactSizeIterator<Item = [&'a [u8]; N]>,
+    tag: &[u8],
+) -> Zeroizing<Vec<[u8; WIDE]>> {
+    let tag_len = u8::try_from(tag.len()).expect("domain separation tags are short constants");
+    let end = |begin: &[u8]| [begin, tag, &[tag_len]].concat();
+    let [wide, short] = (WIDE as u16).to_be_bytes();
+    let (first_end, second_end) = (end(&[wide, short, 0]), end(&[1]));
+    let first = messages.map(|parts| Message { start: &ZEROS, parts, end: &first_end });
+    let first = Zeroizing::new(digest_each(first));
+    let second = first.iter().map(|first| Message { start: &INITIAL, parts: [&first[..]], end: &second_end });
+    Zeroizing::new(digest_each(second))
 }

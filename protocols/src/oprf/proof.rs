@@ -22,7 +22,7 @@ pub const PROOF_BYTES: usize = 64;
 
 /// Elements up to which m, z and t3 are summed side by side, each from the elements: in fewer passes, and with more
 /// multiplications, than z and t3 from m.
-const FEW: usize = 4;
+const FEW: usize = 5;
 
 /// A proof that `log_G(public key) = log_blinded(evaluated)` for every pair of a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +53,7 @@ impl Proof {
 /// A batch and the key that answered it, as the prover knows it.
 #[derive(Clone, Copy)]
 pub(super) struct Statement<'a> {
+    pub(super) context: &'a Context,
     pub(super) key: &'a PrivateKey,
     pub(super) pairs: Pairs<'a>,
 }
@@ -74,18 +75,13 @@ pub(super) struct Pairs<'a> {
 
 /// `GenerateProof` of section 2.2.1 for every batch, each with a nonce that must never be used twice, and half of the
 /// nonces' multiples of the generator ([`generators`]).
-pub(super) fn prove(
-    context: &Context,
-    statements: &[Statement<'_>],
-    nonces: &[Scalar],
-    commitments: &Points,
-) -> Vec<Proof> {
+pub(super) fn prove(statements: &[Statement<'_>], nonces: &[Scalar], commitments: &Points) -> Vec<Proof> {
     let n = statements.len();
-    let sums = prover_sums(context, statements, nonces);
+    let sums = prover_sums(statements, nonces);
     let encoded = Points::concat(&[&sums, commitments]).encode_doubled();
     let answer = |(i, (statement, nonce)): (usize, (&Statement<'_>, &Scalar))| {
         let [m, z, t3, t2] = [0, 1, 2, 3].map(|part| &encoded[part * n + i]);
-        let challenge = challenge(context, statement.key.public(), [m, z, t2, t3]);
+        let challenge = challenge(statement.context, statement.key.public(), [m, z, t2, t3]);
         Proof { challenge, response: nonce - challenge * statement.key.scalar }
     };
     statements.iter().zip(nonces).enumerate().map(answer).collect()
@@ -97,11 +93,12 @@ pub(super) fn generators(count: usize) -> Points {
 }
 
 /// Half of m of every batch, then of all z = key·m, then of all t3 = nonce·m.
-fn prover_sums(context: &Context, statements: &[Statement<'_>], nonces: &[Scalar]) -> Points {
+fn prover_sums(statements: &[Statement<'_>], nonces: &[Scalar]) -> Points {
     let n = statements.len();
     let blinded: Vec<_> = statements.iter().map(|statement| &statement.pairs.blinded.points).collect();
     let blinded = Points::concat(&blinded);
-    let weights: Vec<_> = statements.iter().map(|s| half_weights(context, s.key.public(), s.pairs)).collect();
+    let weights: Vec<_> =
+        statements.iter().map(|s| half_weights(s.context, s.key.public(), s.pairs)).collect();
     let factors = statements.iter().map(|s| s.key.scalar).chain(nonces.iter().copied());
     let factors = Zeroizing::new(factors.collect::<Vec<_>>());
     if blinded.len() > FEW {
@@ -176,19 +173,19 @@ fn half_weights(context: &Context, public: &PublicKey, pairs: Pairs<'_>) -> Vec<
         .chain_update((context.seed.len() as u16).to_be_bytes())
         .chain_update(context.seed)
         .finalize();
-    let weigh = |(i, (blinded, evaluated)): (usize, (&[u8; 32], &[u8; 32]))| {
-        let index = u16::try_from(i).expect("a batch has at most 16,384 elements").to_be_bytes();
-        let seed_len = 64_u16.to_be_bytes();
-        context
-            .scalar(&[&seed_len, seed.as_slice(), &index, &len, blinded, &len, evaluated, b"Composite"])
-            .div_by_2()
-    };
-    pairs.blinded.bytes.iter().zip(&pairs.evaluated.bytes).enumerate().map(weigh).collect()
+    let index = |i| u16::try_from(i).expect("a batch has at most 16,384 elements").to_be_bytes();
+    let indices: Vec<[u8; 2]> = (0..pairs.blinded.len()).map(index).collect();
+    let seed_len = 64_u16.to_be_bytes();
+    let both = pairs.blinded.bytes.iter().zip(&pairs.evaluated.bytes);
+    let messages = indices.iter().zip(both).map(|(index, (blinded, evaluated))| -> [&[u8]; 8] {
+        [&seed_len, seed.as_slice(), index, &len, blinded, &len, evaluated, b"Composite"]
+    });
+    context.scalars(messages).iter().map(Scalar::div_by_2).collect()
 }
 
 /// The challenge over m, z, t2 and t3.
 fn challenge(context: &Context, public: &PublicKey, points: [&[u8; ELEMENT_BYTES]; 4]) -> Scalar {
     let len = (ELEMENT_BYTES as u16).to_be_bytes();
     let [a, b, c, d] = points;
-    context.scalar(&[&len, public.as_bytes(), &len, a, &len, b, &len, c, &len, d, b"Challenge"])
+    context.scalar([&len, public.as_bytes(), &len, a, &len, b, &len, c, &len, d, b"Challenge"])
 }

@@ -3,6 +3,7 @@
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use serde_json::Value;
+use sha2::{Digest as _, Sha512};
 
 use super::*;
 
@@ -71,12 +72,16 @@ fn answer(
     blinded: &Blinded,
     rng: &mut ChaCha20Rng,
 ) -> (Elements, Proof) {
-    blind_evaluate(context, &[(key, blinded.elements())], rng).unwrap().pop().unwrap()
+    blind_evaluate(&[Batch { context, key, blinded: blinded.elements() }], rng).unwrap().pop().unwrap()
 }
 
-fn prove(context: &Context, statement: Statement<'_>, nonce: Scalar) -> Proof {
+fn lookup<'a>(key: &'a PrivateKey, blinded: &'a Elements) -> Batch<'a> {
+    Batch { context: &Context::LOOKUP, key, blinded }
+}
+
+fn prove(statement: Statement<'_>, nonce: Scalar) -> Proof {
     let commitments = proof::generators(1).mul(&nonce.div_by_2());
-    proof::prove(context, &[statement], &[nonce], &commitments)[0]
+    proof::prove(&[statement], &[nonce], &commitments)[0]
 }
 
 fn finalize(
@@ -108,8 +113,8 @@ fn verifiable_mode_gives_the_published_bytes() {
         assert_eq!(encodings(&evaluated), all(&vector["EvaluationElement"]));
         let pairs = Pairs { blinded: blinded.elements(), evaluated: &evaluated };
         let nonce = scalar(&vector["ProofRandomScalar"]);
-        let statement = Statement { key: &key, pairs };
-        let proof = prove(&Context::LOOKUP, statement, nonce);
+        let statement = Statement { context: &Context::LOOKUP, key: &key, pairs };
+        let proof = prove(statement, nonce);
         assert_eq!(proof.to_bytes(), array(&vector["Proof"]));
         let outputs = finalize(&Context::LOOKUP, blinded, key.public(), (&evaluated, &proof)).unwrap();
         let outputs: Vec<_> = outputs.into_iter().map(|o| o.unwrap().expose().to_vec()).collect();
@@ -142,7 +147,7 @@ fn partial_mode_built_from_the_same_parts_gives_the_published_bytes() {
     for vector in mode["vectors"].as_array().unwrap() {
         let info = bytes(&vector["Info"]);
         let len = (info.len() as u16).to_be_bytes();
-        let tweak = context.scalar(&[b"Info", &len, &info]);
+        let tweak = context.scalar([b"Info", &len, &info]);
         let tweaked = PrivateKey::from_bytes(&(key.scalar + tweak).to_bytes()).unwrap();
         let sum = Points::mul_base(&[tweak]).add(&key.public().element.points);
         assert_eq!(sum.encode(), [*tweaked.public().as_bytes()]);
@@ -153,8 +158,8 @@ fn partial_mode_built_from_the_same_parts_gives_the_published_bytes() {
 
         let pairs = Pairs { blinded: &evaluated, evaluated: blinded.elements() };
         let nonce = scalar(&vector["ProofRandomScalar"]);
-        let statement = Statement { key: &tweaked, pairs };
-        let proof = prove(context, statement, nonce);
+        let statement = Statement { context, key: &tweaked, pairs };
+        let proof = prove(statement, nonce);
         assert_eq!(proof.to_bytes(), array(&vector["Proof"]));
         let claim = Claim { public: tweaked.public(), pairs, proof: &proof };
         assert!(proof::verify_beside(context, &[claim], &evaluated.points.slice(0..0), &[]).0);
@@ -215,7 +220,7 @@ mod oracle {
 
             let theirs = VoprfClient::<Ristretto255>::blind(&input, &mut Older(rng.clone())).unwrap();
             let element = Elements::from_bytes(&theirs.message.serialize()).unwrap();
-            let answered = blind_evaluate(&Context::LOOKUP, &[(&key, &element)], &mut rng).unwrap();
+            let answered = blind_evaluate(&[lookup(&key, &element)], &mut rng).unwrap();
             let [(evaluated, proof)] = &answered[..] else { panic!() };
             let evaluated = EvaluationElement::deserialize(evaluated.as_bytes()).unwrap();
             let proof = TheirProof::deserialize(&proof.to_bytes()).unwrap();
@@ -239,8 +244,8 @@ fn batches_of_one_call_with_absent_fields_answer_the_present_ones_each_under_its
     let keys = [PrivateKey::random(&mut rng), PrivateKey::random(&mut rng)];
     let batches = [vec![Some(b"a".as_slice()), None, Some(b"c")], vec![Some(b"d".as_slice()); 20]];
     let blinded = Blinded::blind(&Context::LOOKUP, &batches, &mut rng).unwrap();
-    let asked: Vec<_> = keys.iter().zip(blinded.iter().map(Blinded::elements)).collect();
-    let answered = blind_evaluate(&Context::LOOKUP, &asked, &mut rng).unwrap();
+    let asked: Vec<_> = keys.iter().zip(&blinded).map(|(key, b)| lookup(key, b.elements())).collect();
+    let answered = blind_evaluate(&asked, &mut rng).unwrap();
     let answered = keys.iter().zip(&answered).map(|(key, (evaluated, proof))| Answered {
         public: key.public(),
         evaluated,
@@ -275,8 +280,8 @@ fn one_false_proof_among_the_batches_of_a_call_is_found() {
     let keys = [PrivateKey::random(&mut rng), PrivateKey::random(&mut rng)];
     let batches = [vec![Some(b"a".as_slice())], vec![Some(b"b".as_slice())]];
     let blinded = Blinded::blind(&Context::LOOKUP, &batches, &mut rng).unwrap();
-    let asked = [(&keys[0], blinded[0].elements()), (&keys[0], blinded[1].elements())];
-    let answers = blind_evaluate(&Context::LOOKUP, &asked, &mut rng).unwrap();
+    let asked = [0, 1].map(|i| lookup(&keys[0], blinded[i].elements()));
+    let answers = blind_evaluate(&asked, &mut rng).unwrap();
     let answered =
         |i: usize| Answered { public: keys[i].public(), evaluated: &answers[i].0, proof: &answers[i].1 };
     let batches = blinded.into_iter().zip([answered(0), answered(1)]).collect();

@@ -24,8 +24,8 @@
 
 use curve25519_dalek::Scalar;
 use rand_core::CryptoRng;
-use sha2::{Digest as _, Sha512};
 use windvane_kernels::ristretto::{Points, decode_mul_encode, hash_mul_encode};
+use windvane_kernels::sha512::{INITIAL, Message, digest_each};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::parallel::in_parts;
@@ -120,12 +120,10 @@ pub const fn permutation_bytes(parameters: &Parameters) -> usize {
 
 /// H(x)^scalar for many items: SHA-512 under a domain of its own, RFC 9496's map, one multiplication.
 fn hash_mul(items: &[ItemKey], scalar: &SecretScalar, threads: usize) -> Vec<Encoded> {
-    let uniform = |item: &ItemKey| -> [u8; 64] {
-        Sha512::new().chain_update(b"windvane/psi-ecdh-item/v1").chain_update(item).finalize().into()
-    };
+    let domain: &[u8] = b"windvane/psi-ecdh-item/v1";
     let batch = |items: &[ItemKey]| {
-        let uniform = Zeroizing::new(items.iter().map(uniform).collect::<Vec<_>>());
-        hash_mul_encode(&uniform, &scalar.0)
+        let messages = items.iter().map(|item| Message { start: &INITIAL, parts: [domain], end: item });
+        hash_mul_encode(&Zeroizing::new(digest_each(messages)), &scalar.0)
     };
     let work = |part: &[ItemKey]| Ok::<_, EcdhError>(part.chunks(BATCH).flat_map(batch).collect());
     in_parts(threads, items, work).expect("no step of it can fail")
@@ -162,19 +160,19 @@ struct Derived {
     key: [u8; 32],
 }
 
-/// SHA-512 under a domain of its own over the job's salt and the element.
-fn derive(salt: &[u8; PSI_SALT_BYTES], element: &Encoded) -> Derived {
-    let mut hash: [u8; 64] = Sha512::new()
-        .chain_update(b"windvane/psi-ecdh-tag/v1")
-        .chain_update(salt)
-        .chain_update(element)
-        .finalize()
-        .into();
-    let mut derived = Derived { tag: [0; 16], key: [0; 32] };
-    derived.tag.copy_from_slice(&hash[..16]);
-    derived.key.copy_from_slice(&hash[32..]);
-    hash.zeroize();
-    derived
+/// SHA-512 under a domain of its own over the job's salt and each element.
+fn derive(salt: &[u8; PSI_SALT_BYTES], elements: &[Encoded]) -> Vec<Derived> {
+    let domain: &[u8] = b"windvane/psi-ecdh-tag/v1";
+    let messages =
+        elements.iter().map(|element| Message { start: &INITIAL, parts: [domain, salt], end: element });
+    let hashes = Zeroizing::new(digest_each(messages));
+    let split = |hash: &[u8; 64]| {
+        let mut derived = Derived { tag: [0; 16], key: [0; 32] };
+        derived.tag.copy_from_slice(&hash[..16]);
+        derived.key.copy_from_slice(&hash[32..]);
+        derived
+    };
+    hashes.iter().map(split).collect()
 }
 
 impl Drop for Derived {

@@ -14,7 +14,7 @@ use super::table::{Row, input};
 use super::universe::Universe;
 use crate::identity::Phone;
 use crate::oprf::{
-    Answered, Blinded, Context, ELEMENT_BYTES, Elements, OprfError, Proof, Weights, blind_evaluate,
+    Answered, Batch, Blinded, Context, ELEMENT_BYTES, Elements, OprfError, Proof, Weights, blind_evaluate,
 };
 use crate::party::PartyId;
 use crate::transcript::{Hash, Transcript};
@@ -182,12 +182,21 @@ impl Member {
     /// # Errors
     /// [`QuestionError`].
     pub fn answer(&self, question: &Question, rng: &mut impl CryptoRng) -> Result<Answer, QuestionError> {
+        let mut answers = blind_evaluate(&[self.batch(question)?], rng)?;
+        Ok(self.reply(answers.pop().expect("one batch gives one answer")))
+    }
+
+    /// What is to be evaluated, for a call that evaluates other batches too.
+    pub(crate) fn batch<'a>(&'a self, question: &'a Question) -> Result<Batch<'a>, QuestionError> {
         if question.context != *self.epoch().context() {
             return Err(QuestionError::Context { epoch: self.epoch().number() });
         }
-        let mut answers = blind_evaluate(&Context::SCORE, &[(self.share(), &question.elements)], rng)?;
-        let (elements, proof) = answers.pop().expect("one batch gives one answer");
-        Ok(Answer { provider: self.party().clone(), context: question.context, elements, proof })
+        Ok(Batch { context: &Context::SCORE, key: self.share(), blinded: &question.elements })
+    }
+
+    /// The answer that an evaluated batch makes.
+    pub(crate) fn reply(&self, (elements, proof): (Elements, Proof)) -> Answer {
+        Answer { provider: self.party().clone(), context: *self.epoch().context(), elements, proof }
     }
 }
 

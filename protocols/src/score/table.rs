@@ -53,9 +53,9 @@ impl Sealer {
     pub fn rows(&self, first: u64, parts: &[u8]) -> Vec<Row> {
         let mut rows = Vec::with_capacity(parts.len());
         for (begin, block) in (first..).step_by(BLOCK).zip(parts.chunks(BLOCK)) {
-            let input = |u| Context::SCORE.uniform(&input(&self.context, u));
-            let uniform: Vec<_> = (begin..begin + block.len() as u64).map(input).collect();
-            let mut halves = Points::from_uniform(&uniform);
+            let inputs: Vec<_> = (begin..).take(block.len()).map(|u| input(&self.context, u)).collect();
+            let mut halves =
+                Points::from_uniform(&Context::SCORE.uniform(inputs.iter().map(<[u8; 72]>::as_slice)));
             halves.mul_assign(&self.half_key);
             let mut places: Vec<_> = block.iter().map(|part| usize::from(*part)).collect();
             halves.add_assign(&HALF_PARTS.gather(&places));

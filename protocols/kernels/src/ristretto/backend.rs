@@ -2,8 +2,8 @@
 
 use std::sync::OnceLock;
 
-/// The variable that forces the portable path: `WINDVANE_KERNELS=portable`.
-pub const SWITCH: &str = "WINDVANE_KERNELS";
+pub use crate::switch::SWITCH;
+use crate::switch::is_portable_forced;
 
 /// Eight lanes with AVX-512 IFMA, or `curve25519-dalek`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +32,7 @@ impl Backend {
     /// The best backend of this machine, or the portable one if [`SWITCH`] asks for it; decided once.
     pub fn chosen() -> Self {
         static CHOSEN: OnceLock<Backend> = OnceLock::new();
-        *CHOSEN.get_or_init(|| {
-            let forced = std::env::var_os(SWITCH).is_some_and(|value| value == "portable");
-            Self::ifma().filter(|_| !forced).unwrap_or(Self::portable())
-        })
+        *CHOSEN.get_or_init(|| Self::ifma().filter(|_| !is_portable_forced()).unwrap_or(Self::portable()))
     }
 
     /// [`Self::chosen`] for so many elements that are not needed later: a single one costs the lanes as much

@@ -3,8 +3,8 @@
 use rand_core::CryptoRng;
 
 use super::{
-    Derived, ELEMENT_BYTES, EcdhError, Encoded, POSITION_BYTES, SecretScalar, answer_bytes, check_length,
-    decode_mul, derive, hash_mul, payload, permutation_bytes, random_elements,
+    BATCH, Derived, ELEMENT_BYTES, EcdhError, Encoded, POSITION_BYTES, SecretScalar, answer_bytes,
+    check_length, decode_mul, derive, hash_mul, payload, permutation_bytes, random_elements,
 };
 use crate::psi::{ItemKey, Mode, PSI_SALT_BYTES, Parameters};
 
@@ -142,12 +142,11 @@ struct Hit {
 /// Finds each element's tag among the sorted ones; the hits by ascending place.
 fn join(elements: &[Encoded], salt: &[u8; PSI_SALT_BYTES], tags: &[u8], tag_bytes: usize) -> Vec<Hit> {
     let tags: Vec<&[u8]> = tags.chunks(tag_bytes).collect();
-    let find = |(place, element)| {
-        let derived = derive(salt, element);
+    let find = |(place, derived): (usize, Derived)| {
         let tag = tags.binary_search(&&derived.tag[..tag_bytes]).ok()?;
         Some(Hit { place, tag, derived })
     };
-    elements.iter().enumerate().filter_map(find).collect()
+    elements.chunks(BATCH).flat_map(|batch| derive(salt, batch)).enumerate().filter_map(find).collect()
 }
 
 impl Counted {

@@ -3,8 +3,8 @@
 use rand_core::CryptoRng;
 
 use super::{
-    ELEMENT_BYTES, EcdhError, Encoded, SecretScalar, answer_bytes, blinded_bytes, check_length, decode_mul,
-    derive, hash_mul, payload,
+    BATCH, ELEMENT_BYTES, EcdhError, Encoded, SecretScalar, answer_bytes, blinded_bytes, check_length,
+    decode_mul, derive, hash_mul, payload,
 };
 use crate::psi::{ItemKey, Mode, PSI_SALT_BYTES, Parameters};
 
@@ -91,8 +91,9 @@ impl Sender {
         let padding = self.parameters.sender_bound().checked_sub(items.len()).ok_or(EcdhError::Bound)?;
         let keys: Vec<_> = items.iter().map(|item| item.key).collect();
         let mut rows = Vec::with_capacity(self.parameters.sender_bound());
-        for (item, element) in items.iter().zip(hash_mul(&keys, &self.scalar, threads)) {
-            let derived = derive(&self.salt, &element);
+        let elements = hash_mul(&keys, &self.scalar, threads);
+        let derived = elements.chunks(BATCH).flat_map(|batch| derive(&self.salt, batch));
+        for (item, derived) in items.iter().zip(derived) {
             let sealed = match longest {
                 0 => Vec::new(),
                 longest => payload::seal(&derived.key, item.payload, longest)?,

@@ -39,7 +39,9 @@ impl Target for World {
 
     fn public(&self, position: u64) -> Vec<RistrettoPoint> {
         let hash = |u| {
-            RistrettoPoint::from_uniform_bytes(&Context::SCORE.uniform(&input(self.epoch().context(), u)))
+            RistrettoPoint::from_uniform_bytes(
+                &Context::SCORE.uniform(std::iter::once(&input(self.epoch().context(), u)[..]))[0],
+            )
         };
         let shares = (0..self.members.len()).map(|i| point(self.epoch().share_key(i).unwrap().as_bytes()));
         let joint = point(self.epoch().joint_key().as_bytes());

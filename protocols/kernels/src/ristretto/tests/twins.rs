@@ -6,6 +6,8 @@ use super::*;
 
 /// Fewer where every operation is interpreted.
 const COUNT: usize = if cfg!(miri) { 9 } else { 10_000 };
+/// From one edge to the next that is tried.
+const STEP: usize = if cfg!(miri) { 4 } else { 1 };
 
 fn points(rng: &mut ChaCha20Rng, backend: Backend) -> (Vec<RistrettoPoint>, Points) {
     let encodings = encodings(rng, COUNT);
@@ -149,7 +151,7 @@ fn edge_points_by_edge_scalars_equal_daleks() {
     let encodings = compress(dalek);
     for backend in backends() {
         let points = Points::decode_with(backend, &encodings).expect("made by dalek");
-        for scalar in edge_scalars() {
+        for scalar in edge_scalars().into_iter().step_by(STEP) {
             let expected = compress(dalek.iter().map(|point| point * scalar));
             assert_eq!(points.mul(&scalar).encode(), expected, "{scalar:?}");
             assert_eq!(points.mul_each(&[scalar; 5]).encode(), expected, "{scalar:?}");
@@ -163,8 +165,10 @@ fn edge_points_by_edge_scalars_equal_daleks() {
 /// All sums of two edge points: equal, opposite, and the identity.
 #[test]
 fn sums_of_edge_points_equal_daleks() {
-    let multiples: Vec<_> =
-        (0..16).map(|i| RistrettoPoint::mul_base(&(Scalar::from(i as u64) - Scalar::from(8_u64)))).collect();
+    let multiples: Vec<_> = (0..16)
+        .step_by(STEP)
+        .map(|i| RistrettoPoint::mul_base(&(Scalar::from(i as u64) - Scalar::from(8_u64))))
+        .collect();
     let pairs: Vec<_> = multiples.iter().flat_map(|a| multiples.iter().map(move |b| (*a, *b))).collect();
     let (left, right): (Vec<_>, Vec<_>) = pairs.iter().copied().unzip();
     for backend in backends() {

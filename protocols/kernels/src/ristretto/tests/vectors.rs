@@ -34,7 +34,8 @@ fn invalid_encodings_of_appendix_a2_are_refused_wherever_they_stand() {
     let invalid = all::<32>(&vectors()["invalid"]);
     let good = encodings(&mut rng(), 40);
     for backend in backends() {
-        for (i, encoding) in invalid.iter().enumerate() {
+        // Fewer where every operation is interpreted.
+        for (i, encoding) in invalid.iter().enumerate().step_by(if cfg!(miri) { 7 } else { 1 }) {
             let mut strings = good.clone();
             strings[i] = *encoding;
             let error = Points::decode_with(backend, &strings).err();
