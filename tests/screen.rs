@@ -123,6 +123,7 @@ impl Scene {
             new_customers: Route::Auto,
         };
         ScreenPlan {
+            score: None,
             purpose: "screening".into(),
             customers: customers.to_owned(),
             customer_column: "客户号".into(),

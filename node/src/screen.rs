@@ -52,6 +52,7 @@ mod register;
 mod report;
 mod rows;
 mod run;
+mod scores;
 #[cfg(test)]
 mod tests;
 mod work;

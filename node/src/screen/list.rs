@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::hits::CustomerHits;
 use super::{Hits, ScreenError};
 use crate::risk::{Facts, LISTED, Rules, decide};
-use crate::verification::{Colour, Decision, MatchResult, Merged, Reason};
+use crate::verification::{Colour, Decision, MatchResult, Merged, Reason, ScoreReport};
 
 /// The header of `risk-list.csv`.
-pub const RISK_LIST_HEADER: [&str; 9] =
-    ["网点", "客户号", "颜色", "来源", "标签", "原因", "建议", "reasons", "advice"];
+pub const RISK_LIST_HEADER: [&str; 10] =
+    ["网点", "客户号", "颜色", "来源", "标签", "原因", "建议", "reasons", "advice", "评分分档"];
 
 /// The file that the next day's changes are applied to.
 pub(super) const HITS: &str = "hits.csv";
@@ -35,13 +35,17 @@ pub struct ScreenSummary {
     pub outlets: u64,
 }
 
-/// What the rules say of a set of tags, in the cells' form: there are far fewer sets than customers.
+/// What the rules say of a set of tags and a score's band, in the cells' form: there are far fewer of them than customers.
 struct Verdict {
     colour: Colour,
     tags: String,
     reasons: [String; 2],
     advice: [String; 2],
+    band: String,
 }
+
+/// What a verdict depends on: tags, the score's band, and the code of why there is no score.
+type Key<'a> = (BTreeSet<&'a str>, Option<&'a str>, Option<&'a str>);
 
 struct Row<'a> {
     customer: &'a str,
@@ -53,10 +57,16 @@ struct Row<'a> {
 ///
 /// # Errors
 /// [`ScreenError::Io`].
-pub fn write_lists(hits: &Hits, rules: &Rules, dir: &Path) -> Result<ScreenSummary, ScreenError> {
+pub fn write_lists(
+    hits: &Hits,
+    scores: &BTreeMap<String, ScoreReport>,
+    rules: &Rules,
+    dir: &Path,
+) -> Result<ScreenSummary, ScreenError> {
     let mut verdicts = BTreeMap::new();
+    let customers = hits.0.iter().map(|(customer, hits)| (customer, hits, scores.get(customer)));
     let mut rows: Vec<_> =
-        hits.0.iter().map(|(customer, hits)| row(rules, customer, hits, &mut verdicts)).collect();
+        customers.map(|(customer, hits, score)| row(rules, customer, hits, score, &mut verdicts)).collect();
     rows.sort_by(|a, b| order(a).cmp(&order(b)));
     let outlets = count(&rows);
     write(&dir.join("risk-list.csv"), |csv| {
@@ -85,21 +95,24 @@ fn row<'a>(
     rules: &Rules,
     customer: &'a str,
     hits: &'a CustomerHits,
-    verdicts: &mut BTreeMap<BTreeSet<&'a str>, Rc<Verdict>>,
+    score: Option<&'a ScoreReport>,
+    verdicts: &mut BTreeMap<Key<'a>, Rc<Verdict>>,
 ) -> Row<'a> {
-    let tags: BTreeSet<_> = hits.tags.values().flatten().map(String::as_str).collect();
-    let verdict = match verdicts.get(&tags) {
+    let tags = hits.tags.values().flatten().map(String::as_str).collect();
+    let band = score.and_then(|score| score.band.as_deref());
+    let key = (tags, band, score.and_then(|score| score.error.as_deref()));
+    let verdict = match verdicts.get(&key) {
         Some(verdict) => verdict.clone(),
         None => {
-            let verdict = Rc::new(verdict(rules, &tags));
-            verdicts.insert(tags, verdict.clone());
+            let verdict = Rc::new(verdict(rules, &key.0, score));
+            verdicts.insert(key, verdict.clone());
             verdict
         }
     };
     Row { customer, hits, verdict }
 }
 
-fn verdict(rules: &Rules, tags: &BTreeSet<&str>) -> Verdict {
+fn verdict(rules: &Rules, tags: &BTreeSet<&str>, score: Option<&ScoreReport>) -> Verdict {
     let found = Merged {
         result: MatchResult::Match,
         mismatch: None,
@@ -107,7 +120,7 @@ fn verdict(rules: &Rules, tags: &BTreeSet<&str>) -> Verdict {
         tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
         missing_sources: Vec::new(),
     };
-    let facts = Facts { found: &found, score: None, customer_type: None, document_type: None };
+    let facts = Facts { found: &found, score, customer_type: None, document_type: None };
     let Decision { colour, reasons, advice, .. } = never_green(decide(rules, &facts));
     Verdict {
         colour,
@@ -120,6 +133,7 @@ fn verdict(rules: &Rules, tags: &BTreeSet<&str>) -> Verdict {
             joined("；", advice.iter().map(|advice| advice.zh.as_str())),
             joined("; ", advice.iter().map(|advice| advice.en.as_str())),
         ],
+        band: score.and_then(|score| score.band.clone().or(score.error.clone())).unwrap_or_default(),
     }
 }
 
@@ -137,10 +151,11 @@ fn never_green(mut decision: Decision) -> Decision {
 }
 
 fn cells<'a>(row: &'a Row<'_>, providers: &'a str) -> [&'a str; RISK_LIST_HEADER.len()] {
-    let Verdict { colour, tags, reasons, advice } = &*row.verdict;
+    let Verdict { colour, tags, reasons, advice, band } = &*row.verdict;
     let ([reasons_zh, reasons_en], [advice_zh, advice_en]) = (reasons, advice);
     let colour = colour.as_str();
-    [&row.hits.outlet, row.customer, colour, providers, tags, reasons_zh, advice_zh, reasons_en, advice_en]
+    let outlet = &row.hits.outlet;
+    [outlet, row.customer, colour, providers, tags, reasons_zh, advice_zh, reasons_en, advice_en, band]
 }
 
 fn joined<'a>(separator: &str, texts: impl Iterator<Item = &'a str>) -> String {

@@ -47,11 +47,24 @@ pub struct ScreenPlan {
     /// The words of the lists' tags and the codes that the rules use; without it those of the carrier sample.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+    /// Who asks for the joint score of those who stand on a list; without it nobody does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<ScorePlan>,
     /// What the daily form needs besides.
     pub daily: Option<DailyPlan>,
     /// Whom to ask.
     #[serde(rename = "provider")]
     pub providers: Vec<ScreenProvider>,
+}
+
+/// Who asks for scores.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScorePlan {
+    /// Who asks, by the bank's own code.
+    pub operator: String,
+    /// The record of what permits to score customers.
+    pub consent: String,
 }
 
 /// What the daily form needs.

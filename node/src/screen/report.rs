@@ -30,6 +30,9 @@ pub struct ScreenReport {
     pub rejected: u64,
     /// Rows of new customers whose keys are none, by lookups or intersections; they stand in `new-rejects.csv`.
     pub new_rejected: u64,
+    /// Listed customers with a joint score.
+    #[serde(default)]
+    pub scored: u64,
     /// What stands in the lists now.
     #[serde(flatten)]
     pub summary: ScreenSummary,

@@ -11,6 +11,7 @@ use super::border::{Contracts, choose};
 use super::matches::{Matches, Untagged};
 use super::register::Register;
 use super::rows::{self, Found, Lookup};
+use super::scores::{Scores, scores};
 use super::work::Work;
 use super::{
     Hit, Hits, NewBy, ProviderReport, ScreenError, ScreenPlan, ScreenProvider, ScreenReport, TagWords,
@@ -24,6 +25,7 @@ use crate::psi::key::KeyKind;
 use crate::psi::{JobProgress, JobReport, JobRunner, PsiError};
 use crate::risk::{Rules, Vocabulary};
 use crate::snapshot::disk::remove_file;
+use crate::verification::ScoreStatus;
 
 /// The report of new customers whose keys are none; the daily form writes it always.
 const NEW_REJECTS: &str = "new-rejects.csv";
@@ -123,6 +125,10 @@ impl Screening {
     pub async fn run(&self) -> Result<ScreenReport, ScreenError> {
         if self.daily {
             self.plan.need_daily()?;
+        }
+        if self.plan.score.is_some() && self.client.is_none() {
+            let what = "score: give --token-file, so that the running node can be asked".to_owned();
+            return Err(ScreenError::Plan { what });
         }
         let rules = self.rules()?;
         // Opening keys takes one core a while; meanwhile files are read, and lookups begin.
@@ -241,7 +247,12 @@ impl Screening {
         }
         run.report_rejects()?;
         let Prepared { work, mut report, hits, .. } = run.prepared;
-        report.summary = write_lists(&hits, rules, &self.plan.output)?;
+        let scores = match (&self.plan.score, &self.client) {
+            (Some(asks), Some(client)) => scores(&self.plan, asks, client, &hits).await?,
+            _ => Scores::new(),
+        };
+        report.scored = scores.values().filter(|score| score.status == ScoreStatus::Scored).count() as u64;
+        report.summary = write_lists(&hits, &scores, rules, &self.plan.output)?;
         report.keep(&self.plan.output)?;
         work.remove()?;
         Ok(report)

@@ -1,7 +1,10 @@
 //! From hits to lists, without the intersections.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::risk::Rules;
+use crate::verification::{ScoreReport, ScoreStatus};
 
 fn hit(customer: &str, outlet: &str, provider: &str, tags: &[&str]) -> Hit {
     Hit {
@@ -21,9 +24,27 @@ fn hits() -> Hits {
     hits
 }
 
+/// One customer has a score, and another one should have.
+fn scores() -> BTreeMap<String, ScoreReport> {
+    let score = |status, band: Option<&str>, error: Option<&str>| ScoreReport {
+        status,
+        group: "joint-risk".into(),
+        epoch: 3,
+        model: "fraud-1".into(),
+        band: band.map(str::to_owned),
+        probability: None,
+        sum: None,
+        error: error.map(str::to_owned),
+        missing: Vec::new(),
+    };
+    let scored = score(ScoreStatus::Scored, Some("medium"), None);
+    let unavailable = score(ScoreStatus::Unavailable, None, Some("SCORE_UNAVAILABLE"));
+    BTreeMap::from([("K1".to_owned(), scored), ("K2".to_owned(), unavailable)])
+}
+
 fn lists(hits: &Hits) -> (ScreenSummary, Vec<Vec<String>>, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    let summary = write_lists(hits, &Rules::shipped(), dir.path()).unwrap();
+    let summary = write_lists(hits, &scores(), &Rules::shipped(), dir.path()).unwrap();
     let mut reader = csv::Reader::from_path(dir.path().join("risk-list.csv")).unwrap();
     assert_eq!(reader.headers().unwrap(), &RISK_LIST_HEADER[..]);
     let rows = reader.records().map(|r| r.unwrap().iter().map(str::to_owned).collect()).collect();
@@ -43,6 +64,9 @@ fn customers_stand_by_outlet_the_worst_first_and_are_never_green() {
             "W2,K3,yellow,a,bulk_sms"
         ]
     );
+    let bands: Vec<_> = rows.iter().map(|row| row[9].as_str()).collect();
+    assert_eq!(bands, ["SCORE_UNAVAILABLE", "medium", ""]);
+    assert!(rows[0][7].contains("No joint score"), "{}", rows[0][7]);
     assert!(rows[0][5].contains("风险名单") && rows[0][7].contains("risk list"));
     assert!(rows[1][5].contains("已确认涉诈") && rows[1][7].contains("confirmed fraud"));
 }

@@ -149,6 +149,31 @@ impl Admin {
         Ok(Registry::new(folder).approved(name)?)
     }
 
+    /// Holds a model against an epoch, whose terms name the model that its tables carry; the newest finished epoch when
+    /// none is given.
+    ///
+    /// # Errors
+    /// [`NodeError`]; `SCORE_MODEL_DIFFERS` when the epoch was set up for another model.
+    pub fn check_model(
+        &self,
+        group: &DataSet,
+        epoch: Option<u64>,
+        model: &ModelVersion,
+    ) -> Result<(), NodeError> {
+        let number = self.score_epoch(group, epoch)?;
+        let folder = ScoreFolder::new(&self.layout).group(group);
+        let plan = GroupPlan::open_for(&folder, number)?;
+        let terms = folder.epoch(number).evidence(&plan.pins())?.charter().terms().clone();
+        if terms.model == model.digest() {
+            return Ok(());
+        }
+        let message = format!(
+            "epoch {number} of {group} was set up for another model than {}; set up a new epoch for it",
+            model.name()
+        );
+        Err(NodeError::Given { code: "SCORE_MODEL_DIFFERS", message })
+    }
+
     /// Makes an epoch and its model active at the bank.
     ///
     /// # Errors

@@ -151,7 +151,7 @@ impl Admin {
     }
 
     /// The given epoch, or the newest that is finished and not retired.
-    fn score_epoch(&self, group: &DataSet, epoch: Option<u64>) -> Result<u64, NodeError> {
+    pub(super) fn score_epoch(&self, group: &DataSet, epoch: Option<u64>) -> Result<u64, NodeError> {
         let folder = ScoreFolder::new(&self.layout).group(group);
         match epoch {
             Some(epoch) => Ok(epoch),

@@ -1,16 +1,18 @@
 //! Publishing a provider's table, and fetching the tables of all at the bank.
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use serde::Serialize;
 use windvane::admin::{FetchedScore, ScorePublication};
 use windvane::score::parts::{DenseParts, PartsFile, PartsReport};
+use windvane_keys::symmetric::StorageKey;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::oprf::ELEMENT_BYTES;
 use windvane_protocols::score::table::manifest::TableManifest;
 use windvane_protocols::score::table::parts::Coverage;
+use windvane_protocols::score::universe::Universe;
 
 use crate::cli::failure::Failure;
 use crate::cli::place::Place;
@@ -36,9 +38,12 @@ pub(in crate::cli) struct PublishArgs {
     /// The scoring group
     #[arg(long, value_name = "NAME")]
     group: DataSet,
-    /// The file of numbers and parts: CSV, or Parquet by its extension or its first bytes
-    #[arg(long, value_name = "FILE")]
-    parts: PathBuf,
+    /// The approved model whose parts the table carries
+    #[arg(long, value_name = "NAME", required_unless_present = "parts")]
+    model: Option<String>,
+    /// In place of a model, a file of numbers and parts: CSV, or Parquet by its extension or its first bytes
+    #[arg(long, value_name = "FILE", conflicts_with = "model", requires = "default")]
+    parts: Option<PathBuf>,
     /// The column of telephone numbers
     #[arg(long, value_name = "NAME", default_value = PartsFile::NUMBER_COLUMN)]
     number_column: String,
@@ -47,7 +52,7 @@ pub(in crate::cli) struct PublishArgs {
     part_column: String,
     /// The part of every number that the file does not have
     #[arg(long, value_name = "N")]
-    default: u8,
+    default: Option<u8>,
     /// Whether, for every number with another part than the default, some other provider holds one too
     #[arg(long, value_name = "WORD")]
     coverage: CoverageWord,
@@ -103,24 +108,28 @@ impl PublishArgs {
         let admin = self.place.admin()?;
         let rejects = admin.score_rejects(&self.group, self.epoch)?;
         let report = RefCell::new(None);
-        let parts = PartsFile {
-            path: &self.parts,
-            number_column: &self.number_column,
-            part_column: &self.part_column,
-            default: self.default,
-            rejects: &rejects,
-        };
-        let bar = Bar::new("building, segments", Unit::Things);
-        let manifest = admin.score_publish(
-            &self.publication(),
-            |universe, _| {
-                let imported = DenseParts::import(&parts, universe, &Bar::new("reading", Unit::Bytes));
+        let source = |universe: &Universe, key: &StorageKey| match (&self.model, &self.parts) {
+            (Some(model), _) => {
+                let model = admin.approved_model(&self.group, model)?;
+                admin.check_model(&self.group, self.epoch, &model)?;
+                Ok(model.parts(key, universe.rows())?)
+            }
+            (None, path) => {
+                let file = PartsFile {
+                    path: path.as_deref().unwrap_or(Path::new("")),
+                    number_column: &self.number_column,
+                    part_column: &self.part_column,
+                    default: self.default.unwrap_or_default(),
+                    rejects: &rejects,
+                };
+                let imported = DenseParts::import(&file, universe, &Bar::new("reading", Unit::Bytes));
                 let (parts, read) = imported?;
                 report.replace(Some(read));
                 Ok(parts)
-            },
-            &bar,
-        );
+            }
+        };
+        let bar = Bar::new("building, segments", Unit::Things);
+        let manifest = admin.score_publish(&self.publication(), source, &bar);
         drop(bar);
         let manifest = manifest?;
         let parts = report.into_inner();
