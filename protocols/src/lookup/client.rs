@@ -280,17 +280,14 @@ impl AwaitAnswer {
                 return Err(AnswerError::KeyMismatch);
             }
         }
-        let opened = |customers| Opened {
-            receipt: answer.receipt.clone(),
-            customers,
-            leaves: self.leaves.clone(),
-            score: answer.score.clone(),
-        };
         let mut rows: Vec<_> = (0..self.customers).map(|_| Vec::with_capacity(self.families.len())).collect();
-        let Some(table) = &self.table else { return Ok(opened(rows)) };
+        let Answer { groups: answered_groups, score, receipt } = answer;
+        let Some(table) = self.table else {
+            return Ok(Opened { receipt, customers: rows, leaves: self.leaves, score });
+        };
         let (groups, batches): (Vec<_>, Vec<_>) =
             self.groups.into_iter().map(|(group, public, blinded)| ((group, public), blinded)).unzip();
-        let answered = groups.iter().zip(&answer.groups).map(|((_, public), answered)| Answered {
+        let answered = groups.iter().zip(&answered_groups).map(|((_, public), answered)| Answered {
             public,
             evaluated: &answered.elements,
             proof: &answered.proof,
@@ -300,11 +297,11 @@ impl AwaitAnswer {
             let families: Vec<_> = self.families.iter().filter(|f| KeyGroup::of(**f) == *group).collect();
             for (i, output) in outputs.into_iter().enumerate() {
                 let family = *families[i % families.len()];
-                let keys = output.map(|output| (family, RowKeys::new(table, &output)));
+                let keys = output.map(|output| (family, RowKeys::new(&table, &output)));
                 rows[i / families.len()].extend(keys);
             }
         }
-        Ok(opened(rows))
+        Ok(Opened { receipt, customers: rows, leaves: self.leaves, score })
     }
 }
 

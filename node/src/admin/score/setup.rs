@@ -105,7 +105,8 @@ impl Admin {
         if found == pinned.fingerprint {
             Ok(Identity { party, key: partner.receipt_key })
         } else {
-            Err(SetupFailure::Fingerprint { party, found, pinned: pinned.fingerprint }.into())
+            let (found, pinned) = (Box::new(found), Box::new(pinned.fingerprint));
+            Err(SetupFailure::Fingerprint { party, found, pinned }.into())
         }
     }
 

@@ -43,9 +43,9 @@ pub enum SetupFailure {
         /// The partner.
         party: PartyId,
         /// Fingerprint of its enrolled key.
-        found: Fingerprint,
+        found: Box<Fingerprint>,
         /// The pinned one.
-        pinned: Fingerprint,
+        pinned: Box<Fingerprint>,
     },
     /// A provider refused, or cannot be reached.
     #[error("{party}: {}", .error.message)]
