@@ -19,6 +19,7 @@ use windvane_protocols::transcript::{Hash, Record as _};
 
 use crate::lab::{Lab, Party, events, failures};
 
+mod attacks;
 mod calls;
 mod hostile;
 
