@@ -22,6 +22,8 @@ use crate::lab::{Lab, Party, events, failures};
 mod attacks;
 mod calls;
 mod hostile;
+mod kills;
+mod liars;
 
 /// The providers of the tests' group.
 const PROVIDERS: [&str; 3] = ["carrier-a", "carrier-b", "police"];

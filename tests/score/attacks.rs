@@ -98,15 +98,19 @@ async fn answers_fewer_than_the_threshold_open_nothing_however_they_are_combined
     let hashes: Vec<_> = targets.iter().map(|(_, position)| operator.hash(*position)).collect();
     let answers = [operator.share(1, &hashes).await, operator.share(3, &hashes).await];
     let two = combine(&[1, 3], &answers);
-    let weights = || (-6_i8..=6).map(|weight| {
-        let size = Scalar::from(weight.unsigned_abs());
-        if weight < 0 { -size } else { size }
-    });
+    let weights = || {
+        (-6_i8..=6).map(|weight| {
+            let size = Scalar::from(weight.unsigned_abs());
+            if weight < 0 { -size } else { size }
+        })
+    };
     for (at, (i, position)) in targets.into_iter().enumerate() {
         let mut masks = vec![two[at]];
-        masks.extend(weights().flat_map(|a| weights().map(move |b| (a, b))).map(|(a, b)| {
-            a * answers[0][at] + b * answers[1][at]
-        }));
+        masks.extend(
+            weights()
+                .flat_map(|a| weights().map(move |b| (a, b)))
+                .map(|(a, b)| a * answers[0][at] + b * answers[1][at]),
+        );
         let rows = [operator.summed(position), operator.row(i, position)[0], operator.row(3, position)[0]];
         let all: Vec<_> = rows.iter().flat_map(|row| masks.iter().map(move |mask| row - mask)).collect();
         assert_eq!(known.find(&all), None);

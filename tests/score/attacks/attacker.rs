@@ -34,7 +34,8 @@ pub(super) struct Multiples(HashMap<[u8; 32], i16>);
 
 impl Multiples {
     pub(super) fn new() -> Self {
-        let positive = (0..=1_020_u16).map(|m| (m, RistrettoPoint::mul_base(&Scalar::from(2 * u64::from(m)))));
+        let positive =
+            (0..=1_020_u16).map(|m| (m, RistrettoPoint::mul_base(&Scalar::from(2 * u64::from(m)))));
         let both = positive.flat_map(|(m, point)| [(m as i16, point), (-(m as i16), -point)]);
         Self(both.map(|(m, point)| (point.compress().to_bytes(), m)).collect())
     }
@@ -108,8 +109,7 @@ pub(super) async fn crafted(
     masks.push(RistrettoPoint::default());
     let (payload, next) = (row.last().unwrap(), next.last().unwrap());
     let signed = masks.iter().flat_map(|mask| [*mask, -mask]).filter(|mask| *mask != -payload);
-    let candidates: Vec<_> =
-        signed.flat_map(|mask| [payload + mask, payload + mask - next]).collect();
+    let candidates: Vec<_> = signed.flat_map(|mask| [payload + mask, payload + mask - next]).collect();
     known.find(&candidates)
 }
 
