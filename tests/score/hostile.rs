@@ -103,7 +103,7 @@ impl Misuse {
     }
 
     async fn announce(&mut self, terms: &GroupTerms) -> Result<Signed<Announcement>, String> {
-        let reply = self.0.announce(AnnounceRequest::from(terms)).await.map_err(code)?;
+        let reply = self.0.announce(AnnounceRequest::from(terms)).await.map_err(|status| code(&status))?;
         Ok(Signed::<Announcement>::try_from(reply.into_inner()).unwrap())
     }
 
@@ -113,7 +113,7 @@ impl Misuse {
         messages: Vec<Signed<Announcement>>,
     ) -> Result<Signed<Dealing>, String> {
         let round = ScoreRound { charter: terms.encode().digest(), messages };
-        let reply = self.0.deal(DealRequest::from(&round)).await.map_err(code)?;
+        let reply = self.0.deal(DealRequest::from(&round)).await.map_err(|status| code(&status))?;
         Ok(Signed::<Dealing>::try_from(reply.into_inner()).unwrap())
     }
 
@@ -123,7 +123,7 @@ impl Misuse {
         messages: Vec<Signed<Dealing>>,
     ) -> Result<Signed<Confirmation>, String> {
         let round = ScoreRound { charter: terms.encode().digest(), messages };
-        let reply = self.0.confirm(ConfirmRequest::from(&round)).await.map_err(code)?;
+        let reply = self.0.confirm(ConfirmRequest::from(&round)).await.map_err(|status| code(&status))?;
         Ok(Signed::<Confirmation>::try_from(reply.into_inner()).unwrap())
     }
 
@@ -133,12 +133,12 @@ impl Misuse {
         messages: Vec<Signed<Confirmation>>,
     ) -> Result<(), String> {
         let round = ScoreRound { charter: terms.encode().digest(), messages };
-        self.0.finish(FinishRequest::from(&round)).await.map(drop).map_err(code)
+        self.0.finish(FinishRequest::from(&round)).await.map(drop).map_err(|status| code(&status))
     }
 }
 
-fn code(status: Status) -> String {
-    PeerError::from(&status).code
+fn code(status: &Status) -> String {
+    PeerError::from(status).code
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -225,7 +225,7 @@ async fn a_wrong_share_is_told_by_its_recipient_with_its_dealers_name_and_ends_t
     let round = ScoreRound { charter: terms.encode().digest(), messages: dealings.clone() };
     let refusal = misuse.0.confirm(ConfirmRequest::from(&round)).await.unwrap_err();
     assert_eq!(refusal.message(), "the share from police does not fit its commitments");
-    assert_eq!(code(refusal), "SCORE_SETUP_INVALID");
+    assert_eq!(code(&refusal), "SCORE_SETUP_INVALID");
     // The other's share is right, but without everybody's word there is no epoch.
     let word = Misuse::of(&group, &group.bank, 1).confirm(&terms, dealings).await.unwrap();
     assert_eq!(

@@ -149,7 +149,7 @@ fn swap_first_two(elements: &mut Elements) {
 /// Signs what was changed, so that only the change itself can be found.
 fn resign(w: &World, answer: &mut Answer) {
     let mut receipt = answer.receipt.body().clone();
-    receipt.transcript = request::digest_answer(&receipt.request.digest(), &answer.groups);
+    receipt.transcript = request::digest_answer(&receipt.request.digest(), &answer.groups, None);
     receipt.elements = answer.groups.iter().map(|g| (g.group, g.elements.len() as u64)).collect();
     answer.receipt = crate::transcript::Signed::sign(receipt, &w.carrier);
 }
