@@ -19,7 +19,7 @@ mod crash;
 mod evidence;
 mod flood;
 mod hostile;
-mod process;
+pub(crate) mod process;
 mod refusals;
 
 /// Seed of the tests' random numbers.

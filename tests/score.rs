@@ -19,8 +19,11 @@ use windvane_protocols::transcript::{Hash, Record as _};
 
 use crate::lab::{Lab, Party, events, failures};
 
+mod attacks;
 mod calls;
 mod hostile;
+mod kills;
+mod liars;
 
 /// The providers of the tests' group.
 const PROVIDERS: [&str; 3] = ["carrier-a", "carrier-b", "police"];

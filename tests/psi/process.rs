@@ -15,12 +15,12 @@ use super::World;
 
 /// At which stage a debug build sends itself SIGKILL.
 const CRASH_AT: &str = "WINDVANE_CRASH_AT";
-const CONFIG: &str = "WINDVANE_TEST_CONFIG";
+pub(crate) const CONFIG: &str = "WINDVANE_TEST_CONFIG";
 const JOB: &str = "WINDVANE_TEST_JOB";
 const READY: &str = "WINDVANE_TEST_READY";
 
 /// A child that ends with its test.
-pub(super) struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -31,7 +31,7 @@ impl Drop for Process {
 }
 
 impl Process {
-    fn start(test: &str, variables: &[(&str, &Path)], crash_at: Option<&str>) -> Self {
+    pub(crate) fn start(test: &str, variables: &[(&str, &Path)], crash_at: Option<&str>) -> Self {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", test, "--ignored", "--nocapture"])
             .envs(variables.iter().copied())
@@ -53,8 +53,12 @@ impl Process {
     /// The world's carrier, and its address.
     pub(super) async fn carrier(world: &World, crash_at: Option<&str>) -> (Self, String) {
         let root = world.lab.dir.path();
-        let (config, ready) = (root.join("carrier-a/windvane.toml"), root.join("ready"));
-        let variables = [(CONFIG, config.as_path()), (READY, ready.as_path())];
+        Self::node(&root.join("carrier-a/windvane.toml"), &root.join("ready"), crash_at).await
+    }
+
+    /// A node of this configuration, and its address.
+    pub(crate) async fn node(config: &Path, ready: &Path, crash_at: Option<&str>) -> (Self, String) {
+        let variables = [(CONFIG, config), (READY, ready)];
         let process = Self::start("psi::process::carrier_process", &variables, crash_at);
         for _ in 0..3_000 {
             if ready.exists() {
@@ -62,7 +66,7 @@ impl Process {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        (process, std::fs::read_to_string(&ready).unwrap())
+        (process, std::fs::read_to_string(ready).unwrap())
     }
 
     /// Its number.
@@ -71,12 +75,12 @@ impl Process {
     }
 
     /// How it ended, once it has.
-    pub(super) fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         tokio::task::block_in_place(|| self.0.wait()).unwrap()
     }
 }
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     Config::load(Path::new(&std::env::var_os(CONFIG).expect("run by a neighbour"))).unwrap()
 }
 

@@ -1,9 +1,10 @@
 //! Scores through real nodes: sums equal the truth for every quorum, alone and in batches, and what keeps them away.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use windvane::Node;
-use windvane::admin::{GrantTerms, ModelFiles, ScoreOutput, ScorePublication};
+use windvane::admin::{Admin, GrantTerms, ModelFiles, ScoreOutput, ScorePublication};
 use windvane::bank::{Bank, Inquiry};
 use windvane::score::parts::{DenseParts, PartsFile};
 use windvane::score::plan::GroupPlan;
@@ -172,11 +173,16 @@ const CARD: &str = "name = \"fraud-1\"\n[[knot]]\nsum = 0\nprobability = 0.001\n
 
 /// Publishes a provider's parts of the newest epoch.
 pub(crate) fn publish(lab: &Lab, provider: &Party, index: usize, segments: usize) {
+    publish_parts(lab.dir.path(), &provider.admin, index, segments);
+}
+
+/// [`publish`] with the lab's folder alone.
+pub(crate) fn publish_parts(dir: &Path, admin: &Admin, index: usize, segments: usize) {
     let mut csv = "number,part\n".to_owned();
     for position in (0..segments * 10_000).filter(|position| position % 7 != index) {
         let _ = writeln!(csv, "{},{}", number(position), part(index, position));
     }
-    let file = lab.dir.path().join(format!("parts-{index}.csv"));
+    let file = dir.join(format!("parts-{index}.csv"));
     std::fs::write(&file, csv).unwrap();
     let publication = ScorePublication {
         group: group(),
@@ -184,13 +190,13 @@ pub(crate) fn publish(lab: &Lab, provider: &Party, index: usize, segments: usize
         coverage: Coverage::Overlapped,
         overlap_permille: 1_000,
     };
-    let rejects = lab.dir.path().join(format!("rejects-{index}.csv"));
+    let rejects = dir.join(format!("rejects-{index}.csv"));
     let parts = |universe: &Universe, _: &StorageKey| {
         let (number_column, part_column) = (PartsFile::NUMBER_COLUMN, PartsFile::PART_COLUMN);
         let file = PartsFile { path: &file, number_column, part_column, default: 3, rejects: &rejects };
         Ok(DenseParts::import(&file, universe, &())?.0)
     };
-    provider.admin.score_publish(&publication, parts, &()).unwrap();
+    admin.score_publish(&publication, parts, &()).unwrap();
 }
 
 /// Fetches the tables of an epoch and activates it at the bank.

@@ -18,7 +18,8 @@ use windvane_proto::score::v1::{
     FinishRequest, FinishResponse,
 };
 use windvane_protocols::party::PartyId;
-use windvane_protocols::score::group::{GroupTerms, Identity};
+use windvane_protocols::score::group::{Charter, GroupTerms, Identity};
+use windvane_protocols::score::shares::announce;
 use windvane_protocols::score::shares::record::{Announcement, Confirmation, Dealing};
 use windvane_protocols::transcript::{Record as _, Signed};
 
@@ -102,7 +103,7 @@ impl Misuse {
     }
 
     async fn announce(&mut self, terms: &GroupTerms) -> Result<Signed<Announcement>, String> {
-        let reply = self.0.announce(AnnounceRequest::from(terms)).await.map_err(code)?;
+        let reply = self.0.announce(AnnounceRequest::from(terms)).await.map_err(|status| code(&status))?;
         Ok(Signed::<Announcement>::try_from(reply.into_inner()).unwrap())
     }
 
@@ -112,7 +113,7 @@ impl Misuse {
         messages: Vec<Signed<Announcement>>,
     ) -> Result<Signed<Dealing>, String> {
         let round = ScoreRound { charter: terms.encode().digest(), messages };
-        let reply = self.0.deal(DealRequest::from(&round)).await.map_err(code)?;
+        let reply = self.0.deal(DealRequest::from(&round)).await.map_err(|status| code(&status))?;
         Ok(Signed::<Dealing>::try_from(reply.into_inner()).unwrap())
     }
 
@@ -122,7 +123,7 @@ impl Misuse {
         messages: Vec<Signed<Dealing>>,
     ) -> Result<Signed<Confirmation>, String> {
         let round = ScoreRound { charter: terms.encode().digest(), messages };
-        let reply = self.0.confirm(ConfirmRequest::from(&round)).await.map_err(code)?;
+        let reply = self.0.confirm(ConfirmRequest::from(&round)).await.map_err(|status| code(&status))?;
         Ok(Signed::<Confirmation>::try_from(reply.into_inner()).unwrap())
     }
 
@@ -132,12 +133,12 @@ impl Misuse {
         messages: Vec<Signed<Confirmation>>,
     ) -> Result<(), String> {
         let round = ScoreRound { charter: terms.encode().digest(), messages };
-        self.0.finish(FinishRequest::from(&round)).await.map(drop).map_err(code)
+        self.0.finish(FinishRequest::from(&round)).await.map(drop).map_err(|status| code(&status))
     }
 }
 
-fn code(status: Status) -> String {
-    PeerError::from(&status).code
+fn code(status: &Status) -> String {
+    PeerError::from(status).code
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,6 +198,46 @@ async fn all_deal(
         messages.push(misuse.deal(terms, announcements.to_vec()).await.unwrap());
     }
     messages
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_share_is_told_by_its_recipient_with_its_dealers_name_and_ends_the_setup() {
+    let (mut group, terms) = after_one_epoch().await;
+    let (police, key) = (&group.providers[2], group.providers[2].admin.keys().signing_key().clone());
+    let charter = Charter::accept(terms.clone(), &group.plan(2).pins()).unwrap();
+    // The third provider is played here, with its real key.
+    let own = announce(charter, &police.config.party(), &key, &mut rand::rng()).unwrap();
+    let mut announcements = Vec::new();
+    for index in [0, 1] {
+        announcements.push(Misuse::of(&group, &group.bank, index).announce(&terms).await.unwrap());
+    }
+    announcements.push(own.message);
+    let mut dealings = Vec::new();
+    for index in [0, 1] {
+        let mut misuse = Misuse::of(&group, &group.bank, index);
+        dealings.push(misuse.deal(&terms, announcements.clone()).await.unwrap());
+    }
+    let dealt = own.state.on_announcements(&announcements, &key, &mut rand::rng()).unwrap();
+    let mut body = dealt.message.body().clone();
+    body.shares[0][40] ^= 1;
+    dealings.push(Signed::sign(body, &key));
+    let mut misuse = Misuse::of(&group, &group.bank, 0);
+    let round = ScoreRound { charter: terms.encode().digest(), messages: dealings.clone() };
+    let refusal = misuse.0.confirm(ConfirmRequest::from(&round)).await.unwrap_err();
+    assert_eq!(refusal.message(), "the share from police does not fit its commitments");
+    assert_eq!(code(&refusal), "SCORE_SETUP_INVALID");
+    // The other's share is right, but without everybody's word there is no epoch.
+    let word = Misuse::of(&group, &group.bank, 1).confirm(&terms, dealings).await.unwrap();
+    assert_eq!(
+        Misuse::of(&group, &group.bank, 1).finish(&terms, vec![word]).await.unwrap_err(),
+        "SCORE_SETUP_INVALID"
+    );
+    assert_eq!(failures(&group.providers[0], group.node(0)).await, ["SCORE_SETUP_INVALID"]);
+    let none =
+        |index: usize| group.node(index).provider().unwrap().members().by_epoch(&terms.group, 2).is_none();
+    assert!(none(0) && none(1));
+    group.stop().await;
+    assert_eq!(states(&group.providers[0])[4..], ["begun 2", "failed 2"]);
 }
 
 /// The bank's too.

@@ -3,6 +3,7 @@
 //! The question rides in the sessions that look customers up, where the grant permits both; a provider without such
 //! a session gets one for the score alone. That a score is missing keeps nobody from the rest of the answer.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use windvane_protocols::audit::entry::Event;
@@ -155,6 +156,8 @@ impl ScoreCall {
                 ScoreReply::Refused(_) => {}
             }
         }
+        // A provider with two sessions may have refused in one and answered in the other.
+        missing.retain(|(party, _)| answers.iter().all(|answer| answer.provider != *party));
         for member in scoring.members() {
             let known = missing.iter().any(|(party, _)| party == member)
                 || answers.iter().any(|answer| answer.provider == *member);
@@ -172,8 +175,8 @@ impl ScoreCall {
         let faults: Vec<_> = faults.into_iter().map(|fault| (fault.provider, code_of(fault.kind))).collect();
         let mut events: Vec<_> = faults.iter().map(|(peer, code)| failed(peer, code)).collect();
         missing.extend(faults.into_iter().map(|(party, code)| (party, code.to_owned())));
-        // A provider that answered wrongly may have refused in another session too; each stands once.
-        missing.dedup_by(|a, b| a.0 == b.0);
+        let mut named = BTreeSet::new();
+        missing.retain(|(party, _)| named.insert(party.clone()));
         let sources: Vec<_> = missing
             .into_iter()
             .map(|(provider, error)| ScoreSource { provider: provider.to_string(), error })

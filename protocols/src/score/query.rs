@@ -206,19 +206,20 @@ impl AwaitAnswers {
         &self.positions
     }
 
-    /// Combines the first answers that suffice. Wrong ones are set aside, and others take their place.
+    /// Combines the first answers that suffice. Wrong ones are set aside, and others take their place; those that are
+    /// not needed are checked too, so that a wrong answer has its sender's name on it wherever it stands.
     ///
     /// # Errors
     /// [`Unavailable`] when too few are right; it names who is missing and whose answer is wrong.
     pub fn on_answers(self, answers: &[Answer]) -> Result<Unblinded, Unavailable> {
         let (mut usable, mut faults) = self.sort(answers);
-        let combined = self.combine(&usable).or_else(|| {
-            let wrong = usable.extract_if(.., |(_, answer)| !self.blinded.verify(&Context::SCORE, *answer));
-            faults.extend(
-                wrong.map(|(index, _)| Fault { provider: self.provider(index), kind: FaultKind::Proof }),
-            );
-            self.combine(&usable)
-        });
+        let combined = self.combine(&usable);
+        let checked = if combined.is_some() { self.epoch.charter().threshold() } else { 0 };
+        let wrong =
+            usable.extract_if(checked.., |(_, answer)| !self.blinded.verify(&Context::SCORE, *answer));
+        faults
+            .extend(wrong.map(|(index, _)| Fault { provider: self.provider(index), kind: FaultKind::Proof }));
+        let combined = combined.or_else(|| self.combine(&usable));
         let Some(masks) = combined else { return Err(self.unavailable(usable.len(), answers, faults)) };
         let Self { epoch, positions, .. } = self;
         Ok(Unblinded { epoch, positions, masks, faults })
