@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use windvane::Node;
 use windvane::admin::{Admin, GrantTerms, ModelFiles, ScoreOutput, ScorePublication};
@@ -307,4 +308,32 @@ async fn grants_that_name_bands_leave_nothing_but_the_band() {
         (ScoreStatus::Unavailable, Some("SCORE_BANDS_DIFFER"))
     );
     scored.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_refuses_to_look_up_and_answers_about_the_score_is_missing_from_the_lookup_alone() {
+    let Scored { lab, providers, mut bank, bank_node, .. } = Scored::new(2, 2, 1).await;
+    bank_node.stop().await.unwrap();
+    let (provider, node) = &providers[0];
+    let file = lab.dir.path().join("subscribers.csv");
+    std::fs::write(&file, format!("{}{}", lab::HEADER, lab::SUBSCRIBERS)).unwrap();
+    provider.publish(&file);
+    let lookups = provider.admin.issue_grant(&lab::terms()).unwrap();
+    let lookups = bank.admin.accept_grant(&lookups).unwrap().id;
+    provider.taken_over_by(node).await;
+    bank.config.providers[0].data_set = Some("subscribers".parse().unwrap());
+    bank.admin = Admin::open(&bank.config, Arc::new(lab.clock.clone())).unwrap();
+    bank.admin.fetch_snapshot("provider-0", |_, _| ()).await.unwrap();
+    let bank_node = lab.start(&bank).await;
+    provider.admin.end_grant(&lookups.to_string()).unwrap();
+    provider.taken_over_by(node).await;
+    let report = bank_of(&bank_node).verify(lab::zhang()).await.unwrap();
+    let looked_up = report.providers.iter().find(|answer| answer.provider == "provider-0").unwrap();
+    assert_eq!(looked_up.error.as_deref(), Some("GRANT_UNKNOWN"));
+    let score = report.score.unwrap();
+    assert_eq!((score.sum, score.missing), (Some(sum(2, 8_000)), vec![]));
+    bank_node.stop().await.unwrap();
+    for (_, node) in providers {
+        node.stop().await.unwrap();
+    }
 }
