@@ -3,7 +3,6 @@
 //! The question rides in the sessions that look customers up, where the grant permits both; a provider without such
 //! a session gets one for the score alone. That a score is missing keeps nobody from the rest of the answer.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use windvane_protocols::audit::entry::Event;
@@ -14,7 +13,7 @@ use windvane_protocols::party::PartyId;
 use windvane_protocols::score::calibration::{Bands, ONE};
 use windvane_protocols::score::epoch::Epoch;
 use windvane_protocols::score::model::ModelCard;
-use windvane_protocols::score::query::{self, AwaitAnswers, FaultKind, Unblinded, ask};
+use windvane_protocols::score::query::{self, AwaitAnswers, Fault, FaultKind, Unblinded, ask};
 use windvane_protocols::score::universe::Universe;
 
 mod active;
@@ -99,6 +98,29 @@ impl Scoring {
     fn members(&self) -> impl Iterator<Item = &PartyId> {
         self.epoch.charter().providers().iter().map(|identity| &identity.party)
     }
+
+    /// The providers whose answers were not of use, each once with the code of why. One with two sessions may have
+    /// refused in one and answered in the other.
+    fn missing(
+        &self,
+        answers: &[query::Answer],
+        refused: &[(PartyId, String)],
+        faults: &[Fault],
+    ) -> Vec<ScoreSource> {
+        let why = |member: &PartyId| {
+            let wrong = faults.iter().find(|fault| fault.provider == *member);
+            if wrong.is_none() && answers.iter().any(|answer| answer.provider == *member) {
+                return None;
+            }
+            let said = || refused.iter().find(|(party, _)| party == member).map(|(_, code)| code.as_str());
+            let code = wrong.map(|fault| code_of(fault.kind)).or_else(said);
+            Some(ScoreSource {
+                provider: member.to_string(),
+                error: code.unwrap_or("NO_CONTRACT").to_owned(),
+            })
+        };
+        self.members().filter_map(why).collect()
+    }
 }
 
 impl ScoreCall {
@@ -146,23 +168,11 @@ impl ScoreCall {
     fn combine(self, replies: Vec<(PartyId, ScoreReply)>) -> Scores {
         let customers = self.wait.positions().len();
         let Self { scoring, wait, output, .. } = self;
-        let (mut answers, mut missing) = (Vec::new(), Vec::new());
+        let (mut answers, mut refused) = (Vec::new(), Vec::new());
         for (party, reply) in replies {
             match reply {
                 ScoreReply::Answered(answer) => answers.push(answer),
-                ScoreReply::Refused(code) if scoring.members().any(|member| *member == party) => {
-                    missing.push((party, code));
-                }
-                ScoreReply::Refused(_) => {}
-            }
-        }
-        // A provider with two sessions may have refused in one and answered in the other.
-        missing.retain(|(party, _)| answers.iter().all(|answer| answer.provider != *party));
-        for member in scoring.members() {
-            let known = missing.iter().any(|(party, _)| party == member)
-                || answers.iter().any(|answer| answer.provider == *member);
-            if !known {
-                missing.push((member.clone(), "NO_CONTRACT".to_owned()));
+                ScoreReply::Refused(code) => refused.push((party, code)),
             }
         }
         let (opened, faults) = match wait.on_answers(&answers) {
@@ -172,16 +182,9 @@ impl ScoreCall {
             }
             Err(unavailable) => (None, unavailable.faults),
         };
-        let faults: Vec<_> = faults.into_iter().map(|fault| (fault.provider, code_of(fault.kind))).collect();
-        let mut events: Vec<_> = faults.iter().map(|(peer, code)| failed(peer, code)).collect();
-        missing.extend(faults.into_iter().map(|(party, code)| (party, code.to_owned())));
-        let mut named = BTreeSet::new();
-        missing.retain(|(party, _)| named.insert(party.clone()));
-        let sources: Vec<_> = missing
-            .into_iter()
-            .map(|(provider, error)| ScoreSource { provider: provider.to_string(), error })
-            .collect();
-        let reader = Reader { scoring: &scoring, output: &output, missing: &sources };
+        let mut events = faults.iter().map(|fault| failed(&fault.provider, code_of(fault.kind))).collect();
+        let missing = scoring.missing(&answers, &refused, &faults);
+        let reader = Reader { scoring: &scoring, output: &output, missing: &missing };
         let scored = match opened {
             Some(unblinded) => reader.open(unblinded, &mut events),
             None => vec![reader.unavailable("SCORE_UNAVAILABLE"); customers],

@@ -141,11 +141,12 @@ fn verdict(rules: &Rules, tags: &BTreeSet<&str>, score: Option<&ScoreReport>) ->
 fn never_green(mut decision: Decision) -> Decision {
     if decision.colour == Colour::Green {
         decision.colour = Colour::Yellow;
-        decision.reasons = vec![Reason {
+        // In the place of the first, which says that nothing speaks against the customer.
+        decision.reasons[0] = Reason {
             rule: LISTED.to_owned(),
             zh: "客户手机号在数据源的风险名单中".to_owned(),
             en: "The customer's number stands on a provider's risk list".to_owned(),
-        }];
+        };
     }
     decision
 }

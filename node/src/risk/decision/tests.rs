@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::risk::Vocabulary;
-use crate::verification::Mismatch;
+use crate::verification::{Mismatch, ScoreReport, ScoreSource, ScoreStatus};
 
 const NAME: Mismatch = Mismatch { name: true, id: false };
 const ID: Mismatch = Mismatch { name: false, id: true };
@@ -100,8 +100,45 @@ fn every_shipped_rule_fires_on_its_own_findings_and_on_no_others() {
         assert!(!decision.advice.is_empty(), "{found:?}");
         seen.extend(expected);
     }
+    for (band, expected, colour) in
+        [("very_high", "score_very_high", Colour::Red), ("high", "score_high", Colour::Yellow)]
+    {
+        let decision = scored(ScoreStatus::Scored, Some(band));
+        assert_eq!((reason_ids(&decision), decision.colour), (vec![expected], colour));
+        assert!(!decision.advice.is_empty(), "{band}");
+        seen.insert(expected);
+    }
     let rules = Rules::shipped();
     assert_eq!(seen, rules.ids().collect(), "each shipped rule needs a case");
+}
+
+/// The shipped decision about a clean person with this score.
+fn scored(status: ScoreStatus, band: Option<&str>) -> Decision {
+    let missing = ScoreSource { provider: "carrier-a".into(), error: "DEADLINE_EXCEEDED".into() };
+    let lacks = matches!(status, ScoreStatus::Unavailable | ScoreStatus::Undecodable);
+    let score = ScoreReport {
+        status,
+        group: "joint-risk".into(),
+        epoch: 1,
+        model: "fraud-1".into(),
+        band: band.map(str::to_owned),
+        probability: None,
+        sum: None,
+        error: lacks.then(|| "SCORE_UNAVAILABLE".to_owned()),
+        missing: if lacks { vec![missing] } else { Vec::new() },
+    };
+    let found = clean();
+    decide(&Rules::shipped(), &Facts { score: Some(&score), ..facts(&found) })
+}
+
+#[test]
+fn a_score_that_is_missing_is_a_reason_and_no_colour() {
+    let decision = scored(ScoreStatus::Unavailable, None);
+    assert_eq!((reason_ids(&decision), decision.colour), (vec!["all_clear", "score_missing"], Colour::Green));
+    assert!(decision.reasons[1].zh.contains("carrier-a") && decision.reasons[1].en.contains("carrier-a"));
+    for (status, band) in [(ScoreStatus::Outside, None), (ScoreStatus::Scored, Some("low"))] {
+        assert_eq!(reason_ids(&scored(status, band)), ["all_clear"]);
+    }
 }
 
 #[test]
