@@ -83,6 +83,7 @@ async fn a_sum_without_a_members_table_is_refused_and_the_active_epoch_stays() {
     let error = scored.bank.admin.activate_score(&group(), 2, "fraud-1", "bob").unwrap_err();
     assert_eq!(error.code(), "SCORE_TABLE_MISSING");
     assert_eq!(scored.score(&number(5)).await.sum, Some(sum(3, 5)));
+    scored.bank.taken_over_by(&scored.bank_node).await;
     scored.bank_node.log().publish().await.unwrap();
     assert_eq!(failures_of_bank(&scored.bank), [("provider-2".to_owned(), "SCORE_TABLE_UNKNOWN".to_owned())]);
     scored.stop().await;
