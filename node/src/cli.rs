@@ -79,7 +79,8 @@ enum Command {
     #[command(subcommand)]
     Psi(psi::PsiCommand),
     /// Score jointly with other providers
-    Score(Box<score::ScoreArgs>),
+    #[command(subcommand)]
+    Score(score::ScoreCommand),
     /// Screen existing customers against providers' risk lists
     #[command(subcommand)]
     Screen(screen::ScreenCommand),
@@ -156,7 +157,7 @@ impl Command {
             Self::Verify(args) => args.run(),
             Self::VerifyBatch(args) => args.run(),
             Self::Psi(command) => command.run(),
-            Self::Score(args) => args.run(),
+            Self::Score(command) => command.run(),
             Self::Screen(command) => command.run(),
             Self::Audit(command) => command.run(),
             Self::CheckConfig(args) => Ok(args.run()),

@@ -57,7 +57,7 @@ pub(super) struct IssueArgs {
     data_set: Vec<DataSet>,
     /// Verification: which families: 1 phone, 2 phone+ID, 3 phone+name, 4 phone+ID+name, 5 ID, 6 ID+name, 7
     /// social credit
-    #[arg(long, value_name = "N,N", required_unless_present = "psi_runs", value_delimiter = ',',
+    #[arg(long, value_name = "N,N", required_unless_present_any = ["psi_runs", "score"], value_delimiter = ',',
         value_parser = family)]
     families: Vec<Family>,
     /// For which purposes, such as account_opening
