@@ -14,12 +14,12 @@ use windvane_protocols::audit::entry::Event;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::PartyId;
 use windvane_protocols::score::group::Pins;
-use windvane_protocols::score::shares::EvidenceError;
 use windvane_protocols::transcript::Hash;
 
+use super::evidence::EvidenceFileError;
 use super::folder::{EpochFolder, FolderError, GroupFolder};
 use super::registry::{Registry, RegistryError, person};
-use super::table::{RETIRED, ScoreTableError};
+use super::table::ScoreTableError;
 use crate::snapshot::disk::{at, remove_file};
 
 pub mod installed;
@@ -62,23 +62,12 @@ pub enum ActivationError {
         /// The group.
         group: DataSet,
     },
-    /// The epoch's setup is not finished here.
-    #[error("epoch {epoch} has no evidence of a finished setup here; run `score setup` at the bank")]
-    Unfinished {
-        /// The epoch.
-        epoch: u64,
-    },
     /// The table of the epoch.
     #[error(transparent)]
     Table(#[from] ScoreTableError),
-    /// The epoch's setup does not hold, or is of another group.
-    #[error("the setup of epoch {epoch} does not hold: {source}")]
-    Evidence {
-        /// The epoch.
-        epoch: u64,
-        /// Why.
-        source: EvidenceError,
-    },
+    /// The epoch's setup is not finished here, or does not hold.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceFileError),
     /// The evidence is that of another epoch or group.
     #[error(
         "the evidence of epoch {epoch} is that of another epoch or group; run `score setup` for a new epoch"
@@ -142,9 +131,9 @@ impl ActivationError {
             Self::Keys(error) => error.code(),
             Self::State { .. } => "SCORE_STATE_DAMAGED",
             Self::NotBank { .. } => "SCORE_NOT_BANK",
-            Self::Unfinished { .. } => "SCORE_EPOCH_UNFINISHED",
             Self::Table(error) => error.code(),
-            Self::Evidence { .. } | Self::Foreign { .. } => "SCORE_EVIDENCE_INVALID",
+            Self::Evidence(error) => error.code(),
+            Self::Foreign { .. } => "SCORE_EVIDENCE_INVALID",
             Self::Model { .. } => "SCORE_MODEL_MISMATCH",
             Self::Retired { .. } => "SCORE_EPOCH_RETIRED",
             Self::Active { .. } => "SCORE_EPOCH_ACTIVE",
@@ -286,10 +275,7 @@ impl Lifecycle<'_> {
             state.store(self.folder)?;
         }
         // From the marker on nothing loads the epoch again, so its keys cannot come back into use.
-        if !folder.join(RETIRED).exists() {
-            let marker = serde_json::json!({ "by": by, "at_ms": self.now_ms }).to_string();
-            write_private(&folder.join(RETIRED), marker.as_bytes())?;
-        }
+        folder.retire(&by, self.now_ms)?;
         destroy()?;
         remove_tables(&folder)?;
         let events = vec![

@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 use super::folder::{EpochFolder, FolderError, ScoreFolder, read_record};
 use super::parts::DenseParts;
 use super::segments::{Kept, SegmentWriter, as_segment};
-use super::table::{OwnTable, RETIRED, ScoreTableError, TABLE, manifest_path, read_manifest};
+use super::table::{OwnTable, ScoreTableError, TABLE, manifest_path, read_manifest};
 use super::table_stage::TableStage;
 use crate::dataset::{Position, Progress};
 use crate::snapshot::disk::{DirectoryLock, create_directory, put_in_place, remove_file};
@@ -239,7 +239,7 @@ impl PublishTable<'_> {
         if pinned.is_none_or(|pinned| pinned.key != self.key.verifying_key()) {
             return foreign("identity key");
         }
-        if self.folder.join(RETIRED).exists() {
+        if self.folder.is_retired() {
             return Err(ScoreBuildError::Retired { epoch: epoch.number() });
         }
         if epoch.charter().providers().len() == 1 && self.coverage == Coverage::Overlapped {

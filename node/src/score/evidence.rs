@@ -69,6 +69,15 @@ impl EpochFolder {
         self.join(RETIRED).exists()
     }
 
+    /// Marks the epoch as retired, once; nothing serves it or loads its keys from then on.
+    pub(super) fn retire(&self, by: &str, now_ms: u64) -> Result<(), FolderError> {
+        if self.is_retired() {
+            return Ok(());
+        }
+        let marker = serde_json::json!({ "by": by, "at_ms": now_ms }).to_string();
+        Ok(write_private(&self.join(RETIRED), marker.as_bytes())?)
+    }
+
     /// The messages of a finished setup, as they are stored.
     pub(super) fn read_evidence(&self) -> Result<Option<Evidence>, FolderError> {
         read_record(&self.join(EVIDENCE), MAX_SETUP_BYTES)

@@ -23,7 +23,7 @@ use windvane_protocols::transcript::Signed;
 
 use super::folder::EpochFolder;
 use super::sum::{Stretch, Summation, SummationError, SummedTables};
-use super::table::{RETIRED, ScoreTableError, SummedTable};
+use super::table::{ScoreTableError, SummedTable};
 use crate::dataset::{Position, Progress};
 use crate::error::PeerError;
 
@@ -220,7 +220,7 @@ impl FetchTables<'_> {
         if *self.universe.digest() != self.epoch.charter().terms().universe {
             return Err(ScoreFetchError::Foreign { what: "universe", epoch });
         }
-        if self.folder.join(RETIRED).exists() {
+        if self.folder.is_retired() {
             return Err(ScoreFetchError::Retired { epoch });
         }
         Ok(())

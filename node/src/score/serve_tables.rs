@@ -13,14 +13,12 @@ use tonic::Status;
 use windvane_keys::enrolment::Partner;
 use windvane_proto::convert::{TableManifestWanted, TableWanted};
 use windvane_proto::score::v1::FetchTableResponse;
-use windvane_protocols::limits::MAX_SETUP_BYTES;
 use windvane_protocols::party::PartyId;
-use windvane_protocols::score::shares::Evidence;
 use windvane_protocols::score::table::manifest::TableManifest;
 use windvane_protocols::transcript::Signed;
 
-use super::folder::{EpochFolder, ScoreFolder, read_record};
-use super::table::{OwnTable, RETIRED, ScoreTableError};
+use super::folder::{EpochFolder, ScoreFolder};
+use super::table::{OwnTable, ScoreTableError};
 use crate::error::Refusal;
 use crate::provider::Provider;
 
@@ -95,9 +93,8 @@ pub(super) fn open(
         tracing::error!(code, %error, "cannot open a table of the joint score");
         Refusal::Internal
     };
-    let evidence = read_record::<Evidence>(&folder.join("evidence"), MAX_SETUP_BYTES);
-    let evidence = evidence.map_err(|error| unreadable(error.code(), &error))?;
-    let evidence = evidence.filter(|_| !folder.join(RETIRED).exists()).ok_or(Refusal::TableUnknown)?;
+    let evidence = folder.read_evidence().map_err(|error| unreadable(error.code(), &error))?;
+    let evidence = evidence.filter(|_| !folder.is_retired()).ok_or(Refusal::TableUnknown)?;
     let pinned = &evidence.terms.requester;
     if pinned.party != *requester || pinned.key != *key {
         return Err(Refusal::GrantUnknown);

@@ -32,9 +32,6 @@ pub(super) const TABLE: &str = "table";
 /// What the sum was made of, and its root.
 pub(super) const SUM_ROOT: &str = "sum-root";
 
-/// The marker of an epoch that serves nobody any more.
-pub(super) const RETIRED: &str = "retired";
-
 /// Bytes of [`SumRoot`].
 const MAX_SUM_ROOT_BYTES: usize = 4 << 10;
 

@@ -19,10 +19,10 @@ use crate::table::{TableOptions, TableReader, TableWriter};
 use crate::verification::{MatchResult, ProviderAnswer};
 
 /// Customers in one call: a few, so that the parties work beside each other.
-const CHUNK: usize = 1_024;
+pub(super) const CHUNK: usize = 1_024;
 
 /// Calls under way.
-const IN_FLIGHT: usize = 3;
+pub(super) const IN_FLIGHT: usize = 3;
 
 const HEADER: [&str; 4] = ["customer", "outlet", "provider", "tags"];
 
@@ -113,18 +113,8 @@ impl Lookup {
     }
 
     fn item(&self, customer: &str, phone: &str) -> BatchItem {
-        let consent = self.plan.daily.as_ref().map(|daily| daily.consent.clone()).unwrap_or_default();
-        BatchItem {
-            name: None,
-            id_number: None,
-            document_type: Default::default(),
-            phone: phone.into(),
-            customer_type: None,
-            ticket: customer.to_owned(),
-            consent: ConsentBody { id: consent, digest: None },
-            outlet: None,
-            branch: None,
-        }
+        let consent = self.plan.daily.as_ref().map(|daily| daily.consent.as_str()).unwrap_or_default();
+        by_number(customer, phone, consent)
     }
 
     fn body(&self, items: Vec<BatchItem>) -> BatchBody {
@@ -153,6 +143,21 @@ impl Lookup {
             }
         }
         Ok(())
+    }
+}
+
+/// A question about a customer's telephone number alone.
+pub(super) fn by_number(customer: &str, phone: &str, consent: &str) -> BatchItem {
+    BatchItem {
+        name: None,
+        id_number: None,
+        document_type: Default::default(),
+        phone: phone.into(),
+        customer_type: None,
+        ticket: customer.to_owned(),
+        consent: ConsentBody { id: consent.to_owned(), digest: None },
+        outlet: None,
+        branch: None,
     }
 }
 

@@ -9,16 +9,11 @@ use std::path::Path;
 use tokio::task::JoinSet;
 
 use super::plan::ScorePlan;
+use super::rows::{CHUNK, IN_FLIGHT, by_number};
 use super::{Hits, ScreenError, ScreenPlan, register};
 use crate::batch::answers;
-use crate::http::{BatchBody, BatchItem, BatchResult, Client, ConsentBody};
+use crate::http::{BatchBody, BatchItem, BatchResult, Client};
 use crate::verification::ScoreReport;
-
-/// Customers in one call.
-const CHUNK: usize = 1_024;
-
-/// Calls under way.
-const IN_FLIGHT: usize = 2;
 
 /// Scores by the customer's number.
 pub(super) type Scores = BTreeMap<String, ScoreReport>;
@@ -61,24 +56,10 @@ fn listed(
     while reader.advance()? {
         let row = reader.row();
         if row.width() > 0 && hits.0.contains_key(row.text(0)) {
-            items.push(item(asks, row.text(0), row.text(2)));
+            items.push(by_number(row.text(0), row.text(2), &asks.consent));
         }
     }
     Ok(())
-}
-
-fn item(asks: &ScorePlan, customer: &str, phone: &str) -> BatchItem {
-    BatchItem {
-        name: None,
-        id_number: None,
-        document_type: Default::default(),
-        phone: phone.into(),
-        customer_type: None,
-        ticket: customer.to_owned(),
-        consent: ConsentBody { id: asks.consent.clone(), digest: None },
-        outlet: None,
-        branch: None,
-    }
 }
 
 fn body(plan: &ScreenPlan, asks: &ScorePlan, items: Vec<BatchItem>) -> BatchBody {

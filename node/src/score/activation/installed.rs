@@ -1,15 +1,13 @@
 //! Whether everything of an epoch is here, and whole: what an activation demands.
 
-use windvane_protocols::limits::MAX_SETUP_BYTES;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::PartyId;
 use windvane_protocols::score::epoch::Epoch;
 use windvane_protocols::score::group::Pins;
-use windvane_protocols::score::shares::Evidence;
 
 use super::ActivationError;
-use crate::score::folder::{EpochFolder, read_record};
-use crate::score::table::{RETIRED, SummedTable};
+use crate::score::folder::EpochFolder;
+use crate::score::table::SummedTable;
 
 /// The epoch, when the bank has its evidence, every provider's manifest and the whole table of their sum, and it is not
 /// retired. Reads the whole table.
@@ -22,7 +20,7 @@ pub fn check(
     party: &PartyId,
     pins: &Pins,
 ) -> Result<Epoch, ActivationError> {
-    if folder.join(RETIRED).exists() {
+    if folder.is_retired() {
         return Err(ActivationError::Retired { epoch: folder.epoch() });
     }
     let epoch = evidence(folder, group, pins)?;
@@ -36,12 +34,10 @@ pub fn check(
 /// The epoch of a group's folder, every message of its setup checked again.
 ///
 /// # Errors
-/// [`ActivationError::Unfinished`], [`ActivationError::Evidence`], [`ActivationError::Foreign`].
+/// [`ActivationError::Evidence`], [`ActivationError::Foreign`].
 pub fn evidence(folder: &EpochFolder, group: &DataSet, pins: &Pins) -> Result<Epoch, ActivationError> {
     let number = folder.epoch();
-    let stored: Option<Evidence> = read_record(&folder.join("evidence"), MAX_SETUP_BYTES)?;
-    let stored = stored.ok_or(ActivationError::Unfinished { epoch: number })?;
-    let epoch = stored.check(pins).map_err(|source| ActivationError::Evidence { epoch: number, source })?;
+    let epoch = folder.evidence(pins)?;
     let terms = epoch.charter().terms();
     if terms.group == *group && terms.epoch == number {
         Ok(epoch)

@@ -213,10 +213,10 @@ fn an_epoch_in_use_is_not_retired_and_a_retired_one_does_not_come_back() {
     let error = world.retire(SECOND).unwrap_err();
     assert_eq!(error.code(), "SCORE_EPOCH_ACTIVE");
     assert!(error.to_string().contains("score rollback"), "{error}");
-    assert!(!world.file(SECOND, RETIRED).exists() && world.file(SECOND, "table").exists());
+    assert!(!world.folder.epoch(SECOND).is_retired() && world.file(SECOND, "table").exists());
     let change = world.retire(FIRST).unwrap();
     assert_eq!(told(&change), ["fraud-1 retired by carol", "3 retired"]);
-    assert!(world.file(FIRST, RETIRED).exists() && !world.file(FIRST, "table").exists());
+    assert!(world.folder.epoch(FIRST).is_retired() && !world.file(FIRST, "table").exists());
     assert!(world.file(FIRST, "evidence").exists() && world.file(FIRST, "manifests/carrier-a").exists());
     assert_eq!(world.state().previous, []);
     assert_eq!(world.activate(FIRST).unwrap_err().code(), "SCORE_EPOCH_RETIRED");
@@ -231,7 +231,7 @@ fn a_provider_destroys_its_keys_after_the_mark_and_repeats_what_was_interrupted(
     fs::write(world.file(FIRST, "table.tmp"), b"half a table").unwrap();
     let marked = Cell::new(false);
     let interrupted = world.life().retire(FIRST, "carol", || {
-        marked.set(world.file(FIRST, RETIRED).exists());
+        marked.set(world.folder.epoch(FIRST).is_retired());
         Err(StoreError::Missing { purpose: windvane_keys::record::Purpose::Storage })
     });
     assert_eq!(interrupted.unwrap_err().code(), "KEY_MISSING");
