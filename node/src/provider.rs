@@ -247,7 +247,18 @@ impl Provider {
             self.policy.admit(request, self.party(), received_at_ms)?;
         }
         let requester = request.requester.clone();
-        let member = self.scorer(&checked, received_at_ms).await;
+        let member = match self.scorer(&checked, received_at_ms) {
+            // There is nothing else to answer.
+            Err(refusal) if !looked_up => return Err(refusal),
+            Err(refusal) => {
+                let code = refusal.code();
+                if request.score.is_some() {
+                    self.note_refusal(&requester, Some(request.session), code).await;
+                }
+                Err(code)
+            }
+            Ok(member) => Ok(member),
+        };
         let answer = self.evaluate(checked, published, member, received_at_ms).await?;
         let entry = Entry::new(
             answer.receipt.body().answered_at_ms,
@@ -416,32 +427,21 @@ impl Provider {
         tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::Internal)?
     }
 
-    /// Who answers for a session's score, once it is counted; else the code of why nobody does, which the log has
-    /// too. A score that is refused keeps nobody from the rest of the session.
-    async fn scorer(&self, checked: &Checked, received_at_ms: u64) -> Result<Arc<Member>, &'static str> {
+    /// Who answers for a session's score, once it is counted. A score that is refused keeps nobody from the rest of
+    /// the session.
+    fn scorer(&self, checked: &Checked, received_at_ms: u64) -> Result<Arc<Member>, Refusal> {
         let request = checked.request().body();
         let (Some(asked), Some(question)) = (&request.score, checked.score()) else {
-            return Err("SCORE_NOT_ASKED");
+            return Err(Refusal::ScoreEpochUnknown);
         };
         let member = self.members.by_context(&question.context).filter(|member| {
             let terms = member.epoch().charter().terms();
             let named = terms.group == asked.group && terms.epoch == asked.epoch;
             named && terms.requester.party == request.requester
         });
-        let admitted = match member {
-            None => Err(Refusal::ScoreEpochUnknown),
-            Some(member) => {
-                self.policy.admit_score(request, asked, self.party(), received_at_ms).map(|()| member)
-            }
-        };
-        match admitted {
-            Ok(member) => Ok(member),
-            Err(refusal) => {
-                let code = refusal.code();
-                self.note_refusal(&request.requester, Some(request.session), code).await;
-                Err(code)
-            }
-        }
+        let member = member.ok_or(Refusal::ScoreEpochUnknown)?;
+        self.policy.admit_score(request, asked, self.party(), received_at_ms)?;
+        Ok(member)
     }
 
     /// Makes entries durable; gives the index of the first.

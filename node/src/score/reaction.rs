@@ -3,31 +3,35 @@
 //! **Promised**: an alert is told once, not at every window; a fallback always ends in a state that does not use what
 //! was found wanting, by the rules alone where nothing else is left.
 
-use super::activation::{ActivationError, ActiveState, Change, Lifecycle, MONITOR};
+use super::activation::{ActivationError, ActiveState, Change, Choice, Lifecycle, MONITOR};
 use super::monitor::{Finding, Verdict, What};
 use crate::config::Fallback;
 
-/// Carries a verdict out: tells of an alert, or stops using the score. `None` when there is nothing to do. The caller
-/// queues the entries, and reloads what it scores with. Reads whole tables, so it belongs on a thread that may wait.
+/// Carries a verdict on `watched` out: tells of an alert, or stops using the score. `None` when there is nothing to do,
+/// above all when something else is in use by now, of which the verdict says nothing. The caller queues the entries, and reloads what it scores with. Reads whole tables, so it belongs on a thread that may wait.
 ///
 /// # Errors
 /// [`ActivationError`]: nothing changed, and the next window says it again.
 pub fn apply(
     verdict: &Verdict,
+    watched: &Choice,
     life: &Lifecycle<'_>,
     fallback: Fallback,
 ) -> Result<Option<Change>, ActivationError> {
     match verdict {
         Verdict::Fine | Verdict::Alert { repeated: true, .. } => Ok(None),
         Verdict::Alert { findings, .. } => {
-            warn(findings, life, "alert");
             let state = ActiveState::load(life.folder)?;
+            if state.in_use() != Some(watched) {
+                return Ok(None);
+            }
+            warn(findings, life, "alert");
             let event = life.model_event(life.active_model(&state)?, "alert", MONITOR);
             Ok(Some(Change { state, events: vec![event] }))
         }
         Verdict::Fallback { findings } => {
             let _held = life.folder.lock()?;
-            if ActiveState::load(life.folder)?.in_use().is_none() {
+            if ActiveState::load(life.folder)?.in_use() != Some(watched) {
                 return Ok(None);
             }
             warn(findings, life, "fallback");

@@ -391,6 +391,7 @@ fn check_receipt(
         && receipt.protocol == PROTOCOL
         && receipt.transcript == transcript
         && receipt.elements.iter().copied().eq(counts)
+        && receipt.scored == answer.score.as_ref().map_or(0, ScoreReply::answered)
         && answer.receipt.verify(provider);
     if covers { Ok(()) } else { Err(AnswerError::ReceiptInvalid) }
 }

@@ -176,10 +176,7 @@ impl Evaluated {
             software: circumstances.software,
             configuration: circumstances.configuration,
             elements: self.groups.iter().map(|g| (g.group, g.elements.len() as u64)).collect(),
-            scored: match &self.score {
-                Some(ScoreReply::Answered(answer)) => answer.elements.len() as u64,
-                _ => 0,
-            },
+            scored: self.score.as_ref().map_or(0, ScoreReply::answered),
             transcript: digest_answer(&self.request.digest(), &self.groups, self.score.as_ref()),
             received_at_ms: circumstances.received_at_ms,
             answered_at_ms: circumstances.answered_at_ms,

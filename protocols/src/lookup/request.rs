@@ -25,7 +25,7 @@ pub struct Request {
     pub purpose: String,
     /// In which data set; the scoring group where only a score is asked for.
     pub data_set: DataSet,
-    /// Under which epoch's keys.
+    /// Under which epoch's keys; the group's epoch where only a score is asked for.
     pub epoch: u64,
     /// By which identity rules.
     pub identity_version: String,
@@ -96,8 +96,13 @@ impl Record for Request {
         if !(1..=MAX_CUSTOMERS_PER_SESSION as u64).contains(&request.customers) {
             return Err(TranscriptError::Form { label: "customers", expected: "1 to 4,096" });
         }
-        if request.families.is_empty() && request.score.is_none() {
-            return Err(TranscriptError::Form { label: "families", expected: "a family or a score" });
+        if request.families.is_empty() {
+            let form =
+                TranscriptError::Form { label: "families", expected: "a family, or a score's own place" };
+            let score = request.score.as_ref().ok_or_else(|| form.clone())?;
+            if (&score.group, score.epoch) != (&request.data_set, request.epoch) {
+                return Err(form);
+            }
         }
         Ok(request)
     }
@@ -133,6 +138,16 @@ pub enum ScoreReply {
     Answered(query::Answer),
     /// The provider gave none, by the stable code of its reason. The rest of the session is not touched by it.
     Refused(String),
+}
+
+impl ScoreReply {
+    /// Elements that were answered: what the receipt counts.
+    pub(super) fn answered(&self) -> u64 {
+        match self {
+            Self::Answered(answer) => answer.elements.len() as u64,
+            Self::Refused(_) => 0,
+        }
+    }
 }
 
 /// Blinded elements of one key group: customer after customer, each with the group's families ascending.

@@ -112,10 +112,10 @@ impl Scoring {
     }
 
     fn react(&self, shared: &Shared, verdict: &Verdict) {
-        let Watch { folder, pins, fallback, .. } = &self.watch;
+        let Watch { folder, pins, choice, fallback, .. } = &self.watch;
         let now_ms = shared.clock.now_ms();
         let life = Lifecycle { folder, party: &shared.keys.party, pins, now_ms };
-        let told = apply(verdict, &life, *fallback).map_err(NodeError::from).and_then(|change| {
+        let told = apply(verdict, choice, &life, *fallback).map_err(NodeError::from).and_then(|change| {
             let events = change.map(|Change { events, .. }| events).unwrap_or_default();
             let mut entries = events.into_iter().map(|event| Entry::new(now_ms, event).encode().into_bytes());
             Ok(entries.try_for_each(|entry| shared.store.queue_entry(&entry))?)
