@@ -32,7 +32,7 @@ pub use inquiry::{BankError, BankErrorKind, Inquiry};
 
 use ask::{Prepared, Run, Session};
 use record::{Sealer, Subject};
-use score::{Active, ScoreCall, Scores};
+use score::{Active, Planned, Scores};
 
 /// Customers of one call, as one session with each provider.
 pub const MAX_BATCH: usize = windvane_protocols::limits::MAX_CUSTOMERS_PER_SESSION;
@@ -99,16 +99,17 @@ impl Bank {
     /// # Errors
     /// [`NodeError`].
     pub fn reload(&self) -> Result<(), NodeError> {
+        // The score first: that it is stopped must not wait for a snapshot that cannot be opened.
+        let active = Active::load(&self.shared, &self.score, &self.active());
+        *self.scoring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(active);
+        let callers = self.shared.store.callers()?;
+        *self.callers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(callers);
         let renewed: Vec<_> = self
             .contracts()
             .iter()
             .map(|contract| Ok(Arc::new(contract.renewed(&self.shared)?)))
             .collect::<Result<_, NodeError>>()?;
         *self.contracts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(renewed);
-        let active = Active::load(&self.shared, &self.score, &self.active());
-        *self.scoring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(active);
-        let callers = self.shared.store.callers()?;
-        *self.callers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(callers);
         Ok(())
     }
 
@@ -118,7 +119,12 @@ impl Bank {
         let contracts = self.contracts();
         let missing = |c: &Arc<Contract>| Some((c.party().to_string(), c.terms(now_ms).err()?.to_owned()));
         let lookups = contracts.iter().filter(|contract| contract.has_lookups()).filter_map(missing);
-        lookups.chain(self.active().failure.clone()).collect()
+        let active = self.active();
+        let score = active
+            .failure
+            .iter()
+            .map(|report| (report.group.clone(), report.error.clone().unwrap_or_default()));
+        lookups.chain(score).collect()
     }
 
     /// The name of the caller that was admitted with this token.
@@ -212,7 +218,10 @@ impl Bank {
         // What needs no question and no answer is done beside them.
         let subjects = tokio::spawn(subjects(self.sealer.clone(), inquiries.clone()));
         let (sessions, score) = self.sessions(&contracts, asked, &inquiries).await?;
-        let question = score.as_ref().map(ScoreCall::question);
+        let question = match &score {
+            Planned::Asked(call) => Some(call.question()),
+            _ => None,
+        };
         let prepared = ask::prepare(&self.shared, sessions, question, &inquiries).await?;
         // All requests in one append: they share its sync.
         let requests: Vec<_> = prepared.iter().filter_map(Prepared::entry).collect();
@@ -220,16 +229,20 @@ impl Bank {
             self.shared.log.append(requests).await?;
         }
         let runs = together(prepared.into_iter().map(|prepared| prepared.converse(deadline))).await?;
-        let scoring = score.as_ref().map(ScoreCall::scoring);
-        let Scores { reports: scores, outcomes, events } = match score {
-            Some(call) => call.finish(&runs).await?,
-            None => Scores::default(),
+        let (scoring, scored) = match score {
+            Planned::Asked(call) => (Some(call.scoring()), call.finish(&runs).await?),
+            Planned::Without(report) => (None, Scores::all(&report, inquiries.len())),
+            Planned::Inactive => (None, Scores::default()),
         };
+        let Scores { reports: scores, outcomes, events } = scored;
         let reports = self.conclude(&inquiries, asked, &runs, scores, begun);
         let subjects = subjects.await.map_err(|_| BankError::internal())??;
         if let Some(scoring) = scoring {
-            let colours = reports.iter().map(|report| Some(report.decision.colour));
-            scoring.observe(&self.shared, outcomes.into_iter().zip(colours));
+            // A file that is scored alone has no decisions to compare with those about applicants.
+            let colour = |report: &VerificationReport| {
+                (asked == Asked::Verification).then_some(report.decision.colour)
+            };
+            scoring.observe(&self.shared, outcomes.into_iter().zip(reports.iter().map(colour)));
         }
         self.keep(&inquiries, &subjects, &runs, events, &reports).await?;
         Ok(reports)
@@ -242,18 +255,25 @@ impl Bank {
         contracts: &[Arc<Contract>],
         asked: Asked,
         inquiries: &Arc<[Inquiry]>,
-    ) -> Result<(Vec<Session>, Option<ScoreCall>), BankError> {
+    ) -> Result<(Vec<Session>, Planned), BankError> {
         let now_ms = self.shared.clock.now_ms();
         let looked_up = |contract: &&Arc<Contract>| asked == Asked::Verification && contract.has_lookups();
-        let session = |c: &Arc<Contract>| Session { contract: c.clone(), terms: c.terms(now_ms) };
+        let session =
+            |c: &Arc<Contract>| Session { contract: c.clone(), looks_up: true, terms: c.terms(now_ms) };
         let mut sessions: Vec<_> = contracts.iter().filter(looked_up).map(session).collect();
-        let Some(scoring) = self.active().scoring.clone() else {
-            let inactive = || BankError::unavailable("SCORE_INACTIVE", "no scoring group is active");
-            return if asked == Asked::Score { Err(inactive()) } else { Ok((sessions, None)) };
+        let active = self.active();
+        let planned = match (&active.scoring, &active.failure) {
+            (Some(scoring), _) => {
+                let call = scoring.clone().ask(inquiries.clone()).await?;
+                call.plan(&mut sessions, contracts, now_ms)
+            }
+            (None, Some(report)) => Planned::Without(Box::new(report.clone())),
+            (None, None) if asked == Asked::Score => {
+                return Err(BankError::unavailable("SCORE_INACTIVE", "no scoring group is active"));
+            }
+            (None, None) => Planned::Inactive,
         };
-        let mut call = scoring.ask(inquiries.clone()).await?;
-        call.ride(&mut sessions, contracts, now_ms);
-        Ok((sessions, Some(call)))
+        Ok((sessions, planned))
     }
 
     fn conclude(

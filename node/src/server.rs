@@ -130,7 +130,7 @@ impl Node {
     /// # Errors
     /// [`NodeError`].
     pub async fn reload(&self, certificate: &Certificate) -> Result<(), NodeError> {
-        reload(&self.shared, self.provider.as_deref(), self.bank.as_deref(), certificate).await.map(drop)
+        reload(&self.shared, self.provider.clone(), self.bank.clone(), certificate).await.map(drop)
     }
 
     /// Refuses new calls, finishes those that run within the grace, countersigns, and seals the log.
@@ -204,7 +204,7 @@ impl Node {
     ) -> Result<(), NodeError> {
         let (shared, config, certificate) = (self.shared.clone(), config.clone(), certificate.clone());
         let interval = Duration::from_millis(config.verification.countersign_interval_ms);
-        let bank = Arc::new(Bank::start(shared, &config, &certificate)?);
+        let bank = Arc::new(blocking(move || Bank::start(shared, &config, &certificate)).await??);
         let listener = listen(address).await?;
         self.http = listener.local_addr().ok();
         self.tasks.push(tokio::spawn(serve_http(bank.clone(), listener, stopped.clone())));
@@ -224,7 +224,7 @@ impl Node {
             let (shared, provider, bank) = (shared.clone(), provider.clone(), bank.clone());
             let certificate = certificate.clone();
             async move {
-                let done = reload(&shared, provider.as_deref(), bank.as_deref(), &certificate).await;
+                let done = reload(&shared, provider, bank, &certificate).await;
                 if let Err(error) = done {
                     tracing::error!(code = error.code(), %error, "changes could not be taken over");
                 }
@@ -311,22 +311,19 @@ where
 /// Takes the entries of commands into the log, and then what they changed into effect: whether there were any.
 async fn reload(
     shared: &Shared,
-    provider: Option<&Provider>,
-    bank: Option<&Bank>,
+    provider: Option<Arc<Provider>>,
+    bank: Option<Arc<Bank>>,
     certificate: &Certificate,
 ) -> Result<bool, NodeError> {
     let _one = shared.taking_over.lock().await;
     if !drain_outbox(shared).await? {
         return Ok(false);
     }
-    shared.partners.reload(&shared.store, &certificate.authority, shared.clock.now_ms())?;
-    if let Some(provider) = provider {
-        provider.reload()?;
-    }
-    if let Some(bank) = bank {
-        bank.reload()?;
-    }
-    Ok(true)
+    // Each by itself: what one cannot take over must not keep the others from it. Files are opened and checked.
+    let partners = shared.partners.reload(&shared.store, &certificate.authority, shared.clock.now_ms());
+    let provider = blocking(move || provider.map_or(Ok(()), |provider| provider.reload())).await?;
+    let bank = blocking(move || bank.map_or(Ok(()), |bank| bank.reload())).await?;
+    partners.and(provider).and(bank).map(|()| true)
 }
 
 async fn drain_outbox(shared: &Shared) -> Result<bool, NodeError> {

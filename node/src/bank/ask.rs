@@ -109,6 +109,8 @@ pub(super) struct Prepared {
     contract: Arc<Contract>,
     inquiries: Arc<[Inquiry]>,
     requested_at_ms: u64,
+    looks_up: bool,
+    scores: bool,
     question: Result<Asking, String>,
 }
 
@@ -116,6 +118,8 @@ pub(super) struct Prepared {
 #[derive(Debug, Clone)]
 pub(super) struct Session {
     pub(super) contract: Arc<Contract>,
+    /// Whether customers are looked up in it; one without lookups is for the score alone.
+    pub(super) looks_up: bool,
     pub(super) terms: Result<SessionTerms, &'static str>,
 }
 
@@ -177,7 +181,8 @@ fn make(
     let (asking, customers): (Vec<_>, Vec<_>) = (asking.collect(), customers.collect());
     let key = shared.keys.signing_key();
     let mut asked = ask(&asking, &customers, requested_at_ms, key, &mut rand::rng()).into_iter();
-    let prepare = |(Session { contract, terms }, mut run): (Session, Run)| {
+    let prepare = |(Session { contract, looks_up, terms }, mut run): (Session, Run)| {
+        let scores = terms.as_ref().map_or(!looks_up, |terms| terms.scores);
         let question = terms.map_err(str::to_owned).and_then(|terms| {
             let asked = asked.next().expect("there is a result for each session");
             let (wait, question) = asked.map_err(|error| {
@@ -187,7 +192,8 @@ fn make(
             run.leaves = wait.leaves().to_vec();
             Ok(Asking { terms, wait, question })
         });
-        Prepared { run, contract, inquiries: inquiries.clone(), requested_at_ms, question }
+        let inquiries = inquiries.clone();
+        Prepared { run, contract, inquiries, requested_at_ms, looks_up, scores, question }
     };
     sessions.into_iter().zip(runs).map(prepare).collect()
 }
@@ -202,9 +208,7 @@ impl Prepared {
 
     /// Asks and reads the answer until the deadline. A provider's failure is a result.
     pub(super) async fn converse(self, deadline: Instant) -> Result<Run, BankError> {
-        let Self { mut run, contract, inquiries, question, .. } = self;
-        let looked_up =
-            question.as_ref().map_or(contract.has_lookups(), |asking| asking.terms.lookup.is_some());
+        let Self { mut run, contract, inquiries, looks_up, scores, question, .. } = self;
         let outcome = match question {
             Ok(asking) => asking.converse(&contract, &inquiries, deadline).await?,
             Err(code) => Err(code),
@@ -218,8 +222,8 @@ impl Prepared {
                 let (provider, session) = (run.provider.as_str(), run.session);
                 tracing::warn!(code, provider, %session, "a provider gave no answer");
                 let unavailable = || ProviderAnswer::unavailable(provider, &code);
-                run.answers = inquiries.iter().filter(|_| looked_up).map(|_| unavailable()).collect();
-                run.score = Some(ScoreReply::Refused(code.clone()));
+                run.answers = inquiries.iter().filter(|_| looks_up).map(|_| unavailable()).collect();
+                run.score = scores.then(|| ScoreReply::Refused(code.clone()));
                 run.failure = Some(code);
             }
         }

@@ -68,6 +68,17 @@ enum Output {
     Nothing,
 }
 
+/// What becomes of the score of a call.
+#[derive(Debug)]
+pub(super) enum Planned {
+    /// No group is active.
+    Inactive,
+    /// Nobody is asked, and this is every customer's report.
+    Without(Box<ScoreReport>),
+    /// The providers of the group are asked.
+    Asked(ScoreCall),
+}
+
 /// The scores of a call, and what the log is told of them.
 #[derive(Debug, Default)]
 pub(super) struct Scores {
@@ -76,6 +87,13 @@ pub(super) struct Scores {
     /// What the monitor counts, for every customer.
     pub(super) outcomes: Vec<Outcome>,
     pub(super) events: Vec<Event>,
+}
+
+impl Scores {
+    /// The same report for every customer, where nobody was asked. The monitor has nothing to count.
+    pub(super) fn all(report: &ScoreReport, customers: usize) -> Self {
+        Self { reports: vec![report.clone(); customers], ..Self::default() }
+    }
 }
 
 impl Scoring {
@@ -134,9 +152,28 @@ impl ScoreCall {
         self.question.clone()
     }
 
-    /// Puts the question into one session of every provider of the group, and adds sessions where there is none
-    /// that may carry it.
-    pub(super) fn ride(&mut self, sessions: &mut Vec<Session>, contracts: &[Arc<Contract>], now_ms: u64) {
+    /// Plans a call: the question into one session of every provider of the group, and sessions of their own where
+    /// none may carry it. Nobody is asked where the grants name different bands, so that nothing could be said.
+    pub(super) fn plan(
+        mut self,
+        sessions: &mut Vec<Session>,
+        contracts: &[Arc<Contract>],
+        now_ms: u64,
+    ) -> Planned {
+        let mut riding = sessions.clone();
+        self.ride(&mut riding, contracts, now_ms);
+        if self.output == Output::Nothing {
+            let scoring = &self.scoring;
+            let terms = scoring.epoch.charter().terms();
+            let (model, code) = (scoring.card.name(), "SCORE_BANDS_DIFFER");
+            let report = ScoreReport::unavailable(&terms.group, terms.epoch, model, code);
+            return Planned::Without(Box::new(report));
+        }
+        *sessions = riding;
+        Planned::Asked(self)
+    }
+
+    fn ride(&mut self, sessions: &mut Vec<Session>, contracts: &[Arc<Contract>], now_ms: u64) {
         let group = &self.question.group;
         for member in self.scoring.members() {
             let riding = sessions.iter_mut().filter(|session| session.contract.party() == member);
@@ -149,7 +186,11 @@ impl ScoreCall {
                 None => {
                     let Some(contract) = contracts.iter().find(|c| c.party() == member) else { continue };
                     let terms = contract.score_terms(group, now_ms);
-                    sessions.push(Session { contract: contract.clone(), terms: terms.clone() });
+                    sessions.push(Session {
+                        contract: contract.clone(),
+                        looks_up: false,
+                        terms: terms.clone(),
+                    });
                     let Ok(terms) = terms else { continue };
                     terms.grant
                 }
@@ -242,6 +283,7 @@ impl Reader<'_> {
         let (band, all) = match self.output {
             Output::Everything => (card.bands().of(sum), true),
             Output::Bands(bands) => (bands.of(sum), false),
+            // Nobody was asked.
             Output::Nothing => return self.unavailable("SCORE_BANDS_DIFFER"),
         };
         let report = ScoreReport {
@@ -261,14 +303,9 @@ impl Reader<'_> {
         let terms = self.scoring.epoch.charter().terms();
         ScoreReport {
             status,
-            group: terms.group.to_string(),
-            epoch: terms.epoch,
-            model: self.scoring.card.name().to_owned(),
-            band: None,
-            probability: None,
-            sum: None,
             error: error.map(str::to_owned),
             missing: self.missing.to_vec(),
+            ..ScoreReport::unavailable(&terms.group, terms.epoch, self.scoring.card.name(), "")
         }
     }
 }

@@ -24,14 +24,15 @@ pub struct Facts<'a> {
 
 /// Decides: the worst colour of the rules that fired, with all their reasons and advice.
 ///
-/// Where none fires, a `match` is green (`all_clear`) and any other result yellow (`uncovered`). Sources
+/// Where none fires, a `match` is green (`all_clear`), and so is a score where nothing else was asked; any other result
+/// is yellow (`uncovered`). Sources
 /// without a verdict are named in a last reason (`missing_sources`), and so is a score that there is none of
 /// (`score_missing`), whatever the colour. The restriction is that of the first rule of the worst colour that suggests one.
 pub fn decide(rules: &Rules, facts: &Facts<'_>) -> Decision {
     let fired = rules.fired(facts);
     let (colour, mut reasons) = match fired.first() {
         Some(worst) => (worst.colour, fired.iter().map(|rule| reason_of(rule)).collect()),
-        None => without_rule(facts.found.result),
+        None => without_rule(facts),
     };
     reasons.extend(missing_reason(facts.found));
     reasons.extend(facts.score.and_then(score_missing));
@@ -52,9 +53,11 @@ fn reason(rule: &str, zh: impl Into<String>, en: impl Into<String>) -> Reason {
     Reason { rule: rule.to_owned(), zh: zh.into(), en: en.into() }
 }
 
-fn without_rule(result: MatchResult) -> (Colour, Vec<Reason>) {
+fn without_rule(facts: &Facts<'_>) -> (Colour, Vec<Reason>) {
     let [all_clear, uncovered, ..] = BUILT_IN;
-    if result == MatchResult::NotAsked {
+    let result = facts.found.result;
+    let is_scored = facts.score.is_some_and(|score| score.status == ScoreStatus::Scored);
+    if result == MatchResult::NotAsked && is_scored {
         let reason = reason(all_clear, "未触发风险规则", "No risk rule fired");
         return (Colour::Green, vec![reason]);
     }
@@ -86,7 +89,7 @@ fn missing_reason(found: &Merged) -> Option<Reason> {
 
 /// Says that the colour rests on the rules without the score.
 fn score_missing(score: &ScoreReport) -> Option<Reason> {
-    if !matches!(score.status, ScoreStatus::Unavailable | ScoreStatus::Undecodable) {
+    if !score.is_missing() {
         return None;
     }
     let [_, _, _, _, score_missing] = BUILT_IN;

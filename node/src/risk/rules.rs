@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::decision::Facts;
 use super::vocabulary::Vocabulary;
-use crate::verification::{Advice, Colour, MatchResult, Mismatch};
+use crate::verification::{Advice, Colour, MatchResult, Mismatch, ScoreReport};
 
 /// The shipped policy's text.
 const SHIPPED: &str = include_str!("../../rules.toml");
@@ -103,7 +103,7 @@ fn band<'a>(facts: &Facts<'a>) -> Option<&'a str> {
 }
 
 fn lacks_score(facts: &Facts<'_>) -> bool {
-    facts.score.is_some_and(|score| score.error.is_some())
+    facts.score.is_some_and(ScoreReport::is_missing)
 }
 
 fn has_code(attributes: &BTreeMap<String, String>, name: &str, codes: &BTreeSet<String>) -> bool {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use windvane_protocols::lookup::DataSet;
 
 /// What became of a score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -59,4 +60,26 @@ pub struct ScoreReport {
     pub error: Option<String>,
     /// Providers of the group that gave no right answer, whether or not the others sufficed.
     pub missing: Vec<ScoreSource>,
+}
+
+impl ScoreReport {
+    /// A score that there is none of, by the stable code of why.
+    pub fn unavailable(group: &DataSet, epoch: u64, model: &str, code: &str) -> Self {
+        Self {
+            status: ScoreStatus::Unavailable,
+            group: group.to_string(),
+            epoch,
+            model: model.to_owned(),
+            band: None,
+            probability: None,
+            sum: None,
+            error: Some(code.to_owned()),
+            missing: Vec::new(),
+        }
+    }
+
+    /// Whether there should be a score, and is none.
+    pub const fn is_missing(&self) -> bool {
+        matches!(self.status, ScoreStatus::Unavailable | ScoreStatus::Undecodable)
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use windvane_protocols::audit::entry::Entry;
+use windvane_protocols::lookup::DataSet;
 use windvane_protocols::score::group::Pins;
 use windvane_protocols::transcript::Record as _;
 
@@ -17,14 +18,14 @@ use crate::score::plan::GroupPlan;
 use crate::score::reaction::apply;
 use crate::score::registry::Registry;
 use crate::score::table::SummedTable;
-use crate::verification::Colour;
+use crate::verification::{Colour, ScoreReport};
 
 /// What is scored with, and what keeps the bank from it.
 #[derive(Debug, Default)]
 pub(in crate::bank) struct Active {
     pub(in crate::bank) scoring: Option<Arc<Scoring>>,
-    /// Group and code of what is active and cannot be used.
-    pub(in crate::bank) failure: Option<(String, String)>,
+    /// What is active and cannot be used, as every customer's report.
+    pub(in crate::bank) failure: Option<ScoreReport>,
 }
 
 /// A group, the choice that is in use there, and who watches it.
@@ -43,30 +44,35 @@ impl Active {
         let folders = ScoreFolder::new(&shared.layout);
         let groups = match folders.groups() {
             Ok(groups) => groups,
-            Err(error) => return Self::failed("score", &error.into()),
+            Err(error) => {
+                tracing::error!(code = error.code(), %error, "the folder of scoring groups cannot be read");
+                return Self::default();
+            }
         };
         for group in groups {
             let folder = folders.group(&group);
             let choice = match ActiveState::load(&folder) {
                 Ok(state) => state.in_use().cloned(),
-                Err(error) => return Self::failed(group.as_str(), &error.into()),
+                Err(error) => return Self::failed(&group, None, &error.into()),
             };
             let Some(choice) = choice else { continue };
             let same = |scoring: &&Arc<Scoring>| scoring.watch.is_of(&folder, &choice);
             if let Some(scoring) = before.scoring.as_ref().filter(same) {
                 return Self { scoring: Some(scoring.clone()), failure: None };
             }
-            return match open(shared, config, folder, choice) {
+            return match open(shared, config, folder, choice.clone()) {
                 Ok(scoring) => Self { scoring: Some(Arc::new(scoring)), failure: None },
-                Err(error) => Self::failed(group.as_str(), &error),
+                Err(error) => Self::failed(&group, Some(&choice), &error),
             };
         }
         Self::default()
     }
 
-    fn failed(group: &str, error: &NodeError) -> Self {
-        tracing::error!(code = error.code(), group, %error, "the active scoring epoch cannot be used");
-        Self { scoring: None, failure: Some((group.to_owned(), error.code().to_owned())) }
+    fn failed(group: &DataSet, choice: Option<&Choice>, error: &NodeError) -> Self {
+        tracing::error!(code = error.code(), %group, %error, "the active scoring epoch cannot be used");
+        let (epoch, model) = choice.map_or((0, ""), |choice| (choice.epoch, choice.model.as_str()));
+        let report = ScoreReport::unavailable(group, epoch, model, error.code());
+        Self { scoring: None, failure: Some(report) }
     }
 }
 
