@@ -241,7 +241,7 @@ fn parts_of(
     universe: &windvane_protocols::score::universe::Universe,
     key: &windvane_keys::symmetric::StorageKey,
 ) -> Result<crate::score::parts::DenseParts, NodeError> {
-    Ok(model.parts(key, universe.rows())?)
+    Ok(model.parts(key, universe)?)
 }
 
 fn group_file<'a>(bank: &Party, providers: impl Iterator<Item = &'a Party>) -> String {

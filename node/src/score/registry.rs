@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use windvane_keys::files::{FileError, read_private, write_private};
 use windvane_keys::symmetric::StorageKey;
 use windvane_protocols::score::model::ModelCard;
+use windvane_protocols::score::universe::Universe;
 use windvane_protocols::transcript::{Hash, Record as _};
 
 use super::card::{NAME_RULE, is_model_name};
@@ -47,6 +48,14 @@ pub enum RegistryError {
     /// Its parts.
     #[error(transparent)]
     Parts(#[from] PartsError),
+    /// The version's parts are of another list of numbers.
+    #[error(
+        "the parts of model {name} were imported for another list of numbers; add a version for this one"
+    )]
+    Universe {
+        /// The version.
+        name: String,
+    },
     /// Not a model's name.
     #[error("a model's name has {NAME_RULE}")]
     Name,
@@ -134,6 +143,7 @@ impl RegistryError {
             Self::Folder(error) => error.code(),
             Self::File(error) => error.code(),
             Self::Parts(error) => error.code(),
+            Self::Universe { .. } => "PARTS_UNIVERSE",
             Self::Name => "MODEL_NAME",
             Self::Field { .. } => "MODEL_INVALID",
             Self::PartsMissing => "MODEL_PARTS_MISSING",
@@ -346,15 +356,20 @@ impl ModelVersion {
         self.card.digest()
     }
 
-    /// Its parts, unsealed; `rows` are those of the group's universe.
+    /// Its parts, unsealed.
     ///
     /// # Errors
-    /// [`RegistryError::NoParts`], [`RegistryError::Parts`].
-    pub fn parts(&self, key: &StorageKey, rows: u64) -> Result<DenseParts, RegistryError> {
+    /// [`RegistryError::NoParts`], [`RegistryError::Parts`], [`RegistryError::Universe`].
+    pub fn parts(&self, key: &StorageKey, universe: &Universe) -> Result<DenseParts, RegistryError> {
         if self.record.parts.is_none() {
             return Err(RegistryError::NoParts { name: self.name().to_owned() });
         }
-        Ok(DenseParts::open(&self.path.join("parts"), key, rows)?)
+        let parts = DenseParts::open(&self.path.join("parts"), key, universe.rows())?;
+        if parts.universe() == universe.digest() {
+            Ok(parts)
+        } else {
+            Err(RegistryError::Universe { name: self.name().to_owned() })
+        }
     }
 
     /// Notes in which epoch it became active for the first time.
@@ -401,7 +416,10 @@ impl ModelVersion {
     ) -> bool {
         let same_parts = match (parts, &self.record.parts) {
             (None, None) => true,
-            (Some(parts), Some(_)) => self.parts(key, parts.rows()).is_ok_and(|stored| stored == *parts),
+            (Some(parts), Some(_)) => {
+                let stored = DenseParts::open(&self.path.join("parts"), key, parts.rows());
+                stored.is_ok_and(|stored| stored == *parts)
+            }
             _ => false,
         };
         same_parts && *card == self.card && self.record.describes(description)

@@ -44,8 +44,8 @@ struct Verdict {
     band: String,
 }
 
-/// What a verdict depends on: tags, the score's band, and the code of why there is no score.
-type Key<'a> = (BTreeSet<&'a str>, Option<&'a str>, Option<&'a str>);
+/// What a verdict depends on: tags, the score's band, and why there is no score, by code and providers.
+type Key<'a> = (BTreeSet<&'a str>, Option<&'a str>, Option<&'a str>, Vec<&'a str>);
 
 struct Row<'a> {
     customer: &'a str,
@@ -100,7 +100,8 @@ fn row<'a>(
 ) -> Row<'a> {
     let tags = hits.tags.values().flatten().map(String::as_str).collect();
     let band = score.and_then(|score| score.band.as_deref());
-    let key = (tags, band, score.and_then(|score| score.error.as_deref()));
+    let missing = score.iter().flat_map(|score| &score.missing).map(|source| source.provider.as_str());
+    let key = (tags, band, score.and_then(|score| score.error.as_deref()), missing.collect());
     let verdict = match verdicts.get(&key) {
         Some(verdict) => verdict.clone(),
         None => {

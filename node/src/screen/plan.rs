@@ -158,6 +158,9 @@ impl ScreenPlan {
             let fields = self.key.fields().join(", ");
             return Err(format!("key_columns: such a key has the columns of {fields}, in this order"));
         }
+        if self.score.is_some() && self.key != KeyKind::Phone {
+            return Err("score: only telephone numbers are scored, so key must be phone".to_owned());
+        }
         if self.providers.is_empty() {
             return Err("name at least one [[provider]]".to_owned());
         }

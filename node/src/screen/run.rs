@@ -248,7 +248,7 @@ impl Screening {
         run.report_rejects()?;
         let Prepared { work, mut report, hits, .. } = run.prepared;
         let scores = match (&self.plan.score, &self.client) {
-            (Some(asks), Some(client)) => scores(&self.plan, asks, client, &hits).await?,
+            (Some(asks), Some(client)) => scores(&self.plan, asks, client, &hits, self.daily).await?,
             _ => Scores::new(),
         };
         report.scored = scores.values().filter(|score| score.status == ScoreStatus::Scored).count() as u64;

@@ -27,9 +27,11 @@ pub(super) async fn scores(
     asks: &ScorePlan,
     client: &Client,
     hits: &Hits,
+    daily: bool,
 ) -> Result<Scores, ScreenError> {
     let mut items = Vec::with_capacity(hits.0.len());
-    for path in [Some(plan.customers.as_path()), plan.new_customers()].into_iter().flatten() {
+    for path in [Some(plan.customers.as_path()), plan.new_customers().filter(|_| daily)].into_iter().flatten()
+    {
         listed(plan, asks, path, hits, &mut items)?;
     }
     let (mut scores, mut flights) = (Scores::new(), JoinSet::new());
@@ -68,9 +70,14 @@ fn body(plan: &ScreenPlan, asks: &ScorePlan, items: Vec<BatchItem>) -> BatchBody
 
 async fn ask(client: Client, body: BatchBody) -> Result<Vec<(String, ScoreReport)>, ScreenError> {
     let results = answers(&client, &body).await.map_err(|problem| ScreenError::Lookup(Box::new(problem)))?;
-    let score = |(item, result): (BatchItem, BatchResult)| match result {
-        BatchResult::Report(report) => Some((item.ticket, report.score?)),
-        BatchResult::Error(_) => None,
-    };
-    Ok(body.items.into_iter().zip(results).filter_map(score).collect())
+    let mut scores = Vec::with_capacity(results.len());
+    for (item, result) in body.items.into_iter().zip(results) {
+        match result {
+            BatchResult::Report(report) => scores.extend(report.score.map(|score| (item.ticket, score))),
+            // The customer's number is no telephone number; anything else is the plan's fault.
+            BatchResult::Error(problem) if problem.field.as_deref() == Some("phone") => {}
+            BatchResult::Error(problem) => return Err(ScreenError::Lookup(Box::new(problem))),
+        }
+    }
+    Ok(scores)
 }

@@ -26,19 +26,10 @@ fn hits() -> Hits {
 
 /// One customer has a score, and another one should have.
 fn scores() -> BTreeMap<String, ScoreReport> {
-    let score = |status, band: Option<&str>, error: Option<&str>| ScoreReport {
-        status,
-        group: "joint-risk".into(),
-        epoch: 3,
-        model: "fraud-1".into(),
-        band: band.map(str::to_owned),
-        probability: None,
-        sum: None,
-        error: error.map(str::to_owned),
-        missing: Vec::new(),
-    };
-    let scored = score(ScoreStatus::Scored, Some("medium"), None);
-    let unavailable = score(ScoreStatus::Unavailable, None, Some("SCORE_UNAVAILABLE"));
+    let unavailable =
+        ScoreReport::unavailable(&"joint-risk".parse().unwrap(), 3, "fraud-1", "SCORE_UNAVAILABLE");
+    let band = Some("medium".to_owned());
+    let scored = ScoreReport { status: ScoreStatus::Scored, band, error: None, ..unavailable.clone() };
     BTreeMap::from([("K1".to_owned(), scored), ("K2".to_owned(), unavailable)])
 }
 

@@ -88,7 +88,7 @@ fn open(
     let table = SummedTable::open(&dir, &epoch)?;
     let model = Registry::new(folder.clone()).approved(&choice.model)?;
     let has_parts = model.record().parts.is_some();
-    let own = has_parts.then(|| model.parts(&shared.keys.storage, plan.universe.rows())).transpose()?;
+    let own = has_parts.then(|| model.parts(&shared.keys.storage, &plan.universe)).transpose()?;
     let monitor = Mutex::new(Monitor::new(model.card(), config));
     let watch = Watch { folder, pins, choice, monitor, fallback: config.fallback };
     Ok(Scoring { epoch, universe: plan.universe, card: model.card().clone(), table, own, watch })

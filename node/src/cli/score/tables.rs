@@ -112,7 +112,7 @@ impl PublishArgs {
             (Some(model), _) => {
                 let model = admin.approved_model(&self.group, model)?;
                 admin.check_model(&self.group, self.epoch, &model)?;
-                Ok(model.parts(key, universe.rows())?)
+                Ok(model.parts(key, universe)?)
             }
             (None, path) => {
                 let file = PartsFile {

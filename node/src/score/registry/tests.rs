@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::score::test_world::{NOW_MS, World, alter, card, described, parts};
+use crate::score::test_world::{NOW_MS, World, alter, card, described, parts, universe};
 
 impl World {
     fn add(&self, number: u64, by: &str) -> Result<ModelVersion, RegistryError> {
@@ -26,7 +26,9 @@ fn a_version_is_kept_with_its_parts_sealed_and_its_description() {
     assert_eq!((version.record(), version.card()), (added.record(), &card(1)));
     assert_eq!((version.record().added_by.as_str(), version.record().added_at_ms), ("alice", NOW_MS));
     assert_eq!(version.record().metrics, described.metrics);
-    assert_eq!(version.parts(&world.key, 10_000).unwrap(), parts(3));
+    assert_eq!(version.parts(&world.key, &universe()).unwrap(), parts(3));
+    let other = Universe::new("bank".parse().unwrap(), 1, vec!["1380014".parse().unwrap()]).unwrap();
+    assert_eq!(version.parts(&world.key, &other).unwrap_err().code(), "PARTS_UNIVERSE");
     assert_eq!(version.record().parts.as_ref().unwrap().summary.defaults, 10_000);
     let sealed = fs::read(world.model_file("parts")).unwrap();
     assert!(!sealed.windows(16).any(|bytes| bytes == [3; 16]), "parts stand sealed on the disk");
