@@ -10,8 +10,9 @@ use windvane::bank::{Bank, Inquiry};
 use windvane::score::parts::{DenseParts, PartsFile};
 use windvane::score::plan::GroupPlan;
 use windvane::score::registry::Description;
-use windvane::verification::{ScoreReport, ScoreStatus, VerificationReport};
+use windvane::verification::{Colour, MatchResult, ScoreReport, ScoreStatus, VerificationReport};
 use windvane_keys::symmetric::StorageKey;
+use windvane_protocols::audit::entry::Event;
 use windvane_protocols::identity::{Person, Phone};
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::score::calibration::{Band, Bands};
@@ -310,30 +311,71 @@ async fn grants_that_name_bands_leave_nothing_but_the_band() {
     scored.stop().await;
 }
 
+impl Scored {
+    /// The first provider publishes subscribers too, under a grant of its own, whose name this gives.
+    async fn looked_up(mut self) -> (Self, String) {
+        self.bank_node.stop().await.unwrap();
+        let (provider, node) = &self.providers[0];
+        let file = self.lab.dir.path().join("subscribers.csv");
+        std::fs::write(&file, format!("{}{}", lab::HEADER, lab::SUBSCRIBERS)).unwrap();
+        provider.publish(&file);
+        let grant = provider.admin.issue_grant(&lab::terms()).unwrap();
+        let grant = self.bank.admin.accept_grant(&grant).unwrap().id.to_string();
+        provider.taken_over_by(node).await;
+        self.bank.config.providers[0].data_set = Some("subscribers".parse().unwrap());
+        self.bank.admin = Admin::open(&self.bank.config, Arc::new(self.lab.clock.clone())).unwrap();
+        self.bank.admin.fetch_snapshot("provider-0", |_, _| ()).await.unwrap();
+        self.bank_node = self.lab.start(&self.bank).await;
+        (self, grant)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_refuses_to_look_up_and_answers_about_the_score_is_missing_from_the_lookup_alone() {
-    let Scored { lab, providers, mut bank, bank_node, .. } = Scored::new(2, 2, 1).await;
-    bank_node.stop().await.unwrap();
-    let (provider, node) = &providers[0];
-    let file = lab.dir.path().join("subscribers.csv");
-    std::fs::write(&file, format!("{}{}", lab::HEADER, lab::SUBSCRIBERS)).unwrap();
-    provider.publish(&file);
-    let lookups = provider.admin.issue_grant(&lab::terms()).unwrap();
-    let lookups = bank.admin.accept_grant(&lookups).unwrap().id;
+    let (scored, lookups) = Scored::new(2, 2, 1).await.looked_up().await;
+    let (provider, node) = &scored.providers[0];
+    provider.admin.end_grant(&lookups).unwrap();
     provider.taken_over_by(node).await;
-    bank.config.providers[0].data_set = Some("subscribers".parse().unwrap());
-    bank.admin = Admin::open(&bank.config, Arc::new(lab.clock.clone())).unwrap();
-    bank.admin.fetch_snapshot("provider-0", |_, _| ()).await.unwrap();
-    let bank_node = lab.start(&bank).await;
-    provider.admin.end_grant(&lookups.to_string()).unwrap();
-    provider.taken_over_by(node).await;
-    let report = bank_of(&bank_node).verify(lab::zhang()).await.unwrap();
+    let report = scored.bank().verify(lab::zhang()).await.unwrap();
     let looked_up = report.providers.iter().find(|answer| answer.provider == "provider-0").unwrap();
     assert_eq!(looked_up.error.as_deref(), Some("GRANT_UNKNOWN"));
     let score = report.score.unwrap();
     assert_eq!((score.sum, score.missing), (Some(sum(2, 8_000)), vec![]));
-    bank_node.stop().await.unwrap();
-    for (_, node) in providers {
-        node.stop().await.unwrap();
+    scored.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_without_a_grant_of_scores_is_missing_from_the_score_alone() {
+    let (scored, lookups) = Scored::new(2, 2, 1).await.looked_up().await;
+    for (grant, _) in scored.bank.admin.grants().unwrap() {
+        if grant.provider.as_str() == "provider-0" && grant.id.to_string() != lookups {
+            scored.bank.admin.end_grant(&grant.id.to_string()).unwrap();
+        }
     }
+    scored.bank.taken_over_by(&scored.bank_node).await;
+    let report = scored.bank().verify(lab::zhang()).await.unwrap();
+    let named: Vec<_> =
+        report.providers.iter().map(|answer| (answer.provider.as_str(), answer.result)).collect();
+    assert_eq!(named, [("provider-0", MatchResult::Match)]);
+    assert_eq!(report.decision.missing_sources, Vec::<String>::new());
+    let score = report.score.unwrap();
+    let missing: Vec<_> = score.missing.iter().map(|s| (s.provider.as_str(), s.error.as_str())).collect();
+    assert_eq!((score.status, missing), (ScoreStatus::Unavailable, vec![("provider-0", "GRANT_MISSING")]));
+    let reports = scored.bank().score_batch(vec![inquiry(&number(5))]).await.unwrap();
+    assert_eq!(reports[0].providers, []);
+    scored.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_score_alone_that_is_refused_leaves_a_failure_and_no_answer_in_the_log() {
+    let scored = Scored::new(2, 2, 1).await;
+    scored.revoke(1).await;
+    let reports = scored.bank().score_batch(vec![inquiry(&number(5))]).await.unwrap();
+    assert_eq!(reports[0].score.as_ref().map(|score| score.status), Some(ScoreStatus::Unavailable));
+    // No rule has fired, and there is nothing that could be green.
+    assert_eq!(reports[0].decision.colour, Colour::Yellow);
+    let (provider, node) = &scored.providers[1];
+    assert_eq!(failures(provider, node).await, ["GRANT_UNKNOWN"]);
+    assert!(!lab::events(provider).iter().any(|event| matches!(event, Event::Answered(_))));
+    scored.stop().await;
 }
