@@ -40,6 +40,8 @@ enum Lie {
     Context,
     /// Gives no answer about the score.
     Nothing,
+    /// Answers rightly and signs for one element more.
+    Miscounted,
     /// Answers rightly under the share of another member.
     OtherShare,
     /// Does not answer in time.
@@ -47,12 +49,13 @@ enum Lie {
 }
 
 impl Lie {
-    const ALL: [(Self, &'static str); 7] = [
+    const ALL: [(Self, &'static str); 8] = [
         (Self::Unchanged, "SCORE_PROOF_INVALID"),
         (Self::Exchanged, "SCORE_PROOF_INVALID"),
         (Self::Short, "SCORE_COUNT"),
         (Self::Context, "SCORE_CONTEXT"),
         (Self::Nothing, "ANSWER_MALFORMED"),
+        (Self::Miscounted, "RECEIPT_INVALID"),
         (Self::OtherShare, "SCORE_PROOF_INVALID"),
         (Self::Late, "DEADLINE_EXCEEDED"),
     ];
@@ -106,10 +109,12 @@ impl Liar {
             Lie::Short => score.elements = score.elements.slice(0..1),
             Lie::Context => score.context = [9; 64],
             Lie::Nothing => answer.score = None,
-            Lie::OtherShare | Lie::Late => {}
+            Lie::Miscounted | Lie::OtherShare | Lie::Late => {}
         }
         // A receipt over what was changed, so that only the lie itself can be found.
         let mut receipt = answer.receipt.body().clone();
+        receipt.scored =
+            answer.score.as_ref().map_or(0, ScoreReply::answered) + u64::from(self.lie == Lie::Miscounted);
         receipt.transcript = digest_answer(&receipt.request.digest(), &answer.groups, answer.score.as_ref());
         answer.receipt = Signed::sign(receipt, &self.key);
         answer

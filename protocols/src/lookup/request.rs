@@ -142,7 +142,7 @@ pub enum ScoreReply {
 
 impl ScoreReply {
     /// Elements that were answered: what the receipt counts.
-    pub(super) fn answered(&self) -> u64 {
+    pub fn answered(&self) -> u64 {
         match self {
             Self::Answered(answer) => answer.elements.len() as u64,
             Self::Refused(_) => 0,

@@ -35,8 +35,9 @@ async fn bent(
     operator.send(0, message).await
 }
 
+/// A request for a score alone is refused as a whole.
 fn refused(code: &str) -> Result<ScoreReply, String> {
-    Ok(ScoreReply::Refused(code.to_owned()))
+    Err(code.to_owned())
 }
 
 fn answered(party: &Party) -> usize {
@@ -121,9 +122,16 @@ async fn a_question_of_another_context_epoch_or_group_is_of_no_epoch_here() {
     };
     let replies = [
         bent(&operator, 1, |_, question| question.context = [9; 64]).await,
-        bent(&operator, 2, |request, _| asked(request, &|score| score.epoch = 2)).await,
-        bent(&operator, 3, |request, _| asked(request, &|score| score.group = "others".parse().unwrap()))
-            .await,
+        bent(&operator, 2, |request, _| {
+            asked(request, &|score| score.epoch = 2);
+            request.epoch = 2;
+        })
+        .await,
+        bent(&operator, 3, |request, _| {
+            asked(request, &|score| score.group = "others".parse().unwrap());
+            request.data_set = "others".parse().unwrap();
+        })
+        .await,
     ];
     assert!(replies.iter().all(|reply| *reply == refused("SCORE_EPOCH_UNKNOWN")), "{replies:?}");
     assert_eq!(logged(&scored).await, ["SCORE_EPOCH_UNKNOWN"; 3]);
