@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use windvane_keys::files::{FileError, read_private, write_private};
+use windvane_keys::files::{FileError, write_private};
 use windvane_keys::store::StoreError;
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::lookup::DataSet;
@@ -17,7 +17,7 @@ use windvane_protocols::score::group::Pins;
 use windvane_protocols::transcript::Hash;
 
 use super::evidence::EvidenceFileError;
-use super::folder::{EpochFolder, FolderError, GroupFolder};
+use super::folder::{EpochFolder, FolderError, GroupFolder, read_if_there};
 use super::registry::{Registry, RegistryError, person};
 use super::table::ScoreTableError;
 use crate::snapshot::disk::{at, remove_file};
@@ -172,10 +172,7 @@ impl ActiveState {
     /// [`ActivationError::File`], [`ActivationError::State`].
     pub fn load(folder: &GroupFolder) -> Result<Self, ActivationError> {
         let path = folder.join("state");
-        if !path.exists() {
-            return Ok(Self::default());
-        }
-        let bytes = read_private(&path, MAX_STATE_BYTES)?;
+        let Some(bytes) = read_if_there(&path, MAX_STATE_BYTES)? else { return Ok(Self::default()) };
         let damaged = |error: serde_json::Error| ActivationError::State { path, message: error.to_string() };
         serde_json::from_slice(&bytes).map_err(damaged)
     }

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Advice, fadvise};
-use windvane_keys::files::{FileError, read_private};
+use windvane_keys::files::FileError;
 use windvane_protocols::limits::{MAX_DOCUMENT_BYTES, MAX_SCORE_PROVIDERS};
 use windvane_protocols::oprf::ELEMENT_BYTES;
 use windvane_protocols::party::PartyId;
@@ -22,7 +22,7 @@ use windvane_protocols::transcript::{
     Hash, Reader, Record, Signed, SignedError, Transcript, TranscriptError,
 };
 
-use super::folder::{EpochFolder, FolderError, read_record};
+use super::folder::{EpochFolder, FolderError, read_if_there, read_record};
 use super::segments;
 use crate::snapshot::disk::at;
 
@@ -257,10 +257,7 @@ pub(super) fn read_manifest(
     provider: &PartyId,
 ) -> Result<Option<Signed<TableManifest>>, ScoreTableError> {
     let path = manifest_path(folder, provider);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let bytes = read_private(&path, MAX_DOCUMENT_BYTES)?;
+    let Some(bytes) = read_if_there(&path, MAX_DOCUMENT_BYTES)? else { return Ok(None) };
     let signed = Signed::from_bytes_unverified(bytes);
     signed.map(Some).map_err(|source| ScoreTableError::Manifest { path, source })
 }
