@@ -174,11 +174,14 @@ pub(super) fn prepare_keeping(
     let terms = job.parts.tally().declare(job.coverage, job.overlap_permille)?;
     create_directory(job.folder.path())?;
     let lock = DirectoryLock::try_acquire(job.folder.path())?.ok_or(ScoreBuildError::Busy)?;
+    // Again, under the lock that who retires takes too.
+    job.check_running()?;
     let (root, temporary) = match job.placed()? {
         Some(root) => (root, None),
         None => job.build(progress, keep_every)?,
     };
     TableStage::TableBuilt.reached();
+    job.check_signed(&root)?;
     job.note(&root)?;
     TableStage::TableNoted.reached();
     let manifest = job.sign(root, terms)?;
@@ -239,11 +242,16 @@ impl PublishTable<'_> {
         if pinned.is_none_or(|pinned| pinned.key != self.key.verifying_key()) {
             return foreign("identity key");
         }
-        if self.folder.is_retired() {
-            return Err(ScoreBuildError::Retired { epoch: epoch.number() });
-        }
+        self.check_running()?;
         if epoch.charter().providers().len() == 1 && self.coverage == Coverage::Overlapped {
             return Err(ScoreBuildError::SingleProvider);
+        }
+        Ok(())
+    }
+
+    fn check_running(&self) -> Result<(), ScoreBuildError> {
+        if self.folder.is_retired() {
+            return Err(ScoreBuildError::Retired { epoch: self.folder.epoch() });
         }
         Ok(())
     }
@@ -312,12 +320,33 @@ impl PublishTable<'_> {
     fn note(&self, root: &TableRoot) -> Result<(), ScoreBuildError> {
         let context = self.member.epoch().context();
         let noted = self.ledger.ledger().and_then(|mut ledger| ledger.publish(context, root));
+        self.discarding_a_second(noted)
+    }
+
+    /// A manifest that was signed speaks where the ledger does not, because it was lost or is an old copy.
+    fn check_signed(&self, root: &TableRoot) -> Result<(), ScoreBuildError> {
+        let context = self.member.epoch().context();
+        match self.signed()? {
+            Some(there) if there.body().context == *context && there.body().root != *root => {
+                self.discarding_a_second(Err(LedgerError::SecondTable.into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn discarding_a_second(&self, noted: Result<(), FolderError>) -> Result<(), ScoreBuildError> {
         let noted = noted.map_err(ScoreBuildError::from);
         if noted.as_ref().is_err_and(ScoreBuildError::is_second_table) {
             remove_file(&self.folder.join(TEMPORARY))?;
             remove_file(&self.folder.join(RECORD))?;
         }
         noted
+    }
+
+    /// The manifest that stands there, if it is this provider's.
+    fn signed(&self) -> Result<Option<Signed<TableManifest>>, ScoreBuildError> {
+        let there = read_manifest(self.folder, self.member.party())?;
+        Ok(there.filter(|there| there.verify(&self.key.verifying_key())))
     }
 
     /// The manifest that stands there, if it says the same, or a new one.
@@ -333,8 +362,7 @@ impl PublishTable<'_> {
             parts,
             built_at_ms: self.now_ms,
         };
-        let there = read_manifest(self.folder, provider)?;
-        if let Some(there) = there.filter(|there| there.verify(&self.key.verifying_key())) {
+        if let Some(there) = self.signed()? {
             let body = there.body();
             if *body == (TableManifest { built_at_ms: body.built_at_ms, ..manifest.clone() }) {
                 return Ok(there);

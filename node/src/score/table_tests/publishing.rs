@@ -73,6 +73,23 @@ fn a_second_table_under_one_context_is_refused_and_nothing_is_replaced() {
 }
 
 #[test]
+fn a_second_table_is_refused_after_the_ledger_was_lost_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path(), 1);
+    let manifest = world.publish_parts(0, &world.parts[0]).unwrap();
+    let ledger = dir.path().join("carrier-a/score/ledger");
+    fs::remove_file(&ledger).unwrap();
+    let other = world.some_parts(77);
+    assert_eq!(world.publish_parts(0, &other).unwrap_err().code(), "SCORE_SECOND_TABLE");
+    assert!(!ledger.exists() && !world.own_folder(0).join(TEMPORARY).exists());
+    let table = OwnTable::open(&world.own_folder(0), &party(0)).unwrap();
+    assert_eq!(table.manifest(), &manifest);
+    table.verify().unwrap();
+    assert_eq!(world.publish_parts(0, &world.parts[0]).unwrap(), manifest);
+    assert!(ledger.exists());
+}
+
+#[test]
 fn a_table_that_is_not_in_its_place_is_served_to_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::new(dir.path(), 1);
