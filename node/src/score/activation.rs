@@ -20,7 +20,7 @@ use super::evidence::EvidenceFileError;
 use super::folder::{EpochFolder, FolderError, GroupFolder, read_if_there};
 use super::registry::{Registry, RegistryError, person};
 use super::table::ScoreTableError;
-use crate::snapshot::disk::{at, remove_file};
+use crate::snapshot::disk::{DirectoryLock, at, remove_file};
 
 pub mod installed;
 
@@ -251,7 +251,7 @@ impl Lifecycle<'_> {
     /// signed stays. Nothing is done twice when it is repeated.
     ///
     /// # Errors
-    /// [`ActivationError::Active`] and others.
+    /// [`ActivationError::Active`] and others; `SCORE_BUSY` while the epoch's table is built or fetched.
     pub fn retire(
         &self,
         epoch: u64,
@@ -266,6 +266,9 @@ impl Lifecycle<'_> {
         }
         let folder = self.folder.epoch(epoch);
         let ended = installed::evidence(&folder, self.folder.group(), self.pins)?;
+        let busy = || FolderError::Busy { path: folder.path().to_owned() };
+        // A table that is built or fetched meanwhile would come after the end.
+        let _unused = DirectoryLock::try_acquire(folder.path())?.ok_or_else(busy)?;
         state.active = state.active.filter(|choice| choice.epoch != epoch);
         state.previous.retain(|choice| choice.epoch != epoch);
         if state != ActiveState::load(self.folder)? {

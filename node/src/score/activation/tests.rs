@@ -226,6 +226,17 @@ fn an_epoch_in_use_is_not_retired_and_a_retired_one_does_not_come_back() {
 }
 
 #[test]
+fn an_epoch_is_not_retired_while_its_table_is_made() {
+    let world = World::of("carrier-a");
+    let made = DirectoryLock::try_acquire(world.folder.epoch(FIRST).path()).unwrap().unwrap();
+    assert_eq!(world.retire(FIRST).unwrap_err().code(), "SCORE_BUSY");
+    assert!(!world.folder.epoch(FIRST).is_retired() && world.file(FIRST, "table").exists());
+    drop(made);
+    world.retire(FIRST).unwrap();
+    assert!(world.folder.epoch(FIRST).is_retired());
+}
+
+#[test]
 fn a_provider_destroys_its_keys_after_the_mark_and_repeats_what_was_interrupted() {
     let world = World::of("carrier-a");
     fs::write(world.file(FIRST, "table.tmp"), b"half a table").unwrap();
