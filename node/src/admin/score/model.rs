@@ -11,7 +11,6 @@ use windvane_keys::files::read_public;
 use windvane_keys::store::{KeyStore as _, StoreError};
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::lookup::DataSet;
-use windvane_protocols::score::group::Pins;
 use windvane_protocols::transcript::Hash;
 
 use super::super::Admin;
@@ -239,10 +238,11 @@ impl Admin {
         group: &DataSet,
         change: impl FnOnce(&Lifecycle<'_>) -> Result<Change, NodeError>,
     ) -> Result<ActiveState, NodeError> {
-        let (folder, plan) = self.score_group(group)?;
-        let pins: Pins = plan.pins();
-        let life =
-            Lifecycle { folder: &folder, party: &self.keys.party, pins: &pins, now_ms: self.clock.now_ms() };
+        let folder = ScoreFolder::new(&self.layout).group(group);
+        if GroupPlan::kept_digest(&folder)?.is_none() {
+            return Err(FolderError::NoGroup { group: group.clone() }.into());
+        }
+        let life = Lifecycle { folder: &folder, party: &self.keys.party, now_ms: self.clock.now_ms() };
         let Change { state, events } = change(&life)?;
         self.record_score(events)?;
         Ok(state)
@@ -250,9 +250,6 @@ impl Admin {
 
     fn score_group(&self, group: &DataSet) -> Result<(GroupFolder, GroupPlan), NodeError> {
         let folder = ScoreFolder::new(&self.layout).group(group);
-        if !folder.join("plan").exists() {
-            return Err(FolderError::NoGroup { group: group.clone() }.into());
-        }
         let plan = GroupPlan::open(&folder)?;
         Ok((folder, plan))
     }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fs;
 
 use super::*;
-use crate::score::test_world::{FIRST, NOW_MS, World, alter, card, described};
+use crate::score::test_world::{FIRST, NOW_MS, World, alter, card, described, plan};
 use windvane_keys::symmetric::StorageKey;
 
 const SECOND: u64 = FIRST + 1;
@@ -113,9 +113,8 @@ fn the_evidence_of_another_epoch_or_under_other_pins_is_refused() {
     let world = World::bank().with_models();
     fs::copy(world.file(SECOND, "evidence"), world.file(FIRST, "evidence")).unwrap();
     assert_eq!(world.activate(FIRST).unwrap_err().code(), "SCORE_EVIDENCE_INVALID");
-    let mut world = World::bank().with_models();
-    let other = world.pins["carrier-a".parse::<PartyId>().as_ref().unwrap()];
-    world.pins.insert("carrier-b".parse().unwrap(), other);
+    let world = World::bank().with_models();
+    plan(FIRST, 9).store_for(&world.folder, FIRST).unwrap();
     assert_eq!(world.activate(FIRST).unwrap_err().code(), "SCORE_EVIDENCE_INVALID");
 }
 
