@@ -138,39 +138,24 @@ impl Admin {
         status(&registry, &ActiveState::load(&folder)?, &registry.open(name)?)
     }
 
-    /// A version that may be published: approved, and byte for byte what was approved. Its
-    /// [`ModelVersion::parts`] are what `score publish` takes.
+    /// The parts of a version that may be published: approved, byte for byte what was approved, and the model that
+    /// `plan`, an epoch's, names. What `score publish` takes.
     ///
     /// # Errors
-    /// [`NodeError`]; `MODEL_NOT_APPROVED`, `MODEL_CHANGED`.
-    pub fn approved_model(&self, group: &DataSet, name: &str) -> Result<ModelVersion, NodeError> {
-        let (folder, _) = self.score_group(group)?;
-        Ok(Registry::new(folder).approved(name)?)
-    }
-
-    /// Holds a model against an epoch, whose terms name the model that its tables carry; the newest finished epoch when
-    /// none is given.
-    ///
-    /// # Errors
-    /// [`NodeError`]; `SCORE_MODEL_DIFFERS` when the epoch was set up for another model.
-    pub fn check_model(
-        &self,
-        group: &DataSet,
-        epoch: Option<u64>,
-        model: &ModelVersion,
-    ) -> Result<(), NodeError> {
-        let number = self.score_epoch(group, epoch)?;
-        let folder = ScoreFolder::new(&self.layout).group(group);
-        let plan = GroupPlan::open_for(&folder, number)?;
-        let terms = folder.epoch(number).evidence(&plan.pins())?.charter().terms().clone();
-        if terms.model == model.digest() {
-            return Ok(());
+    /// [`NodeError`]; `MODEL_NOT_APPROVED`, `MODEL_CHANGED`, and `SCORE_MODEL_DIFFERS` when the epoch was set up for
+    /// another model.
+    pub fn approved_parts(&self, plan: &GroupPlan, name: &str) -> Result<DenseParts, NodeError> {
+        let folder = ScoreFolder::new(&self.layout).group(&plan.group);
+        let model = Registry::new(folder).approved(name)?;
+        if model.digest() != plan.model.digest() {
+            let message = format!(
+                "the epoch of {} was set up for the model {}, and not for this {name}; set up a new epoch for it",
+                plan.group,
+                plan.model.name()
+            );
+            return Err(NodeError::Given { code: "SCORE_MODEL_DIFFERS", message });
         }
-        let message = format!(
-            "epoch {number} of {group} was set up for another model than {}; set up a new epoch for it",
-            model.name()
-        );
-        Err(NodeError::Given { code: "SCORE_MODEL_DIFFERS", message })
+        Ok(model.parts(&self.keys.storage, plan.universe.rows())?)
     }
 
     /// Makes an epoch and its model active at the bank.

@@ -93,6 +93,9 @@ fn a_provider_adds_approves_and_retires_and_the_log_is_told() {
         "MODEL_SAME_PERSON"
     );
     node.admin.approve_model(&node.group, "fraud-1", "bob").unwrap();
+    let parts = |epoch| node.admin.approved_parts(&plan(epoch, 2), "fraud-1");
+    assert_eq!(parts(FIRST).unwrap().rows(), 10_000);
+    assert_eq!(parts(FIRST + 1).unwrap_err().code(), "SCORE_MODEL_DIFFERS");
     let drift = node.add(2, Some(&csv(200))).unwrap().status.drift.unwrap();
     assert!(drift.against == "fraud-1" && drift.largest() > 0.25, "{drift:?}");
     assert_eq!(
