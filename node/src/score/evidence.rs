@@ -59,9 +59,10 @@ impl EpochFolder {
         evidence.check(pins).map_err(|source| EvidenceFileError::Invalid { epoch, source })
     }
 
-    /// Whether the setup is finished here.
+    /// Whether the setup is finished here. It counts as finished too where that cannot be told: who reads the evidence
+    /// then hears why.
     pub fn is_finished(&self) -> bool {
-        self.join(EVIDENCE).exists()
+        stands(&self.join(EVIDENCE)).unwrap_or(true)
     }
 
     /// Whether the epoch is retired: its keys are destroyed. It counts as retired too where that cannot be told.

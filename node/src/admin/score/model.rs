@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use sha2::{Digest as _, Sha512};
 use windvane_keys::files::read_public;
-use windvane_keys::store::{KeyStore as _, StoreError};
+use windvane_keys::record::KeyRecord;
+use windvane_keys::score::destroy_member_keys;
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::transcript::Hash;
@@ -196,26 +197,16 @@ impl Admin {
         let mut destroyed = Vec::new();
         let state = self.change_score(group, |life| {
             Ok(life.retire(epoch, by, || {
-                destroyed = self.destroy_member_keys(group, epoch)?;
+                destroyed = destroy_member_keys(&self.keys.store, group, epoch)?;
                 Ok(())
             })?)
         })?;
-        self.record_score(destroyed)?;
+        let told = |record: KeyRecord| {
+            let (purpose, state) = (record.purpose.to_string(), "destroyed".to_owned());
+            Event::Key { purpose, public: record.public, state }
+        };
+        self.record_score(destroyed.into_iter().map(told))?;
         Ok(state)
-    }
-
-    /// Destroys what this party holds of an epoch; gives the entries that tell of it.
-    fn destroy_member_keys(&self, group: &DataSet, epoch: u64) -> Result<Vec<Event>, StoreError> {
-        let purpose = format!("score/{group}/{epoch}");
-        let mut events = Vec::new();
-        for record in self.keys.store.records()? {
-            if record.purpose.to_string() == purpose {
-                self.keys.store.destroy(&record.id)?;
-                let (purpose, state) = (purpose.clone(), "destroyed".to_owned());
-                events.push(Event::Key { purpose, public: record.public, state });
-            }
-        }
-        Ok(events)
     }
 
     fn change_score(
