@@ -97,12 +97,6 @@ pub enum PlanError {
     /// The model's card.
     #[error(transparent)]
     Card(#[from] CardFileError),
-    /// The terms of a setup are others than what was joined.
-    #[error("{field} of the setup is another than what was joined here; compare the group files")]
-    Differs {
-        /// What differs.
-        field: &'static str,
-    },
 }
 
 impl PlanError {
@@ -114,7 +108,6 @@ impl PlanError {
             Self::Syntax { .. } | Self::Field { .. } => "SCORE_GROUP_INVALID",
             Self::Universe(error) => error.code(),
             Self::Card(error) => error.code(),
-            Self::Differs { .. } => "SCORE_TERMS_DIFFER",
         }
     }
 }
@@ -371,8 +364,8 @@ impl GroupPlan {
     /// Whether terms are those of this plan, whatever the epoch.
     ///
     /// # Errors
-    /// [`PlanError::Differs`], naming what.
-    pub fn matches(&self, terms: &GroupTerms) -> Result<(), PlanError> {
+    /// What differs.
+    pub fn matches(&self, terms: &GroupTerms) -> Result<(), &'static str> {
         let is = |pinned: &Pinned, found: &Identity| {
             pinned.party == found.party && pinned.fingerprint == found.fingerprint()
         };
@@ -388,7 +381,7 @@ impl GroupPlan {
             () if self.model.digest() != terms.model => "the model",
             () => return Ok(()),
         };
-        Err(PlanError::Differs { field })
+        Err(field)
     }
 }
 

@@ -31,7 +31,7 @@ use windvane_protocols::transcript::{Hash, Record as _, Signed};
 
 use super::Stage;
 use super::folder::{FolderError, GroupFolder, ScoreFolder};
-use super::plan::{GroupPlan, PlanError};
+use super::plan::GroupPlan;
 use super::refusal::ScoreRefusal;
 use crate::error::{NodeError, Refusal};
 use crate::provider::Provider;
@@ -94,9 +94,7 @@ impl Rounds {
         let plan = self.provider.members().group(&terms.group);
         let plan = plan.filter(|plan| plan.requester.party == partner.party);
         let plan = plan.ok_or(ScoreRefusal::GroupUnknown)?;
-        if let Err(PlanError::Differs { field }) = plan.matches(&terms) {
-            return Err(ScoreRefusal::TermsDiffer { field }.into());
-        }
+        plan.matches(&terms).map_err(|field| ScoreRefusal::TermsDiffer { field })?;
         let charter = Charter::accept(terms, &plan.pins()).map_err(ScoreRefusal::from)?;
         let this = self.clone();
         whole(async move { this.begin(plan, charter).await }).await
