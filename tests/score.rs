@@ -256,6 +256,22 @@ async fn members_are_there_again_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_finished_epoch_stays_when_the_groups_plan_is_damaged() {
+    let mut group = Group::joined().await;
+    let report = group.setup().await.unwrap();
+    let context: Hash = hex::decode(&report.context).unwrap().try_into().unwrap();
+    let (provider, members) = (&group.providers[0], group.node(0).provider().unwrap().members());
+    std::fs::write(provider.config.node.data_dir.join("score/joint-risk/plan"), b"no plan").unwrap();
+    group.node(0).provider().unwrap().reload().unwrap();
+    assert!(members.group(&name()).is_none());
+    assert!(members.by_context(&context).is_some());
+    group.stop().await;
+    let node = group.lab.start(&group.providers[0]).await;
+    assert!(node.provider().unwrap().members().by_context(&context).is_some());
+    node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_did_not_join_refuses_and_the_epoch_goes_on_when_it_has() {
     let mut group = Group::new().await;
     group.join(0, &group.plan(2)).await;
