@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! score/ledger                            epochs begun and tables published; only grows
-//! score/<group>/plan                      what this party joined or set up: pins, threshold, universe, model
-//! score/<group>/universe                  the signed list of segments
+//! score/<group>/plan                      what this party joined or set up: pins, threshold, model, and the signed
+//!                                         list of segments
 //! score/<group>/models/<name>/            the registry's versions
 //! score/<group>/epochs/<n>/setup          the signed messages so far of a setup that is not finished here
 //! score/<group>/epochs/<n>/evidence       all signed messages of the finished setup
-//! score/<group>/epochs/<n>/plan           what the epoch was set up under, with its universe
+//! score/<group>/epochs/<n>/plan           what the epoch was set up under, in the same form
 //! score/<group>/epochs/<n>/retired        marks an epoch whose keys are destroyed
 //! score/<group>/epochs/<n>/manifests/<party>
 //! score/<group>/epochs/<n>/table          a provider's own table; at the bank, the sum of all
