@@ -111,7 +111,7 @@ pub enum ActivationError {
     },
     /// No earlier choice is whole.
     #[error(
-        "no earlier epoch of group {group} is left whose table is whole. Publish the old model{} in a new epoch: here `windvane score setup --group {group}`, at every provider `windvane score publish --group {group} --model {}`, then here `windvane score fetch --group {group}` and `windvane score activate --group {group} --epoch N --model {}`. Until then: `windvane score fallback --rules-only --group {group}`",
+        "no earlier epoch of group {group} is left whose table is whole. Publish the old model{} in a new epoch: here `windvane score setup --group FILE` with the group's file, which names the model, at every provider `windvane score publish --group {group} --model {}`, then here `windvane score fetch --group {group}` and `windvane score activate --group {group} --epoch N --model {}`. Until then: `windvane score fallback --rules-only --group {group}`",
         .model.as_ref().map(|model| format!(" {model}")).unwrap_or_default(),
         .model.as_deref().unwrap_or("NAME"),
         .model.as_deref().unwrap_or("NAME")
