@@ -272,6 +272,38 @@ async fn a_finished_epoch_stays_when_the_groups_plan_is_damaged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_setup_that_a_kill_left_beside_its_evidence_is_told_as_finished() {
+    let mut group = Group::joined().await;
+    group.setup().await.unwrap();
+    let dir = epoch_dir(&group.bank, 1);
+    std::fs::copy(dir.join("evidence"), dir.join("setup")).unwrap();
+    assert_eq!(group.bank.admin.score_setup(&group.plan(2), Some(2), &()).await.unwrap().epoch, 2);
+    assert!(!dir.join("setup").exists());
+    group.stop().await;
+    assert_eq!(
+        states(&group.bank),
+        ["begun 1", "confirmed 1", "finished 1", "finished 1", "begun 2", "confirmed 2", "finished 2"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_damaged_epoch_and_a_folder_without_a_plan_do_not_hide_the_rest() {
+    let mut group = Group::joined().await;
+    group.setup().await.unwrap();
+    group.setup().await.unwrap();
+    let score = group.bank.config.node.data_dir.join("score");
+    std::fs::create_dir(score.join("other")).unwrap();
+    std::fs::write(epoch_dir(&group.bank, 1).join("evidence"), b"no evidence").unwrap();
+    let known = group.bank.admin.score_status(None).unwrap();
+    assert_eq!(known.iter().map(|known| known.group.as_str()).collect::<Vec<_>>(), ["joint-risk"]);
+    let states = known[0].epochs.iter().map(|epoch| (epoch.epoch, epoch.state));
+    assert_eq!(states.collect::<Vec<_>>(), [(1, "damaged"), (2, "finished")]);
+    let other = group.bank.admin.score_status(Some(&"other".parse().unwrap()));
+    assert_eq!(other.unwrap_err().code(), "SCORE_GROUP_UNKNOWN");
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_did_not_join_refuses_and_the_epoch_goes_on_when_it_has() {
     let mut group = Group::new().await;
     group.join(0, &group.plan(2)).await;
