@@ -24,7 +24,7 @@ use windvane_protocols::score::shares::announce;
 use windvane_protocols::score::shares::record::{Announcement, Confirmation, Dealing};
 use windvane_protocols::transcript::{Record as _, Signed};
 
-use super::{Group, epoch_dir, failures_of_bank, states, terms};
+use super::{Group, epoch_dir, failures_of_bank, member, states, terms};
 use crate::lab::{Party, events, failures};
 
 /// A key that nobody pins.
@@ -234,8 +234,7 @@ async fn a_wrong_share_is_told_by_its_recipient_with_its_dealers_name_and_ends_t
         "SCORE_SETUP_INVALID"
     );
     assert_eq!(failures(&group.providers[0], group.node(0)).await, ["SCORE_SETUP_INVALID"]);
-    let none =
-        |index: usize| group.node(index).provider().unwrap().members().by_epoch(&terms.group, 2).is_none();
+    let none = |index: usize| member(&group.providers[index], group.node(index), 2).is_none();
     assert!(none(0) && none(1));
     group.stop().await;
     assert_eq!(states(&group.providers[0])[4..], ["begun 2", "failed 2"]);
@@ -291,7 +290,7 @@ async fn a_provider_killed_after_its_confirmation_gives_it_again_and_finishes() 
     let mut misuse = Misuse::of(&group, &group.bank, 0);
     assert_eq!(misuse.confirm(&terms, dealings).await.unwrap(), confirmations[0]);
     misuse.finish(&terms, confirmations).await.unwrap();
-    let member = group.node(0).provider().unwrap().members().by_epoch(&terms.group, 2);
+    let member = member(&group.providers[0], group.node(0), 2);
     assert_eq!(member.unwrap().epoch().charter().terms(), &terms);
     group.stop().await;
 }
@@ -314,7 +313,8 @@ async fn a_confirmed_setup_ends_with_its_secrets_when_the_next_begins() {
         _ => None,
     };
     let keys: Vec<_> = events(&group.providers[0]).into_iter().filter_map(key).collect();
-    let of = |epoch: u64| keys.iter().filter(move |key| key.starts_with(&format!("score/joint-risk/{epoch} ")));
+    let of =
+        |epoch: u64| keys.iter().filter(move |key| key.starts_with(&format!("score/joint-risk/{epoch} ")));
     assert_eq!(of(1).collect::<Vec<_>>(), ["score/joint-risk/1 active"]);
     assert_eq!(of(2).collect::<Vec<_>>(), ["score/joint-risk/2 active", "score/joint-risk/2 destroyed"]);
     assert_eq!(states(&group.providers[0])[4..], ["begun 2", "confirmed 2", "failed 2", "begun 3"]);

@@ -61,11 +61,6 @@ impl Members {
         self.loaded().contexts.get(context).cloned()
     }
 
-    /// This node's part in an epoch by its number.
-    pub fn by_epoch(&self, group: &DataSet, epoch: u64) -> Option<Arc<Member>> {
-        self.loaded().epochs.get(&(group.clone(), epoch)).cloned()
-    }
-
     /// What this node joined under a group's name.
     pub fn group(&self, group: &DataSet) -> Option<Arc<GroupPlan>> {
         self.loaded().groups.get(group).cloned()

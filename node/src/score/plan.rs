@@ -308,7 +308,8 @@ impl GroupPlan {
         if *plan.universe.digest() == universe {
             Ok(Some(plan))
         } else {
-            let form = TranscriptError::Form { label: "universe", expected: "that of the document beside it" };
+            let form =
+                TranscriptError::Form { label: "universe", expected: "that of the document beside it" };
             Err(FolderError::Damaged { path, source: form }.into())
         }
     }

@@ -98,9 +98,10 @@ fn of_group(folder: &GroupFolder, own: &PartyId) -> Result<GroupStatus, NodeErro
     let universe = &plan.universe;
     let (publisher, version, segments) =
         (universe.publisher(), universe.version(), universe.segments().len());
-    let epochs = folder.epochs()?.into_iter().map(|epoch| {
-        of_epoch(folder, epoch, own).unwrap_or_else(|error| damaged(folder, epoch, &error))
-    });
+    let epochs = folder
+        .epochs()?
+        .into_iter()
+        .map(|epoch| of_epoch(folder, epoch, own).unwrap_or_else(|error| damaged(folder, epoch, &error)));
     Ok(GroupStatus {
         group: plan.group.to_string(),
         role,

@@ -115,8 +115,9 @@ pub(crate) fn fetch_into(layout: &Layout) -> GroupFolder {
 
 /// What an epoch was set up under, if the key of `carrier-b` is that of an index: 2 in truth.
 pub(crate) fn plan(epoch: u64, key_of_b: u8) -> GroupPlan {
-    let pinned = |(party, index): (&str, u8)| {
-        Pinned { party: party.parse().unwrap(), fingerprint: Fingerprint::of(&key(index).verifying_key()) }
+    let pinned = |(party, index): (&str, u8)| Pinned {
+        party: party.parse().unwrap(),
+        fingerprint: Fingerprint::of(&key(index).verifying_key()),
     };
     let providers = [("carrier-a", 1), ("carrier-b", key_of_b)].map(pinned).to_vec();
     let document = SignedUniverse::sign(universe(), &key(0));

@@ -101,7 +101,7 @@ impl Admin {
         let now_ms = self.clock.now_ms();
         let version = registry.add(&card, parts.as_ref(), &description, &self.keys.storage, now_ms)?;
         let by = version.record().added_by.clone();
-        self.record_score([model_event(group, version.digest(), "added", &by)])?;
+        self.tell([model_event(group, version.digest(), "added", &by)])?;
         let rejects = report.is_some().then_some(rejects);
         Ok(AddedModel { status: status(&registry, &ActiveState::load(&folder)?, &version)?, report, rejects })
     }
@@ -115,7 +115,7 @@ impl Admin {
         let _held = folder.lock()?;
         let registry = Registry::new(folder.clone());
         let version = registry.approve(name, by, self.clock.now_ms())?;
-        self.record_score([model_event(group, version.digest(), "approved", by.trim())])?;
+        self.tell([model_event(group, version.digest(), "approved", by.trim())])?;
         status(&registry, &ActiveState::load(&folder)?, &version)
     }
 
@@ -205,7 +205,7 @@ impl Admin {
             let (purpose, state) = (record.purpose.to_string(), "destroyed".to_owned());
             Event::Key { purpose, public: record.public, state }
         };
-        self.record_score(destroyed.into_iter().map(told))?;
+        self.tell(destroyed.into_iter().map(told))?;
         Ok(state)
     }
 
@@ -220,7 +220,7 @@ impl Admin {
         }
         let life = Lifecycle { folder: &folder, party: &self.keys.party, now_ms: self.clock.now_ms() };
         let Change { state, events } = change(&life)?;
-        self.record_score(events)?;
+        self.tell(events)?;
         Ok(state)
     }
 
@@ -228,13 +228,6 @@ impl Admin {
         let folder = ScoreFolder::new(&self.layout).group(group);
         let plan = GroupPlan::open(&folder)?;
         Ok((folder, plan))
-    }
-
-    fn record_score(&self, events: impl IntoIterator<Item = Event>) -> Result<(), NodeError> {
-        for event in events {
-            self.store.queue_entry(&self.entry(event))?;
-        }
-        self.flush()
     }
 }
 

@@ -140,8 +140,7 @@ impl Admin {
     /// Tells the log who failed, or what was tried here.
     fn score_failed(&self, peer: &PartyId, code: &str) -> Result<(), NodeError> {
         let event = Event::Failed { session: None, peer: peer.clone(), code: code.to_owned() };
-        self.store.queue_entry(&self.entry(event))?;
-        self.flush()
+        self.tell([event])
     }
 
     /// The given epoch, or the newest that is finished and not retired. A setup may end at any moment, so a command

@@ -14,11 +14,7 @@ use crate::score::table::SummedTable;
 ///
 /// # Errors
 /// [`ActivationError`], naming what is missing or changed.
-pub fn check(
-    folder: &GroupFolder,
-    number: u64,
-    party: &PartyId,
-) -> Result<Epoch, ActivationError> {
+pub fn check(folder: &GroupFolder, number: u64, party: &PartyId) -> Result<Epoch, ActivationError> {
     let dir = folder.epoch(number);
     if dir.is_retired() {
         return Err(ActivationError::Retired { epoch: number });

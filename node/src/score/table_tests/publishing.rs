@@ -8,7 +8,7 @@ use windvane_protocols::score::table::parts::Coverage;
 
 use super::world::*;
 use crate::dataset::Position;
-use crate::score::build::{PublishTable, RECORD, TEMPORARY, prepare, prepare_keeping, publish};
+use crate::score::build::{PublishTable, RECORD, TEMPORARY, prepare, prepare_keeping};
 use crate::score::parts::DenseParts;
 use crate::score::table::OwnTable;
 
