@@ -13,6 +13,7 @@ use windvane::score::status::EpochStatus;
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::PartyId;
+use windvane_protocols::score::epoch::Member;
 use windvane_protocols::score::group::{Fingerprint, GroupTerms};
 use windvane_protocols::score::shares::Evidence;
 use windvane_protocols::transcript::{Hash, Record as _};
@@ -178,6 +179,13 @@ fn epochs(party: &Party) -> Vec<EpochStatus> {
     party.admin.score_status(Some(&name())).unwrap().remove(0).epochs
 }
 
+/// A running provider's part in an epoch that it has finished.
+fn member(party: &Party, node: &Node, epoch: u64) -> Option<Arc<Member>> {
+    let context = epochs(party).into_iter().find(|known| known.epoch == epoch)?.context?;
+    let context: Hash = hex::decode(context).unwrap().try_into().unwrap();
+    node.provider().unwrap().members().by_context(&context)
+}
+
 /// The setups in a log: epoch, state and digest.
 fn told(party: &Party) -> Vec<(u64, String, Hash)> {
     let told = |event| match event {
@@ -250,9 +258,56 @@ async fn members_are_there_again_after_a_restart() {
     let node = group.lab.start(&group.providers[2]).await;
     let members = node.provider().unwrap().members();
     assert_eq!(members.by_context(&context).unwrap().party().as_str(), "police");
-    assert_eq!(*members.by_epoch(&name(), 1).unwrap().epoch().context(), context);
     assert!(members.by_context(&[0; 64]).is_none());
     node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finished_epoch_stays_when_the_groups_plan_is_damaged() {
+    let mut group = Group::joined().await;
+    let report = group.setup().await.unwrap();
+    let context: Hash = hex::decode(&report.context).unwrap().try_into().unwrap();
+    let (provider, members) = (&group.providers[0], group.node(0).provider().unwrap().members());
+    std::fs::write(provider.config.node.data_dir.join("score/joint-risk/plan"), b"no plan").unwrap();
+    group.node(0).provider().unwrap().reload().unwrap();
+    assert!(members.group(&name()).is_none());
+    assert!(members.by_context(&context).is_some());
+    group.stop().await;
+    let node = group.lab.start(&group.providers[0]).await;
+    assert!(node.provider().unwrap().members().by_context(&context).is_some());
+    node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setup_that_a_kill_left_beside_its_evidence_is_told_as_finished() {
+    let mut group = Group::joined().await;
+    group.setup().await.unwrap();
+    let dir = epoch_dir(&group.bank, 1);
+    std::fs::copy(dir.join("evidence"), dir.join("setup")).unwrap();
+    assert_eq!(group.bank.admin.score_setup(&group.plan(2), Some(2), &()).await.unwrap().epoch, 2);
+    assert!(!dir.join("setup").exists());
+    group.stop().await;
+    assert_eq!(
+        states(&group.bank),
+        ["begun 1", "confirmed 1", "finished 1", "finished 1", "begun 2", "confirmed 2", "finished 2"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_damaged_epoch_and_a_folder_without_a_plan_do_not_hide_the_rest() {
+    let mut group = Group::joined().await;
+    group.setup().await.unwrap();
+    group.setup().await.unwrap();
+    let score = group.bank.config.node.data_dir.join("score");
+    std::fs::create_dir(score.join("other")).unwrap();
+    std::fs::write(epoch_dir(&group.bank, 1).join("evidence"), b"no evidence").unwrap();
+    let known = group.bank.admin.score_status(None).unwrap();
+    assert_eq!(known.iter().map(|known| known.group.as_str()).collect::<Vec<_>>(), ["joint-risk"]);
+    let states = known[0].epochs.iter().map(|epoch| (epoch.epoch, epoch.state));
+    assert_eq!(states.collect::<Vec<_>>(), [(1, "damaged"), (2, "finished")]);
+    let other = group.bank.admin.score_status(Some(&"other".parse().unwrap()));
+    assert_eq!(other.unwrap_err().code(), "SCORE_GROUP_UNKNOWN");
+    group.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

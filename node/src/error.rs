@@ -63,9 +63,6 @@ pub enum Refusal {
     /// There is no such publication or page.
     #[error("there is no such publication or page")]
     PageUnknown,
-    /// There is no such table of a joint score.
-    #[error("there is no published score table of this group and epoch")]
-    TableUnknown,
     /// A countersignature does not hold.
     #[error("the countersignature does not hold, or is not about receipts of this node")]
     CountersignatureInvalid,
@@ -107,7 +104,6 @@ impl Refusal {
             Self::ScoreEpochUnknown => "SCORE_EPOCH_UNKNOWN",
             Self::EpochExpired => "EPOCH_EXPIRED",
             Self::PageUnknown => "PAGE_UNKNOWN",
-            Self::TableUnknown => "SCORE_TABLE_UNKNOWN",
             Self::CountersignatureInvalid => "COUNTERSIGNATURE_INVALID",
             Self::Psi(refusal) => refusal.code(),
             Self::Score(refusal) => refusal.code(),
@@ -121,7 +117,7 @@ impl Refusal {
             Self::PeerUnknown | Self::Parties | Self::GrantUnknown | Self::Grant(_) => Code::PermissionDenied,
             Self::QuotaExhausted { .. } => Code::ResourceExhausted,
             Self::SessionReplayed => Code::AlreadyExists,
-            Self::DataSetUnknown | Self::PageUnknown | Self::TableUnknown => Code::NotFound,
+            Self::DataSetUnknown | Self::PageUnknown => Code::NotFound,
             Self::EpochUnknown { .. } | Self::EpochExpired | Self::ScoreEpochUnknown => {
                 Code::FailedPrecondition
             }

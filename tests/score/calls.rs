@@ -11,13 +11,11 @@ use windvane::score::parts::{DenseParts, PartsFile};
 use windvane::score::plan::GroupPlan;
 use windvane::score::registry::Description;
 use windvane::verification::{Colour, MatchResult, ScoreReport, ScoreStatus, VerificationReport};
-use windvane_keys::symmetric::StorageKey;
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::identity::{Person, Phone};
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::score::calibration::{Band, Bands};
 use windvane_protocols::score::table::parts::Coverage;
-use windvane_protocols::score::universe::Universe;
 
 use crate::lab::{self, Lab, Party, bank_of, failures};
 
@@ -193,10 +191,10 @@ pub(crate) fn publish_parts(dir: &Path, admin: &Admin, index: usize, segments: u
         overlap_permille: 1_000,
     };
     let rejects = dir.join(format!("rejects-{index}.csv"));
-    let parts = |universe: &Universe, _: &StorageKey| {
+    let parts = |plan: &GroupPlan| {
         let (number_column, part_column) = (PartsFile::NUMBER_COLUMN, PartsFile::PART_COLUMN);
         let file = PartsFile { path: &file, number_column, part_column, default: 3, rejects: &rejects };
-        Ok(DenseParts::import(&file, universe, &())?.0)
+        Ok(DenseParts::import(&file, &plan.universe, &())?.0)
     };
     admin.score_publish(&publication, parts, &()).unwrap();
 }

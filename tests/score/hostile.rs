@@ -17,14 +17,15 @@ use windvane_proto::score::v1::{
     FetchTableManifestRequest, FetchTableManifestResponse, FetchTableRequest, FetchTableResponse,
     FinishRequest, FinishResponse,
 };
+use windvane_protocols::audit::entry::Event;
 use windvane_protocols::party::PartyId;
 use windvane_protocols::score::group::{Charter, GroupTerms, Identity};
 use windvane_protocols::score::shares::announce;
 use windvane_protocols::score::shares::record::{Announcement, Confirmation, Dealing};
 use windvane_protocols::transcript::{Record as _, Signed};
 
-use super::{Group, failures_of_bank, states, terms};
-use crate::lab::{Party, failures};
+use super::{Group, epoch_dir, failures_of_bank, member, states, terms};
+use crate::lab::{Party, events, failures};
 
 /// A key that nobody pins.
 fn other_key() -> SigningKey {
@@ -233,8 +234,7 @@ async fn a_wrong_share_is_told_by_its_recipient_with_its_dealers_name_and_ends_t
         "SCORE_SETUP_INVALID"
     );
     assert_eq!(failures(&group.providers[0], group.node(0)).await, ["SCORE_SETUP_INVALID"]);
-    let none =
-        |index: usize| group.node(index).provider().unwrap().members().by_epoch(&terms.group, 2).is_none();
+    let none = |index: usize| member(&group.providers[index], group.node(index), 2).is_none();
     assert!(none(0) && none(1));
     group.stop().await;
     assert_eq!(states(&group.providers[0])[4..], ["begun 2", "failed 2"]);
@@ -290,9 +290,34 @@ async fn a_provider_killed_after_its_confirmation_gives_it_again_and_finishes() 
     let mut misuse = Misuse::of(&group, &group.bank, 0);
     assert_eq!(misuse.confirm(&terms, dealings).await.unwrap(), confirmations[0]);
     misuse.finish(&terms, confirmations).await.unwrap();
-    let member = group.node(0).provider().unwrap().members().by_epoch(&terms.group, 2);
+    let member = member(&group.providers[0], group.node(0), 2);
     assert_eq!(member.unwrap().epoch().charter().terms(), &terms);
     group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_confirmed_setup_ends_with_its_secrets_when_the_next_begins() {
+    let (mut group, terms) = after_one_epoch().await;
+    let announcements = all_announce(&group, &terms).await;
+    let dealings = all_deal(&group, &terms, &announcements).await;
+    let confirmations = all_confirm(&group, &terms, &dealings).await;
+    assert!(epoch_dir(&group.providers[0], 2).join("setup").exists());
+    let mut misuse = Misuse::of(&group, &group.bank, 0);
+    misuse.announce(&GroupTerms { epoch: 3, ..terms.clone() }).await.unwrap();
+    assert!(!epoch_dir(&group.providers[0], 2).join("setup").exists());
+    assert!(epoch_dir(&group.providers[0], 1).join("evidence").exists());
+    assert_eq!(misuse.finish(&terms, confirmations).await.unwrap_err(), "SCORE_SETUP_UNKNOWN");
+    group.stop().await;
+    let key = |event| match event {
+        Event::Key { purpose, state, .. } => Some(format!("{purpose} {state}")),
+        _ => None,
+    };
+    let keys: Vec<_> = events(&group.providers[0]).into_iter().filter_map(key).collect();
+    let of =
+        |epoch: u64| keys.iter().filter(move |key| key.starts_with(&format!("score/joint-risk/{epoch} ")));
+    assert_eq!(of(1).collect::<Vec<_>>(), ["score/joint-risk/1 active"]);
+    assert_eq!(of(2).collect::<Vec<_>>(), ["score/joint-risk/2 active", "score/joint-risk/2 destroyed"]);
+    assert_eq!(states(&group.providers[0])[4..], ["begun 2", "confirmed 2", "failed 2", "begun 3"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

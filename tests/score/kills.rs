@@ -170,6 +170,12 @@ async fn a_provider_killed_at_any_stage_of_a_setup_finishes_it_or_the_epoch_is_r
         published(&scored, 0).await;
         published(&scored, 1).await;
         carried_on(&scored, last).await;
+        let sealed = format!("score/joint-risk/{last}");
+        let told = events(&scored.providers[0].0).into_iter().any(|event| match event {
+            Event::Key { purpose, state, .. } => purpose == sealed && state == "active",
+            _ => false,
+        });
+        assert!(told, "{stage}");
     }
     scored.stop().await;
 }

@@ -23,8 +23,8 @@ use windvane_protocols::lookup::request::{ScoreReply, digest_answer};
 use windvane_protocols::score::epoch::Member;
 use windvane_protocols::transcript::Signed;
 
-use super::calls::{Scored, group, inquiry, number, sum};
-use super::failures_of_bank;
+use super::calls::{Scored, inquiry, number, sum};
+use super::{failures_of_bank, member as member_of};
 use crate::lab::{Lab, Party, bank_of};
 
 /// What the liar does.
@@ -74,8 +74,8 @@ struct Liar {
 impl Liar {
     async fn serve(world: &World, index: usize, lie: Lie) -> SocketAddr {
         let member = |i: usize| {
-            let members = world.providers[i].1.provider().unwrap().members();
-            members.by_epoch(&group(), 1).unwrap()
+            let (party, node) = &world.providers[i];
+            member_of(party, node, 1).unwrap()
         };
         let party = &world.providers[index].0;
         let liar = Self {

@@ -158,7 +158,6 @@ impl<'a> Group<'a> {
         let (admin, group) = (beside(dir)?, &self.plan.group);
         let parts = Some((member.parts.as_path(), member.default));
         self.let_through(&admin, ModelFiles { card: &self.scoring.model, parts, training_receipt: None })?;
-        let model = admin.approved_model(group, self.plan.model.name())?;
         let publication = ScorePublication {
             group: group.clone(),
             epoch: Some(epoch),
@@ -171,7 +170,7 @@ impl<'a> Group<'a> {
             .map_err(|error| NodeError::io("starting threads")(std::io::Error::other(error)))?;
         let begun = Instant::now();
         let manifest = threads.install(|| {
-            let parts = |universe: &_, key: &_| parts_of(&model, universe, key);
+            let parts = |plan: &_| admin.approved_parts(plan, self.plan.model.name());
             admin.score_publish(&publication, parts, &())
         })?;
         Ok(Published { rows: manifest.body().rows(), took: begun.elapsed() })
@@ -234,14 +233,6 @@ impl Scored {
 /// An operator's commands beside a node that runs.
 fn beside(dir: &Path) -> Result<Admin, NodeError> {
     Admin::open(&load(dir)?, Arc::new(SystemClock))
-}
-
-fn parts_of(
-    model: &crate::score::registry::ModelVersion,
-    universe: &windvane_protocols::score::universe::Universe,
-    key: &windvane_keys::symmetric::StorageKey,
-) -> Result<crate::score::parts::DenseParts, NodeError> {
-    Ok(model.parts(key, universe)?)
 }
 
 fn group_file<'a>(bank: &Party, providers: impl Iterator<Item = &'a Party>) -> String {

@@ -8,19 +8,19 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use windvane_keys::files::{FileError, read_private, write_private};
+use windvane_keys::files::{FileError, write_private};
 use windvane_keys::store::StoreError;
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::PartyId;
-use windvane_protocols::score::group::Pins;
 use windvane_protocols::transcript::Hash;
 
 use super::evidence::EvidenceFileError;
-use super::folder::{EpochFolder, FolderError, GroupFolder};
+use super::folder::{EpochFolder, FolderError, GroupFolder, read_if_there};
+use super::plan::PlanError;
 use super::registry::{Registry, RegistryError, person};
 use super::table::ScoreTableError;
-use crate::snapshot::disk::{at, remove_file};
+use crate::snapshot::disk::{DirectoryLock, at, remove_file};
 
 pub mod installed;
 
@@ -68,6 +68,9 @@ pub enum ActivationError {
     /// The epoch's setup is not finished here, or does not hold.
     #[error(transparent)]
     Evidence(#[from] EvidenceFileError),
+    /// What the epoch was set up under.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// The evidence is that of another epoch or group.
     #[error(
         "the evidence of epoch {epoch} is that of another epoch or group; run `score setup` for a new epoch"
@@ -108,7 +111,7 @@ pub enum ActivationError {
     },
     /// No earlier choice is whole.
     #[error(
-        "no earlier epoch of group {group} is left whose table is whole. Publish the old model{} in a new epoch: here `windvane score setup --group {group}`, at every provider `windvane score publish --group {group} --model {}`, then here `windvane score fetch --group {group}` and `windvane score activate --group {group} --epoch N --model {}`. Until then: `windvane score fallback --rules-only --group {group}`",
+        "no earlier epoch of group {group} is left whose table is whole. Publish the old model{} in a new epoch: here `windvane score setup --group FILE` with the group's file, which names the model, at every provider `windvane score publish --group {group} --model {}`, then here `windvane score fetch --group {group}` and `windvane score activate --group {group} --epoch N --model {}`. Until then: `windvane score fallback --rules-only --group {group}`",
         .model.as_ref().map(|model| format!(" {model}")).unwrap_or_default(),
         .model.as_deref().unwrap_or("NAME"),
         .model.as_deref().unwrap_or("NAME")
@@ -133,6 +136,7 @@ impl ActivationError {
             Self::NotBank { .. } => "SCORE_NOT_BANK",
             Self::Table(error) => error.code(),
             Self::Evidence(error) => error.code(),
+            Self::Plan(error) => error.code(),
             Self::Foreign { .. } => "SCORE_EVIDENCE_INVALID",
             Self::Model { .. } => "SCORE_MODEL_MISMATCH",
             Self::Retired { .. } => "SCORE_EPOCH_RETIRED",
@@ -172,10 +176,7 @@ impl ActiveState {
     /// [`ActivationError::File`], [`ActivationError::State`].
     pub fn load(folder: &GroupFolder) -> Result<Self, ActivationError> {
         let path = folder.join("state");
-        if !path.exists() {
-            return Ok(Self::default());
-        }
-        let bytes = read_private(&path, MAX_STATE_BYTES)?;
+        let Some(bytes) = read_if_there(&path, MAX_STATE_BYTES)? else { return Ok(Self::default()) };
         let damaged = |error: serde_json::Error| ActivationError::State { path, message: error.to_string() };
         serde_json::from_slice(&bytes).map_err(damaged)
     }
@@ -213,8 +214,6 @@ pub struct Lifecycle<'a> {
     pub folder: &'a GroupFolder,
     /// Who this is.
     pub party: &'a PartyId,
-    /// The identities that it pins.
-    pub pins: &'a Pins,
     /// Milliseconds of Unix time.
     pub now_ms: u64,
 }
@@ -254,7 +253,7 @@ impl Lifecycle<'_> {
     /// signed stays. Nothing is done twice when it is repeated.
     ///
     /// # Errors
-    /// [`ActivationError::Active`] and others.
+    /// [`ActivationError::Active`] and others; `SCORE_BUSY` while the epoch's table is built or fetched.
     pub fn retire(
         &self,
         epoch: u64,
@@ -268,7 +267,10 @@ impl Lifecycle<'_> {
             return Err(ActivationError::Active { epoch });
         }
         let folder = self.folder.epoch(epoch);
-        let ended = installed::evidence(&folder, self.folder.group(), self.pins)?;
+        let ended = installed::evidence(self.folder, epoch)?;
+        let busy = || FolderError::Busy { path: folder.path().to_owned() };
+        // A table that is built or fetched meanwhile would come after the end.
+        let _unused = DirectoryLock::try_acquire(folder.path())?.ok_or_else(busy)?;
         state.active = state.active.filter(|choice| choice.epoch != epoch);
         state.previous.retain(|choice| choice.epoch != epoch);
         if state != ActiveState::load(self.folder)? {
@@ -319,10 +321,9 @@ impl Lifecycle<'_> {
     /// Digest of the card of the active model, in use or not. A damaged version must not keep anybody from stopping
     /// its use, so the epoch's terms name it.
     pub(super) fn active_model(&self, state: &ActiveState) -> Result<Hash, ActivationError> {
-        let group = self.folder.group();
-        let nothing = || ActivationError::NothingActive { group: group.clone() };
+        let nothing = || ActivationError::NothingActive { group: self.folder.group().clone() };
         let choice = state.active.as_ref().ok_or_else(nothing)?;
-        let epoch = installed::evidence(&self.folder.epoch(choice.epoch), group, self.pins);
+        let epoch = installed::evidence(self.folder, choice.epoch);
         let by_name = |_| Registry::new(self.folder.clone()).open(&choice.model).map(|model| model.digest());
         Ok(epoch.map(|epoch| epoch.charter().terms().model).or_else(by_name)?)
     }
@@ -344,8 +345,7 @@ impl Lifecycle<'_> {
         change: impl FnOnce(&ActiveState, Choice) -> ActiveState,
     ) -> Result<Change, ActivationError> {
         let before = ActiveState::load(self.folder)?;
-        let epoch =
-            installed::check(&self.folder.epoch(choice.epoch), self.folder.group(), self.party, self.pins)?;
+        let epoch = installed::check(self.folder, choice.epoch, self.party)?;
         let mut model = Registry::new(self.folder.clone()).approved(&choice.model)?;
         if model.digest() != epoch.charter().terms().model {
             return Err(ActivationError::Model { epoch: choice.epoch, model: choice.model });
@@ -356,8 +356,7 @@ impl Lifecycle<'_> {
         ];
         if let Some(old) = before.active.as_ref().filter(|old| old.epoch != choice.epoch) {
             // One whose evidence no longer holds has no context to tell of.
-            let old_epoch =
-                installed::evidence(&self.folder.epoch(old.epoch), self.folder.group(), self.pins);
+            let old_epoch = installed::evidence(self.folder, old.epoch);
             events.extend(old_epoch.ok().map(|it| self.epoch_event(old.epoch, "standby", *it.context())));
         }
         model.note_activation(choice.epoch, by, self.now_ms)?;

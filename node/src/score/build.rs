@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 use super::folder::{EpochFolder, FolderError, ScoreFolder, read_record};
 use super::parts::DenseParts;
 use super::segments::{Kept, SegmentWriter, as_segment};
-use super::table::{OwnTable, ScoreTableError, TABLE, manifest_path, read_manifest};
+use super::table::{OwnTable, ScoreTableError, TABLE, read_manifest, write_manifest};
 use super::table_stage::TableStage;
 use crate::dataset::{Position, Progress};
 use crate::snapshot::disk::{DirectoryLock, create_directory, put_in_place, remove_file};
@@ -142,17 +142,6 @@ impl ScoreBuildError {
     }
 }
 
-/// Builds and publishes a table: [`prepare`] and [`PreparedTable::place`].
-///
-/// # Errors
-/// [`ScoreBuildError`].
-pub fn publish(
-    job: &PublishTable<'_>,
-    progress: &dyn Progress,
-) -> Result<Signed<TableManifest>, ScoreBuildError> {
-    prepare(job, progress)?.place()
-}
-
 /// Builds a table, notes it in the ledger and signs its manifest. Nobody can read it before
 /// [`PreparedTable::place`]; in between the caller tells its log.
 ///
@@ -174,11 +163,15 @@ pub(super) fn prepare_keeping(
     let terms = job.parts.tally().declare(job.coverage, job.overlap_permille)?;
     create_directory(job.folder.path())?;
     let lock = DirectoryLock::try_acquire(job.folder.path())?.ok_or(ScoreBuildError::Busy)?;
-    let (root, temporary) = match job.placed()? {
+    // Again, under the lock that who retires takes too.
+    job.check_running()?;
+    let commitment = job.commitment();
+    let (root, temporary) = match job.placed(&commitment)? {
         Some(root) => (root, None),
-        None => job.build(progress, keep_every)?,
+        None => job.build(commitment, progress, keep_every)?,
     };
     TableStage::TableBuilt.reached();
+    job.check_signed(&root)?;
     job.note(&root)?;
     TableStage::TableNoted.reached();
     let manifest = job.sign(root, terms)?;
@@ -239,11 +232,16 @@ impl PublishTable<'_> {
         if pinned.is_none_or(|pinned| pinned.key != self.key.verifying_key()) {
             return foreign("identity key");
         }
-        if self.folder.is_retired() {
-            return Err(ScoreBuildError::Retired { epoch: epoch.number() });
-        }
+        self.check_running()?;
         if epoch.charter().providers().len() == 1 && self.coverage == Coverage::Overlapped {
             return Err(ScoreBuildError::SingleProvider);
+        }
+        Ok(())
+    }
+
+    fn check_running(&self) -> Result<(), ScoreBuildError> {
+        if self.folder.is_retired() {
+            return Err(ScoreBuildError::Retired { epoch: self.folder.epoch() });
         }
         Ok(())
     }
@@ -253,28 +251,27 @@ impl PublishTable<'_> {
     }
 
     /// The root of the table that stands in its place, if it is whole and of these very parts.
-    fn placed(&self) -> Result<Option<TableRoot>, ScoreBuildError> {
+    fn placed(&self, commitment: &[u8; 32]) -> Result<Option<TableRoot>, ScoreBuildError> {
         let Ok(table) = OwnTable::open(self.folder, self.member.party()) else { return Ok(None) };
-        let ours = self.kept()?.is_some_and(|kept| {
+        let ours = self.kept(commitment)?.is_some_and(|kept| {
             kept.segments == self.segments() && kept.root == table.manifest().body().root
         });
         Ok((ours && table.verify().is_ok()).then(|| table.manifest().body().root))
     }
 
     /// What is known of earlier work with the same parts.
-    fn kept(&self) -> Result<Option<Kept>, ScoreBuildError> {
+    fn kept(&self, commitment: &[u8; 32]) -> Result<Option<Kept>, ScoreBuildError> {
         let record = match read_record::<BuildRecord>(&self.folder.join(RECORD), MAX_RECORD_BYTES) {
             // It only saves work.
             Err(FolderError::Damaged { .. }) => None,
             read => read?,
         };
-        let ours = record.filter(|record| {
-            record.context == *self.member.epoch().context() && record.parts == self.commitment()
-        });
+        let ours = record
+            .filter(|record| record.context == *self.member.epoch().context() && record.parts == *commitment);
         Ok(ours.map(|record| record.kept).filter(|kept| kept.segments <= self.segments()))
     }
 
-    /// Tells whether parts are the same, and nothing to anybody who lacks the member's keys.
+    /// Tells whether parts are the same, and nothing to anybody who lacks the member's keys. Reads all parts.
     fn commitment(&self) -> [u8; 32] {
         let terms = self.member.epoch().charter().terms();
         let info = kdf::info("score-build", terms.group.as_str(), terms.epoch);
@@ -288,13 +285,14 @@ impl PublishTable<'_> {
     /// Makes the whole table, or what is missing of it.
     fn build(
         &self,
+        commitment: [u8; 32],
         progress: &dyn Progress,
         keep_every: u64,
     ) -> Result<(TableRoot, Option<PathBuf>), ScoreBuildError> {
         let epoch = self.member.epoch().number();
         let sealer = self.member.sealer().ok_or(ScoreBuildError::KeyForgotten { epoch })?;
         let temporary = self.folder.join(TEMPORARY);
-        let resumed = match self.kept()? {
+        let resumed = match self.kept(&commitment)? {
             Some(kept) => SegmentWriter::resume(&temporary, &kept)?,
             None => None,
         };
@@ -302,7 +300,7 @@ impl PublishTable<'_> {
             Some(writer) => writer,
             None => SegmentWriter::create(&temporary)?,
         };
-        let mut work = Work { job: self, sealer, commitment: self.commitment(), writer, kept: 0, keep_every };
+        let mut work = Work { job: self, sealer, commitment, writer, kept: 0, keep_every };
         TableStage::TableBegun.reached();
         work.fill(progress)?;
         Ok((work.writer.root(), Some(temporary)))
@@ -312,12 +310,33 @@ impl PublishTable<'_> {
     fn note(&self, root: &TableRoot) -> Result<(), ScoreBuildError> {
         let context = self.member.epoch().context();
         let noted = self.ledger.ledger().and_then(|mut ledger| ledger.publish(context, root));
+        self.discarding_a_second(noted)
+    }
+
+    /// A manifest that was signed speaks where the ledger does not, because it was lost or is an old copy.
+    fn check_signed(&self, root: &TableRoot) -> Result<(), ScoreBuildError> {
+        let context = self.member.epoch().context();
+        match self.signed()? {
+            Some(there) if there.body().context == *context && there.body().root != *root => {
+                self.discarding_a_second(Err(LedgerError::SecondTable.into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn discarding_a_second(&self, noted: Result<(), FolderError>) -> Result<(), ScoreBuildError> {
         let noted = noted.map_err(ScoreBuildError::from);
         if noted.as_ref().is_err_and(ScoreBuildError::is_second_table) {
             remove_file(&self.folder.join(TEMPORARY))?;
             remove_file(&self.folder.join(RECORD))?;
         }
         noted
+    }
+
+    /// The manifest that stands there, if it is this provider's.
+    fn signed(&self) -> Result<Option<Signed<TableManifest>>, ScoreBuildError> {
+        let there = read_manifest(self.folder, self.member.party())?;
+        Ok(there.filter(|there| there.verify(&self.key.verifying_key())))
     }
 
     /// The manifest that stands there, if it says the same, or a new one.
@@ -333,8 +352,7 @@ impl PublishTable<'_> {
             parts,
             built_at_ms: self.now_ms,
         };
-        let there = read_manifest(self.folder, provider)?;
-        if let Some(there) = there.filter(|there| there.verify(&self.key.verifying_key())) {
+        if let Some(there) = self.signed()? {
             let body = there.body();
             if *body == (TableManifest { built_at_ms: body.built_at_ms, ..manifest.clone() }) {
                 return Ok(there);
@@ -344,8 +362,7 @@ impl PublishTable<'_> {
             }
         }
         let signed = Signed::sign(manifest, self.key);
-        create_directory(&self.folder.join("manifests"))?;
-        write_private(&manifest_path(self.folder, provider), signed.as_bytes())?;
+        write_manifest(self.folder, &signed)?;
         Ok(signed)
     }
 }

@@ -7,7 +7,7 @@ use windvane_protocols::score::group::Pins;
 use windvane_protocols::score::shares::{Evidence, EvidenceError};
 use windvane_protocols::transcript::Record as _;
 
-use super::folder::{EpochFolder, FolderError, read_record};
+use super::folder::{EpochFolder, FolderError, read_record, stands};
 use crate::snapshot::disk::{create_directory, remove_file};
 
 const EVIDENCE: &str = "evidence";
@@ -59,19 +59,20 @@ impl EpochFolder {
         evidence.check(pins).map_err(|source| EvidenceFileError::Invalid { epoch, source })
     }
 
-    /// Whether the setup is finished here.
+    /// Whether the setup is finished here. It counts as finished too where that cannot be told: who reads the evidence
+    /// then hears why.
     pub fn is_finished(&self) -> bool {
-        self.join(EVIDENCE).exists()
+        stands(&self.join(EVIDENCE)).unwrap_or(true)
     }
 
-    /// Whether the epoch is retired: its keys are destroyed.
+    /// Whether the epoch is retired: its keys are destroyed. It counts as retired too where that cannot be told.
     pub fn is_retired(&self) -> bool {
-        self.join(RETIRED).exists()
+        stands(&self.join(RETIRED)).unwrap_or(true)
     }
 
     /// Marks the epoch as retired, once; nothing serves it or loads its keys from then on.
     pub(super) fn retire(&self, by: &str, now_ms: u64) -> Result<(), FolderError> {
-        if self.is_retired() {
+        if stands(&self.join(RETIRED))? {
             return Ok(());
         }
         let marker = serde_json::json!({ "by": by, "at_ms": now_ms }).to_string();

@@ -191,6 +191,8 @@ pub async fn fetch(job: &FetchTables<'_>, progress: &dyn Progress) -> Result<Fet
     let (folder, epoch) = (job.folder.clone(), job.epoch.clone());
     let begin = move || Summation::begin(&folder, &epoch, manifests);
     let summation = spawn_blocking(begin).await.map_err(|_| ScoreFetchError::Stopped)??;
+    // Again, under the lock that who retires takes too.
+    job.check_running()?;
     let mut streams = job.streams(&mut sources, summation.done()).await?;
     let summation = add_all(summation, &mut streams, progress).await?;
     check_ends(&mut streams, summation.total()).await?;
@@ -220,8 +222,12 @@ impl FetchTables<'_> {
         if *self.universe.digest() != self.epoch.charter().terms().universe {
             return Err(ScoreFetchError::Foreign { what: "universe", epoch });
         }
+        self.check_running()
+    }
+
+    fn check_running(&self) -> Result<(), ScoreFetchError> {
         if self.folder.is_retired() {
-            return Err(ScoreFetchError::Retired { epoch });
+            return Err(ScoreFetchError::Retired { epoch: self.folder.epoch() });
         }
         Ok(())
     }

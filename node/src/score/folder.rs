@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! score/ledger                            epochs begun and tables published; only grows
-//! score/<group>/plan                      what this party joined or set up: pins, threshold, universe, model
-//! score/<group>/universe                  the signed list of segments
+//! score/<group>/plan                      what this party joined or set up: pins, threshold, model, and the signed
+//!                                         list of segments
 //! score/<group>/models/<name>/            the registry's versions
 //! score/<group>/epochs/<n>/setup          the signed messages so far of a setup that is not finished here
 //! score/<group>/epochs/<n>/evidence       all signed messages of the finished setup
-//! score/<group>/epochs/<n>/plan           what the epoch was set up under, with its universe
+//! score/<group>/epochs/<n>/plan           what the epoch was set up under, in the same form
 //! score/<group>/epochs/<n>/retired        marks an epoch whose keys are destroyed
 //! score/<group>/epochs/<n>/manifests/<party>
 //! score/<group>/epochs/<n>/table          a provider's own table; at the bank, the sum of all
@@ -19,6 +19,7 @@
 //!
 //! Files appear whole or not at all; who changes a group holds its folder.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use windvane_keys::files::{FileError, read_private, write_private};
@@ -122,7 +123,7 @@ impl ScoreFolder {
     /// # Errors
     /// [`FolderError::File`].
     pub fn groups(&self) -> Result<Vec<DataSet>, FolderError> {
-        if !self.0.exists() {
+        if !stands(&self.0)? {
             return Ok(Vec::new());
         }
         let mut groups = Vec::new();
@@ -250,11 +251,23 @@ impl EpochFolder {
 
 /// Reads a record; `None` when there is no file.
 pub(super) fn read_record<T: Record>(path: &Path, max: usize) -> Result<Option<T>, FolderError> {
-    if !path.exists() {
-        return Ok(None);
-    }
-    let bytes = read_private(path, max)?;
+    let Some(bytes) = read_if_there(path, max)? else { return Ok(None) };
     T::decode(&bytes).map(Some).map_err(|source| FolderError::Damaged { path: path.to_owned(), source })
+}
+
+/// Reads a private file; `None` when there surely is none. One that cannot be reached is an error: who took it for
+/// missing would write over it.
+pub(super) fn read_if_there(path: &Path, max: usize) -> Result<Option<Vec<u8>>, FileError> {
+    if stands(path)? { read_private(path, max).map(Some) } else { Ok(None) }
+}
+
+/// Whether anything stands at a path, be it a link to nowhere.
+pub(super) fn stands(path: &Path) -> Result<bool, FileError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(at(path)(error)),
+    }
 }
 
 #[cfg(test)]
@@ -275,6 +288,34 @@ mod tests {
         assert_eq!(ledger.ledger().last_epoch(&group), Some(3));
         assert_eq!(ledger.begin(&group, 3).unwrap_err().code(), "SCORE_EPOCH_USED");
         assert_eq!(ledger.publish(&[1; 64], &[3; 32]).unwrap_err().code(), "SCORE_SECOND_TABLE");
+    }
+
+    #[test]
+    fn a_ledger_that_cannot_be_reached_is_not_taken_for_an_empty_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = ScoreFolder::new(&Layout::new(dir.path().to_owned()));
+        let group: DataSet = "joint-risk".parse().unwrap();
+        folder.ledger().unwrap().begin(&group, 3).unwrap();
+        let (ledger, elsewhere) = (folder.0.join("ledger"), dir.path().join("elsewhere"));
+        std::fs::rename(&ledger, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("not-mounted"), &ledger).unwrap();
+        assert_eq!(folder.ledger().unwrap_err().code(), "FILE_IO");
+        std::fs::remove_file(&ledger).unwrap();
+        std::fs::rename(&elsewhere, &ledger).unwrap();
+        assert_eq!(folder.ledger().unwrap().ledger().last_epoch(&group), Some(3));
+    }
+
+    #[test]
+    fn an_epoch_whose_mark_cannot_be_reached_counts_as_retired() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = ScoreFolder::new(&Layout::new(dir.path().to_owned()));
+        let group = folder.group(&"joint-risk".parse().unwrap());
+        assert!(!group.epoch(3).is_retired());
+        create_directory(&group.join("epochs")).unwrap();
+        // A file in place of the epoch's folder: its marks are out of reach.
+        write_private(&group.join("epochs/3"), b"").unwrap();
+        assert!(group.epoch(3).is_retired());
+        assert_eq!(group.epoch(3).retire("carol", 1).unwrap_err().code(), "FILE_IO");
     }
 
     #[test]

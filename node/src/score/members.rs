@@ -1,7 +1,7 @@
 //! What a running provider has of the joint score: the groups that it joined, and its part in their epochs.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::score::epoch::Member;
@@ -15,7 +15,11 @@ use crate::provider::Shared;
 
 /// Groups and epochs, as of the last [`Members::reload`].
 #[derive(Debug, Default)]
-pub struct Members(RwLock<Arc<Loaded>>);
+pub struct Members {
+    loaded: RwLock<Arc<Loaded>>,
+    /// Held over a whole reload: what an earlier one read must not replace what a later one did.
+    reloading: Mutex<()>,
+}
 
 #[derive(Debug, Default)]
 struct Loaded {
@@ -31,33 +35,30 @@ impl Members {
     /// # Errors
     /// [`NodeError`] when the folder itself cannot be read.
     pub fn reload(&self, shared: &Shared) -> Result<(), NodeError> {
+        let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let (before, score) = (self.loaded(), ScoreFolder::new(&shared.layout));
         let mut now = Loaded::default();
         for group in score.groups()? {
             let folder = score.group(&group);
+            // Whatever became of the group's plan: a finished epoch has its own.
+            before.epochs(shared, &folder, &mut now)?;
             match before.plan(&folder) {
                 Ok(Some(plan)) if plan.pinned(&shared.keys.party).is_some() => {
                     now.groups.insert(group, plan);
-                    before.epochs(shared, &folder, &mut now)?;
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::error!(code = error.code(), %group, %error, "a scoring group is left out");
+                    tracing::error!(code = error.code(), %group, %error, "a scoring group cannot be set up again");
                 }
             }
         }
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(now);
+        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(now);
         Ok(())
     }
 
     /// This node's part in the epoch of a context.
     pub fn by_context(&self, context: &Hash) -> Option<Arc<Member>> {
         self.loaded().contexts.get(context).cloned()
-    }
-
-    /// This node's part in an epoch by its number.
-    pub fn by_epoch(&self, group: &DataSet, epoch: u64) -> Option<Arc<Member>> {
-        self.loaded().epochs.get(&(group.clone(), epoch)).cloned()
     }
 
     /// What this node joined under a group's name.
@@ -71,7 +72,7 @@ impl Members {
     }
 
     fn loaded(&self) -> Arc<Loaded> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.loaded.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

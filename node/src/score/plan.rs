@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use windvane_keys::files::{FileError, read_private, read_public, write_private};
+use windvane_keys::files::{FileError, read_public, write_private};
 use windvane_protocols::identity::IDENTITY_VERSION;
 use windvane_protocols::limits::MAX_SCORE_PROVIDERS;
 use windvane_protocols::lookup::DataSet;
@@ -15,7 +15,7 @@ use windvane_protocols::party::PartyId;
 use windvane_protocols::score::group::{Fingerprint, GroupTerms, Identity, Pins, Sharing};
 use windvane_protocols::score::model::ModelCard;
 use windvane_protocols::score::universe::Universe;
-use windvane_protocols::transcript::{Hash, Reader, Record, Signed, Transcript, TranscriptError};
+use windvane_protocols::transcript::{Hash, Reader, Record, Transcript, TranscriptError};
 
 use super::card::CardFileError;
 use super::folder::{FolderError, GroupFolder, read_record};
@@ -27,11 +27,10 @@ pub const SAMPLE: &str = include_str!("../../samples/score-group.toml");
 /// A group file is a page of text.
 const MAX_FILE_BYTES: usize = 64 << 10;
 
-/// A kept plan: members, and a model's card with a thousand knots.
-const MAX_PLAN_BYTES: usize = 256 << 10;
+/// A kept plan: members and a model's card with a thousand knots, 256 KB, and the universe.
+const MAX_PLAN_BYTES: usize = (256 << 10) + MAX_DOCUMENT_BYTES;
 
 const PLAN: &str = "plan";
-const UNIVERSE: &str = "universe";
 
 /// Names in `score/` that are no group's.
 const RESERVED: [&str; 1] = ["ledger"];
@@ -58,8 +57,6 @@ pub struct GroupPlan {
     pub sharing: Sharing,
     /// The numbers that tables have rows for; its signature holds under its publisher's pinned key.
     pub universe: Universe,
-    /// The same with its signature.
-    pub universe_signed: Signed<Universe>,
     /// The model's public card.
     pub model: ModelCard,
     document: SignedUniverse,
@@ -97,12 +94,6 @@ pub enum PlanError {
     /// The model's card.
     #[error(transparent)]
     Card(#[from] CardFileError),
-    /// The terms of a setup are others than what was joined.
-    #[error("{field} of the setup is another than what was joined here; compare the group files")]
-    Differs {
-        /// What differs.
-        field: &'static str,
-    },
 }
 
 impl PlanError {
@@ -114,7 +105,6 @@ impl PlanError {
             Self::Syntax { .. } | Self::Field { .. } => "SCORE_GROUP_INVALID",
             Self::Universe(error) => error.code(),
             Self::Card(error) => error.code(),
-            Self::Differs { .. } => "SCORE_TERMS_DIFFER",
         }
     }
 }
@@ -241,9 +231,8 @@ impl GroupPlan {
 
     fn new(members: Members, document: SignedUniverse, model: ModelCard) -> Result<Self, PlanError> {
         let Members { group, requester, providers, sharing } = members;
-        let universe_signed = document.check(&pins(&requester, &providers))?;
-        let universe = universe_signed.body().clone();
-        Ok(Self { group, requester, providers, sharing, universe, universe_signed, model, document })
+        let universe = document.check(&pins(&requester, &providers))?.body().clone();
+        Ok(Self { group, requester, providers, sharing, universe, model, document })
     }
 
     /// A plan as its file would give it, of a group where everybody answers.
@@ -278,9 +267,9 @@ impl GroupPlan {
 
     fn keep(&self, dir: &Path) -> Result<(), PlanError> {
         crate::snapshot::disk::create_directory(dir)?;
-        // The universe first: a plan without its universe is damaged, and one that lacks a plan is none.
-        write_private(&dir.join(UNIVERSE), self.document.to_pem().as_bytes())?;
-        Ok(write_private(&dir.join(PLAN), self.kept().encode().as_bytes())?)
+        // One file: a kill between two would leave a plan and another plan's universe.
+        let file = PlanFile { kept: self.kept(), document: self.document.to_pem().into_bytes() };
+        Ok(write_private(&dir.join(PLAN), file.encode().as_bytes())?)
     }
 
     /// The group's plan.
@@ -305,21 +294,22 @@ impl GroupPlan {
 
     /// Digest of the group's plan as it is kept; `None` when there is none. Costs less than opening it.
     pub(crate) fn kept_digest(folder: &GroupFolder) -> Result<Option<Hash>, PlanError> {
-        let kept: Option<Kept> = read_record(&folder.join(PLAN), MAX_PLAN_BYTES)?;
-        Ok(kept.map(|kept| kept.encode().digest()))
+        let file: Option<PlanFile> = read_record(&folder.join(PLAN), MAX_PLAN_BYTES)?;
+        Ok(file.map(|file| file.kept.encode().digest()))
     }
 
     fn read(dir: &Path) -> Result<Option<Self>, PlanError> {
         let path = dir.join(PLAN);
-        let Some(kept): Option<Kept> = read_record(&path, MAX_PLAN_BYTES)? else { return Ok(None) };
-        let document = SignedUniverse::from_pem(&read_private(&dir.join(UNIVERSE), MAX_DOCUMENT_BYTES)?)?;
-        let Kept { members, universe, model } = kept;
+        let Some(file): Option<PlanFile> = read_record(&path, MAX_PLAN_BYTES)? else { return Ok(None) };
+        let document = SignedUniverse::from_pem(&file.document)?;
+        let Kept { members, universe, model } = file.kept;
         check_members(&members.requester, &members.providers)?;
         let plan = Self::new(members, document, model)?;
         if *plan.universe.digest() == universe {
             Ok(Some(plan))
         } else {
-            let form = TranscriptError::Form { label: "universe", expected: "that of the file beside it" };
+            let form =
+                TranscriptError::Form { label: "universe", expected: "that of the document beside it" };
             Err(FolderError::Damaged { path, source: form }.into())
         }
     }
@@ -371,8 +361,8 @@ impl GroupPlan {
     /// Whether terms are those of this plan, whatever the epoch.
     ///
     /// # Errors
-    /// [`PlanError::Differs`], naming what.
-    pub fn matches(&self, terms: &GroupTerms) -> Result<(), PlanError> {
+    /// What differs.
+    pub fn matches(&self, terms: &GroupTerms) -> Result<(), &'static str> {
         let is = |pinned: &Pinned, found: &Identity| {
             pinned.party == found.party && pinned.fingerprint == found.fingerprint()
         };
@@ -388,7 +378,7 @@ impl GroupPlan {
             () if self.model.digest() != terms.model => "the model",
             () => return Ok(()),
         };
-        Err(PlanError::Differs { field })
+        Err(field)
     }
 }
 
@@ -397,7 +387,26 @@ fn pins(requester: &Pinned, providers: &[Pinned]) -> Pins {
     members.map(|member| (member.party.clone(), member.fingerprint)).collect()
 }
 
-/// A plan on the disk; the universe is in a file beside it.
+/// A plan on the disk: what members must agree on, and the universe's document as it came.
+struct PlanFile {
+    kept: Kept,
+    /// PEM.
+    document: Vec<u8>,
+}
+
+impl Record for PlanFile {
+    const DOMAIN: &'static str = "windvane/score-plan-file/v1";
+
+    fn write(&self, t: Transcript) -> Transcript {
+        t.bytes("plan", self.kept.encode().as_bytes()).bytes("document", &self.document)
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
+        Ok(Self { kept: Kept::decode(r.bytes("plan")?)?, document: r.bytes("document")?.to_vec() })
+    }
+}
+
+/// What members must agree on.
 struct Kept {
     members: Members,
     universe: Hash,

@@ -49,7 +49,7 @@ pub enum ScoreRefusal {
     #[error("another command of this node changes the same files; try again")]
     Busy,
     /// There is no such table here.
-    #[error("there is no published table of this epoch")]
+    #[error("there is no published score table of this group and epoch")]
     TableUnknown,
 }
 

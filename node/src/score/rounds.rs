@@ -2,8 +2,8 @@
 //!
 //! **Promised.** The epoch is noted durably and logged before the announcement leaves; the sealed secrets and all
 //! messages so far are on the disk and the confirmation is logged before it leaves; the evidence appears whole. A
-//! bank that did not get an answer asks again and gets the same. From the confirmation on a setup survives a restart;
-//! before it, secrets are in memory only, and a restart costs the epoch's number.
+//! bank that did not get an answer asks again and gets the same. From the confirmation on a setup survives a restart,
+//! until the group's next one begins; before it, secrets are in memory only, and a restart costs the epoch's number.
 //!
 //! One step at a time, for all groups: setups are rare, and a step takes milliseconds. A step is carried out whole even
 //! when its caller hangs up.
@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use windvane_keys::enrolment::Partner;
-use windvane_keys::record::KeyRecord;
-use windvane_keys::score::{load_member_keys, store_member_keys};
+use windvane_keys::record::{KeyRecord, Purpose};
+use windvane_keys::score::{destroy_member_keys, load_member_keys, store_member_keys};
+use windvane_keys::store::KeyStore as _;
 use windvane_proto::convert::ScoreRound;
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::lookup::DataSet;
@@ -30,7 +31,7 @@ use windvane_protocols::transcript::{Hash, Record as _, Signed};
 
 use super::Stage;
 use super::folder::{FolderError, GroupFolder, ScoreFolder};
-use super::plan::{GroupPlan, PlanError};
+use super::plan::GroupPlan;
 use super::refusal::ScoreRefusal;
 use crate::error::{NodeError, Refusal};
 use crate::provider::Provider;
@@ -93,9 +94,7 @@ impl Rounds {
         let plan = self.provider.members().group(&terms.group);
         let plan = plan.filter(|plan| plan.requester.party == partner.party);
         let plan = plan.ok_or(ScoreRefusal::GroupUnknown)?;
-        if let Err(PlanError::Differs { field }) = plan.matches(&terms) {
-            return Err(ScoreRefusal::TermsDiffer { field }.into());
-        }
+        plan.matches(&terms).map_err(|field| ScoreRefusal::TermsDiffer { field })?;
         let charter = Charter::accept(terms, &plan.pins()).map_err(ScoreRefusal::from)?;
         let this = self.clone();
         whole(async move { this.begin(plan, charter).await }).await
@@ -156,6 +155,7 @@ impl Rounds {
         let (score, group, epoch) = (ScoreFolder::new(&shared.layout), terms.group.clone(), terms.epoch);
         let noted = blocking(move || score.ledger()?.begin(&group, epoch)).await?;
         noted.map_err(folder_refusal)?;
+        self.give_up_before(terms).await?;
         self.tell(terms, "begun", charter.digest()).await?;
         Stage::Begun.reached();
         let (announcement, waiting) = (step.message, Waiting::Announcements(step.state));
@@ -231,8 +231,7 @@ impl Rounds {
             Evidence { terms, announcements: heard, dealings: round.messages, confirmations: vec![] };
         let record = self.keep(plan, messages, step.state.keys().clone()).await?;
         Stage::KeysStored.reached();
-        let (purpose, public) = (record.purpose.to_string(), record.public);
-        self.provider.log(Event::Key { purpose, public, state: "active".into() }).await?;
+        self.tell_key(record, "active").await?;
         self.tell(charter.terms(), "confirmed", step.state.sharing().transcript()).await?;
         Stage::Confirmed.reached();
         Ok(step.message)
@@ -251,6 +250,13 @@ impl Rounds {
         }
         let terms = kept.messages.terms.clone();
         let state = self.resume(kept, stage).await?;
+        // A kill may have come before either was told.
+        let purpose = Purpose::Score { group: terms.group.clone(), epoch: terms.epoch };
+        let shared = self.provider.shared().clone();
+        let records = blocking(move || shared.keys.store.find(&purpose)).await?;
+        for record in records.map_err(|error| internal(&error.into()))? {
+            self.tell_key(record, "active").await?;
+        }
         self.tell(&terms, "confirmed", state.sharing().transcript()).await?;
         let keys = &self.provider.shared().keys;
         Ok(state.sharing().confirm(keys.party.clone(), keys.signing_key()))
@@ -270,12 +276,35 @@ impl Rounds {
         let (evidence, place) = (member.epoch().evidence().clone(), folder.clone());
         blocking(move || place.keep_evidence(&evidence)).await?.map_err(folder_refusal)?;
         self.tell(&terms, "finished", member.epoch().context()).await?;
-        // Last: as long as it is there, the entry above may be missing.
-        blocking(move || folder.remove_setup()).await?.map_err(folder_refusal)?;
         let provider = self.provider.clone();
         let reloaded = blocking(move || provider.members().reload(provider.shared())).await?;
         reloaded.map_err(|error| internal(&error))?;
+        // Who says that it has finished must answer from now on; why it cannot is logged by the reload.
+        self.provider.members().by_context(member.epoch().context()).ok_or(Refusal::Internal)?;
+        // Last: as long as it is there, any of the above may be missing.
+        blocking(move || folder.remove_setup()).await?.map_err(folder_refusal)?;
         Stage::Finished.reached();
+        Ok(())
+    }
+
+    /// Gives up the setups before one that begins that were confirmed and never finished, with their secrets. The bank
+    /// has given them up itself, or it would not have sent the new one.
+    async fn give_up_before(&self, next: &GroupTerms) -> Result<(), Refusal> {
+        let shared = self.provider.shared().clone();
+        let (folder, epoch) = (ScoreFolder::new(&shared.layout).group(&next.group), next.epoch);
+        let found = blocking(move || Ok::<_, NodeError>((unfinished_before(&folder, epoch)?, folder)));
+        let (unfinished, folder) = found.await?.map_err(|error| internal(&error))?;
+        for terms in unfinished {
+            let (store, group, epoch) = (shared.clone(), terms.group.clone(), terms.epoch);
+            let destroyed = blocking(move || destroy_member_keys(&store.keys.store, &group, epoch)).await?;
+            for record in destroyed.map_err(|error| internal(&error.into()))? {
+                self.tell_key(record, "destroyed").await?;
+            }
+            self.tell(&terms, "failed", &terms.encode().digest()).await?;
+            let dir = folder.epoch(terms.epoch);
+            // Last: as long as it is there, any of the above may be missing.
+            blocking(move || dir.remove_setup()).await?.map_err(folder_refusal)?;
+        }
         Ok(())
     }
 
@@ -335,6 +364,11 @@ impl Rounds {
         }
     }
 
+    async fn tell_key(&self, record: KeyRecord, state: &str) -> Result<(), Refusal> {
+        let (purpose, public) = (record.purpose.to_string(), record.public);
+        self.provider.log(Event::Key { purpose, public, state: state.to_owned() }).await
+    }
+
     async fn tell(&self, terms: &GroupTerms, state: &str, digest: &Hash) -> Result<(), Refusal> {
         let (group, state) = (terms.group.clone(), state.to_owned());
         self.provider.log(Event::ScoreEpoch { group, epoch: terms.epoch, state, digest: *digest }).await
@@ -355,6 +389,24 @@ impl Kept {
         }
         Ok(None)
     }
+}
+
+/// The terms of a group's setups before an epoch that are not finished. A file that cannot be read must not keep later
+/// ones from beginning.
+fn unfinished_before(folder: &GroupFolder, epoch: u64) -> Result<Vec<GroupTerms>, NodeError> {
+    let mut found = Vec::new();
+    for earlier in folder.epochs()?.into_iter().filter(|earlier| *earlier < epoch) {
+        let dir = folder.epoch(earlier);
+        match dir.read_setup() {
+            Ok(Some(messages)) if !dir.is_finished() => found.push(messages.terms),
+            Ok(_) => {}
+            Err(error) => {
+                let group = folder.group();
+                tracing::error!(code = error.code(), %group, earlier, %error, "an unfinished setup stays");
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The group whose setup under these terms the bank relays.

@@ -18,6 +18,7 @@ use windvane_protocols::score::table::manifest::TableManifest;
 use windvane_protocols::transcript::Signed;
 
 use super::folder::{EpochFolder, ScoreFolder};
+use super::refusal::ScoreRefusal;
 use super::table::{OwnTable, ScoreTableError};
 use crate::error::Refusal;
 use crate::provider::Provider;
@@ -94,14 +95,14 @@ pub(super) fn open(
         Refusal::Internal
     };
     let evidence = folder.read_evidence().map_err(|error| unreadable(error.code(), &error))?;
-    let evidence = evidence.filter(|_| !folder.is_retired()).ok_or(Refusal::TableUnknown)?;
+    let evidence = evidence.filter(|_| !folder.is_retired()).ok_or(ScoreRefusal::TableUnknown)?;
     let pinned = &evidence.terms.requester;
     if pinned.party != *requester || pinned.key != *key {
         return Err(Refusal::GrantUnknown);
     }
     match OwnTable::open(folder, own) {
         Ok(table) => Ok(table),
-        Err(ScoreTableError::Missing { .. }) => Err(Refusal::TableUnknown),
+        Err(ScoreTableError::Missing { .. }) => Err(ScoreRefusal::TableUnknown.into()),
         Err(error) => Err(unreadable(error.code(), &error)),
     }
 }

@@ -14,6 +14,7 @@ use windvane_protocols::score::shares::{Evidence, PublicSharing};
 use windvane_protocols::transcript::{Hash, Record as _};
 
 use super::Stage;
+use super::activation::installed::evidence;
 use super::folder::{GroupFolder, ScoreFolder};
 use super::plan::GroupPlan;
 use crate::error::NodeError;
@@ -221,11 +222,9 @@ impl Relay<'_> {
 
     /// Keeps the evidence of an epoch that everybody has finished.
     fn conclude(&self, epoch: &Epoch, transcript: &Hash) -> Result<SetupReport, NodeError> {
-        let (dir, terms) = (self.folder.epoch(epoch.number()), epoch.charter().terms());
-        dir.keep_evidence(epoch.evidence())?;
-        self.tell(terms, "finished", epoch.context())?;
-        // Last: as long as it is there, the entry above may be missing.
-        dir.remove_setup()?;
+        let terms = epoch.charter().terms();
+        self.folder.epoch(terms.epoch).keep_evidence(epoch.evidence())?;
+        self.settle(epoch)?;
         Stage::Finished.reached();
         Ok(SetupReport {
             group: terms.group.to_string(),
@@ -238,12 +237,23 @@ impl Relay<'_> {
         })
     }
 
+    /// Tells of an epoch whose evidence is kept.
+    fn settle(&self, epoch: &Epoch) -> Result<(), NodeError> {
+        let terms = epoch.charter().terms();
+        self.tell(terms, "finished", epoch.context())?;
+        // Last: as long as it is there, the entry above may be missing.
+        Ok(self.folder.epoch(terms.epoch).remove_setup()?)
+    }
+
     fn keep(&self, messages: &Evidence) -> Result<(), NodeError> {
         Ok(self.folder.epoch(messages.terms.epoch).keep_setup(messages)?)
     }
 
-    /// Notes that an epoch will not be finished.
+    /// Notes that an epoch will not be finished; one whose evidence is kept is.
     fn give_up(&self, terms: &GroupTerms) -> Result<(), NodeError> {
+        if self.folder.epoch(terms.epoch).is_finished() {
+            return self.settle(&evidence(self.folder, terms.epoch)?);
+        }
         self.tell(terms, "failed", &terms.encode().digest())?;
         Ok(self.folder.epoch(terms.epoch).remove_setup()?)
     }

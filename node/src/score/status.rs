@@ -5,18 +5,12 @@ use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::PartyId;
 use windvane_protocols::score::group::{Charter, Sharing};
 use windvane_protocols::score::shares::{Evidence, PublicSharing};
-use windvane_protocols::score::table::manifest::TableManifest;
-use windvane_protocols::transcript::Signed;
 
+use super::activation::ActiveState;
 use super::folder::{EpochFolder, GroupFolder, ScoreFolder};
 use super::plan::GroupPlan;
+use super::table::read_manifest;
 use crate::error::NodeError;
-
-/// A manifest is a page; its signature adds 64 bytes.
-const MAX_MANIFEST_BYTES: usize = windvane_protocols::limits::MAX_DOCUMENT_BYTES;
-
-/// `state` holds a few numbers and names.
-const MAX_STATE_BYTES: usize = 64 << 10;
 
 /// A group as this node knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -57,7 +51,7 @@ pub struct MemberStatus {
 pub struct EpochStatus {
     /// The epoch.
     pub epoch: u64,
-    /// `begun`, `confirmed`, `finished`, `retired`, or `given up`.
+    /// `begun`, `confirmed`, `finished`, `retired`, `given up`, or `damaged`, of which the log of the node says more.
     pub state: &'static str,
     /// ctx, in hex, once it is finished.
     pub context: Option<String>,
@@ -76,11 +70,17 @@ pub fn status(
     own: &PartyId,
     group: Option<&DataSet>,
 ) -> Result<Vec<GroupStatus>, NodeError> {
-    let groups = match group {
-        Some(group) => vec![group.clone()],
-        None => score.groups()?,
-    };
-    groups.iter().map(|group| of_group(&score.group(group), own)).collect()
+    if let Some(group) = group {
+        return Ok(vec![of_group(&score.group(group), own)?]);
+    }
+    let mut known = Vec::new();
+    for folder in score.groups()?.iter().map(|group| score.group(group)) {
+        // A folder alone is left by a command that did not get as far as a plan.
+        if GroupPlan::kept_digest(&folder)?.is_some() {
+            known.push(of_group(&folder, own)?);
+        }
+    }
+    Ok(known)
 }
 
 fn of_group(folder: &GroupFolder, own: &PartyId) -> Result<GroupStatus, NodeError> {
@@ -98,7 +98,10 @@ fn of_group(folder: &GroupFolder, own: &PartyId) -> Result<GroupStatus, NodeErro
     let universe = &plan.universe;
     let (publisher, version, segments) =
         (universe.publisher(), universe.version(), universe.segments().len());
-    let epochs = folder.epochs()?.into_iter().map(|epoch| of_epoch(folder, epoch, own));
+    let epochs = folder
+        .epochs()?
+        .into_iter()
+        .map(|epoch| of_epoch(folder, epoch, own).unwrap_or_else(|error| damaged(folder, epoch, &error)));
     Ok(GroupStatus {
         group: plan.group.to_string(),
         role,
@@ -110,9 +113,15 @@ fn of_group(folder: &GroupFolder, own: &PartyId) -> Result<GroupStatus, NodeErro
         universe: format!("{publisher} version {version}, {segments} segments"),
         model: plan.model.name().to_owned(),
         members: members.collect(),
-        epochs: epochs.collect::<Result<_, _>>()?,
-        active_epoch: active_epoch(folder)?,
+        epochs: epochs.collect(),
+        active_epoch: ActiveState::load(folder)?.active.map(|choice| choice.epoch),
     })
+}
+
+/// One damaged epoch does not hide the others.
+fn damaged(folder: &GroupFolder, epoch: u64, error: &NodeError) -> EpochStatus {
+    tracing::warn!(code = error.code(), group = %folder.group(), epoch, %error, "an epoch is damaged");
+    EpochStatus { epoch, state: "damaged", context: None, transcript: None, table_root: None }
 }
 
 fn of_epoch(folder: &GroupFolder, epoch: u64, own: &PartyId) -> Result<EpochStatus, NodeError> {
@@ -154,21 +163,6 @@ fn transcript(folder: &GroupFolder, messages: &Evidence) -> Result<Option<String
 }
 
 fn table_root(dir: &EpochFolder, own: &PartyId) -> Result<Option<String>, NodeError> {
-    let path = dir.join("manifests").join(own.as_str());
-    if !path.exists() {
-        return Ok(None);
-    }
-    let bytes = windvane_keys::files::read_private(&path, MAX_MANIFEST_BYTES)?;
-    let manifest = Signed::<TableManifest>::from_bytes_unverified(bytes)?;
-    Ok(Some(hex::encode(manifest.body().root)))
-}
-
-fn active_epoch(folder: &GroupFolder) -> Result<Option<u64>, NodeError> {
-    let path = folder.join("state");
-    if !path.exists() {
-        return Ok(None);
-    }
-    let bytes = windvane_keys::files::read_private(&path, MAX_STATE_BYTES)?;
-    let state: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
-    Ok(state.and_then(|state| state["active"]["epoch"].as_u64()))
+    let manifest = read_manifest(dir, own)?;
+    Ok(manifest.map(|manifest| hex::encode(manifest.body().root)))
 }

@@ -21,7 +21,7 @@ use windvane_protocols::transcript::{Hash, Reader, Record, Signed, Transcript, T
 
 use super::folder::{EpochFolder, FolderError, read_record};
 use super::segments::{Kept, SegmentWriter, as_segment};
-use super::table::{SUM_ROOT, SumRoot, TABLE, manifest_path};
+use super::table::{SUM_ROOT, SumRoot, TABLE, write_manifest};
 use super::table_stage::TableStage;
 use crate::snapshot::disk::{DirectoryLock, create_directory, put_in_place, remove_file};
 
@@ -224,9 +224,8 @@ impl SummedTables {
     /// # Errors
     /// [`SummationError`].
     pub fn install(self) -> Result<Vec<Signed<TableManifest>>, SummationError> {
-        create_directory(&self.folder.join("manifests"))?;
         for manifest in &self.manifests {
-            write_private(&manifest_path(&self.folder, &manifest.body().provider), manifest.as_bytes())?;
+            write_manifest(&self.folder, manifest)?;
         }
         write_private(&self.folder.join(SUM_ROOT), self.root.encode().as_bytes())?;
         put_in_place(&self.folder.join(TEMPORARY), &self.folder.join(TABLE))?;

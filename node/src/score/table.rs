@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Advice, fadvise};
-use windvane_keys::files::{FileError, read_private};
+use windvane_keys::files::{FileError, write_private};
 use windvane_protocols::limits::{MAX_DOCUMENT_BYTES, MAX_SCORE_PROVIDERS};
 use windvane_protocols::oprf::ELEMENT_BYTES;
 use windvane_protocols::party::PartyId;
@@ -22,9 +22,9 @@ use windvane_protocols::transcript::{
     Hash, Reader, Record, Signed, SignedError, Transcript, TranscriptError,
 };
 
-use super::folder::{EpochFolder, FolderError, read_record};
+use super::folder::{EpochFolder, FolderError, read_if_there, read_record};
 use super::segments;
-use crate::snapshot::disk::at;
+use crate::snapshot::disk::{at, create_directory};
 
 /// The file of rows.
 pub(super) const TABLE: &str = "table";
@@ -247,7 +247,7 @@ impl Record for SumRoot {
 }
 
 /// Where a provider's manifest stands in an epoch's folder.
-pub(super) fn manifest_path(folder: &EpochFolder, provider: &PartyId) -> PathBuf {
+fn manifest_path(folder: &EpochFolder, provider: &PartyId) -> PathBuf {
     folder.join("manifests").join(provider.as_str())
 }
 
@@ -257,12 +257,16 @@ pub(super) fn read_manifest(
     provider: &PartyId,
 ) -> Result<Option<Signed<TableManifest>>, ScoreTableError> {
     let path = manifest_path(folder, provider);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let bytes = read_private(&path, MAX_DOCUMENT_BYTES)?;
+    let Some(bytes) = read_if_there(&path, MAX_DOCUMENT_BYTES)? else { return Ok(None) };
     let signed = Signed::from_bytes_unverified(bytes);
     signed.map(Some).map_err(|source| ScoreTableError::Manifest { path, source })
+}
+
+/// Keeps a manifest in an epoch's folder.
+pub(super) fn write_manifest(folder: &EpochFolder, signed: &Signed<TableManifest>) -> Result<(), FileError> {
+    let path = manifest_path(folder, &signed.body().provider);
+    create_directory(path.parent().expect("a manifest stands in a folder"))?;
+    write_private(&path, signed.as_bytes())
 }
 
 fn open_rows(folder: &EpochFolder, segments: u64) -> Result<(PathBuf, File), ScoreTableError> {

@@ -13,7 +13,7 @@ use windvane_keys::symmetric::StorageKey;
 use windvane_protocols::identity::IDENTITY_VERSION;
 use windvane_protocols::party::PartyId;
 use windvane_protocols::score::epoch::{Epoch, Member};
-use windvane_protocols::score::group::{Charter, GroupTerms, Identity, Pins, Sharing};
+use windvane_protocols::score::group::{Charter, Fingerprint, GroupTerms, Identity, Sharing};
 use windvane_protocols::score::model::ModelCard;
 use windvane_protocols::score::shares::announce;
 use windvane_protocols::score::table::manifest::TableManifest;
@@ -26,8 +26,10 @@ use super::activation::Lifecycle;
 use super::card::{SAMPLE, parse};
 use super::folder::{GroupFolder, ScoreFolder};
 use super::parts::DenseParts;
+use super::plan::{GroupPlan, Pinned};
 use super::registry::{Description, Registry};
 use super::table::SumRoot;
+use super::universe::SignedUniverse;
 use crate::identity::Layout;
 use crate::snapshot::disk::create_directory;
 
@@ -54,7 +56,6 @@ pub(crate) struct World {
     _dir: TempDir,
     pub(crate) folder: GroupFolder,
     pub(crate) party: PartyId,
-    pub(crate) pins: Pins,
     pub(crate) key: StorageKey,
 }
 
@@ -69,7 +70,7 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let folder = fetch_into(&Layout::new(dir.path().to_owned()));
         let key = StorageKey::generate(&MemoryStore::new(), 1, &mut rng(9)).unwrap();
-        Self { _dir: dir, folder, party: party.parse().unwrap(), pins: pins(), key }
+        Self { _dir: dir, folder, party: party.parse().unwrap(), key }
     }
 
     pub(crate) fn registry(&self) -> Registry {
@@ -86,7 +87,7 @@ impl World {
     }
 
     pub(crate) fn life(&self) -> Lifecycle<'_> {
-        Lifecycle { folder: &self.folder, party: &self.party, pins: &self.pins, now_ms: NOW_MS }
+        Lifecycle { folder: &self.folder, party: &self.party, now_ms: NOW_MS }
     }
 
     /// A file of an epoch.
@@ -107,18 +108,29 @@ pub(crate) fn fetch_into(layout: &Layout) -> GroupFolder {
         for (party, manifest) in &fetched.manifests {
             write_private(&epoch.join("manifests").join(party.as_str()), manifest).unwrap();
         }
+        plan(number, 2).store_for(&folder, number).unwrap();
     }
     folder
 }
 
-/// The identities of all three.
-pub(crate) fn pins() -> Pins {
-    terms(1).identities().map(|it| (it.party.clone(), it.fingerprint())).collect()
+/// What an epoch was set up under, if the key of `carrier-b` is that of an index: 2 in truth.
+pub(crate) fn plan(epoch: u64, key_of_b: u8) -> GroupPlan {
+    let pinned = |(party, index): (&str, u8)| Pinned {
+        party: party.parse().unwrap(),
+        fingerprint: Fingerprint::of(&key(index).verifying_key()),
+    };
+    let providers = [("carrier-a", 1), ("carrier-b", key_of_b)].map(pinned).to_vec();
+    let document = SignedUniverse::sign(universe(), &key(0));
+    GroupPlan::of(&terms(epoch).group, pinned(("bank", 0)), providers, document, card_of(epoch))
 }
 
 /// `fraud-1` or `fraud-2`.
 pub(crate) fn card(number: u64) -> ModelCard {
     parse(&SAMPLE.replace("fraud-2026-11", &format!("fraud-{number}"))).unwrap()
+}
+
+fn card_of(epoch: u64) -> ModelCard {
+    card(epoch.saturating_sub(FIRST - 1))
 }
 
 pub(crate) fn described(by: &str) -> Description {
@@ -162,7 +174,7 @@ fn terms(epoch: u64) -> GroupTerms {
         sharing: Sharing::Threshold(2),
         universe: *universe().digest(),
         identity_version: IDENTITY_VERSION.to_owned(),
-        model: card(epoch.saturating_sub(FIRST - 1)).digest(),
+        model: card_of(epoch).digest(),
         epoch,
     }
 }

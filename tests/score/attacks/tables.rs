@@ -38,7 +38,7 @@ fn publish_other(scored: &Scored, admin: &Admin) -> Result<Signed<TableManifest>
     };
     let (number_column, part_column) = (PartsFile::NUMBER_COLUMN, PartsFile::PART_COLUMN);
     let file = PartsFile { path: &path, number_column, part_column, default: 3, rejects: &rejects };
-    admin.score_publish(&publication, |universe, _| Ok(DenseParts::import(&file, universe, &())?.0), &())
+    admin.score_publish(&publication, |plan| Ok(DenseParts::import(&file, &plan.universe, &())?.0), &())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use sha2::{Digest as _, Sha512};
 use windvane_keys::files::read_public;
-use windvane_keys::store::{KeyStore as _, StoreError};
+use windvane_keys::record::KeyRecord;
+use windvane_keys::score::destroy_member_keys;
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::lookup::DataSet;
-use windvane_protocols::score::group::Pins;
 use windvane_protocols::transcript::Hash;
 
 use super::super::Admin;
@@ -101,7 +101,7 @@ impl Admin {
         let now_ms = self.clock.now_ms();
         let version = registry.add(&card, parts.as_ref(), &description, &self.keys.storage, now_ms)?;
         let by = version.record().added_by.clone();
-        self.record_score([model_event(group, version.digest(), "added", &by)])?;
+        self.tell([model_event(group, version.digest(), "added", &by)])?;
         let rejects = report.is_some().then_some(rejects);
         Ok(AddedModel { status: status(&registry, &ActiveState::load(&folder)?, &version)?, report, rejects })
     }
@@ -115,7 +115,7 @@ impl Admin {
         let _held = folder.lock()?;
         let registry = Registry::new(folder.clone());
         let version = registry.approve(name, by, self.clock.now_ms())?;
-        self.record_score([model_event(group, version.digest(), "approved", by.trim())])?;
+        self.tell([model_event(group, version.digest(), "approved", by.trim())])?;
         status(&registry, &ActiveState::load(&folder)?, &version)
     }
 
@@ -139,39 +139,24 @@ impl Admin {
         status(&registry, &ActiveState::load(&folder)?, &registry.open(name)?)
     }
 
-    /// A version that may be published: approved, and byte for byte what was approved. Its
-    /// [`ModelVersion::parts`] are what `score publish` takes.
+    /// The parts of a version that may be published: approved, byte for byte what was approved, and the model that
+    /// `plan`, an epoch's, names. What `score publish` takes.
     ///
     /// # Errors
-    /// [`NodeError`]; `MODEL_NOT_APPROVED`, `MODEL_CHANGED`.
-    pub fn approved_model(&self, group: &DataSet, name: &str) -> Result<ModelVersion, NodeError> {
-        let (folder, _) = self.score_group(group)?;
-        Ok(Registry::new(folder).approved(name)?)
-    }
-
-    /// Holds a model against an epoch, whose terms name the model that its tables carry; the newest finished epoch when
-    /// none is given.
-    ///
-    /// # Errors
-    /// [`NodeError`]; `SCORE_MODEL_DIFFERS` when the epoch was set up for another model.
-    pub fn check_model(
-        &self,
-        group: &DataSet,
-        epoch: Option<u64>,
-        model: &ModelVersion,
-    ) -> Result<(), NodeError> {
-        let number = self.score_epoch(group, epoch)?;
-        let folder = ScoreFolder::new(&self.layout).group(group);
-        let plan = GroupPlan::open_for(&folder, number)?;
-        let terms = folder.epoch(number).evidence(&plan.pins())?.charter().terms().clone();
-        if terms.model == model.digest() {
-            return Ok(());
+    /// [`NodeError`]; `MODEL_NOT_APPROVED`, `MODEL_CHANGED`, and `SCORE_MODEL_DIFFERS` when the epoch was set up for
+    /// another model.
+    pub fn approved_parts(&self, plan: &GroupPlan, name: &str) -> Result<DenseParts, NodeError> {
+        let folder = ScoreFolder::new(&self.layout).group(&plan.group);
+        let model = Registry::new(folder).approved(name)?;
+        if model.digest() != plan.model.digest() {
+            let message = format!(
+                "the epoch of {} was set up for the model {}, and not for this {name}; set up a new epoch for it",
+                plan.group,
+                plan.model.name()
+            );
+            return Err(NodeError::Given { code: "SCORE_MODEL_DIFFERS", message });
         }
-        let message = format!(
-            "epoch {number} of {group} was set up for another model than {}; set up a new epoch for it",
-            model.name()
-        );
-        Err(NodeError::Given { code: "SCORE_MODEL_DIFFERS", message })
+        Ok(model.parts(&self.keys.storage, &plan.universe)?)
     }
 
     /// Makes an epoch and its model active at the bank.
@@ -212,26 +197,16 @@ impl Admin {
         let mut destroyed = Vec::new();
         let state = self.change_score(group, |life| {
             Ok(life.retire(epoch, by, || {
-                destroyed = self.destroy_member_keys(group, epoch)?;
+                destroyed = destroy_member_keys(&self.keys.store, group, epoch)?;
                 Ok(())
             })?)
         })?;
-        self.record_score(destroyed)?;
+        let told = |record: KeyRecord| {
+            let (purpose, state) = (record.purpose.to_string(), "destroyed".to_owned());
+            Event::Key { purpose, public: record.public, state }
+        };
+        self.tell(destroyed.into_iter().map(told))?;
         Ok(state)
-    }
-
-    /// Destroys what this party holds of an epoch; gives the entries that tell of it.
-    fn destroy_member_keys(&self, group: &DataSet, epoch: u64) -> Result<Vec<Event>, StoreError> {
-        let purpose = format!("score/{group}/{epoch}");
-        let mut events = Vec::new();
-        for record in self.keys.store.records()? {
-            if record.purpose.to_string() == purpose {
-                self.keys.store.destroy(&record.id)?;
-                let (purpose, state) = (purpose.clone(), "destroyed".to_owned());
-                events.push(Event::Key { purpose, public: record.public, state });
-            }
-        }
-        Ok(events)
     }
 
     fn change_score(
@@ -239,29 +214,20 @@ impl Admin {
         group: &DataSet,
         change: impl FnOnce(&Lifecycle<'_>) -> Result<Change, NodeError>,
     ) -> Result<ActiveState, NodeError> {
-        let (folder, plan) = self.score_group(group)?;
-        let pins: Pins = plan.pins();
-        let life =
-            Lifecycle { folder: &folder, party: &self.keys.party, pins: &pins, now_ms: self.clock.now_ms() };
+        let folder = ScoreFolder::new(&self.layout).group(group);
+        if GroupPlan::kept_digest(&folder)?.is_none() {
+            return Err(FolderError::NoGroup { group: group.clone() }.into());
+        }
+        let life = Lifecycle { folder: &folder, party: &self.keys.party, now_ms: self.clock.now_ms() };
         let Change { state, events } = change(&life)?;
-        self.record_score(events)?;
+        self.tell(events)?;
         Ok(state)
     }
 
     fn score_group(&self, group: &DataSet) -> Result<(GroupFolder, GroupPlan), NodeError> {
         let folder = ScoreFolder::new(&self.layout).group(group);
-        if !folder.join("plan").exists() {
-            return Err(FolderError::NoGroup { group: group.clone() }.into());
-        }
         let plan = GroupPlan::open(&folder)?;
         Ok((folder, plan))
-    }
-
-    fn record_score(&self, events: impl IntoIterator<Item = Event>) -> Result<(), NodeError> {
-        for event in events {
-            self.store.queue_entry(&self.entry(event))?;
-        }
-        self.flush()
     }
 }
 

@@ -41,12 +41,8 @@ impl Admin {
         let folder = ScoreFolder::new(&self.layout).group(&plan.group);
         let _held = folder.lock()?;
         plan.store(&folder)?;
-        self.tell(Event::ScoreEpoch {
-            group: plan.group.clone(),
-            epoch: 0,
-            state: "joined".into(),
-            digest: plan.digest(),
-        })
+        let (group, state) = (plan.group.clone(), "joined".into());
+        self.tell([Event::ScoreEpoch { group, epoch: 0, state, digest: plan.digest() }])
     }
 
     /// Sets up the next epoch of a group as its bank, or the given one; goes on with one that is not finished.
@@ -68,7 +64,7 @@ impl Admin {
         if GroupPlan::kept_digest(&folder)? != Some(plan.digest()) {
             plan.store(&folder)?;
         }
-        let record = |event| self.tell(event);
+        let record = |event| self.tell([event]);
         let relay = Relay {
             plan,
             score: &score,
@@ -117,10 +113,5 @@ impl Admin {
         let configured = configured.ok_or_else(|| SetupFailure::NoAddress { party: party.clone() })?;
         let channel = channel(&self.certificate()?, party, &configured.address)?;
         Ok(Reached { identity, channel })
-    }
-
-    fn tell(&self, event: Event) -> Result<(), NodeError> {
-        self.store.queue_entry(&self.entry(event))?;
-        self.flush()
     }
 }

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use windvane_keys::symmetric::StorageKey;
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::PartyId;
 use windvane_protocols::score::table::manifest::TableManifest;
 use windvane_protocols::score::table::parts::Coverage;
-use windvane_protocols::score::universe::Universe;
 use windvane_protocols::transcript::Signed;
 
 use super::super::Admin;
@@ -47,14 +45,14 @@ pub struct FetchedScore {
 
 impl Admin {
     /// Builds and publishes this node's table of an epoch. Where the parts come from is the caller's: `parts` is
-    /// given the epoch's universe and the key that parts are sealed under.
+    /// given what this very epoch was set up under.
     ///
     /// # Errors
     /// [`NodeError`]; a build that was interrupted goes on when called again with the same parts.
     pub fn score_publish(
         &self,
         publication: &ScorePublication,
-        parts: impl FnOnce(&Universe, &StorageKey) -> Result<DenseParts, NodeError>,
+        parts: impl FnOnce(&GroupPlan) -> Result<DenseParts, NodeError>,
         progress: &dyn Progress,
     ) -> Result<Signed<TableManifest>, NodeError> {
         let ledger = ScoreFolder::new(&self.layout);
@@ -62,7 +60,7 @@ impl Admin {
         let epoch = self.score_epoch(&publication.group, publication.epoch)?;
         let plan = GroupPlan::open_for(&folder, epoch)?;
         let member = load_member(&self.keys, &folder, &plan, epoch)?;
-        let parts = parts(&plan.universe, &self.keys.storage)?;
+        let parts = parts(&plan)?;
         let job = PublishTable {
             member: &member,
             universe: &plan.universe,
@@ -135,23 +133,22 @@ impl Admin {
     }
 
     /// Where the refused lines of a file of parts are listed.
-    ///
-    /// # Errors
-    /// [`NodeError`] when there is no such epoch.
-    pub fn score_rejects(&self, group: &DataSet, epoch: Option<u64>) -> Result<PathBuf, NodeError> {
-        let epoch = self.score_epoch(group, epoch)?;
-        Ok(ScoreFolder::new(&self.layout).group(group).epoch(epoch).join("parts-rejects.csv"))
+    pub fn score_rejects(&self, group: &DataSet, epoch: u64) -> PathBuf {
+        ScoreFolder::new(&self.layout).group(group).epoch(epoch).join("parts-rejects.csv")
     }
 
     /// Tells the log who failed, or what was tried here.
     fn score_failed(&self, peer: &PartyId, code: &str) -> Result<(), NodeError> {
         let event = Event::Failed { session: None, peer: peer.clone(), code: code.to_owned() };
-        self.store.queue_entry(&self.entry(event))?;
-        self.flush()
+        self.tell([event])
     }
 
-    /// The given epoch, or the newest that is finished and not retired.
-    pub(super) fn score_epoch(&self, group: &DataSet, epoch: Option<u64>) -> Result<u64, NodeError> {
+    /// The given epoch, or the newest that is finished and not retired. A setup may end at any moment, so a command
+    /// asks once and stays with the answer.
+    ///
+    /// # Errors
+    /// [`NodeError`]; `SCORE_EPOCH_UNFINISHED` when there is none.
+    pub fn score_epoch(&self, group: &DataSet, epoch: Option<u64>) -> Result<u64, NodeError> {
         let folder = ScoreFolder::new(&self.layout).group(group);
         match epoch {
             Some(epoch) => Ok(epoch),

@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use windvane_protocols::audit::entry::Entry;
 use windvane_protocols::lookup::DataSet;
-use windvane_protocols::score::group::Pins;
 use windvane_protocols::transcript::Record as _;
 
 use super::Scoring;
@@ -32,7 +31,6 @@ pub(in crate::bank) struct Active {
 #[derive(Debug)]
 pub(super) struct Watch {
     folder: GroupFolder,
-    pins: Pins,
     choice: Choice,
     monitor: Mutex<Monitor>,
     fallback: Fallback,
@@ -84,13 +82,13 @@ fn open(
 ) -> Result<Scoring, NodeError> {
     let plan = GroupPlan::open_for(&folder, choice.epoch)?;
     let dir = folder.epoch(choice.epoch);
-    let (pins, epoch) = (plan.pins(), dir.evidence(&plan.pins())?);
+    let epoch = dir.evidence(&plan.pins())?;
     let table = SummedTable::open(&dir, &epoch)?;
     let model = Registry::new(folder.clone()).approved(&choice.model)?;
     let has_parts = model.record().parts.is_some();
     let own = has_parts.then(|| model.parts(&shared.keys.storage, &plan.universe)).transpose()?;
     let monitor = Mutex::new(Monitor::new(model.card(), config));
-    let watch = Watch { folder, pins, choice, monitor, fallback: config.fallback };
+    let watch = Watch { folder, choice, monitor, fallback: config.fallback };
     Ok(Scoring { epoch, universe: plan.universe, card: model.card().clone(), table, own, watch })
 }
 
@@ -118,9 +116,9 @@ impl Scoring {
     }
 
     fn react(&self, shared: &Shared, verdict: &Verdict) {
-        let Watch { folder, pins, choice, fallback, .. } = &self.watch;
+        let Watch { folder, choice, fallback, .. } = &self.watch;
         let now_ms = shared.clock.now_ms();
-        let life = Lifecycle { folder, party: &shared.keys.party, pins, now_ms };
+        let life = Lifecycle { folder, party: &shared.keys.party, now_ms };
         let told = apply(verdict, choice, &life, *fallback).map_err(NodeError::from).and_then(|change| {
             let events = change.map(|Change { events, .. }| events).unwrap_or_default();
             let mut entries = events.into_iter().map(|event| Entry::new(now_ms, event).encode().into_bytes());

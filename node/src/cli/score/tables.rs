@@ -7,12 +7,11 @@ use clap::ValueEnum;
 use serde::Serialize;
 use windvane::admin::{FetchedScore, ScorePublication};
 use windvane::score::parts::{DenseParts, PartsFile, PartsReport};
-use windvane_keys::symmetric::StorageKey;
+use windvane::score::plan::GroupPlan;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::oprf::ELEMENT_BYTES;
 use windvane_protocols::score::table::manifest::TableManifest;
 use windvane_protocols::score::table::parts::Coverage;
-use windvane_protocols::score::universe::Universe;
 
 use crate::cli::failure::Failure;
 use crate::cli::place::Place;
@@ -106,14 +105,11 @@ impl TablesCommand {
 impl PublishArgs {
     fn run(&self) -> Result<Answer, Failure> {
         let admin = self.place.admin()?;
-        let rejects = admin.score_rejects(&self.group, self.epoch)?;
+        let epoch = admin.score_epoch(&self.group, self.epoch)?;
+        let rejects = admin.score_rejects(&self.group, epoch);
         let report = RefCell::new(None);
-        let source = |universe: &Universe, key: &StorageKey| match (&self.model, &self.parts) {
-            (Some(model), _) => {
-                let model = admin.approved_model(&self.group, model)?;
-                admin.check_model(&self.group, self.epoch, &model)?;
-                Ok(model.parts(key, universe)?)
-            }
+        let source = |plan: &GroupPlan| match (&self.model, &self.parts) {
+            (Some(model), _) => admin.approved_parts(plan, model),
             (None, path) => {
                 let file = PartsFile {
                     path: path.as_deref().unwrap_or(Path::new("")),
@@ -122,14 +118,14 @@ impl PublishArgs {
                     default: self.default.unwrap_or_default(),
                     rejects: &rejects,
                 };
-                let imported = DenseParts::import(&file, universe, &Bar::new("reading", Unit::Bytes));
+                let imported = DenseParts::import(&file, &plan.universe, &Bar::new("reading", Unit::Bytes));
                 let (parts, read) = imported?;
                 report.replace(Some(read));
                 Ok(parts)
             }
         };
         let bar = Bar::new("building, segments", Unit::Things);
-        let manifest = admin.score_publish(&self.publication(), source, &bar);
+        let manifest = admin.score_publish(&self.publication(epoch), source, &bar);
         drop(bar);
         let manifest = manifest?;
         let parts = report.into_inner();
@@ -137,14 +133,14 @@ impl PublishArgs {
         Ok(Answer::either(self.json, &view, PublishView::text))
     }
 
-    fn publication(&self) -> ScorePublication {
+    fn publication(&self, epoch: u64) -> ScorePublication {
         let coverage = match self.coverage {
             CoverageWord::Overlapped => Coverage::Overlapped,
             CoverageWord::Alone => Coverage::Alone,
         };
         ScorePublication {
             group: self.group.clone(),
-            epoch: self.epoch,
+            epoch: Some(epoch),
             coverage,
             overlap_permille: self.overlap_permille.unwrap_or(ALL),
         }

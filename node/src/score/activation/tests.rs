@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fs;
 
 use super::*;
-use crate::score::test_world::{FIRST, NOW_MS, World, alter, card, described};
+use crate::score::test_world::{FIRST, NOW_MS, World, alter, card, described, plan};
 use windvane_keys::symmetric::StorageKey;
 
 const SECOND: u64 = FIRST + 1;
@@ -113,9 +113,8 @@ fn the_evidence_of_another_epoch_or_under_other_pins_is_refused() {
     let world = World::bank().with_models();
     fs::copy(world.file(SECOND, "evidence"), world.file(FIRST, "evidence")).unwrap();
     assert_eq!(world.activate(FIRST).unwrap_err().code(), "SCORE_EVIDENCE_INVALID");
-    let mut world = World::bank().with_models();
-    let other = world.pins["carrier-a".parse::<PartyId>().as_ref().unwrap()];
-    world.pins.insert("carrier-b".parse().unwrap(), other);
+    let world = World::bank().with_models();
+    plan(FIRST, 9).store_for(&world.folder, FIRST).unwrap();
     assert_eq!(world.activate(FIRST).unwrap_err().code(), "SCORE_EVIDENCE_INVALID");
 }
 
@@ -223,6 +222,17 @@ fn an_epoch_in_use_is_not_retired_and_a_retired_one_does_not_come_back() {
     assert_eq!(world.life().rollback("dave").unwrap_err().code(), "SCORE_NO_STANDBY");
     world.life().rules_only("dave").unwrap();
     assert_eq!(world.retire(SECOND).unwrap().state, ActiveState { rules_only: true, ..Default::default() });
+}
+
+#[test]
+fn an_epoch_is_not_retired_while_its_table_is_made() {
+    let world = World::of("carrier-a");
+    let made = DirectoryLock::try_acquire(world.folder.epoch(FIRST).path()).unwrap().unwrap();
+    assert_eq!(world.retire(FIRST).unwrap_err().code(), "SCORE_BUSY");
+    assert!(!world.folder.epoch(FIRST).is_retired() && world.file(FIRST, "table").exists());
+    drop(made);
+    world.retire(FIRST).unwrap();
+    assert!(world.folder.epoch(FIRST).is_retired());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use windvane_protocols::score::table::parts::Coverage;
 
 use super::world::*;
 use crate::dataset::Position;
-use crate::score::build::{PublishTable, RECORD, TEMPORARY, prepare, prepare_keeping, publish};
+use crate::score::build::{PublishTable, RECORD, TEMPORARY, prepare, prepare_keeping};
 use crate::score::parts::DenseParts;
 use crate::score::table::OwnTable;
 
@@ -70,6 +70,23 @@ fn a_second_table_under_one_context_is_refused_and_nothing_is_replaced() {
     assert!(fs::read(world.own_folder(0).join("table")).unwrap() == before, "the table was replaced");
     assert!(!world.own_folder(0).join(TEMPORARY).exists());
     assert_eq!(world.publish_parts(0, &world.parts[0]).unwrap(), manifest);
+}
+
+#[test]
+fn a_second_table_is_refused_after_the_ledger_was_lost_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path(), 1);
+    let manifest = world.publish_parts(0, &world.parts[0]).unwrap();
+    let ledger = dir.path().join("carrier-a/score/ledger");
+    fs::remove_file(&ledger).unwrap();
+    let other = world.some_parts(77);
+    assert_eq!(world.publish_parts(0, &other).unwrap_err().code(), "SCORE_SECOND_TABLE");
+    assert!(!ledger.exists() && !world.own_folder(0).join(TEMPORARY).exists());
+    let table = OwnTable::open(&world.own_folder(0), &party(0)).unwrap();
+    assert_eq!(table.manifest(), &manifest);
+    table.verify().unwrap();
+    assert_eq!(world.publish_parts(0, &world.parts[0]).unwrap(), manifest);
+    assert!(ledger.exists());
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs;
 
 use super::world::*;
 use crate::error::Refusal;
+use crate::score::refusal::ScoreRefusal;
 use crate::score::serve_tables::{open, segments};
 use windvane_proto::convert::TableWanted;
 
@@ -15,17 +16,17 @@ fn only_the_requester_of_the_terms_with_its_pinned_key_gets_a_table_that_is_in_i
     let opened = |requester: &str, key| {
         open(&folder, &party(0), &requester.parse().unwrap(), &key).map(|table| table.segments())
     };
-    assert_eq!(opened("bank", bank.key), Err(Refusal::TableUnknown));
+    assert_eq!(opened("bank", bank.key), Err(ScoreRefusal::TableUnknown.into()));
     crate::snapshot::disk::create_directory(folder.path()).unwrap();
     world.write_evidence(0);
-    assert_eq!(opened("bank", bank.key), Err(Refusal::TableUnknown));
+    assert_eq!(opened("bank", bank.key), Err(ScoreRefusal::TableUnknown.into()));
     world.publish_parts(0, &world.parts[0]).unwrap();
     assert_eq!(opened("bank", bank.key), Ok(1));
     assert_eq!(opened("bank", key(1).verifying_key()), Err(Refusal::GrantUnknown));
     assert_eq!(opened("other-bank", bank.key), Err(Refusal::GrantUnknown));
     assert_eq!(opened("carrier-b", key(1).verifying_key()), Err(Refusal::GrantUnknown));
     fs::write(folder.join("retired"), b"").unwrap();
-    assert_eq!(opened("bank", bank.key), Err(Refusal::TableUnknown));
+    assert_eq!(opened("bank", bank.key), Err(ScoreRefusal::TableUnknown.into()));
 }
 
 #[tokio::test]

@@ -30,8 +30,9 @@ use windvane_protocols::score::table::parts::Coverage;
 use windvane_protocols::score::universe::{NUMBERS_PER_SEGMENT, Segment, Universe};
 use windvane_protocols::transcript::{Record as _, Signed};
 
+use crate::dataset::Progress;
 use crate::identity::Layout;
-use crate::score::build::{PublishTable, ScoreBuildError, publish};
+use crate::score::build::{PublishTable, ScoreBuildError, prepare};
 use crate::score::fetch::{FetchTables, FetchedTables, ScoreFetchError, fetch};
 use crate::score::folder::{EpochFolder, ScoreFolder};
 use crate::score::parts::{DenseParts, PartsFile};
@@ -183,6 +184,14 @@ impl World {
         tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
         Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy()
     }
+}
+
+/// Makes a table and puts it in its place.
+pub(super) fn publish(
+    job: &PublishTable<'_>,
+    progress: &dyn Progress,
+) -> Result<Signed<TableManifest>, ScoreBuildError> {
+    prepare(job, progress)?.place()
 }
 
 pub(super) fn phone(position: u64) -> Phone {

@@ -13,9 +13,7 @@ use crate::config::{Config, SAMPLES};
 use crate::dataset::Position;
 use crate::evidence::EvidenceLog;
 use crate::score::card::SAMPLE;
-use crate::score::plan::Pinned;
-use crate::score::test_world::{FIRST, card, described, fetch_into, key, pins, universe};
-use crate::score::universe::SignedUniverse;
+use crate::score::test_world::{FIRST, described, fetch_into, plan};
 
 struct Quiet;
 
@@ -39,7 +37,7 @@ impl Node {
         let config = Config::load(&dir.path().join("windvane.toml")).unwrap();
         let admin = Admin::init(&config, Arc::new(SystemClock)).unwrap();
         let folder = fetch_into(&admin.layout);
-        plan(folder.group()).store(&folder).unwrap();
+        plan(FIRST, 2).store(&folder).unwrap();
         let log = admin.keys.open_log(&config).unwrap();
         Self { dir, admin, group: folder.group().clone(), _log: log }
     }
@@ -73,17 +71,6 @@ impl Node {
     }
 }
 
-fn plan(group: &DataSet) -> GroupPlan {
-    let pinned = |party: &str| {
-        let party = party.parse().unwrap();
-        let fingerprint = pins()[&party];
-        Pinned { party, fingerprint }
-    };
-    let providers = vec![pinned("carrier-a"), pinned("carrier-b")];
-    let document = SignedUniverse::sign(universe(), &key(0));
-    GroupPlan::of(group, pinned("bank"), providers, document, card(1))
-}
-
 /// A hundred numbers with parts around one value.
 fn csv(around: usize) -> String {
     let line = |i: usize| format!("1380013{i:04},{}\n", around + i % 5);
@@ -106,6 +93,9 @@ fn a_provider_adds_approves_and_retires_and_the_log_is_told() {
         "MODEL_SAME_PERSON"
     );
     node.admin.approve_model(&node.group, "fraud-1", "bob").unwrap();
+    let parts = |epoch| node.admin.approved_parts(&plan(epoch, 2), "fraud-1");
+    assert_eq!(parts(FIRST).unwrap().rows(), 10_000);
+    assert_eq!(parts(FIRST + 1).unwrap_err().code(), "SCORE_MODEL_DIFFERS");
     let drift = node.add(2, Some(&csv(200))).unwrap().status.drift.unwrap();
     assert!(drift.against == "fraud-1" && drift.largest() > 0.25, "{drift:?}");
     assert_eq!(
@@ -140,6 +130,24 @@ fn the_bank_activates_rolls_back_and_falls_back_and_the_log_is_told() {
     assert_eq!(told[4..6], ["activated by carol", "3 active"]);
     assert_eq!(told[6..9], ["activated by carol", "4 active", "3 standby"]);
     assert_eq!(told[9..], ["fallback by dave", "rolled back by dave", "3 active", "4 standby"]);
+}
+
+#[test]
+fn earlier_epochs_stay_usable_and_can_be_retired_after_the_groups_plan_changed() {
+    let node = Node::new("bank.toml");
+    let (admin, group) = (&node.admin, &node.group);
+    for number in [1, 2] {
+        node.add(number, None).unwrap();
+        admin.approve_model(group, &format!("fraud-{number}"), "bob").unwrap();
+    }
+    admin.activate_score(group, FIRST, "fraud-1", "carol").unwrap();
+    // The group is joined again, with another key of a member.
+    plan(FIRST + 1, 9).store(&ScoreFolder::new(&admin.layout).group(group)).unwrap();
+    admin.activate_score(group, FIRST + 1, "fraud-2", "carol").unwrap();
+    let state = admin.roll_back_score(group, "dave").unwrap();
+    assert_eq!(state.in_use().map(|choice| choice.epoch), Some(FIRST));
+    admin.retire_score(group, FIRST + 1, "dave").unwrap();
+    assert_eq!(node.told().last().unwrap(), "4 retired");
 }
 
 #[test]
