@@ -14,7 +14,7 @@ use windvane_protocols::audit::receipt::Countersignature;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::lookup::client::{Answer, Question};
 use windvane_protocols::lookup::manifest::Manifest;
-use windvane_protocols::lookup::provider::{Checked, Circumstances, EpochKeys};
+use windvane_protocols::lookup::provider::{Checked, Circumstances, EpochKeys, Evaluated};
 use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::psi::PsiReceipt;
 use windvane_protocols::score::epoch::Member;
@@ -33,13 +33,15 @@ use crate::session::Sessions;
 use crate::snapshot::{PageFile, Snapshot};
 use crate::store::{Settled, Store};
 
+mod passes;
 mod receipts;
 
+use passes::{Admitted, Passes, Shareable as _};
 use receipts::Receipts;
 
-/// Customers up to which a session is evaluated where it arrived; larger ones go to the blocking pool, so
-/// that a batch does not hold up single calls.
-const INLINE_CUSTOMERS: u64 = 8;
+/// Customers up to which a session shares its pass with others that wait, where they arrived; larger ones go to the
+/// blocking pool, so that a batch does not hold up single calls.
+const SMALL_CUSTOMERS: u64 = 8;
 
 /// Failures of one peer that reach the log, per second; the structured log has them all.
 const FAILURES_PER_SECOND: u32 = 50;
@@ -82,6 +84,7 @@ pub struct Provider {
     policy: Policy,
     sessions: Sessions,
     receipts: Receipts,
+    passes: Passes<Admitted>,
     members: Members,
     published: RwLock<HashMap<DataSet, Arc<Published>>>,
     failures: Mutex<HashMap<PartyId, (u64, u32)>>,
@@ -118,6 +121,7 @@ impl Provider {
         let provider = Self {
             policy: Policy::default(),
             receipts: Receipts::default(),
+            passes: Passes::default(),
             members: Members::default(),
             published: RwLock::default(),
             failures: Mutex::default(),
@@ -259,7 +263,7 @@ impl Provider {
             }
             Ok(member) => Ok(member),
         };
-        let answer = self.evaluate(checked, published, member, received_at_ms).await?;
+        let answer = self.evaluate(Admitted { checked, published, member }, received_at_ms).await?;
         let entry = Entry::new(
             answer.receipt.body().answered_at_ms,
             Event::Answered(Box::new(answer.receipt.clone())),
@@ -399,32 +403,28 @@ impl Provider {
         Ok(published)
     }
 
-    async fn evaluate(
-        &self,
-        checked: Checked,
-        published: Option<Arc<Published>>,
-        member: Result<Arc<Member>, &'static str>,
-        received_at_ms: u64,
-    ) -> Result<Answer, Refusal> {
+    async fn evaluate(&self, session: Admitted, received_at_ms: u64) -> Result<Answer, Refusal> {
+        let sign = self.signer(received_at_ms);
+        if session.checked.request().body().customers <= SMALL_CUSTOMERS {
+            return Ok(sign(self.passes.share(session).await??));
+        }
+        let work =
+            move || Admitted::pass(vec![session]).pop().expect("an outcome for each session").map(sign);
+        Ok(tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::Internal)??)
+    }
+
+    /// What makes an answer of what was evaluated.
+    fn signer(&self, received_at_ms: u64) -> impl FnOnce(Evaluated) -> Answer + Send + 'static {
         let shared = self.shared.clone();
-        let inline = checked.request().body().customers <= INLINE_CUSTOMERS;
-        let work = move || {
-            let none = EpochKeys::new();
-            let keys = published.as_ref().map_or(&none, |published| &published.keys);
-            let member = member.as_deref().map_err(|code| *code);
-            let evaluated = checked.evaluate(keys, member, &mut rand::rng())?;
+        move |evaluated| {
             let circumstances = Circumstances {
                 software: shared.software,
                 configuration: shared.configuration,
                 received_at_ms,
                 answered_at_ms: shared.clock.now_ms(),
             };
-            Ok::<_, Refusal>(evaluated.sign(circumstances, shared.keys.signing_key()))
-        };
-        if inline {
-            return work();
+            evaluated.sign(circumstances, shared.keys.signing_key())
         }
-        tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::Internal)?
     }
 
     /// Who answers for a session's score, once it is counted. A score that is refused keeps nobody from the rest of

@@ -201,7 +201,17 @@ pub struct Batch<'a> {
     pub blinded: &'a Elements,
 }
 
-/// RFC 9497 `BlindEvaluate` in mode VOPRF for batches of one call, each under its key and context, together.
+impl Batch<'_> {
+    /// Whether one proof covers it.
+    ///
+    /// # Errors
+    /// [`OprfError::BatchSize`].
+    pub fn check(&self) -> Result<(), OprfError> {
+        check_batch(self.blinded.len())
+    }
+}
+
+/// RFC 9497 `BlindEvaluate` in mode VOPRF for batches of any number of calls, each under its key and context, together.
 ///
 /// # Errors
 /// [`OprfError::BatchSize`].
@@ -209,7 +219,7 @@ pub fn blind_evaluate(
     batches: &[Batch<'_>],
     rng: &mut impl CryptoRng,
 ) -> Result<Vec<(Elements, Proof)>, OprfError> {
-    batches.iter().try_for_each(|batch| check_batch(batch.blinded.len()))?;
+    batches.iter().try_for_each(Batch::check)?;
     let nonces = Zeroizing::new(batches.iter().map(|_| Scalar::random(rng)).collect::<Vec<_>>());
     // The proofs' commitments are computed beside the evaluation, in lanes that would stand empty.
     let generators = proof::generators(batches.len());

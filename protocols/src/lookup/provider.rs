@@ -13,7 +13,7 @@ use super::request::{GroupAnswer, GroupElements, Request, ScoreReply, digest_ans
 use super::{KeyGroup, PROTOCOL};
 use crate::audit::receipt::Receipt;
 use crate::identity::IDENTITY_VERSION;
-use crate::oprf::{Batch, Context, OprfError, PrivateKey, blind_evaluate};
+use crate::oprf::{Batch, Context, Elements, OprfError, PrivateKey, Proof, blind_evaluate};
 use crate::score::epoch::Member;
 use crate::score::query;
 use crate::transcript::{Hash, Signed};
@@ -56,6 +56,27 @@ pub struct Checked {
     request: Signed<Request>,
     groups: Vec<GroupElements>,
     score: Option<query::Question>,
+}
+
+/// A session that may be answered, with what it is answered by.
+#[derive(Debug)]
+pub struct Due<'a> {
+    /// The session.
+    pub checked: Checked,
+    /// The keys of its data set's epoch.
+    pub keys: &'a EpochKeys,
+    /// Who answers for a score, or the code of why nobody does.
+    pub member: Result<&'a Member, &'static str>,
+}
+
+/// What is evaluated for a session.
+struct Plan<'a> {
+    /// Group after group, and then the score's.
+    batches: Vec<Batch<'a>>,
+    /// One for each group.
+    keys: Vec<&'a PrivateKey>,
+    /// Where a score is asked.
+    member: Option<Result<&'a Member, String>>,
 }
 
 /// An answer that is not signed yet.
@@ -124,48 +145,94 @@ impl Checked {
         self.score.as_ref()
     }
 
-    /// Evaluates every element under its group's key, with one proof per key, and the score's under the member's
-    /// share. `member` is who answers for a score, or the code of why nobody does.
+    /// [`evaluate_each`] of this session alone.
     ///
     /// # Errors
-    /// [`QuestionError::NoKey`], [`QuestionError::Oprf`].
+    /// As there.
     pub fn evaluate(
         self,
         keys: &EpochKeys,
         member: Result<&Member, &'static str>,
         rng: &mut impl CryptoRng,
     ) -> Result<Evaluated, QuestionError> {
-        let key = |asked: &GroupElements| keys.get(&asked.group).ok_or(QuestionError::NoKey);
-        let keys = self.groups.iter().map(key).collect::<Result<Vec<_>, _>>()?;
-        let score = self.score.as_ref().map(|question| {
-            let member = member.map_err(str::to_owned)?;
+        let due = Due { checked: self, keys, member };
+        evaluate_each(vec![due], rng).pop().expect("an outcome for each session")
+    }
+}
+
+impl<'a> Due<'a> {
+    /// Each group's key, and whose share answers for the score.
+    fn plan(&'a self) -> Result<Plan<'a>, QuestionError> {
+        let key = |asked: &GroupElements| self.keys.get(&asked.group).ok_or(QuestionError::NoKey);
+        let keys = self.checked.groups.iter().map(key).collect::<Result<Vec<_>, _>>()?;
+        let score = self.checked.score.as_ref().map(|question| {
+            let member = self.member.map_err(str::to_owned)?;
             // The caller found the member by the question's context.
             let batch = member.batch(question).map_err(|_| "SCORE_QUESTION_INVALID".to_owned())?;
             Ok((member, batch))
         });
-        let lookups = self.groups.iter().zip(&keys).map(|(asked, key)| Batch {
+        let lookups = self.checked.groups.iter().zip(&keys).map(|(asked, key)| Batch {
             context: &Context::LOOKUP,
             key,
             blinded: &asked.elements,
         });
         let scored = score.iter().flatten().map(|(_, batch)| *batch);
-        // All of them together: a small call leaves lanes empty.
-        let mut evaluated = blind_evaluate(&lookups.chain(scored).collect::<Vec<_>>(), rng)?;
-        let own = evaluated.split_off(self.groups.len()).pop();
-        let score = score.map(|score: Result<_, String>| match (score, own) {
-            (Ok((member, _)), Some(own)) => ScoreReply::Answered(member.reply(own)),
+        let batches: Vec<_> = lookups.chain(scored).collect();
+        batches.iter().try_for_each(Batch::check)?;
+        Ok(Plan { batches, keys, member: score.map(|score| score.map(|(member, _)| member)) })
+    }
+}
+
+impl Plan<'_> {
+    /// The reply from what this plan's batches evaluated to.
+    fn reply(
+        &self,
+        checked: &Checked,
+        mut evaluated: Vec<(Elements, Proof)>,
+    ) -> (Vec<GroupAnswer>, Option<ScoreReply>) {
+        let own = evaluated.split_off(checked.groups.len()).pop();
+        let score = self.member.as_ref().map(|member| match (member, own) {
+            (Ok(member), Some(own)) => ScoreReply::Answered(member.reply(own)),
             (Ok(_), None) => unreachable!("each batch has an answer"),
-            (Err(code), _) => ScoreReply::Refused(code),
+            (Err(code), _) => ScoreReply::Refused(code.clone()),
         });
-        let answer = |((asked, key), (elements, proof)): ((&GroupElements, &PrivateKey), _)| GroupAnswer {
+        let answer = |((asked, key), (elements, proof)): ((&GroupElements, &&PrivateKey), _)| GroupAnswer {
             group: asked.group,
             key: key.public().id(),
             elements,
             proof,
         };
-        let groups = self.groups.iter().zip(keys).zip(evaluated).map(answer).collect();
-        Ok(Evaluated { request: self.request, groups, score })
+        (checked.groups.iter().zip(&self.keys).zip(evaluated).map(answer).collect(), score)
     }
+}
+
+/// Evaluates every element of every session under its group's key, with one proof for each key and session, and the
+/// scores' under the members' shares: all of them together, since a single call leaves lanes empty. What becomes of
+/// one session does not touch the others. An outcome for each session, in order.
+///
+/// # Errors
+/// Of each session its own: [`QuestionError::NoKey`], [`QuestionError::Oprf`].
+pub fn evaluate_each(
+    sessions: Vec<Due<'_>>,
+    rng: &mut impl CryptoRng,
+) -> Vec<Result<Evaluated, QuestionError>> {
+    let plans: Vec<_> = sessions.iter().map(Due::plan).collect();
+    let batches: Vec<_> = plans.iter().flatten().flat_map(|plan| &plan.batches).copied().collect();
+    let mut evaluated = match blind_evaluate(&batches, rng) {
+        Ok(evaluated) => evaluated.into_iter(),
+        Err(error) => unreachable!("each batch was checked: {error}"),
+    };
+    let replies: Vec<_> = plans
+        .into_iter()
+        .zip(&sessions)
+        .map(|(plan, due)| {
+            plan.map(|plan| plan.reply(&due.checked, evaluated.by_ref().take(plan.batches.len()).collect()))
+        })
+        .collect();
+    let finish = |(due, reply): (Due<'_>, Result<(_, _), _>)| {
+        reply.map(|(groups, score)| Evaluated { request: due.checked.request, groups, score })
+    };
+    sessions.into_iter().zip(replies).map(finish).collect()
 }
 
 impl Evaluated {

@@ -8,7 +8,7 @@ use rand_core::{Rng as _, SeedableRng as _};
 
 use super::client::{Answer, AnswerError, AwaitAnswer, Customer, LookupTerms, Question, Terms, ask};
 use super::manifest::{Manifest, Publication};
-use super::provider::{Circumstances, EpochKeys, QuestionError};
+use super::provider::{Circumstances, Due, EpochKeys, QuestionError, evaluate_each};
 use super::row::RowKeys;
 use super::schema::Schema;
 use super::*;
@@ -200,6 +200,36 @@ fn every_malformed_question_has_its_own_error() {
     let no_keys =
         fresh(&mut w).check(&bank, NOW, 0).unwrap().evaluate(&BTreeMap::new(), Err("NONE"), &mut w.rng).err();
     assert_eq!(no_keys, Some(QuestionError::NoKey));
+}
+
+#[test]
+fn sessions_that_are_evaluated_together_get_their_own_answers_and_their_own_errors() {
+    let mut w = world();
+    let (bank, carrier) = (w.bank.verifying_key(), w.carrier.verifying_key());
+    let names = ["张三", "李四", "王五"];
+    let asked = names.map(|name| question(&mut w, &[person("13812345678", Some(name))]));
+    let (waiting, questions): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
+    let none = EpochKeys::new();
+    let due = questions.into_iter().zip([&w.keys, &none, &w.keys]).map(|(question, keys)| {
+        let checked = question.check(&bank, NOW, 0).unwrap();
+        Due { checked, keys, member: Err("NONE") }
+    });
+    let evaluated = evaluate_each(due.collect(), &mut w.rng);
+    let circumstances =
+        Circumstances { software: [1; 64], configuration: [2; 64], received_at_ms: NOW, answered_at_ms: NOW };
+    for ((wait, evaluated), name) in waiting.into_iter().zip(evaluated).zip(names) {
+        if name == names[1] {
+            assert_eq!(evaluated.err(), Some(QuestionError::NoKey));
+            continue;
+        }
+        let answer = evaluated.unwrap().sign(circumstances, &w.carrier);
+        let opened = wait.on_answer(answer, &carrier).unwrap();
+        let asked = person("13812345678", Some(name));
+        for (family, keys) in &opened.customers[0] {
+            assert_eq!(keys.locator(), built(&w, *family, &asked).locator(), "{name} {family:?}");
+        }
+    }
+    assert!(evaluate_each(Vec::new(), &mut w.rng).is_empty());
 }
 
 #[test]
