@@ -293,13 +293,16 @@ impl AwaitAnswer {
             proof: &answered.proof,
         });
         let outputs = Blinded::finalize(&Context::LOOKUP, batches.into_iter().zip(answered).collect())?;
+        let mut present = Vec::new();
         for ((group, _), outputs) in groups.iter().zip(outputs) {
             let families: Vec<_> = self.families.iter().filter(|f| KeyGroup::of(**f) == *group).collect();
-            for (i, output) in outputs.into_iter().enumerate() {
-                let family = *families[i % families.len()];
-                let keys = output.map(|output| (family, RowKeys::new(&table, &output)));
-                rows[i / families.len()].extend(keys);
-            }
+            let place = |i: usize| (i / families.len(), *families[i % families.len()]);
+            present
+                .extend((0..).map(place).zip(outputs).filter_map(|(place, output)| Some((place, output?))));
+        }
+        let keys = RowKeys::each(&table, present.iter().map(|(_, output)| output));
+        for (((customer, family), _), keys) in present.iter().zip(keys) {
+            rows[*customer].push((*family, keys));
         }
         Ok(Opened { receipt, customers: rows, leaves: self.leaves, score })
     }
