@@ -18,4 +18,5 @@ pub mod party;
 pub mod psi;
 pub mod score;
 pub mod secret;
+pub mod train;
 pub mod transcript;

@@ -1,0 +1,9 @@
+//! Joint training: boosting over residuals that stay encrypted at everybody but the label holder.
+//!
+//! Everything that two organisations must compute alike is an integer: residuals, sums, gains, leaves.
+
+pub mod charter;
+pub mod record;
+
+/// Name and version of the protocol, in every receipt.
+pub const PROTOCOL: &str = "train/v1";
