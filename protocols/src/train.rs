@@ -2,8 +2,14 @@
 //!
 //! Everything that two organisations must compute alike is an integer: residuals, sums, gains, leaves.
 
+pub mod binning;
 pub mod charter;
+pub mod growth;
+pub mod histogram;
+pub mod parameters;
+pub mod partition;
 pub mod record;
+pub mod tree;
 
 /// Name and version of the protocol, in every receipt.
 pub const PROTOCOL: &str = "train/v1";
