@@ -4,11 +4,15 @@
 
 pub mod binning;
 pub mod charter;
+pub mod decode;
+pub mod elgamal;
 pub mod growth;
 pub mod histogram;
+pub mod mask;
 pub mod parameters;
 pub mod partition;
 pub mod record;
+pub mod sums;
 pub mod tree;
 
 /// Name and version of the protocol, in every receipt.

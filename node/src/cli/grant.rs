@@ -8,7 +8,7 @@ use windvane::clock::{Clock as _, SystemClock, rfc3339};
 use windvane_protocols::audit::grant::{Grant, Operation, PsiTerms, TrainTerms};
 use windvane_protocols::identity::Family;
 use windvane_protocols::limits::{
-    MAX_BLOCK_TREES, MAX_PSI_ROWS, MAX_TRAIN_BLOCKS, MAX_TRAIN_ROWS, MAX_TREE_DEPTH,
+    MAX_BLOCK_TREES, MAX_PSI_ROWS, MAX_TRAIN_BLOCKS, MAX_TRAINING_ROWS, MAX_TREE_DEPTH,
 };
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::PartyId;
@@ -145,7 +145,7 @@ struct TrainArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     train_runs: Option<u64>,
     /// Training: rows of the requester's list, decoys among them, at most
-    #[arg(long, value_name = "N", requires = "train_runs", default_value_t = MAX_TRAIN_ROWS as u64)]
+    #[arg(long, value_name = "N", requires = "train_runs", default_value_t = MAX_TRAINING_ROWS as u64)]
     train_rows: u64,
     /// Training: decoys for every real row, at least
     #[arg(long, value_name = "N", requires = "train_runs", default_value_t = 2)]

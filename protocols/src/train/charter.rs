@@ -7,7 +7,7 @@
 use sha2::{Digest as _, Sha512};
 
 use super::parameters::Hyperparameters;
-use crate::limits::{MAX_SCORE_PROVIDERS, MAX_TRAIN_ROWS};
+use crate::limits::{MAX_SCORE_PROVIDERS, MAX_TRAINING_ROWS};
 use crate::oprf::ELEMENT_BYTES;
 use crate::party::{PartyId, SessionId};
 use crate::score::group::{Identity, Pins};
@@ -60,7 +60,7 @@ pub enum CharterError {
         party: PartyId,
     },
     /// No row, or too many.
-    #[error("a training lists 1 to {MAX_TRAIN_ROWS} rows, found {found}")]
+    #[error("a training lists 1 to {MAX_TRAINING_ROWS} rows, found {found}")]
     Rows {
         /// How many it lists.
         found: u64,
@@ -95,7 +95,7 @@ impl Charter {
         if let Some(i) = (0..all.len()).find(repeated) {
             return Err(CharterError::Member { party: all[i].party.clone() });
         }
-        if !(1..=MAX_TRAIN_ROWS as u64).contains(&self.rows) {
+        if !(1..=MAX_TRAINING_ROWS as u64).contains(&self.rows) {
             return Err(CharterError::Rows { found: self.rows });
         }
         Ok(())
@@ -320,7 +320,7 @@ pub(super) mod tests {
 
     #[test]
     fn rows_are_within_their_limit() {
-        for rows in [0, MAX_TRAIN_ROWS as u64 + 1] {
+        for rows in [0, MAX_TRAINING_ROWS as u64 + 1] {
             assert_eq!(Charter { rows, ..charter() }.check(), Err(CharterError::Rows { found: rows }));
         }
     }
