@@ -3,8 +3,10 @@
 //! Everything that two organisations must compute alike is an integer: residuals, sums, gains, leaves.
 
 pub mod binning;
+pub mod boosting;
 pub mod growth;
 pub mod histogram;
 pub mod parameters;
 pub mod partition;
+pub mod scale;
 pub mod tree;
