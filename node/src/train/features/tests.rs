@@ -104,7 +104,10 @@ fn a_schema_bins_every_carriers_table_alike() {
     let (_dir, other) = Dir::with("active,phone,calls\n0,13800130007,2\n1,13800130008,9\n");
     let features = Features::with_schema(&other, &universe(), &schema, &()).unwrap();
     assert_eq!(features.names().collect::<Vec<_>>(), ["calls", "active"]);
-    assert_eq!((features.columns.as_slice(), features.bins()), ([vec![2, 2], vec![1, 2]].as_slice(), &[3, 3][..]));
+    assert_eq!(
+        (features.columns.as_slice(), features.bins()),
+        ([vec![2, 2], vec![1, 2]].as_slice(), &[3, 3][..])
+    );
     let (_dir, without) = Dir::with("phone,calls\n13800130007,2\n");
     let error = Features::with_schema(&without, &universe(), &schema, &()).unwrap_err();
     assert_eq!(error.code(), "COLUMN_MISSING");

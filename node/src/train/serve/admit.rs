@@ -124,7 +124,8 @@ impl Desk {
     }
 
     fn accept_new(&self, request: &Signed<TrainRequest>, named: bool) -> Result<Session, Refusal> {
-        let (shared, config, now_ms) = (self.provider.shared(), self.provider.config(), self.provider.now_ms());
+        let (shared, config, now_ms) =
+            (self.provider.shared(), self.provider.config(), self.provider.now_ms());
         let (body, charter) = (request.body(), &request.body().charter);
         let off_ms = now_ms.abs_diff(body.requested_at_ms);
         if off_ms > config.clock_tolerance_ms {
@@ -138,11 +139,11 @@ impl Desk {
             return Err(TrainRefusal::Universe.into());
         }
         let (_, unit) = charter.unit_of(&body.provider).ok_or(Refusal::Parties)?;
-        let schema = match (table.schema()?, unit.members.len()) {
-            (_, 1) => None,
-            (None, _) => return Err(TrainRefusal::SchemaMissing.into()),
-            (schema, _) => schema,
-        };
+        let alone = unit.members.len() == 1;
+        let schema = if alone { None } else { table.schema()? };
+        if schema.is_none() && !alone {
+            return Err(TrainRefusal::SchemaMissing.into());
+        }
         let features = table.features(&universe, schema.as_ref().map(Signed::body))?;
         // Not a generator that lives longer: the node's is of this thread.
         let mask = MaskingKey::random(&mut rand::rng());

@@ -47,7 +47,11 @@ impl TrainProvider {
         done.await.map_err(|_| Refusal::Internal)?
     }
 
-    async fn finished(&self, partner: &Partner, finish: TrainFinish) -> Result<Signed<TrainReceipt>, Refusal> {
+    async fn finished(
+        &self,
+        partner: &Partner,
+        finish: TrainFinish,
+    ) -> Result<Signed<TrainReceipt>, Refusal> {
         let claim = self.claim(finish.session)?;
         if let Some(receipt) = self.receipt_of(partner, &finish).await? {
             return Ok(receipt);
@@ -82,7 +86,8 @@ impl TrainProvider {
             (self.desk.clone(), partner.party.clone(), finish.session, asked(finish));
         self.compute(move || {
             let root = desk.provider.shared().layout.root().to_owned();
-            let known = crate::train::folder::SessionFolder::peek(&root, id).map_err(|error| internal(&error))?;
+            let known =
+                crate::train::folder::SessionFolder::peek(&root, id).map_err(|error| internal(&error))?;
             let Some((state, receipt)) = known else { return Ok(None) };
             if state.completed_at_ms.is_none() {
                 return Ok(None);
@@ -157,9 +162,10 @@ impl Session {
         let salt = self.folder().salt()?;
         let (state, blocks) = (self.state(), self.charter().hyperparameters.blocks);
         let upload = |upload| state.uploads.get(&upload).copied().unwrap_or([0; 64]);
-        let contributions = state.steps.iter().filter(|kept| {
-            matches!(kept.step, windvane_protocols::train::step::Step::Contributions { .. })
-        });
+        let contributions = state
+            .steps
+            .iter()
+            .filter(|kept| matches!(kept.step, windvane_protocols::train::step::Step::Contributions { .. }));
         let receipt = TrainReceipt {
             acceptance: self.acceptance().clone(),
             protocol: PROTOCOL.to_owned(),
@@ -214,13 +220,8 @@ impl Session {
             ..Description::default()
         };
         let (parts, now_ms) = (self.parts(finish, scale), desk.provider.now_ms());
-        let added = Registry::new(folder).add(
-            &finish.card,
-            Some(&parts),
-            &description,
-            &shared.keys.storage,
-            now_ms,
-        );
+        let added =
+            Registry::new(folder).add(&finish.card, Some(&parts), &description, &shared.keys.storage, now_ms);
         match added {
             Ok(version) => Ok(version.digest()),
             Err(RegistryError::Exists { .. }) => Err(TrainRefusal::ModelExists.into()),

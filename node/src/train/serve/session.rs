@@ -73,12 +73,14 @@ impl Session {
         let request = acceptance.body().request.body();
         let table = desk.table(&request.data_set)?;
         let universe = table.universe()?;
-        let alone = request.charter.unit_of(&request.provider).is_some_and(|(_, unit)| unit.members.len() == 1);
+        let alone =
+            request.charter.unit_of(&request.provider).is_some_and(|(_, unit)| unit.members.len() == 1);
         let schema = if alone { None } else { table.schema()? };
         let features = table.features(&universe, schema.as_ref().map(Signed::body))?;
         let changed = table.commitment(&request.grant, &features) != acceptance.body().input
             || *universe.digest() != request.charter.universe
-            || schema.map_or([0; 64], |schema| schema.digest()) != acceptance.body().announcement.body().schema;
+            || schema.map_or([0; 64], |schema| schema.digest())
+                != acceptance.body().announcement.body().schema;
         if changed {
             return Err(TrainRefusal::TableChanged.into());
         }
@@ -172,7 +174,11 @@ impl Session {
         announcements: &[Signed<TrainAnnouncement>],
     ) -> Result<(), Refusal> {
         if let Some(known) = &self.state().announcements {
-            return if known == announcements { Ok(()) } else { Err(TrainRefusal::AnnouncementsDiffer.into()) };
+            return if known == announcements {
+                Ok(())
+            } else {
+                Err(TrainRefusal::AnnouncementsDiffer.into())
+            };
         }
         self.charter().check_announcements(announcements).map_err(TrainRefusal::from)?;
         let own = &self.acceptance.body().announcement;
@@ -215,8 +221,7 @@ impl Session {
         let public = PublicKey::from_bytes(self.charter().public_key).map_err(|_| TrainRefusal::PublicKey)?;
         let indicator = Ciphertexts::decode(&indicator, self.threads).map_err(|_| Refusal::Internal)?;
         let masks = self.masks(announcements)?;
-        self.work =
-            Some(Work::new(numbers, root, Statistics::new(public, indicator), masks, self.threads));
+        self.work = Some(Work::new(numbers, root, Statistics::new(public, indicator), masks, self.threads));
         Ok(())
     }
 
@@ -255,7 +260,8 @@ impl Session {
         kept.map_err(|error| internal(&error))?;
         self.note(&Fact::uploaded(upload, &digest))?;
         Stage::Uploaded.reached();
-        if let (Upload::Residuals(block), Some(work), Some(residuals)) = (upload, &mut self.work, ciphertexts) {
+        if let (Upload::Residuals(block), Some(work), Some(residuals)) = (upload, &mut self.work, ciphertexts)
+        {
             work.residuals(block, residuals)?;
             if let Some(before) = block.checked_sub(1) {
                 self.folder.forget_residuals(before).map_err(|error| internal(&error))?;
