@@ -10,3 +10,6 @@ pub mod parameters;
 pub mod partition;
 pub mod scale;
 pub mod tree;
+
+#[cfg(test)]
+mod tests;
