@@ -1,7 +1,7 @@
 //! Windvane's protocols: everything that two organisations must compute to the same bytes.
 //!
 //! **In scope**: canonical identities, the oblivious PRF, private lookup, set intersection, the joint
-//! score, grants, receipts and the transparency log. **Not in scope**: files, sockets, clocks and random number
+//! score and its training, grants, receipts and the transparency log. **Not in scope**: files, sockets, clocks and random number
 //! generators; randomness and time are arguments. `windvane-proto` owns the wire, `windvane-keys` the keys at rest, `windvane` (the
 //! node) the calls and the state.
 //!

@@ -116,7 +116,7 @@ pub const MAX_LEDGER_ITEMS: usize = 1 << 16;
 /// commitments and 16 sealed shares, each signed.
 pub const MAX_SETUP_BYTES: usize = 256 << 10;
 
-/// Listed rows of one training, decoys included: their ciphertexts take 60 MB in a provider's memory.
+/// Listed rows of one training, decoys included: two statistics, ready for sums, then take 150 MB of a provider's memory.
 pub const MAX_TRAINING_ROWS: usize = 1 << 17;
 
 /// Ciphertexts in one message of a training: 512 KiB.
