@@ -26,7 +26,9 @@ use windvane_protocols::score::universe::Universe;
 use windvane_protocols::train::boosting::{Row, bound, subtract};
 use windvane_protocols::train::charter::{Charter, Unit, encode_list, list_digest};
 use windvane_protocols::train::decode::Decoder;
-use windvane_protocols::train::elgamal::{Answers, CIPHERTEXT_BYTES, Statistic, TrainingKey, TrainingSeed};
+use windvane_protocols::train::elgamal::{
+    Answers, CIPHERTEXT_BYTES, Encryptor, Statistic, TrainingKey, TrainingSeed,
+};
 use windvane_protocols::train::growth::{Bound, Growth, Step};
 use windvane_protocols::train::histogram::{Cell, FeatureCells, Groups, NodeCells};
 use windvane_protocols::train::parameters::{Hyperparameters, Numbers};
@@ -237,7 +239,8 @@ impl Training {
             Statistic::Residual { .. } => row.residual.into(),
         };
         let values: Vec<_> = self.rows.iter().map(value).collect();
-        self.key.encrypt(statistic, 0, &values, 1).unwrap().into_flattened()
+        let mut encryptor = Encryptor::new(&self.key, statistic, values.len()).unwrap();
+        encryptor.chunk(&values, 1).unwrap().into_flattened()
     }
 
     async fn upload_list(&mut self) -> Result<Hash, Status> {

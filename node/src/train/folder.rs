@@ -214,7 +214,7 @@ impl SessionFolder {
         {
             return Ok(known);
         }
-        let fresh = rand::random();
+        let fresh: [u8; 32] = rand::random();
         write_private(&path, &fresh)?;
         Ok(fresh)
     }

@@ -22,11 +22,11 @@ use super::TrainRefusal;
 
 /// What a step returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Returned {
+pub(crate) struct Returned {
     /// What the provider can show of a level.
-    pub(super) proposals: Vec<Proposal>,
+    pub(crate) proposals: Vec<Proposal>,
     /// Ciphertexts as they travel.
-    pub(super) ciphertexts: Vec<u8>,
+    pub(crate) ciphertexts: Vec<u8>,
 }
 
 impl Returned {
