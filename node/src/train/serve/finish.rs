@@ -9,15 +9,17 @@ use windvane_protocols::lookup::DataSet;
 use windvane_protocols::train::PROTOCOL;
 use windvane_protocols::train::record::{StepHash, TrainReceipt};
 use windvane_protocols::train::scale::{Scale, Span, Values};
+use windvane_protocols::train::step::Step;
 use windvane_protocols::transcript::{Hash, Record as _, Signed, Transcript, commit};
 
 use super::session::{Session, check_open};
 use super::{Desk, TrainProvider, internal};
 use crate::error::{NodeError, Refusal};
-use crate::score::folder::ScoreFolder;
+use crate::score::card::is_model_name;
+use crate::score::folder::{FolderError, ScoreFolder};
 use crate::score::parts::DenseParts;
 use crate::score::registry::{Description, Registry, RegistryError};
-use crate::train::folder::{Document, Fact, Upload};
+use crate::train::folder::{Document, Fact, SessionFolder, Upload};
 use crate::train::{Stage, TrainRefusal};
 
 /// In whose name a trained model stands in the registry; a person approves it.
@@ -86,8 +88,7 @@ impl TrainProvider {
             (self.desk.clone(), partner.party.clone(), finish.session, asked(finish));
         self.compute(move || {
             let root = desk.provider.shared().layout.root().to_owned();
-            let known =
-                crate::train::folder::SessionFolder::peek(&root, id).map_err(|error| internal(&error))?;
+            let known = SessionFolder::peek(&root, id).map_err(|error| internal(&error))?;
             let Some((state, receipt)) = known else { return Ok(None) };
             if state.completed_at_ms.is_none() {
                 return Ok(None);
@@ -130,13 +131,14 @@ impl Session {
         if self.steps() != finish.steps {
             return Err(TrainRefusal::Transcript.into());
         }
-        let scale = scale(finish)?;
+        let (scale, group) = (scale(finish)?, desk.table(&self.request().data_set)?.group());
         if self.state().finishing.is_none() {
+            // Before anything is kept: under a taken name the session could not end any more.
+            check_name(desk, &group, finish.card.name())?;
             self.note(&Fact::finishing(&asked))?;
         }
         let receipt = self.sign(desk, finish).map_err(|error| internal(&error))?;
         Stage::Signed.reached();
-        let group = desk.table(&self.request().data_set)?.group();
         let model = self.add_model(desk, &group, finish, scale, &receipt)?;
         Stage::Kept.reached();
         Ok(Finished { receipt, group, model, again: self.state().completed_at_ms.is_some() })
@@ -210,7 +212,7 @@ impl Session {
         let shared = desk.provider.shared();
         let folder = ScoreFolder::new(&shared.layout).group(group);
         let _held = folder.lock().map_err(|error| match error {
-            crate::score::folder::FolderError::Busy { .. } => Refusal::Train(TrainRefusal::Busy),
+            FolderError::Busy { .. } => Refusal::Train(TrainRefusal::Busy),
             other => internal(&other.into()),
         })?;
         let description = Description {
@@ -239,6 +241,16 @@ impl Session {
         let own = self.features().apply(trees).into_iter().map(part);
         DenseParts::of(self.universe(), elsewhere, self.features().positions().iter().copied().zip(own))
     }
+}
+
+/// Whether a model can have this name.
+fn check_name(desk: &Desk, group: &DataSet, name: &str) -> Result<(), Refusal> {
+    if !is_model_name(name) {
+        return Err(TrainRefusal::ModelName.into());
+    }
+    let folder = ScoreFolder::new(&desk.provider.shared().layout).group(group);
+    let names = Registry::new(folder).names().map_err(|error| internal(&error.into()))?;
+    if names.iter().any(|known| known == name) { Err(TrainRefusal::ModelExists.into()) } else { Ok(()) }
 }
 
 /// The common scale, if it can be.
