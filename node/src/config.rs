@@ -534,7 +534,9 @@ mod tests {
             ("universe =", "univers =", "univers"),
             ("schema = \"s.pem\"", "group = \"G\"", "train.group"),
         ] {
-            let error = Config::parse(&text.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(section.contains(from), "{from}");
+            let changed = format!("{carrier}{}", section.replacen(from, to, 1));
+            let error = Config::parse(&changed).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
         let twice = format!("{text}{section}");

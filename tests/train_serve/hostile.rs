@@ -228,3 +228,52 @@ async fn a_table_that_changed_ends_the_session_and_a_grant_that_was_ended_does()
     assert_eq!(refused(training.grow(Place::first(0), &[]).await), "GRANT_UNKNOWN");
     world.node.stop().await.unwrap();
 }
+
+/// Blocks whose trees are one leaf each.
+async fn trivial(training: &mut Training) {
+    training.prepared().await;
+    for block in 0..numbers().blocks {
+        if block > 0 {
+            training.upload_statistic(residual(block)).await.unwrap();
+        }
+        training.grow(Place::first(block), &[]).await.unwrap();
+        let next = Place { block, tree: 1, level: 0 };
+        training.grow(next, &[Decision::Leaf(1)]).await.unwrap();
+        training.contributions(block, &[Decision::Leaf(1)]).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_does_not_hold_is_refused_and_the_right_one_still_taken() {
+    let world = World::new().await;
+    let mut first = world.training(5);
+    trivial(&mut first).await;
+    let finish = first.finish_request("joint-1");
+    let steps = TrainFinish { steps: [0; 64], ..finish.clone() };
+    assert_eq!(refused(first.finish(&steps).await), "TRAIN_TRANSCRIPT");
+    let narrow = TrainFinish { widest: 3_999, ..finish.clone() };
+    assert_eq!(refused(first.finish(&narrow).await), "TRAIN_SCALE");
+    let wide = TrainFinish { widest: u64::MAX, ..finish.clone() };
+    assert_eq!(refused(first.finish(&wide).await), "TRAIN_SCALE");
+    first.finish(&finish).await.unwrap();
+    assert_eq!(refused(first.grow(Place::first(0), &[]).await), "TRAIN_ENDED");
+    assert_eq!(refused(first.open().await), "TRAIN_ENDED");
+    // A taken name does not end another session.
+    let mut second = world.training(6);
+    trivial(&mut second).await;
+    let finish = second.finish_request("joint-1");
+    assert_eq!(refused(second.finish(&finish).await), "TRAIN_MODEL_EXISTS");
+    let finish = second.finish_request("joint-2");
+    second.finish(&finish).await.unwrap();
+    world.node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_too_old_is_given_up() {
+    let world = World::new().await;
+    let mut training = world.training(5);
+    training.prepared().await;
+    world.lab.clock.advance_ms(8 * 86_400_000);
+    assert_eq!(refused(training.grow(Place::first(0), &[]).await), "TRAIN_EXPIRED");
+    world.node.stop().await.unwrap();
+}

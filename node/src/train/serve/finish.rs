@@ -164,10 +164,7 @@ impl Session {
         let salt = self.folder().salt()?;
         let (state, blocks) = (self.state(), self.charter().hyperparameters.blocks);
         let upload = |upload| state.uploads.get(&upload).copied().unwrap_or([0; 64]);
-        let contributions = state
-            .steps
-            .iter()
-            .filter(|kept| matches!(kept.step, windvane_protocols::train::step::Step::Contributions { .. }));
+        let contributions = state.steps.iter().filter(|kept| matches!(kept.step, Step::Contributions { .. }));
         let receipt = TrainReceipt {
             acceptance: self.acceptance().clone(),
             protocol: PROTOCOL.to_owned(),

@@ -86,16 +86,20 @@ impl Bank {
     }
 
     fn work(&self, own: usize, keys: &[MaskingKey]) -> Work {
+        self.work_under(hyperparameters(), own, keys)
+    }
+
+    fn work_under(&self, hyperparameters: Hyperparameters, own: usize, keys: &[MaskingKey]) -> Work {
         let carriers = keys.len();
         let party = |i: usize| format!("carrier-{i}").parse::<PartyId>().unwrap();
         let peers: Vec<_> =
             (0..carriers).filter(|i| *i != own).map(|i| (party(i), *keys[i].public())).collect();
         let masks = || keys[own].agree(&SessionId::from_bytes([1; 16]), &party(own), &peers).unwrap();
         let masks = SessionMasks { contributions: masks(), sums: masks() };
-        let root = Root::new(Arc::new(binned(own, carriers)), &hyperparameters(), carriers).unwrap();
+        let root = Root::new(Arc::new(binned(own, carriers)), &hyperparameters, carriers).unwrap();
         let indicator = self.encrypted(Statistic::Indicator, |row| row.indicator.into());
         let statistics = Statistics::new(self.key.public().clone(), indicator);
-        Work::new(hyperparameters(), root, statistics, masks, 1)
+        Work::new(hyperparameters, root, statistics, masks, 1)
     }
 
     /// The integers of answers, all carriers' together.
@@ -356,14 +360,15 @@ fn decisions_that_do_not_fit_are_refused_without_a_word_about_rows() {
 #[test]
 fn groups_that_a_carrier_did_not_propose_are_refused() {
     let bank = Bank::new();
-    let mut unit = bank.unit(2);
-    let work = &mut unit[0];
+    // Half of each carrier's rows must be in a group.
+    let numbers = Numbers { minimum_count: ROWS as u32 / 2, ..*hyperparameters() };
+    let work = &mut bank.work_under(Hyperparameters::new(numbers).unwrap(), 0, &distinct(2));
     work.residuals(0, bank.residuals(0)).unwrap();
     let place = Place::first(0);
     work.step(&Step::Grow { place, decisions: vec![] }).unwrap();
     let proposals = work.answer(&mut rng()).unwrap().proposals;
     let finest = |last| windvane_protocols::train::histogram::Groups::new((0..=last).collect()).unwrap();
-    let agreed = vec![Proposal { child: Child::Right, groups: vec![finest(4), finest(3)] }];
+    let agreed = vec![Proposal { child: Child::Left, groups: vec![finest(4), finest(3)] }];
     assert_ne!(proposals[0].groups, agreed[0].groups);
     let error = work.step(&Step::Sum { place, agreed }).unwrap_err();
     assert_eq!(error.code(), "TRAIN_GROUPS_INVALID");
