@@ -116,7 +116,7 @@ impl World {
         std::fs::write(lab.dir.path().join("universe.pem"), document.to_pem()).unwrap();
         // The carrier lacks some of the numbers that are listed.
         let line = |i: usize| {
-            format!("1380013{:04},{},{}\n", 2 * i, i * 13 % 7, if i % 5 == 0 { "" } else { "1.5" })
+            format!("1380013{:04},{},{}\n", 2 * i, i * 13 % 7, if i.is_multiple_of(5) { "" } else { "1.5" })
         };
         let table: String = (0..ROWS - 20).map(line).collect();
         std::fs::write(lab.dir.path().join("features.csv"), format!("phone,calls,active\n{table}")).unwrap();
@@ -192,7 +192,7 @@ impl World {
     }
 
     fn training_of(&self, request: TrainRequest, key: TrainingKey) -> Training {
-        let label = |i: usize| (i % 3 != 0).then(|| i * 13 % 7 > 3 || i % 11 == 0);
+        let label = |i: usize| (!i.is_multiple_of(3)).then(|| i * 13 % 7 > 3 || i.is_multiple_of(11));
         Training {
             client: self.client(&self.bank),
             session: request.session,

@@ -313,7 +313,7 @@ struct TrainView {
 impl TrainView {
     fn of(grant: &Grant) -> Option<Self> {
         let terms = &grant.train;
-        grant.operations.contains(&Operation::Train).then(|| Self {
+        grant.operations.contains(&Operation::Train).then_some(Self {
             max_rows: terms.max_rows,
             runs: terms.runs,
             decoy_factor: terms.decoy_factor,

@@ -24,6 +24,7 @@ use windvane_protocols::limits::{MAX_TRAIN_RECEIPT_BYTES, MAX_TRAINING_ROWS};
 use windvane_protocols::party::SessionId;
 use windvane_protocols::train::charter::POSITION_BYTES;
 use windvane_protocols::train::elgamal::CIPHERTEXT_BYTES;
+use windvane_protocols::train::record::TrainReceipt;
 use windvane_protocols::transcript::{Record, Signed};
 use zeroize::Zeroizing;
 
@@ -85,6 +86,13 @@ pub struct SessionFolder {
     state: SessionState,
 }
 
+/// A session that is through.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) state: SessionState,
+    pub(super) receipt: Signed<TrainReceipt>,
+}
+
 impl SessionFolder {
     /// Where all sessions of a data directory are.
     pub fn all(root: &Path) -> PathBuf {
@@ -116,11 +124,9 @@ impl SessionFolder {
         Ok(folder)
     }
 
-    /// What the journal of a session says, and its receipt, without working on it; `None` when there is no such session.
-    pub(super) fn peek<T: Record>(
-        root: &Path,
-        session: SessionId,
-    ) -> Result<Option<(SessionState, Option<Signed<T>>)>, NodeError> {
+    /// What the journal says of a session that is through, and its receipt, without working on it; `None` for any
+    /// other.
+    pub(super) fn ended(root: &Path, session: SessionId) -> Result<Option<Ended>, NodeError> {
         let path = Self::path_of(root, session);
         let journal_path = path.join("journal");
         if !journal_path.exists() {
@@ -128,9 +134,12 @@ impl SessionFolder {
         }
         let journal = File::open(&journal_path).map_err(at(&journal_path))?;
         let state = read_journal(&journal).map_err(at(&journal_path))?.0;
-        let folder = Self { session, path, journal, state: SessionState::default() };
+        let folder = Self { session, path, journal, state };
+        if folder.state.completed_at_ms.is_none() {
+            return Ok(None);
+        }
         let receipt = folder.read(Document::Receipt)?;
-        Ok(Some((state, receipt)))
+        Ok(receipt.map(|receipt| Ended { state: folder.state, receipt }))
     }
 
     /// The session.

@@ -19,7 +19,7 @@ use crate::score::card::is_model_name;
 use crate::score::folder::{FolderError, ScoreFolder};
 use crate::score::parts::DenseParts;
 use crate::score::registry::{Description, Registry, RegistryError};
-use crate::train::folder::{Document, Fact, SessionFolder, Upload};
+use crate::train::folder::{Document, Ended, Fact, SessionFolder, Upload};
 use crate::train::{Stage, TrainRefusal};
 
 /// In whose name a trained model stands in the registry; a person approves it.
@@ -88,12 +88,8 @@ impl TrainProvider {
             (self.desk.clone(), partner.party.clone(), finish.session, asked(finish));
         self.compute(move || {
             let root = desk.provider.shared().layout.root().to_owned();
-            let known = SessionFolder::peek(&root, id).map_err(|error| internal(&error))?;
-            let Some((state, receipt)) = known else { return Ok(None) };
-            if state.completed_at_ms.is_none() {
-                return Ok(None);
-            }
-            let receipt: Signed<TrainReceipt> = receipt.ok_or(Refusal::Internal)?;
+            let ended = SessionFolder::ended(&root, id).map_err(|error| internal(&error))?;
+            let Some(Ended { state, receipt }) = ended else { return Ok(None) };
             if receipt.body().request().charter.requester != party {
                 return Err(TrainRefusal::SessionUnknown.into());
             }

@@ -39,7 +39,7 @@ fn hyperparameters() -> Hyperparameters {
 
 /// Every third row is a decoy; labels follow the first feature.
 fn rows() -> Vec<Row> {
-    let row = |i: usize| (i % 3 != 0).then(|| bins(i)[0] > 2 || i % 7 == 0);
+    let row = |i: usize| (!i.is_multiple_of(3)).then(|| bins(i)[0] > 2 || i.is_multiple_of(7));
     (0..ROWS).map(|i| Row::new(row(i), 400)).collect()
 }
 
