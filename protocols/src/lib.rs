@@ -1,7 +1,7 @@
 //! Windvane's protocols: everything that two organisations must compute to the same bytes.
 //!
 //! **In scope**: canonical identities, the oblivious PRF, private lookup, set intersection, the joint
-//! score, grants, receipts and the transparency log. **Not in scope**: files, sockets, clocks and random number
+//! score and the training of its model, grants, receipts and the transparency log. **Not in scope**: files, sockets, clocks and random number
 //! generators; randomness and time are arguments. `windvane-proto` owns the wire, `windvane-keys` the keys at rest, `windvane` (the
 //! node) the calls and the state.
 //!
@@ -18,4 +18,5 @@ pub mod party;
 pub mod psi;
 pub mod score;
 pub mod secret;
+pub mod train;
 pub mod transcript;

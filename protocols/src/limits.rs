@@ -115,3 +115,30 @@ pub const MAX_LEDGER_ITEMS: usize = 1 << 16;
 /// Bytes of a scoring group's whole setup: 17 confirmations, 16 announcements, and 16 dealings of 16
 /// commitments and 16 sealed shares, each signed.
 pub const MAX_SETUP_BYTES: usize = 256 << 10;
+
+/// Rows that a training lists, decoys among them; with [`MAX_RESIDUAL`] their sum stays below 2^44.
+pub const MAX_TRAIN_ROWS: usize = 1 << 24;
+
+/// Features of one unit in a training.
+pub const MAX_TRAIN_FEATURES: usize = 1_024;
+
+/// Bins of a feature: one for missing values and 32 quantiles.
+pub const MAX_BINS: usize = 33;
+
+/// Blocks of a training; ten serve.
+pub const MAX_TRAIN_BLOCKS: u16 = 64;
+
+/// Trees of a unit in one block; a scorecard has twenty.
+pub const MAX_BLOCK_TREES: u16 = 64;
+
+/// Splits on a way from the root of a tree to a leaf: deeper nodes of encrypted sums cost more than they bring.
+pub const MAX_TREE_DEPTH: u8 = 4;
+
+/// Nodes of a tree of that depth.
+pub const MAX_TREE_NODES: usize = (2 << MAX_TREE_DEPTH) - 1;
+
+/// What is added to counts that divide.
+pub const MAX_LAMBDA: u32 = 1_000_000;
+
+/// A row's residual, and a leaf, in units of 1/1024: a thousand times what a label differs by.
+pub const MAX_RESIDUAL: u32 = 1 << 20;

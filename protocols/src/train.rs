@@ -1,0 +1,10 @@
+//! Joint training: boosting over residuals that stay encrypted at everybody but the label holder.
+//!
+//! Everything that two organisations must compute alike is an integer: residuals, sums, gains, leaves.
+
+pub mod binning;
+pub mod growth;
+pub mod histogram;
+pub mod parameters;
+pub mod partition;
+pub mod tree;
