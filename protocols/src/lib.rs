@@ -14,6 +14,7 @@ pub mod kdf;
 pub mod limits;
 pub mod lookup;
 pub mod oprf;
+mod parallel;
 pub mod party;
 pub mod psi;
 pub mod score;

@@ -142,3 +142,19 @@ pub const MAX_LAMBDA: u32 = 1_000_000;
 
 /// A row's residual, and a leaf, in units of 1/1024: a thousand times what a label differs by.
 pub const MAX_RESIDUAL: u32 = 1 << 20;
+
+/// Listed rows of one training, decoys included: their ciphertexts take 60 MB in a provider's memory.
+pub const MAX_TRAINING_ROWS: usize = 1 << 17;
+
+/// Ciphertexts in one message of a training: 512 KiB.
+pub const MAX_CIPHERTEXTS_PER_CHUNK: usize = 8_192;
+
+/// Magnitude of an integer that a training encrypts or decrypts: 2^17 rows of 2^15 each; the search for one is
+/// bounded by it.
+pub const MAX_TRAINING_SUM: u64 = 1 << 32;
+
+/// Magnitude of a leaf, and of a contribution of one row: what the small multiples of ciphertexts take.
+pub const MAX_CONTRIBUTION: i32 = 1 << 18;
+
+/// Cells, that is sums, of one node: features by bins.
+pub const MAX_NODE_CELLS: usize = 1 << 14;

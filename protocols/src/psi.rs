@@ -26,7 +26,6 @@ pub mod ecdh;
 pub mod item;
 pub mod okvs;
 mod order;
-mod parallel;
 mod parameters;
 mod record;
 pub mod rr22;

@@ -3,8 +3,12 @@
 //! Everything that two organisations must compute alike is an integer: residuals, sums, gains, leaves.
 
 pub mod binning;
+pub mod decode;
+pub mod elgamal;
 pub mod growth;
 pub mod histogram;
+pub mod mask;
 pub mod parameters;
 pub mod partition;
+pub mod sums;
 pub mod tree;

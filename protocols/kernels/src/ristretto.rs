@@ -85,6 +85,7 @@ use curve25519_dalek::{RistrettoPoint, Scalar};
 use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
 mod accumulate;
+mod addends;
 mod backend;
 #[cfg(target_arch = "x86_64")]
 mod batch;
@@ -96,6 +97,7 @@ mod decode;
 mod encode;
 #[cfg(target_arch = "x86_64")]
 mod field;
+mod fixed;
 #[cfg(target_arch = "x86_64")]
 mod hash;
 #[cfg(target_arch = "x86_64")]
@@ -113,7 +115,9 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+pub use addends::Addends;
 pub use backend::{Backend, SWITCH};
+pub use fixed::FixedBase;
 
 use backend::Kind;
 #[cfg(target_arch = "x86_64")]
@@ -262,6 +266,23 @@ impl Points {
             #[cfg(target_arch = "x86_64")]
             Inner::Lanes(batch) => batch.multiply_each(scalars),
         }
+    }
+
+    /// Each point times its own small secret integer: four doublings and an addition for each digit of four bits that
+    /// the largest has. Takes variable time in the number of those digits alone.
+    ///
+    /// # Panics
+    /// When there are not as many factors as points.
+    #[must_use]
+    pub fn mul_each_small(&self, factors: &[i32]) -> Self {
+        assert_eq!(self.len(), factors.len(), "one factor for each point");
+        let mut product = self.clone();
+        match &mut product.0 {
+            Inner::Portable(points) => portable::multiply_small(points, factors),
+            #[cfg(target_arch = "x86_64")]
+            Inner::Lanes(batch) => batch.multiply_small(factors),
+        }
+        product
     }
 
     /// Each point plus the other point at its place.

@@ -28,9 +28,9 @@ use windvane_kernels::ristretto::{Points, decode_mul_encode, hash_mul_encode};
 use windvane_kernels::sha512::{INITIAL, Message, digest_each};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::parallel::in_parts;
 use super::{ItemKey, PSI_SALT_BYTES, Parameters};
 use crate::oprf::nonzero;
+use crate::parallel::in_parts;
 
 mod payload;
 mod receiver;

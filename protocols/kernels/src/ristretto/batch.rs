@@ -9,8 +9,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing, optimization_barrier};
 use super::backend::Ifma;
 use super::field::{LANES, LIMBS, Lanes, Stored, ZERO};
 use super::point::{Extended, Group};
-use super::scalar::Recoded;
-use super::tables::Window;
+use super::scalar::{DIGITS, Recoded, digits_of};
+use super::tables::{BaseTable, Window};
 use super::{decode, encode, hash, multiply};
 
 /// Groups that a square root works on at once: a chain of squarings waits for each one's carries, and four
@@ -28,6 +28,8 @@ macro_rules! with_ifma {
         unsafe { $function($($argument),*) }
     }};
 }
+
+pub(super) use with_ifma;
 
 /// Points in groups of eight, wiped when dropped.
 #[derive(Clone)]
@@ -54,6 +56,29 @@ impl Batch {
         Self { groups, len: scalars.len(), ifma }
     }
 
+    /// Each scalar times the point that the table was made of.
+    pub(super) fn multiply_fixed(ifma: Ifma, table: &BaseTable, scalars: &[Scalar]) -> Self {
+        let groups = with_ifma!(ifma, multiply_fixed_all(table, scalars));
+        Self { groups, len: scalars.len(), ifma }
+    }
+
+    /// The table of the first point's multiples.
+    pub(super) fn fixed_table(&self) -> BaseTable {
+        let first = self.gather([Some(0); LANES].into_iter());
+        let group = &first.groups[0];
+        with_ifma!(self.ifma, fixed_table(group))
+    }
+
+    /// Points in groups, of which the last may have lanes to spare.
+    pub(super) fn from_groups(ifma: Ifma, groups: Vec<Group>, len: usize) -> Self {
+        debug_assert_eq!(groups.len(), len.div_ceil(LANES));
+        Self { groups, len, ifma }
+    }
+
+    pub(super) fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -65,14 +90,18 @@ impl Batch {
     /// All points times one scalar.
     pub(super) fn multiply(&mut self, scalar: &Scalar) {
         let scalar = Recoded::broadcast(scalar);
-        self.multiply_groups(|_| scalar.clone());
+        self.multiply_groups(DIGITS, |_| scalar.clone());
     }
 
     /// Each point times its scalar.
     pub(super) fn multiply_each(&mut self, scalars: &[Scalar]) {
-        self.multiply_groups(|group| {
-            Recoded::new(&scalars[group * LANES..][..LANES.min(scalars.len() - group * LANES)])
-        });
+        self.multiply_groups(DIGITS, |group| Recoded::new(lanes_of(scalars, group)));
+    }
+
+    /// Each point times its small integer.
+    pub(super) fn multiply_small(&mut self, factors: &[i32]) {
+        let digits = digits_of(factors);
+        self.multiply_groups(digits, |group| Recoded::small(lanes_of(factors, group), digits));
     }
 
     /// The sum of each lane's terms, which are indices of points and of their scalars.
@@ -97,9 +126,9 @@ impl Batch {
         Self { groups, len: lanes.len(), ifma: self.ifma }
     }
 
-    fn multiply_groups(&mut self, scalars: impl Fn(usize) -> Recoded) {
+    fn multiply_groups(&mut self, digits: usize, scalars: impl Fn(usize) -> Recoded) {
         let groups = &mut self.groups[..];
-        with_ifma!(self.ifma, multiply_all(groups, scalars));
+        with_ifma!(self.ifma, multiply_all(groups, digits, scalars));
     }
 
     pub(super) fn add(&mut self, other: &Self) {
@@ -158,6 +187,11 @@ impl Batch {
     }
 }
 
+/// What belongs to one group's lanes.
+fn lanes_of<T>(items: &[T], group: usize) -> &[T] {
+    &items[group * LANES..][..LANES.min(items.len() - group * LANES)]
+}
+
 impl Batch {
     /// Makes the memory long enough; a vector that grows by itself leaves its old memory unwiped.
     fn make_room(&mut self, groups: usize) {
@@ -187,7 +221,7 @@ impl ZeroizeOnDrop for Batch {}
 
 impl Group {
     /// The identity in every lane.
-    const IDENTITY: Self = Self { y: Self::ONE, z: Self::ONE, ..Self::ZERO };
+    pub(super) const IDENTITY: Self = Self { y: Self::ONE, z: Self::ONE, ..Self::ZERO };
     const ONE: Stored = [Lanes([1; LANES]), ZERO, ZERO, ZERO, ZERO];
 
     /// The point in one lane becomes another group's point.
@@ -240,33 +274,44 @@ fn hash_all(strings: &[[u8; 64]]) -> Vec<Group> {
 }
 
 #[target_feature(enable = "avx512ifma")]
-fn multiply_all(groups: &mut [Group], scalars: impl Fn(usize) -> Recoded) {
+fn multiply_all(groups: &mut [Group], digits: usize, scalars: impl Fn(usize) -> Recoded) {
     let mut windows = std::array::from_fn(|_| Window::new());
     let (pairs, rest) = groups.as_chunks_mut::<PAIR>();
     for (i, pair) in pairs.iter_mut().enumerate() {
         let scalars = std::array::from_fn::<_, PAIR, _>(|n| scalars(PAIR * i + n));
-        *pair = multiply::multiply(pair.each_ref(), scalars.each_ref(), &mut windows).store();
+        *pair = multiply::multiply(pair.each_ref(), scalars.each_ref(), digits, &mut windows).store();
     }
     let mut windows = [Window::new()];
     for group in rest {
         let scalars = scalars(PAIR * pairs.len());
-        [*group] = multiply::multiply([group], [&scalars], &mut windows).store();
+        [*group] = multiply::multiply([group], [&scalars], digits, &mut windows).store();
     }
 }
 
 #[target_feature(enable = "avx512ifma")]
 fn multiply_base_all(scalars: &[Scalar]) -> Vec<Group> {
+    multiply_fixed_all(BaseTable::shared(), scalars)
+}
+
+#[target_feature(enable = "avx512ifma")]
+fn multiply_fixed_all(table: &BaseTable, scalars: &[Scalar]) -> Vec<Group> {
     let mut groups = Vec::with_capacity(scalars.len().div_ceil(LANES));
     for scalars in scalars.chunks(PAIR * LANES) {
         if scalars.len() > LANES {
             let (left, right) = scalars.split_at(LANES);
             let recoded = [Recoded::new(left), Recoded::new(right)];
-            groups.extend_from_slice(&multiply::multiply_base(recoded.each_ref()).store());
+            groups.extend_from_slice(&multiply::multiply_base(table, recoded.each_ref()).store());
         } else {
-            groups.extend_from_slice(&multiply::multiply_base([&Recoded::new(scalars)]).store());
+            groups.extend_from_slice(&multiply::multiply_base(table, [&Recoded::new(scalars)]).store());
         }
     }
     groups
+}
+
+/// The table of the point that stands in all lanes.
+#[target_feature(enable = "avx512ifma")]
+fn fixed_table(group: &Group) -> BaseTable {
+    BaseTable::compute(&Extended::load([group]))
 }
 
 #[target_feature(enable = "avx512ifma")]

@@ -4,22 +4,24 @@ use super::point::{Cached, Completed, Extended, Group};
 use super::scalar::{DIGITS, Digit, Recoded};
 use super::tables::{BaseTable, Window};
 
-/// Each lane's point times its scalar, by a fixed window of four bits: 252 doublings and 63 additions.
+/// Each lane's point times its scalar of so many digits, by a fixed window of four bits: 252 doublings and 64
+/// additions for all [`DIGITS`].
 ///
 /// N groups go together: one fills the multiplier while another waits for its carries.
 #[target_feature(enable = "avx512ifma")]
 pub(super) fn multiply<const N: usize>(
     points: [&Group; N],
     scalars: [&Recoded; N],
+    digits: usize,
     windows: &mut [Window; N],
 ) -> Extended<N> {
     Window::fill(windows, &Extended::load(points));
-    // The highest digit is 0, 1 or 2: nothing to subtract.
-    let highest = Recoded::digit(scalars, DIGITS - 1);
-    let mut sum = Completed::identity().summand().add(&select(windows, &highest));
-    for position in (0..DIGITS - 1).rev() {
-        for _ in 0..4 {
-            sum = sum.projective().double();
+    let mut sum = Completed::identity();
+    for position in (0..digits).rev() {
+        if position < digits - 1 {
+            for _ in 0..4 {
+                sum = sum.projective().double();
+            }
         }
         let digit = Recoded::digit(scalars, position);
         let multiple = select(windows, &digit);
@@ -63,10 +65,9 @@ fn select<const N: usize>(windows: &[Window; N], digit: &Digit<N>) -> Cached<N> 
     multiples
 }
 
-/// Each lane's scalar times the generator: 64 additions.
+/// Each lane's scalar times the table's point: 64 additions.
 #[target_feature(enable = "avx512ifma")]
-pub(super) fn multiply_base<const N: usize>(scalars: [&Recoded; N]) -> Extended<N> {
-    let table = BaseTable::shared();
+pub(super) fn multiply_base<const N: usize>(table: &BaseTable, scalars: [&Recoded; N]) -> Extended<N> {
     let mut sum = Completed::identity();
     for position in 0..DIGITS {
         let digit = Recoded::digit(scalars, position);

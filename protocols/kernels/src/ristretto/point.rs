@@ -175,6 +175,16 @@ impl<const N: usize> Summand<N> {
         complete(a, b, f.select(g, subtract), g.select(f, subtract))
     }
 
+    /// As [`Self::add`] for a point with Z = 1: 3 multiplications.
+    #[target_feature(enable = "avx512ifma")]
+    #[inline]
+    pub(super) fn add_affine(&self, other: &Affine<N>) -> Completed<N> {
+        let (a, b) = self.products(&other.minus, &other.plus);
+        let c = self.t.times(&other.td2);
+        let d = self.z.columns().doubled();
+        complete(a, b, d.biased().minus(c), d.plus(c))
+    }
+
     /// As [`Self::add_or_subtract`] for a point with Z = 1: 3 multiplications.
     #[target_feature(enable = "avx512ifma")]
     #[inline]
@@ -219,6 +229,19 @@ impl<const N: usize> Completed<N> {
     pub(super) fn identity() -> Self {
         let one = Element::splat(&ONE);
         Self { e: Element::splat(&[0; LIMBS]), f: one, g: one, h: one }
+    }
+
+    /// The identity in the lanes of the mask.
+    #[target_feature(enable = "avx512ifma")]
+    #[inline]
+    pub(super) fn cleared(&self, masks: Masks<N>) -> Self {
+        let Self { e, f, g, h } = Self::identity();
+        Self {
+            e: self.e.select(e, masks),
+            f: self.f.select(f, masks),
+            g: self.g.select(g, masks),
+            h: self.h.select(h, masks),
+        }
     }
 
     #[target_feature(enable = "avx512ifma")]

@@ -26,6 +26,18 @@ pub(super) fn multiply_each(points: &mut [RistrettoPoint], scalars: &[Scalar]) {
     points.iter_mut().zip(scalars).for_each(|(point, scalar)| *point *= scalar);
 }
 
+pub(super) fn multiply_small(points: &mut [RistrettoPoint], factors: &[i32]) {
+    for (point, factor) in points.iter_mut().zip(factors) {
+        *point *= small(*factor);
+    }
+}
+
+/// In constant time: as much above −2³² as the sum with it says.
+fn small(value: i32) -> Scalar {
+    const LOWEST: u64 = 1 << 32;
+    Scalar::from(LOWEST.wrapping_add_signed(i64::from(value))) - Scalar::from(LOWEST)
+}
+
 pub(super) fn add(points: &mut [RistrettoPoint], others: &[RistrettoPoint]) {
     points.iter_mut().zip(others).for_each(|(point, other)| *point += other);
 }

@@ -44,6 +44,16 @@ impl Recoded {
         recoded
     }
 
+    /// At most eight small integers, of no more than `digits` digits ([`digits_of`]); the other lanes get zero.
+    pub(super) fn small(values: &[i32], digits: usize) -> Self {
+        let mut recoded = Self([ZERO; 4]);
+        let offset = OFFSET & ((1 << (4 * digits)) - 1);
+        for (lane, value) in values.iter().chain(std::iter::repeat(&0)).take(LANES).enumerate() {
+            recoded.0[0].0[lane] = offset.wrapping_add_signed(i64::from(*value));
+        }
+        recoded
+    }
+
     /// Scalars are below 2²⁵³, so the sum stays below 2²⁵⁶.
     fn set(&mut self, lane: usize, scalar: &Scalar) {
         let (words, _) = scalar.as_bytes().as_chunks::<8>();
@@ -68,6 +78,16 @@ impl Recoded {
         }
         digit
     }
+}
+
+/// Digits −8 … 7 that all these integers have, at most nine. Takes variable time in the largest magnitude.
+pub(super) fn digits_of(values: &[i32]) -> usize {
+    let (low, high) = values.iter().fold((0, 0), |(low, high), &value| (value.min(low), value.max(high)));
+    let fits = |digits: &usize| {
+        let ones = ((1_i64 << (4 * digits)) - 1) / 15;
+        (-8 * ones..=7 * ones).contains(&i64::from(low)) && i64::from(high) <= 7 * ones
+    };
+    (1..=9).find(fits).expect("nine digits hold 35 bits")
 }
 
 impl Zeroize for Recoded {

@@ -103,25 +103,27 @@ fn load([plus, minus, z2, td2]: &CachedGroup) -> Cached<1> {
     }
 }
 
-/// j·16ⁱ·B for each digit i and j = 1 … 8: vectors hold the eight multiples of one limb, and a permutation
-/// picks one for each lane.
+/// j·16ⁱ·B for a point B, each digit i and j = 1 … 8: vectors hold the eight multiples of one limb, and a permutation
+/// picks one for each lane. B is public: the table is not wiped.
+#[derive(Clone)]
 pub(super) struct BaseTable(Vec<[Stored; 3]>);
 
 impl BaseTable {
-    /// The table, which the first call computes.
+    /// The generator's table, which the first call computes.
     #[target_feature(enable = "avx512ifma")]
     pub(super) fn shared() -> &'static Self {
         static TABLE: OnceLock<BaseTable> = OnceLock::new();
         if let Some(table) = TABLE.get() {
             return table;
         }
-        let table = Self::compute();
+        let table = Self::compute(&super::decode::base());
         TABLE.get_or_init(|| table)
     }
 
+    /// The table of a point that stands in all lanes.
     #[target_feature(enable = "avx512ifma")]
-    fn compute() -> Self {
-        let mut multiples = base_multiples();
+    pub(super) fn compute(base: &Extended<1>) -> Self {
+        let mut multiples = base_multiples(base);
         let mut table = Vec::with_capacity(DIGITS);
         for _ in 0..DIGITS {
             table.push(affine(&multiples));
@@ -159,10 +161,9 @@ fn permute<const N: usize>(multiples: &Stored, digit: &Digit<N>, nothing: i64) -
 
 /// B, 2·B, …, 8·B, one a lane.
 #[target_feature(enable = "avx512ifma")]
-fn base_multiples() -> Extended<1> {
-    let base = super::decode::base();
+fn base_multiples(base: &Extended<1>) -> Extended<1> {
     let [mut lanes] = base.store();
-    let mut multiple = base;
+    let mut multiple = *base;
     for lane in 1..LANES {
         multiple = multiple.summand().add(&base.cached()).extended();
         lanes.copy_lane(lane, &multiple.store()[0], lane);
