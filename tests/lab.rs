@@ -163,6 +163,7 @@ pub(crate) fn terms() -> GrantTerms {
         days: 10,
         minimum_result: 0,
         score: None,
+        train: None,
         psi: None,
     }
 }

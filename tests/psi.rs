@@ -51,6 +51,7 @@ fn grant(psi: PsiTerms, minimum_result: u64) -> GrantTerms {
         purposes: vec!["screening".into()],
         minimum_result,
         score: None,
+        train: None,
         psi: Some(psi),
         ..terms()
     }

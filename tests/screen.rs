@@ -124,6 +124,7 @@ impl Scene {
         };
         ScreenPlan {
             score: None,
+        train: None,
             purpose: "screening".into(),
             customers: customers.to_owned(),
             customer_column: "客户号".into(),

@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 mod psi;
+mod train;
 mod verifications;
 
 pub use verifications::{PendingReceipt, VerificationRow, VerificationWriter};
@@ -39,6 +40,12 @@ const PSI_SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS psi_run (session BLOB PRIMARY KEY, permit BLOB NOT NULL, input BLOB NOT NULL)
         STRICT;
     CREATE INDEX IF NOT EXISTS psi_run_permit ON psi_run (permit);
+";
+
+/// Came later still.
+const TRAIN_SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS train_run (session BLOB PRIMARY KEY, permit BLOB NOT NULL) STRICT;
+    CREATE INDEX IF NOT EXISTS train_run_permit ON train_run (permit);
 ";
 
 /// The state file.
@@ -144,6 +151,7 @@ impl Store {
             found => return Err(StoreError::Version { found }),
         }
         connection.execute_batch(PSI_SCHEMA)?;
+        connection.execute_batch(TRAIN_SCHEMA)?;
         Ok(Self { connection: Mutex::new(connection) })
     }
 

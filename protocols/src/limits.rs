@@ -94,6 +94,21 @@ pub const MAX_OKVS_ROWS: usize = 1 << 21;
 /// then takes 140 MB at the receiver.
 pub const MAX_VOLE_OUTPUTS: usize = 1 << 21;
 
+/// A feature's name in a training, where a grant permits to tell it.
+pub const MAX_TRAIN_NAME_BYTES: usize = 256;
+
+/// All features' names of one provider together: a receipt with them must fit an entry of the log.
+pub const MAX_TRAIN_NAMES_BYTES: usize = 8 << 10;
+
+/// A training's receipt: an acceptance with all names, and digests of 64 blocks; less than an entry of the log.
+pub const MAX_TRAIN_RECEIPT_BYTES: usize = 60 << 10;
+
+/// Bytes of an upload or of an answer in one message of a training.
+pub const MAX_TRAIN_CHUNK_BYTES: usize = 512 << 10;
+
+/// How often a training's session is opened: after every kill of either side.
+pub const MAX_TRAIN_ATTEMPTS: u64 = 64;
+
 /// Providers of one scoring group: sixteen parts of 8 bits add up to less than 2^12, which the bank decodes.
 pub const MAX_SCORE_PROVIDERS: usize = 16;
 

@@ -3,6 +3,7 @@
 //! Everything that two organisations must compute alike is an integer: residuals, sums, gains, leaves.
 
 pub mod binning;
+pub mod charter;
 pub mod decode;
 pub mod elgamal;
 pub mod growth;
@@ -10,5 +11,9 @@ pub mod histogram;
 pub mod mask;
 pub mod parameters;
 pub mod partition;
+pub mod record;
 pub mod sums;
 pub mod tree;
+
+/// Name and version of the protocol, in every receipt.
+pub const PROTOCOL: &str = "train/v1";

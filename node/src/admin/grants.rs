@@ -1,7 +1,7 @@
 //! Issuing, accepting and ending grants.
 
 use windvane_protocols::audit::entry::Event;
-use windvane_protocols::audit::grant::{Grant, GrantId, Operation, PsiTerms};
+use windvane_protocols::audit::grant::{Grant, GrantId, Operation, PsiTerms, TrainTerms};
 use windvane_protocols::identity::Family;
 use windvane_protocols::limits::MAX_GRANT_ITEMS;
 use windvane_protocols::lookup::DataSet;
@@ -46,6 +46,8 @@ pub struct GrantTerms {
     pub psi: Option<PsiTerms>,
     /// Whether it permits joint scores of groups among the data sets, and in which bands alone.
     pub score: Option<ScoreOutput>,
+    /// What trainings of a joint model it permits; `None` permits none.
+    pub train: Option<TrainTerms>,
 }
 
 /// What a requester may keep of a joint score.
@@ -65,8 +67,9 @@ impl Admin {
     pub fn issue_grant(&self, terms: &GrantTerms) -> Result<String, NodeError> {
         self.partner(terms.requester.as_str())?;
         let lists = [terms.data_sets.len(), terms.families.len(), terms.purposes.len()];
-        // Set intersections and scores have no families.
-        let needed = if terms.psi.is_some() || terms.score.is_some() { [1, 0, 1] } else { [1, 1, 1] };
+        // Set intersections, scores and trainings have no families.
+        let others = terms.psi.is_some() || terms.score.is_some() || terms.train.is_some();
+        let needed = if others { [1, 0, 1] } else { [1, 1, 1] };
         let within = |(len, least): (&usize, usize)| (least..=MAX_GRANT_ITEMS).contains(len);
         if !lists.iter().zip(needed).all(within) {
             return Err(given("GRANT_INVALID", "a grant names at least one data set, family and purpose"));
@@ -86,6 +89,7 @@ impl Admin {
             columns: terms.columns.clone(),
             minimum_result: terms.minimum_result,
             psi: terms.psi.clone().unwrap_or_default(),
+            train: terms.train.unwrap_or_default(),
             score_bands: match &terms.score {
                 Some(ScoreOutput::Bands(bands)) => Some(bands.clone()),
                 _ => None,
@@ -160,7 +164,8 @@ fn operations(terms: &GrantTerms) -> Vec<Operation> {
     let verify = (!terms.families.is_empty()).then_some(Operation::Verify);
     let psi = terms.psi.is_some().then_some(Operation::Psi);
     let score = terms.score.is_some().then_some(Operation::Score);
-    verify.into_iter().chain(psi).chain(score).collect()
+    let train = terms.train.is_some().then_some(Operation::Train);
+    verify.into_iter().chain(psi).chain(score).chain(train).collect()
 }
 
 fn given(code: &'static str, message: &str) -> NodeError {

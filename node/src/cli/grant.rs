@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use serde::Serialize;
 use windvane::admin::{GrantTerms, ScoreOutput, read_text};
 use windvane::clock::{Clock as _, SystemClock, rfc3339};
-use windvane_protocols::audit::grant::{Grant, Operation, PsiTerms};
+use windvane_protocols::audit::grant::{Grant, Operation, PsiTerms, TrainTerms};
 use windvane_protocols::identity::Family;
-use windvane_protocols::limits::MAX_PSI_ROWS;
+use windvane_protocols::limits::{
+    MAX_BLOCK_TREES, MAX_PSI_ROWS, MAX_TRAIN_BLOCKS, MAX_TRAINING_ROWS, MAX_TREE_DEPTH,
+};
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::PartyId;
 use windvane_protocols::score::calibration::{Band, Bands};
@@ -57,7 +59,7 @@ pub(super) struct IssueArgs {
     data_set: Vec<DataSet>,
     /// Verification: which families: 1 phone, 2 phone+ID, 3 phone+name, 4 phone+ID+name, 5 ID, 6 ID+name, 7
     /// social credit
-    #[arg(long, value_name = "N,N", required_unless_present_any = ["psi_runs", "score"], value_delimiter = ',',
+    #[arg(long, value_name = "N,N", required_unless_present_any = ["psi_runs", "score", "train_runs"], value_delimiter = ',',
         value_parser = family)]
     families: Vec<Family>,
     /// For which purposes, such as account_opening
@@ -67,11 +69,11 @@ pub(super) struct IssueArgs {
     #[arg(long, value_name = "FIELD", num_args = 1.., value_delimiter = ',')]
     columns: Vec<String>,
     /// Verification and joint score: elements per key and day (UTC)
-    #[arg(long, value_name = "N", required_unless_present = "psi_runs", allow_negative_numbers = true,
+    #[arg(long, value_name = "N", required_unless_present_any = ["psi_runs", "train_runs"], allow_negative_numbers = true,
         value_parser = clap::value_parser!(u64).range(1..))]
     per_day: Option<u64>,
     /// Verification and joint score: elements per key in all
-    #[arg(long, value_name = "N", required_unless_present = "psi_runs", allow_negative_numbers = true,
+    #[arg(long, value_name = "N", required_unless_present_any = ["psi_runs", "train_runs"], allow_negative_numbers = true,
         value_parser = clap::value_parser!(u64).range(1..))]
     total: Option<u64>,
     /// Elements per key and second
@@ -86,6 +88,8 @@ pub(super) struct IssueArgs {
     days: u64,
     #[command(flatten)]
     psi: PsiArgs,
+    #[command(flatten)]
+    train: TrainArgs,
     /// Joint score: permits scores of the groups among the data sets
     #[arg(long)]
     score: bool,
@@ -130,6 +134,51 @@ impl PsiArgs {
             runs: self.psi_runs?,
             repeated_input: self.psi_repeated_input,
             payload_columns: self.psi_columns.clone(),
+        })
+    }
+}
+
+/// What trainings of a joint model a grant permits.
+#[derive(Debug, clap::Args)]
+struct TrainArgs {
+    /// Training: how many in all; without it the grant permits none
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    train_runs: Option<u64>,
+    /// Training: rows of the requester's list, decoys among them, at most
+    #[arg(long, value_name = "N", requires = "train_runs", default_value_t = MAX_TRAINING_ROWS as u64)]
+    train_rows: u64,
+    /// Training: decoys for every real row, at least
+    #[arg(long, value_name = "N", requires = "train_runs", default_value_t = 2)]
+    train_decoy_factor: u64,
+    /// Training: listed rows whose sum is shown, at least
+    #[arg(long, value_name = "N", requires = "train_runs", default_value_t = 50,
+        value_parser = clap::value_parser!(u64).range(1..))]
+    train_minimum_count: u64,
+    /// Training: blocks, at most
+    #[arg(long, value_name = "N", requires = "train_runs", default_value_t = u64::from(MAX_TRAIN_BLOCKS))]
+    train_blocks: u64,
+    /// Training: trees of a block, at most
+    #[arg(long, value_name = "N", requires = "train_runs", default_value_t = u64::from(MAX_BLOCK_TREES))]
+    train_trees: u64,
+    /// Training: depth of a tree, at most
+    #[arg(long, value_name = "N", requires = "train_runs", default_value_t = u64::from(MAX_TREE_DEPTH))]
+    train_depth: u64,
+    /// Training: the requester may learn the features' names
+    #[arg(long, requires = "train_runs")]
+    train_named_features: bool,
+}
+
+impl TrainArgs {
+    fn terms(&self) -> Option<TrainTerms> {
+        Some(TrainTerms {
+            max_rows: self.train_rows,
+            runs: self.train_runs?,
+            decoy_factor: self.train_decoy_factor,
+            minimum_count: self.train_minimum_count,
+            max_blocks: self.train_blocks,
+            max_trees: self.train_trees,
+            max_depth: self.train_depth,
+            named_features: self.train_named_features,
         })
     }
 }
@@ -186,6 +235,7 @@ impl IssueArgs {
             minimum_result: self.psi.psi_minimum,
             psi: self.psi.terms(),
             score: self.score.then(|| output(self.score_bands)).transpose()?,
+            train: self.train.terms(),
         };
         let text = self.place.admin()?.issue_grant(&terms)?;
         hand_over(self.out.as_deref(), text, &format!("grant to {}", terms.requester))
@@ -219,6 +269,7 @@ struct GrantView {
     ended_at: Option<String>,
     minimum_result: u64,
     psi: Option<PsiView>,
+    train: Option<TrainView>,
     /// Names and first sums of the bands that a score may be kept in; null where it is not limited to bands.
     score_bands: Option<Vec<(String, u16)>>,
 }
@@ -246,11 +297,41 @@ impl PsiView {
     }
 }
 
+/// The trainings of a grant in a listing.
+#[derive(Debug, Serialize)]
+struct TrainView {
+    max_rows: u64,
+    runs: u64,
+    decoy_factor: u64,
+    minimum_count: u64,
+    max_blocks: u64,
+    max_trees: u64,
+    max_depth: u64,
+    named_features: bool,
+}
+
+impl TrainView {
+    fn of(grant: &Grant) -> Option<Self> {
+        let terms = &grant.train;
+        grant.operations.contains(&Operation::Train).then(|| Self {
+            max_rows: terms.max_rows,
+            runs: terms.runs,
+            decoy_factor: terms.decoy_factor,
+            minimum_count: terms.minimum_count,
+            max_blocks: terms.max_blocks,
+            max_trees: terms.max_trees,
+            max_depth: terms.max_depth,
+            named_features: terms.named_features,
+        })
+    }
+}
+
 impl GrantView {
     fn of((grant, ended_at_ms): (Grant, Option<u64>), now_ms: u64) -> Self {
         Self {
             minimum_result: grant.minimum_result,
             psi: PsiView::of(&grant),
+            train: TrainView::of(&grant),
             score_bands: grant
                 .score_bands
                 .as_ref()

@@ -255,6 +255,7 @@ fn plenty(bank: &str, data_set: &str) -> GrantTerms {
         days: GRANT_DAYS,
         minimum_result: 0,
         score: None,
+        train: None,
         psi: None,
     }
 }

@@ -19,6 +19,7 @@ fn grant() -> Grant {
         minimum_result: 0,
         score_bands: None,
         psi: Default::default(),
+        train: Default::default(),
         epoch_hours: 24,
         rate_per_s: 100,
         per_day: 10,

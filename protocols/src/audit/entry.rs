@@ -12,6 +12,7 @@ use crate::lookup::request::Request;
 use crate::party::{PartyId, SessionId};
 use crate::psi::{PsiAcceptance, PsiReceipt, PsiRelease, PsiRequest};
 use crate::score::table::manifest::TableManifest;
+use crate::train::record::{TrainAcceptance, TrainReceipt, TrainRequest};
 use crate::transcript::{Hash, Reader, Record, Signed, SignedError, Transcript, TranscriptError};
 
 /// One entry.
@@ -134,6 +135,28 @@ pub enum Event {
         /// Who did it; `monitor` where nobody did.
         by: String,
     },
+    /// The bank is about to ask for a training.
+    TrainRequested(Box<Signed<TrainRequest>>),
+    /// A provider accepted a training, before anything moved.
+    TrainAccepted(Box<Signed<TrainAcceptance>>),
+    /// A training's session was opened, for the first time or after a break.
+    TrainAttempted {
+        /// The session.
+        session: SessionId,
+        /// The other party.
+        peer: PartyId,
+        /// How often it was opened by now, from 1.
+        number: u64,
+    },
+    /// A training is through at a provider: its receipt.
+    TrainCompleted(Box<Signed<TrainReceipt>>),
+    /// The bank's own result of a training.
+    TrainResult {
+        /// The session.
+        session: SessionId,
+        /// Salted commitment to the model and its figures.
+        result: [u8; 32],
+    },
 }
 
 /// A party's signing keys.
@@ -227,6 +250,15 @@ impl Record for Entry {
             Event::ScoreModel { group, model, action, by } => {
                 t.text("group", group.as_str()).bytes("model", model).text("action", action).text("by", by)
             }
+            Event::TrainRequested(signed) => t.bytes("signed", signed.as_bytes()),
+            Event::TrainAccepted(signed) => t.bytes("signed", signed.as_bytes()),
+            Event::TrainAttempted { session, peer, number } => {
+                t.bytes("session", session.as_bytes()).text("peer", peer.as_str()).u64("number", *number)
+            }
+            Event::TrainCompleted(signed) => t.bytes("signed", signed.as_bytes()),
+            Event::TrainResult { session, result } => {
+                t.bytes("session", session.as_bytes()).bytes("result", result)
+            }
         }
     }
 
@@ -282,6 +314,18 @@ impl Record for Entry {
                 action: r.parse("action")?,
                 by: r.parse("by")?,
             },
+            "train requested" => Event::TrainRequested(Box::new(signed(r)?)),
+            "train accepted" => Event::TrainAccepted(Box::new(signed(r)?)),
+            "train attempted" => Event::TrainAttempted {
+                session: SessionId::from_bytes(r.array("session")?),
+                peer: r.parse("peer")?,
+                number: r.u64("number")?,
+            },
+            "train completed" => Event::TrainCompleted(Box::new(signed(r)?)),
+            "train result" => Event::TrainResult {
+                session: SessionId::from_bytes(r.array("session")?),
+                result: r.array("result")?,
+            },
             _ => return Err(TranscriptError::Form { label: "kind", expected: "a known kind of entry" }),
         };
         Ok(Self { at_ms, event })
@@ -314,6 +358,11 @@ impl Event {
             Self::ScoreEpoch { .. } => "score epoch",
             Self::ScorePublished(_) => "score published",
             Self::ScoreModel { .. } => "score model",
+            Self::TrainRequested(_) => "train requested",
+            Self::TrainAccepted(_) => "train accepted",
+            Self::TrainAttempted { .. } => "train attempted",
+            Self::TrainCompleted(_) => "train completed",
+            Self::TrainResult { .. } => "train result",
         }
     }
 }
@@ -436,6 +485,8 @@ mod tests {
                 action: "approved".into(),
                 by: "second".into(),
             },
+            Event::TrainAttempted { session, peer: peer.clone(), number: 2 },
+            Event::TrainResult { session, result: [6; 32] },
             Event::Failed { session: None, peer, code: "Y".into() },
             Event::Decided(Decided {
                 verification: [1; 16],

@@ -108,6 +108,8 @@ pub struct Grant {
     pub minimum_result: u64,
     /// What set intersections it permits; nothing unless its operations name them.
     pub psi: PsiTerms,
+    /// What trainings of a joint model it permits; nothing unless its operations name them.
+    pub train: TrainTerms,
     /// What the requester may keep of a joint score: only the band among these, or everything where there are none.
     pub score_bands: Option<Bands>,
     /// Longest life of an epoch, hours: one call opens a person's rows until then.
@@ -155,15 +157,64 @@ impl PsiTerms {
             max_requester_rows: r.u64("psi requester rows")?,
             max_provider_rows: r.u64("psi provider rows")?,
             runs: r.u64("psi runs")?,
-            repeated_input: match r.u64("psi repeated input")? {
-                0 => false,
-                1 => true,
-                _ => {
-                    return Err(TranscriptError::Form { label: "psi repeated input", expected: "0 or 1" });
-                }
-            },
+            repeated_input: flag(r, "psi repeated input")?,
             payload_columns: texts(r, "psi payload column")?,
         })
+    }
+}
+
+/// What trainings of a joint model a grant permits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TrainTerms {
+    /// Rows of the requester's list, decoys among them, at most.
+    pub max_rows: u64,
+    /// Trainings in all; one that is resumed counts once.
+    pub runs: u64,
+    /// Decoys for every real row, at least.
+    pub decoy_factor: u64,
+    /// Listed rows whose sum is shown, at least.
+    pub minimum_count: u64,
+    /// Blocks of a training, at most.
+    pub max_blocks: u64,
+    /// Trees of a block, at most.
+    pub max_trees: u64,
+    /// Depth of a tree, at most.
+    pub max_depth: u64,
+    /// Whether the requester may learn the features' names; else it learns their numbers.
+    pub named_features: bool,
+}
+
+impl TrainTerms {
+    fn write(&self, t: Transcript) -> Transcript {
+        t.u64("train rows", self.max_rows)
+            .u64("train runs", self.runs)
+            .u64("train decoy factor", self.decoy_factor)
+            .u64("train minimum count", self.minimum_count)
+            .u64("train blocks", self.max_blocks)
+            .u64("train trees", self.max_trees)
+            .u64("train depth", self.max_depth)
+            .u64("train named features", self.named_features.into())
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
+        Ok(Self {
+            max_rows: r.u64("train rows")?,
+            runs: r.u64("train runs")?,
+            decoy_factor: r.u64("train decoy factor")?,
+            minimum_count: r.u64("train minimum count")?,
+            max_blocks: r.u64("train blocks")?,
+            max_trees: r.u64("train trees")?,
+            max_depth: r.u64("train depth")?,
+            named_features: flag(r, "train named features")?,
+        })
+    }
+}
+
+fn flag(r: &mut Reader<'_>, label: &'static str) -> Result<bool, TranscriptError> {
+    match r.u64(label)? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(TranscriptError::Form { label, expected: "0 or 1" }),
     }
 }
 
@@ -182,8 +233,8 @@ impl Record for Grant {
             .list("purpose", self.purposes.iter())
             .list("column", self.columns.iter())
             .u64("minimum result", self.minimum_result);
-        self.psi
-            .write(t)
+        self.train
+            .write(self.psi.write(t))
             .list("score bands", self.score_bands.iter().map(|bands| bands.encode().into_bytes()))
             .u64("epoch hours", self.epoch_hours)
             .u64("rate per second", self.rate_per_s)
@@ -206,6 +257,7 @@ impl Record for Grant {
             columns: texts(r, "column")?,
             minimum_result: r.u64("minimum result")?,
             psi: PsiTerms::read(r)?,
+            train: TrainTerms::read(r)?,
             score_bands: r.list("score bands", 1)?.first().map(|bands| Bands::decode(bands)).transpose()?,
             epoch_hours: r.u64("epoch hours")?,
             rate_per_s: r.u64("rate per second")?,
@@ -326,6 +378,16 @@ mod tests {
                 runs: 3,
                 repeated_input: true,
                 payload_columns: vec!["tag".into()],
+            },
+            train: TrainTerms {
+                max_rows: 1,
+                runs: 2,
+                decoy_factor: 3,
+                minimum_count: 4,
+                max_blocks: 5,
+                max_trees: 6,
+                max_depth: 7,
+                named_features: true,
             },
             score_bands: Some(Bands::new(vec![Band { name: "low".into(), from: 0 }]).unwrap()),
             epoch_hours: 24,

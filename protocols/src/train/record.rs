@@ -1,0 +1,555 @@
+//! What the parties of a training sign, and the hash of everything that its steps exchanged.
+//!
+//! The bank signs a request for every provider before anything is sent; in it stands the [`Charter`], the same for
+//! all. A provider's acceptance carries the request and its [`TrainAnnouncement`], the one part that other providers
+//! see. The receipt carries the acceptance, the digests of everything that was uploaded, the hash over all steps and
+//! what came of them. No number, position, label or feature's value is in any of them.
+
+use sha2::{Digest as _, Sha512};
+
+use super::charter::Charter;
+use crate::audit::grant::GrantId;
+use crate::limits::{
+    MAX_BINS, MAX_DOCUMENT_BYTES, MAX_PURPOSE_BYTES, MAX_TRAIN_BLOCKS, MAX_TRAIN_FEATURES, MAX_TRAIN_NAME_BYTES,
+    MAX_TRAIN_NAMES_BYTES,
+};
+use crate::lookup::DataSet;
+use crate::oprf::ELEMENT_BYTES;
+use crate::party::{PartyId, SessionId};
+use crate::transcript::{Hash, Reader, Record, Signed, Transcript, TranscriptError};
+
+/// What the bank signs before it asks a provider to train.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrainRequest {
+    /// The session with this provider.
+    pub session: SessionId,
+    /// What all parties of the training agree on.
+    pub charter: Charter,
+    /// Who is asked: one of the charter's providers.
+    pub provider: PartyId,
+    /// Under which grant.
+    pub grant: GrantId,
+    /// For which of the grant's purposes.
+    pub purpose: String,
+    /// Which of the provider's tables.
+    pub data_set: DataSet,
+    /// Commitment to the seed of the bank's key and of all its encryptions, under a salt of this session.
+    pub seed: [u8; 32],
+    /// Digest of the requester's software.
+    pub software: Hash,
+    /// Digest of the requester's configuration.
+    pub configuration: Hash,
+    /// Milliseconds of Unix time.
+    pub requested_at_ms: u64,
+}
+
+impl Record for TrainRequest {
+    const DOMAIN: &'static str = "windvane/train-request/v1";
+
+    fn write(&self, t: Transcript) -> Transcript {
+        t.bytes("session", self.session.as_bytes())
+            .bytes("charter", self.charter.encode().as_bytes())
+            .text("provider", self.provider.as_str())
+            .bytes("grant", self.grant.as_bytes())
+            .text("purpose", &self.purpose)
+            .text("data set", self.data_set.as_str())
+            .bytes("seed", &self.seed)
+            .bytes("software", &self.software)
+            .bytes("configuration", &self.configuration)
+            .u64("requested at", self.requested_at_ms)
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
+        let request = Self {
+            session: SessionId::from_bytes(r.array("session")?),
+            charter: Charter::decode(r.bytes("charter")?)?,
+            provider: r.parse("provider")?,
+            grant: GrantId::from_bytes(r.array("grant")?),
+            purpose: short(r, "purpose")?,
+            data_set: r.parse("data set")?,
+            seed: r.array("seed")?,
+            software: r.array("software")?,
+            configuration: r.array("configuration")?,
+            requested_at_ms: r.u64("requested at")?,
+        };
+        match request.charter.unit_of(&request.provider) {
+            Some(_) => Ok(request),
+            None => Err(TranscriptError::Form { label: "provider", expected: "one of the charter's providers" }),
+        }
+    }
+}
+
+/// What a provider tells all others of a training, under the key that they pin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrainAnnouncement {
+    /// [`Charter::digest`].
+    pub charter: Hash,
+    /// Who announces.
+    pub party: PartyId,
+    /// Digest of the signed schema by which carriers grow trees as one; zero in a unit of one.
+    pub schema: Hash,
+    /// A fresh ristretto255 element, from which pairwise masks are agreed.
+    pub mask_key: [u8; ELEMENT_BYTES],
+}
+
+impl Record for TrainAnnouncement {
+    const DOMAIN: &'static str = "windvane/train-announcement/v1";
+
+    fn write(&self, t: Transcript) -> Transcript {
+        t.bytes("charter", &self.charter)
+            .text("party", self.party.as_str())
+            .bytes("schema", &self.schema)
+            .bytes("mask key", &self.mask_key)
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
+        Ok(Self {
+            charter: r.array("charter")?,
+            party: r.parse("party")?,
+            schema: r.array("schema")?,
+            mask_key: r.array("mask key")?,
+        })
+    }
+}
+
+/// Why announcements are refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnnouncementError {
+    /// Not one for every provider of the charter, in its order.
+    #[error("the announcements are not one of every provider of the training, in the charter's order")]
+    Parties,
+    /// One is signed with another key than the charter names, or is of another training.
+    #[error("the announcement of {party} does not hold under its identity key, or is of another training")]
+    Signature {
+        /// Whose.
+        party: PartyId,
+    },
+    /// The members of a unit have different schemas, a unit of several has none, or a unit of one has one.
+    #[error("{party} has another schema than its unit; carriers of one unit sign and load the same")]
+    Schema {
+        /// The first that differs.
+        party: PartyId,
+    },
+}
+
+impl Charter {
+    /// Holds announcements against the charter: one of every provider in the order of [`Self::providers`], under its
+    /// identity key, and one schema in each unit of several.
+    ///
+    /// # Errors
+    /// [`AnnouncementError`].
+    pub fn check_announcements(
+        &self,
+        announcements: &[Signed<TrainAnnouncement>],
+    ) -> Result<(), AnnouncementError> {
+        let parties = self.providers().map(|identity| &identity.party);
+        if !announcements.iter().map(|announced| &announced.body().party).eq(parties) {
+            return Err(AnnouncementError::Parties);
+        }
+        let charter = self.digest();
+        for (identity, announced) in self.providers().zip(announcements) {
+            if announced.body().charter != charter || !announced.verify(&identity.key) {
+                return Err(AnnouncementError::Signature { party: identity.party.clone() });
+            }
+        }
+        let mut rest = announcements;
+        for unit in &self.units {
+            let (own, others) = rest.split_at(unit.members.len());
+            let (first, alone) = (own[0].body().schema, own.len() == 1);
+            let wrong = |a: &&Signed<TrainAnnouncement>| {
+                a.body().schema != first || (a.body().schema == [0; 64]) != alone
+            };
+            if let Some(other) = own.iter().find(wrong) {
+                return Err(AnnouncementError::Schema { party: other.body().party.clone() });
+            }
+            rest = others;
+        }
+        Ok(())
+    }
+}
+
+/// What a provider signs before anything of a training moves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrainAcceptance {
+    /// The request with the bank's signature.
+    pub request: Signed<TrainRequest>,
+    /// What the bank hands to all other providers.
+    pub announcement: Signed<TrainAnnouncement>,
+    /// How many bins each of the provider's features has, by its number; at most [`MAX_BINS`].
+    pub bins: Vec<u8>,
+    /// The features' names where the grant permits to tell them, else none.
+    pub names: Vec<String>,
+    /// Salted commitment to the provider's table, the same for the same table under the same grant.
+    pub input: [u8; 32],
+    /// Milliseconds of Unix time.
+    pub accepted_at_ms: u64,
+}
+
+impl Record for TrainAcceptance {
+    const DOMAIN: &'static str = "windvane/train-acceptance/v1";
+
+    fn write(&self, t: Transcript) -> Transcript {
+        t.bytes("request", self.request.as_bytes())
+            .bytes("announcement", self.announcement.as_bytes())
+            .bytes("bins", &self.bins)
+            .list("name", self.names.iter())
+            .bytes("input", &self.input)
+            .u64("accepted at", self.accepted_at_ms)
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
+        let acceptance = Self {
+            request: read_signed(r, "request")?,
+            announcement: read_signed(r, "announcement")?,
+            bins: r.bytes("bins")?.to_vec(),
+            names: names(r)?,
+            input: r.array("input")?,
+            accepted_at_ms: r.u64("accepted at")?,
+        };
+        let (features, form) = (acceptance.bins.len(), |label, expected| TranscriptError::Form { label, expected });
+        let good = |bins: &u8| (1..=MAX_BINS).contains(&usize::from(*bins));
+        if !(1..=MAX_TRAIN_FEATURES).contains(&features) || !acceptance.bins.iter().all(good) {
+            return Err(form("bins", "of features within their limit, 1 to 33 each"));
+        }
+        if !acceptance.names.is_empty() && acceptance.names.len() != features {
+            return Err(form("name", "one for each feature, or none"));
+        }
+        let (request, announced) = (acceptance.request.body(), acceptance.announcement.body());
+        if announced.party != request.provider || announced.charter != request.charter.digest() {
+            return Err(form("announcement", "the provider's, of the request's charter"));
+        }
+        Ok(acceptance)
+    }
+}
+
+fn names(r: &mut Reader<'_>) -> Result<Vec<String>, TranscriptError> {
+    let form = TranscriptError::Form { label: "name", expected: "short texts within their limit" };
+    let items = r.list("name", MAX_TRAIN_FEATURES)?;
+    if items.iter().map(|item| item.len()).sum::<usize>() > MAX_TRAIN_NAMES_BYTES {
+        return Err(form);
+    }
+    let name = |item: &[u8]| {
+        let text = std::str::from_utf8(item).ok()?;
+        let plain = (1..=MAX_TRAIN_NAME_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
+        plain.then(|| text.to_owned())
+    };
+    items.into_iter().map(name).collect::<Option<_>>().ok_or(form)
+}
+
+/// One training, as a provider signs it at its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrainReceipt {
+    /// The acceptance with the provider's signature, and in it the request with the bank's.
+    pub acceptance: Signed<TrainAcceptance>,
+    /// Protocol and version: [`super::PROTOCOL`].
+    pub protocol: String,
+    /// Digest of the provider's software.
+    pub software: Hash,
+    /// Digest of the provider's configuration.
+    pub configuration: Hash,
+    /// How often the session was opened.
+    pub attempts: u64,
+    /// Digest of the encrypted indicator, as it was uploaded.
+    pub indicator: Hash,
+    /// By block, the digest of the encrypted residuals as they were uploaded.
+    pub residuals: Vec<Hash>,
+    /// [`StepHash`] over all steps in their order: what was asked, with decisions, and what was returned.
+    pub steps: Hash,
+    /// By block, the digest of the encrypted contributions that were returned.
+    pub contributions: Vec<Hash>,
+    /// Digest of the model's card.
+    pub card: Hash,
+    /// Salted commitment to the trees and the scale that the provider keeps.
+    pub trees: [u8; 32],
+    /// Milliseconds of Unix time.
+    pub completed_at_ms: u64,
+    /// Size of the provider's log that witnesses cosigned last; 0 until witnessing exists.
+    pub witnessed_size: u64,
+    /// Root of that log; empty until witnessing exists.
+    pub witnessed_root: Vec<u8>,
+}
+
+impl TrainReceipt {
+    /// The request.
+    pub fn request(&self) -> &TrainRequest {
+        self.acceptance.body().request.body()
+    }
+}
+
+impl Record for TrainReceipt {
+    const DOMAIN: &'static str = "windvane/train-receipt/v1";
+
+    fn write(&self, t: Transcript) -> Transcript {
+        t.bytes("acceptance", self.acceptance.as_bytes())
+            .text("protocol", &self.protocol)
+            .bytes("software", &self.software)
+            .bytes("configuration", &self.configuration)
+            .u64("attempts", self.attempts)
+            .bytes("indicator", &self.indicator)
+            .list("residuals", self.residuals.iter())
+            .bytes("steps", &self.steps)
+            .list("contributions", self.contributions.iter())
+            .bytes("card", &self.card)
+            .bytes("trees", &self.trees)
+            .u64("completed at", self.completed_at_ms)
+            .u64("witnessed size", self.witnessed_size)
+            .bytes("witnessed root", &self.witnessed_root)
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
+        let receipt = Self {
+            acceptance: read_signed(r, "acceptance")?,
+            protocol: short(r, "protocol")?,
+            software: r.array("software")?,
+            configuration: r.array("configuration")?,
+            attempts: r.u64("attempts")?,
+            indicator: r.array("indicator")?,
+            residuals: hashes(r, "residuals")?,
+            steps: r.array("steps")?,
+            contributions: hashes(r, "contributions")?,
+            card: r.array("card")?,
+            trees: r.array("trees")?,
+            completed_at_ms: r.u64("completed at")?,
+            witnessed_size: r.u64("witnessed size")?,
+            witnessed_root: r.bytes("witnessed root")?.to_vec(),
+        };
+        let blocks = usize::from(receipt.request().charter.hyperparameters.blocks);
+        if receipt.residuals.len() != blocks || receipt.contributions.len() != blocks {
+            return Err(TranscriptError::Form { label: "residuals", expected: "one for each block" });
+        }
+        Ok(receipt)
+    }
+}
+
+fn hashes(r: &mut Reader<'_>, label: &'static str) -> Result<Vec<Hash>, TranscriptError> {
+    let hash = |item: &[u8]| {
+        item.try_into().map_err(|_| TranscriptError::Form { label, expected: "64 bytes for each block" })
+    };
+    r.list(label, MAX_TRAIN_BLOCKS.into())?.into_iter().map(hash).collect()
+}
+
+/// The running hash over a session's steps, which both sides compute: of every step its place, a digest of what was
+/// asked, and a digest of what was returned **last**, since a step that is asked again is answered again.
+#[derive(Debug, Clone)]
+pub struct StepHash(Sha512);
+
+impl StepHash {
+    /// Of no step yet.
+    pub fn new(acceptance: &Hash) -> Self {
+        let head = Transcript::new("windvane/train-steps/v1").bytes("acceptance", acceptance);
+        Self(Sha512::new_with_prefix(head.as_bytes()))
+    }
+
+    /// The next step: digests of what was asked and of what was returned.
+    pub fn step(&mut self, asked: &Hash, returned: &Hash) {
+        self.0.update(asked);
+        self.0.update(returned);
+    }
+
+    /// The hash over all steps.
+    pub fn finish(self) -> Hash {
+        self.0.finalize().into()
+    }
+}
+
+fn short(r: &mut Reader<'_>, label: &'static str) -> Result<String, TranscriptError> {
+    let text = r.text(label)?;
+    if text.len() > MAX_PURPOSE_BYTES {
+        return Err(TranscriptError::Form { label, expected: "a short text" });
+    }
+    Ok(text.to_owned())
+}
+
+fn read_signed<T: Record>(r: &mut Reader<'_>, label: &'static str) -> Result<Signed<T>, TranscriptError> {
+    let form = TranscriptError::Form { label, expected: "a signed record" };
+    let bytes = r.bytes(label)?;
+    if bytes.len() > MAX_DOCUMENT_BYTES {
+        return Err(form);
+    }
+    Signed::from_bytes_unverified(bytes.to_vec()).map_err(|_| form)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::charter::tests::{charter, key};
+    use super::*;
+
+    fn request() -> TrainRequest {
+        TrainRequest {
+            session: SessionId::from_bytes([1; 16]),
+            charter: charter(),
+            provider: "carrier-a".parse().unwrap(),
+            grant: GrantId::from_bytes([2; 16]),
+            purpose: "risk-model".into(),
+            data_set: "telecom-risk".parse().unwrap(),
+            seed: [3; 32],
+            software: [5; 64],
+            configuration: [6; 64],
+            requested_at_ms: 7,
+        }
+    }
+
+    fn announcement(party: &str, schema: u8) -> TrainAnnouncement {
+        let party = party.parse().unwrap();
+        TrainAnnouncement { charter: charter().digest(), party, schema: [schema; 64], mask_key: [9; 32] }
+    }
+
+    fn announcements() -> Vec<Signed<TrainAnnouncement>> {
+        [("carrier-a", 7, 1), ("carrier-b", 7, 2), ("police", 0, 3)]
+            .map(|(party, schema, seed)| Signed::sign(announcement(party, schema), &key(seed)))
+            .to_vec()
+    }
+
+    fn acceptance() -> TrainAcceptance {
+        TrainAcceptance {
+            request: Signed::sign(request(), &key(9)),
+            announcement: Signed::sign(announcement("carrier-a", 7), &key(1)),
+            bins: vec![33, 2],
+            names: vec!["calls per day".into(), "active".into()],
+            input: [4; 32],
+            accepted_at_ms: 8,
+        }
+    }
+
+    fn receipt() -> TrainReceipt {
+        TrainReceipt {
+            acceptance: Signed::sign(acceptance(), &key(1)),
+            protocol: super::super::PROTOCOL.into(),
+            software: [1; 64],
+            configuration: [2; 64],
+            attempts: 2,
+            indicator: [3; 64],
+            residuals: vec![[4; 64]; 2],
+            steps: [5; 64],
+            contributions: vec![[6; 64]; 2],
+            card: [7; 64],
+            trees: [8; 32],
+            completed_at_ms: 9,
+            witnessed_size: 0,
+            witnessed_root: vec![],
+        }
+    }
+
+    #[test]
+    fn a_receipt_survives_its_encoding_and_refuses_every_truncation() {
+        let bytes = receipt().encode().into_bytes();
+        assert_eq!(TrainReceipt::decode(&bytes), Ok(receipt()));
+        assert!((0..bytes.len()).all(|end| TrainReceipt::decode(&bytes[..end]).is_err()));
+    }
+
+    #[test]
+    fn the_largest_receipt_fits_an_entry_of_the_log() {
+        use super::super::charter::Unit;
+        use super::super::parameters::{Hyperparameters, Numbers};
+        use crate::limits::MAX_ENTRY_BYTES;
+        let member = |i: u8| {
+            let party = format!("{i:0>64}").parse().unwrap();
+            crate::score::group::Identity { party, key: key(i).verifying_key() }
+        };
+        let units = vec![Unit { members: (1..=16).map(member).collect() }];
+        let numbers = Numbers { blocks: MAX_TRAIN_BLOCKS, ..*charter().hyperparameters };
+        let hyperparameters = Hyperparameters::new(numbers).unwrap();
+        let charter = Charter { units, hyperparameters, ..charter() };
+        let provider = charter.units[0].members[0].party.clone();
+        let announced = TrainAnnouncement {
+            charter: charter.digest(),
+            party: provider.clone(),
+            ..announcement("carrier-a", 7)
+        };
+        let names = vec!["x".repeat(MAX_TRAIN_NAMES_BYTES / MAX_TRAIN_FEATURES); MAX_TRAIN_FEATURES];
+        let acceptance = TrainAcceptance {
+            request: Signed::sign(TrainRequest { charter, provider, ..request() }, &key(9)),
+            announcement: Signed::sign(announced, &key(1)),
+            bins: vec![33; MAX_TRAIN_FEATURES],
+            names,
+            ..acceptance()
+        };
+        let hashes = vec![[4; 64]; MAX_TRAIN_BLOCKS.into()];
+        let acceptance = Signed::sign(acceptance, &key(1));
+        let receipt =
+            TrainReceipt { acceptance, residuals: hashes.clone(), contributions: hashes, ..receipt() };
+        let signed = Signed::sign(receipt, &key(1));
+        assert!(signed.body().acceptance.as_bytes().len() <= MAX_DOCUMENT_BYTES);
+        assert!(signed.as_bytes().len() + 1_024 <= MAX_ENTRY_BYTES, "{}", signed.as_bytes().len());
+        assert!(signed.as_bytes().len() <= crate::limits::MAX_TRAIN_RECEIPT_BYTES);
+        assert_eq!(Signed::<TrainReceipt>::from_bytes_unverified(signed.as_bytes().to_vec()), Ok(signed));
+    }
+
+    #[test]
+    fn a_receipt_has_digests_of_every_block() {
+        for short in [
+            TrainReceipt { residuals: vec![[4; 64]], ..receipt() },
+            TrainReceipt { contributions: vec![], ..receipt() },
+            TrainReceipt { residuals: vec![[4; 64]; MAX_TRAIN_BLOCKS as usize + 1], ..receipt() },
+        ] {
+            assert!(TrainReceipt::decode(short.encode().as_bytes()).is_err());
+        }
+    }
+
+    #[test]
+    fn an_acceptance_has_features_within_limits_and_a_name_for_each_or_none() {
+        let decode = |acceptance: TrainAcceptance| TrainAcceptance::decode(acceptance.encode().as_bytes());
+        assert!(decode(acceptance()).is_ok());
+        assert!(decode(TrainAcceptance { names: vec![], ..acceptance() }).is_ok());
+        for wrong in [
+            TrainAcceptance { bins: vec![], ..acceptance() },
+            TrainAcceptance { bins: vec![33, 34], ..acceptance() },
+            TrainAcceptance { bins: vec![0, 2], ..acceptance() },
+            TrainAcceptance { names: vec!["one".into()], ..acceptance() },
+            TrainAcceptance { names: vec!["a".into(), "line\nbreak".into()], ..acceptance() },
+            TrainAcceptance { names: vec!["a".into(), "b".repeat(MAX_TRAIN_NAME_BYTES + 1)], ..acceptance() },
+            TrainAcceptance { bins: vec![3; MAX_TRAIN_FEATURES + 1], names: vec![], ..acceptance() },
+            TrainAcceptance {
+                announcement: Signed::sign(announcement("carrier-b", 7), &key(1)),
+                ..acceptance()
+            },
+        ] {
+            assert!(decode(wrong).is_err());
+        }
+    }
+
+    #[test]
+    fn a_request_names_one_of_its_charters_providers() {
+        let other = TrainRequest { provider: "carrier-c".parse().unwrap(), ..request() };
+        assert!(TrainRequest::decode(request().encode().as_bytes()).is_ok());
+        assert!(TrainRequest::decode(other.encode().as_bytes()).is_err());
+    }
+
+    #[test]
+    fn announcements_are_of_all_providers_under_their_keys_and_of_one_schema_a_unit() {
+        let check = |change: &dyn Fn(&mut Vec<Signed<TrainAnnouncement>>)| {
+            let mut announcements = announcements();
+            change(&mut announcements);
+            charter().check_announcements(&announcements)
+        };
+        let party = |name: &str| name.parse::<PartyId>().unwrap();
+        assert_eq!(check(&|_| ()), Ok(()));
+        assert_eq!(check(&|all| drop(all.pop())), Err(AnnouncementError::Parties));
+        assert_eq!(check(&|all| all.swap(0, 1)), Err(AnnouncementError::Parties));
+        let replaced = |at: usize, body: TrainAnnouncement, seed| {
+            check(&|all| all[at] = Signed::sign(body.clone(), &key(seed)))
+        };
+        let signature = |name| Err(AnnouncementError::Signature { party: party(name) });
+        let schema = |name| Err(AnnouncementError::Schema { party: party(name) });
+        assert_eq!(replaced(1, announcement("carrier-b", 7), 1), signature("carrier-b"));
+        let other = TrainAnnouncement { charter: [0; 64], ..announcement("police", 0) };
+        assert_eq!(replaced(2, other, 3), signature("police"));
+        assert_eq!(replaced(1, announcement("carrier-b", 8), 2), schema("carrier-b"));
+        assert_eq!(replaced(0, announcement("carrier-a", 0), 1), schema("carrier-a"));
+        assert_eq!(replaced(2, announcement("police", 7), 3), schema("police"));
+    }
+
+    #[test]
+    fn the_hash_of_steps_depends_on_each_and_on_their_order() {
+        let hash = |steps: &[(u8, u8)]| {
+            let mut hash = StepHash::new(&[1; 64]);
+            steps.iter().for_each(|(asked, returned)| hash.step(&[*asked; 64], &[*returned; 64]));
+            hash.finish()
+        };
+        let all = [hash(&[]), hash(&[(1, 2)]), hash(&[(2, 1)]), hash(&[(1, 2), (3, 4)]), hash(&[(3, 4), (1, 2)])];
+        for (i, one) in all.iter().enumerate() {
+            assert!(all[..i].iter().all(|other| other != one));
+        }
+    }
+}
