@@ -3,6 +3,7 @@
 //! Everything that two organisations must compute alike is an integer: residuals, sums, gains, leaves.
 
 pub mod binning;
+pub mod boosting;
 pub mod charter;
 pub mod decode;
 pub mod elgamal;
@@ -12,6 +13,7 @@ pub mod mask;
 pub mod parameters;
 pub mod partition;
 pub mod record;
+pub mod scale;
 pub mod sums;
 pub mod tree;
 
