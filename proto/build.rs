@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "audit/v1/audit.proto",
         "psi/v1/psi.proto",
         "score/v1/score.proto",
+        "train/v1/train.proto",
     ];
     files.iter().for_each(|file| println!("cargo::rerun-if-changed={file}"));
     let descriptors = protox::compile(files, ["."])?;

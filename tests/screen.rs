@@ -124,7 +124,6 @@ impl Scene {
         };
         ScreenPlan {
             score: None,
-        train: None,
             purpose: "screening".into(),
             customers: customers.to_owned(),
             customer_column: "客户号".into(),

@@ -5,11 +5,13 @@ mod common;
 mod lookup;
 mod psi;
 mod score;
+mod train;
 
 pub use common::MAX_PROTOCOLS;
 pub use lookup::{Pages, PagesWanted};
 pub use psi::{PsiFrame, PsiOpen, PsiPart};
 pub use score::*;
+pub use train::*;
 
 /// A message that a peer sent is not what it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

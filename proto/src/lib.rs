@@ -45,3 +45,11 @@ pub mod score {
         tonic::include_proto!("windvane.score.v1");
     }
 }
+
+/// Generated from `train/v1`.
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)] // generated code
+pub mod train {
+    pub mod v1 {
+        tonic::include_proto!("windvane.train.v1");
+    }
+}

@@ -14,6 +14,8 @@ pub mod parameters;
 pub mod partition;
 pub mod record;
 pub mod scale;
+pub mod schema;
+pub mod step;
 pub mod sums;
 pub mod tree;
 

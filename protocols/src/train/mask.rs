@@ -65,6 +65,21 @@ impl MaskingKey {
         Self { secret, public }
     }
 
+    /// A key from a sealed store; `None` for bytes that no key has.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Option<Self> {
+        let secret = Option::<Scalar>::from(Scalar::from_canonical_bytes(*bytes)).map(Zeroizing::new)?;
+        if *secret == Scalar::ZERO {
+            return None;
+        }
+        let public = RistrettoPoint::mul_base(&secret).compress().to_bytes();
+        Some(Self { secret, public })
+    }
+
+    /// The secret, for a sealed store.
+    pub fn expose(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.secret.to_bytes())
+    }
+
     /// The element to announce.
     pub const fn public(&self) -> &[u8; ELEMENT_BYTES] {
         &self.public

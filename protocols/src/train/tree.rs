@@ -145,7 +145,7 @@ impl Decision {
         }
     }
 
-    fn to_bytes(self) -> [u8; 5] {
+    pub(super) fn to_bytes(self) -> [u8; 5] {
         let mut bytes = [0; 5];
         match self {
             Self::Leaf(value) => bytes[1..].copy_from_slice(&value.to_be_bytes()),
@@ -158,7 +158,7 @@ impl Decision {
         bytes
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         match *bytes {
             [0, a, b, c, d] => Some(Self::Leaf(i32::from_be_bytes([a, b, c, d]))),
             [1, a, b, bin, 0] => Some(Self::Split(Split { feature: u16::from_be_bytes([a, b]), bin })),

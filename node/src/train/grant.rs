@@ -1,0 +1,53 @@
+//! A training held against its grant, before anything moves; an auditor does the same with both logs.
+
+use windvane_protocols::audit::grant::{Grant, Operation, Use};
+use windvane_protocols::train::record::TrainRequest;
+
+use super::TrainRefusal;
+use crate::error::Refusal;
+
+/// What must be so of a request.
+///
+/// # Errors
+/// [`Refusal`] with the first rule that forbids it.
+pub(crate) fn permit(grant: &Grant, request: &TrainRequest, now_ms: u64) -> Result<(), Refusal> {
+    grant.permits(&Use {
+        requester: &request.charter.requester,
+        provider: &request.provider,
+        operation: Operation::Train,
+        data_set: &request.data_set,
+        families: &[],
+        purpose: &request.purpose,
+        now_ms,
+    })?;
+    let (terms, charter) = (&grant.train, &request.charter);
+    let numbers = &charter.hyperparameters;
+    let at_most = [
+        ("the number of listed rows", charter.rows, terms.max_rows),
+        ("the number of blocks", numbers.blocks.into(), terms.max_blocks),
+        ("the number of a block's trees", numbers.trees.into(), terms.max_trees),
+        ("the depth of trees", numbers.depth.into(), terms.max_depth),
+    ];
+    let at_least = [
+        ("the decoy factor", charter.decoy_factor, terms.decoy_factor),
+        ("the minimum count", numbers.minimum_count.into(), terms.minimum_count),
+    ];
+    let above = at_most.into_iter().find(|(_, found, limit)| found > limit);
+    let below = at_least.into_iter().find(|(_, found, limit)| found < limit);
+    match above.or(below) {
+        Some((what, found, limit)) => Err(TrainRefusal::Terms { what, found, limit }.into()),
+        None => Ok(()),
+    }
+}
+
+/// Trainings under the grant so far, with this session's own left out.
+///
+/// # Errors
+/// [`TrainRefusal::Runs`].
+pub(crate) fn count(grant: &Grant, request: &TrainRequest, runs: &[[u8; 16]]) -> Result<(), TrainRefusal> {
+    let others = runs.iter().filter(|session| *session != request.session.as_bytes()).count() as u64;
+    if others < grant.train.runs {
+        return Ok(());
+    }
+    Err(TrainRefusal::Runs { permitted: grant.train.runs })
+}
