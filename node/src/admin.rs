@@ -29,6 +29,7 @@ use crate::store::Store;
 mod data;
 mod grants;
 mod score;
+mod train;
 
 pub use data::Published;
 pub use grants::{GrantTerms, ScoreOutput};

@@ -32,6 +32,7 @@ mod score;
 mod screen;
 mod snapshot;
 mod terminal;
+mod train;
 mod verify;
 
 pub(crate) use terminal::Terminal;
@@ -81,6 +82,9 @@ enum Command {
     /// Score jointly with other providers
     #[command(subcommand)]
     Score(score::ScoreCommand),
+    /// Train a joint model with other providers
+    #[command(subcommand)]
+    Train(train::TrainCommand),
     /// Screen existing customers against providers' risk lists
     #[command(subcommand)]
     Screen(screen::ScreenCommand),
@@ -158,6 +162,7 @@ impl Command {
             Self::VerifyBatch(args) => args.run(),
             Self::Psi(command) => command.run(),
             Self::Score(command) => command.run(),
+            Self::Train(command) => command.run(),
             Self::Screen(command) => command.run(),
             Self::Audit(command) => command.run(),
             Self::CheckConfig(args) => Ok(args.run()),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::PartyId;
+use windvane_protocols::score::group::Fingerprint;
 
 use crate::score::stability;
 
@@ -48,6 +49,9 @@ pub struct Config {
     /// Lists that a provider offers for set intersection.
     #[serde(default, rename = "psi")]
     pub lists: Vec<ListConfig>,
+    /// Tables that a provider offers for joint trainings.
+    #[serde(default, rename = "train")]
+    pub tables: Vec<TrainConfig>,
     /// How the bank watches the joint score.
     #[serde(default)]
     pub score: ScoreConfig,
@@ -101,6 +105,41 @@ pub struct ListConfig {
     /// Columns that may travel with matches, where a grant permits them.
     #[serde(default)]
     pub payload_columns: Vec<String>,
+}
+
+/// A table that a provider offers for joint trainings.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// The table's name, as in grants.
+    pub name: String,
+    /// The file: CSV with a header, or Parquet whose features are whole numbers or text.
+    pub file: PathBuf,
+    /// The column of telephone numbers.
+    #[serde(default = "defaults::number")]
+    pub number: String,
+    /// The columns of features, numbers or empty; without them every other column.
+    #[serde(default)]
+    pub features: Vec<String>,
+    /// The signed schema by which several carriers grow trees as one; its features count then.
+    pub schema: Option<PathBuf>,
+    /// The signed list of number segments of the scoring group.
+    pub universe: PathBuf,
+    /// The scoring group whose registry gets the trained parts; without it, the group with the table's name.
+    pub group: Option<String>,
+    /// Whom this provider trains with, and who signs the list of segments and the schema.
+    #[serde(default)]
+    pub peers: Vec<TrainPeer>,
+}
+
+/// Another party of trainings, by the key that is pinned for it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainPeer {
+    /// The party's name.
+    pub party: String,
+    /// The fingerprint of its identity key, as in a scoring group.
+    pub identity: String,
 }
 
 /// The node's own name and place.
@@ -196,6 +235,10 @@ pub struct ServiceConfig {
     pub psi_jobs: usize,
     /// Memory of one set intersection for the list's records; more is spilled to the disk.
     pub psi_memory_mb: usize,
+    /// Trainings that are held in memory at a time; others wait on the disk.
+    pub train_sessions: usize,
+    /// After how long a training that is not through is given up.
+    pub train_keep_ms: u64,
 }
 
 impl Default for LogSection {
@@ -220,6 +263,8 @@ impl Default for ServiceConfig {
             psi_total_ms: 86_400_000,
             psi_jobs: 4,
             psi_memory_mb: 512,
+            train_sessions: 4,
+            train_keep_ms: 7 * 86_400_000,
         }
     }
 }
@@ -240,6 +285,10 @@ impl Default for ScoreConfig {
 }
 
 mod defaults {
+    pub(super) fn number() -> String {
+        "number".to_owned()
+    }
+
     pub(super) const fn connections() -> usize {
         256
     }
@@ -330,6 +379,11 @@ impl Config {
         self.keys.passphrase_file.iter_mut().for_each(join);
         self.verification.rules.iter_mut().for_each(join);
         self.lists.iter_mut().for_each(|list| join(&mut list.file));
+        for table in &mut self.tables {
+            join(&mut table.file);
+            join(&mut table.universe);
+            table.schema.iter_mut().for_each(join);
+        }
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -354,6 +408,7 @@ impl Config {
         }
         self.check_providers()?;
         self.check_lists()?;
+        self.check_tables()?;
         self.score.check()
     }
 
@@ -370,6 +425,34 @@ impl Config {
             if let Err(rule) = crate::psi::check_key(&list.key, &list.key_columns) {
                 return refuse("psi.key_columns", rule);
             }
+        }
+        Ok(())
+    }
+
+    fn check_tables(&self) -> Result<(), ConfigError> {
+        let refuse = |field, rule: String| Err(ConfigError::Field { field, rule });
+        let mut seen = std::collections::BTreeSet::new();
+        for table in &self.tables {
+            if let Err(error) = table.name.parse::<DataSet>() {
+                return refuse("train.name", error.to_string());
+            }
+            if let Some(Err(error)) = table.group.as_ref().map(|group| group.parse::<DataSet>()) {
+                return refuse("train.group", error.to_string());
+            }
+            if !seen.insert(&table.name) {
+                return refuse("train", format!("{} is named twice", table.name));
+            }
+            for peer in &table.peers {
+                if let Err(error) = peer.party.parse::<PartyId>() {
+                    return refuse("train.peers.party", error.to_string());
+                }
+                if let Err(error) = peer.identity.parse::<Fingerprint>() {
+                    return refuse("train.peers.identity", error.to_string());
+                }
+            }
+        }
+        if !(1..=64).contains(&self.service.train_sessions) {
+            return refuse("service.train_sessions", "is 1 to 64".to_owned());
         }
         Ok(())
     }
@@ -428,6 +511,34 @@ mod tests {
         for (name, text) in SAMPLES {
             Config::parse(text).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
+    }
+
+    #[test]
+    fn a_table_for_trainings_is_checked_and_its_paths_are_relative_to_the_file() {
+        let (_, carrier) = SAMPLES[1];
+        let print = "ab".repeat(32);
+        let section = format!(
+            "\n[[train]]\nname = \"telecom-risk\"\nfile = \"f.csv\"\nuniverse = \"u.pem\"\nschema = \"s.pem\"\n\
+             [[train.peers]]\nparty = \"carrier-b\"\nidentity = \"{print}\"\n"
+        );
+        let text = format!("{carrier}{section}");
+        let mut config = Config::parse(&text).unwrap();
+        config.resolve(Path::new("/etc/windvane"));
+        let table = &config.tables[0];
+        assert_eq!((table.number.as_str(), table.file.to_str()), ("number", Some("/etc/windvane/f.csv")));
+        assert_eq!(table.schema.as_deref(), Some(Path::new("/etc/windvane/s.pem")));
+        for (from, to, expected) in [
+            ("\"telecom-risk\"", "\"T\"", "train.name"),
+            ("carrier-b", "Carrier", "train.peers.party"),
+            (print.as_str(), "ab", "train.peers.identity"),
+            ("universe =", "univers =", "univers"),
+            ("schema = \"s.pem\"", "group = \"G\"", "train.group"),
+        ] {
+            let error = Config::parse(&text.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let twice = format!("{text}{section}");
+        assert!(Config::parse(&twice).unwrap_err().to_string().contains("named twice"));
     }
 
     #[test]

@@ -72,6 +72,9 @@ pub enum Refusal {
     /// A setup of a scoring group does not begin or go on, or a table is not served.
     #[error(transparent)]
     Score(#[from] crate::score::refusal::ScoreRefusal),
+    /// A training does not begin, or does not go on.
+    #[error(transparent)]
+    Train(#[from] crate::train::TrainRefusal),
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,
@@ -107,6 +110,7 @@ impl Refusal {
             Self::CountersignatureInvalid => "COUNTERSIGNATURE_INVALID",
             Self::Psi(refusal) => refusal.code(),
             Self::Score(refusal) => refusal.code(),
+            Self::Train(refusal) => refusal.code(),
             Self::Stopping => "STOPPING",
             Self::Internal => "INTERNAL",
         }
@@ -123,6 +127,7 @@ impl Refusal {
             }
             Self::Psi(refusal) => refusal.grpc(),
             Self::Score(refusal) => refusal.grpc(),
+            Self::Train(refusal) => refusal.grpc(),
             Self::Stopping => Code::Unavailable,
             Self::Internal => Code::Internal,
             _ => Code::InvalidArgument,
@@ -270,6 +275,12 @@ pub enum NodeError {
     /// The setup of an epoch.
     #[error(transparent)]
     ScoreSetup(#[from] crate::score::setup::SetupFailure),
+    /// A table of features.
+    #[error(transparent)]
+    TrainFeatures(#[from] crate::train::features::FeatureError),
+    /// The signed schema of several carriers.
+    #[error(transparent)]
+    TrainSchema(#[from] crate::train::schema::SchemaFileError),
     /// The rules of the decision.
     #[error(transparent)]
     Rules(#[from] crate::risk::RuleError),
@@ -345,6 +356,8 @@ impl NodeError {
             Self::ScoreEvidence(error) => error.code(),
             Self::ScoreMember(error) => error.code(),
             Self::ScoreSetup(error) => error.code(),
+            Self::TrainFeatures(error) => error.code(),
+            Self::TrainSchema(error) => error.code(),
             Self::Rules(_) => "RULES_INVALID",
             Self::Signed(_) => "SIGNATURE_INVALID",
             Self::Tls(_) => "TLS",

@@ -35,6 +35,7 @@ pub mod snapshot;
 pub mod store;
 pub mod table;
 pub mod telemetry;
+pub mod train;
 pub mod verification;
 
 pub use server::Node;

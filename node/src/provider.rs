@@ -18,6 +18,7 @@ use windvane_protocols::lookup::provider::{Checked, Circumstances, EpochKeys, Ev
 use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::psi::PsiReceipt;
 use windvane_protocols::score::epoch::Member;
+use windvane_protocols::train::record::TrainReceipt;
 use windvane_protocols::transcript::{Hash, Record as _, Signed};
 
 use crate::clock::Clock;
@@ -199,6 +200,17 @@ impl Provider {
         Ok(())
     }
 
+    /// Logs the receipt of a training and waits for its countersignature.
+    ///
+    /// # Errors
+    /// [`Refusal::Internal`].
+    pub(crate) async fn train_completed(&self, receipt: &Signed<TrainReceipt>) -> Result<(), Refusal> {
+        let entry = Entry::new(self.now_ms(), Event::TrainCompleted(Box::new(receipt.clone())));
+        let index = self.append(vec![entry.encode().into_bytes()]).await?;
+        self.receipts.expect(receipt.digest(), receipt.body().request().charter.requester.clone(), index);
+        Ok(())
+    }
+
     /// Makes an event durable in the log.
     ///
     /// # Errors
@@ -367,6 +379,15 @@ impl Provider {
                 }
                 Ok(Event::PsiCompleted(receipt)) => {
                     self.receipts.expect(receipt.digest(), receipt.body().request().requester.clone(), index);
+                }
+                Ok(Event::TrainAccepted(acceptance)) => {
+                    let request = acceptance.body().request.body();
+                    let (session, grant) = (request.session.as_bytes(), request.grant.as_bytes());
+                    self.shared.store.put_train_run(session, grant)?;
+                }
+                Ok(Event::TrainCompleted(receipt)) => {
+                    let requester = receipt.body().request().charter.requester.clone();
+                    self.receipts.expect(receipt.digest(), requester, index);
                 }
                 Ok(Event::Countersigned(signed)) => {
                     // Receipts from before `from` are settled already.

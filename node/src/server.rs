@@ -16,6 +16,7 @@ use windvane_proto::common::v1::peer_server::PeerServer;
 use windvane_proto::lookup::v1::lookup_server::LookupServer;
 use windvane_proto::psi::v1::psi_server::PsiServer;
 use windvane_proto::score::v1::score_server::ScoreServer;
+use windvane_proto::train::v1::train_server::TrainServer;
 use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::limits::MAX_MESSAGE_BYTES;
 use windvane_protocols::transcript::{Hash, Record as _};
@@ -30,9 +31,11 @@ use crate::identity::{Certificate, Layout, NodeKeys};
 use crate::peer::Incoming;
 use crate::provider::{Provider, Shared};
 use crate::psi::serve::PsiProvider;
+use crate::train::serve::TrainProvider;
 use crate::score::rounds::Rounds;
 use crate::service::{
     audit::AuditService, common::PeerService, lookup::LookupService, psi::PsiService, score::ScoreService,
+    train::TrainService,
 };
 use crate::store::Store;
 
@@ -187,10 +190,11 @@ impl Node {
         let provider = blocking(move || Provider::start(shared, service)).await??;
         let provider = Arc::new(provider);
         let psi = PsiProvider::new(provider.clone(), &config.lists);
+        let train = Arc::new(TrainProvider::new(provider.clone(), &config.tables));
         let listener = listen(grpc.listen).await?;
         self.grpc = listener.local_addr().ok();
         let incoming = Incoming::new(listener, certificate, grpc.max_connections)?;
-        self.tasks.push(tokio::spawn(serve_grpc(provider.clone(), psi, incoming, stopped)));
+        self.tasks.push(tokio::spawn(serve_grpc(provider.clone(), psi, train, incoming, stopped)));
         self.provider = Some(provider);
         Ok(())
     }
@@ -337,6 +341,7 @@ async fn drain_outbox(shared: &Shared) -> Result<bool, NodeError> {
 async fn serve_grpc(
     provider: Arc<Provider>,
     psi: PsiProvider,
+    train: Arc<TrainProvider>,
     incoming: Incoming,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -364,6 +369,11 @@ async fn serve_grpc(
         )
         .add_service(
             ScoreServer::new(ScoreService(Arc::new(Rounds::new(provider.clone()))))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                .max_encoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            TrainServer::new(TrainService(train))
                 .max_decoding_message_size(MAX_MESSAGE_BYTES)
                 .max_encoding_message_size(MAX_MESSAGE_BYTES),
         )

@@ -5,3 +5,4 @@ pub mod common;
 pub mod lookup;
 pub mod psi;
 pub mod score;
+pub mod train;

@@ -14,6 +14,7 @@ use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::psi::{PsiAcceptance, PsiReceipt, PsiRelease, PsiRequest};
 use windvane_protocols::score::ledger::TableRoot;
 use windvane_protocols::score::table::manifest::TableManifest;
+use windvane_protocols::train::record::{TrainAcceptance, TrainReceipt, TrainRequest};
 use windvane_protocols::transcript::{Hash, Record as _, Signed};
 
 use super::code;
@@ -34,6 +35,7 @@ pub(super) const TIME_TOLERANCE_MS: u64 = 300_000;
 const CHUNK: usize = 4_096;
 
 mod psi;
+mod train;
 
 /// What a log says, and what is wrong with it.
 #[derive(Debug, Default)]
@@ -78,6 +80,9 @@ enum Signature<'a> {
     PsiAcceptance(&'a Signed<PsiAcceptance>),
     PsiReceipt(&'a Signed<PsiReceipt>),
     PsiRelease(&'a Signed<PsiRelease>, PartyId),
+    TrainRequest(&'a Signed<TrainRequest>),
+    TrainAcceptance(&'a Signed<TrainAcceptance>),
+    TrainReceipt(&'a Signed<TrainReceipt>),
 }
 
 impl Signature<'_> {
@@ -93,6 +98,9 @@ impl Signature<'_> {
             Self::PsiAcceptance(signed) => signed.verify(key),
             Self::PsiReceipt(signed) => signed.verify(key),
             Self::PsiRelease(signed, _) => signed.verify(key),
+            Self::TrainRequest(signed) => signed.verify(key),
+            Self::TrainAcceptance(signed) => signed.verify(key),
+            Self::TrainReceipt(signed) => signed.verify(key),
         }
     }
 
@@ -108,6 +116,9 @@ impl Signature<'_> {
             Self::PsiAcceptance(signed) => &signed.body().request.body().provider,
             Self::PsiReceipt(signed) => &signed.body().request().provider,
             Self::PsiRelease(_, requester) => requester,
+            Self::TrainRequest(signed) => &signed.body().charter.requester,
+            Self::TrainAcceptance(signed) => &signed.body().request.body().provider,
+            Self::TrainReceipt(signed) => &signed.body().request().provider,
         }
     }
 
@@ -119,6 +130,9 @@ impl Signature<'_> {
             Self::PsiAcceptance(signed) => Some(signed.body().request.body().session),
             Self::PsiReceipt(signed) => Some(signed.body().request().session),
             Self::PsiRelease(signed, _) => Some(signed.body().session),
+            Self::TrainRequest(signed) => Some(signed.body().session),
+            Self::TrainAcceptance(signed) => Some(signed.body().request.body().session),
+            Self::TrainReceipt(signed) => Some(signed.body().request().session),
             _ => None,
         }
     }
@@ -130,8 +144,9 @@ impl Signature<'_> {
             Self::Grant(_) => code::GRANT_SIGNATURE,
             Self::Manifest(_) | Self::Table(_) => code::MANIFEST_SIGNATURE,
             Self::Countersignature(_) => code::COUNTERSIGNATURE_INVALID,
-            Self::PsiRequest(_) => code::REQUEST_SIGNATURE,
+            Self::PsiRequest(_) | Self::TrainRequest(_) => code::REQUEST_SIGNATURE,
             Self::PsiAcceptance(_) | Self::PsiReceipt(_) => code::RECEIPT_SIGNATURE,
+            Self::TrainAcceptance(_) | Self::TrainReceipt(_) => code::RECEIPT_SIGNATURE,
             Self::PsiRelease(..) => code::RELEASE_SIGNATURE,
         }
     }
@@ -255,6 +270,15 @@ impl Content {
             Event::PsiReleased(signed) => self.psi_released(index, signed, checks),
             Event::PsiCompleted(signed) => self.psi_completed(index, at_ms, signed, checks),
             Event::PsiResult { session, result } => {
+                self.jobs.result(*session, *result).map(|fault| fault.of(*session)).into_iter().collect()
+            }
+            Event::TrainRequested(signed) => self.train_requested(index, at_ms, signed, checks),
+            Event::TrainAccepted(signed) => self.train_accepted(index, at_ms, signed, checks),
+            Event::TrainAttempted { session, number, .. } => {
+                self.jobs.attempt(*session, *number).map(|fault| fault.of(*session)).into_iter().collect()
+            }
+            Event::TrainCompleted(signed) => self.train_completed(index, at_ms, signed, checks),
+            Event::TrainResult { session, result } => {
                 self.jobs.result(*session, *result).map(|fault| fault.of(*session)).into_iter().collect()
             }
             // Starts, keys of epochs and users are said by the node alone: nothing to hold them against.

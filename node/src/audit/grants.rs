@@ -7,6 +7,7 @@ use windvane_protocols::audit::receipt::Receipt;
 use windvane_protocols::lookup::KeyGroup;
 use windvane_protocols::party::PartyId;
 use windvane_protocols::psi::PsiAcceptance;
+use windvane_protocols::train::record::TrainAcceptance;
 use windvane_protocols::transcript::{Hash, Signed};
 
 use super::code;
@@ -129,6 +130,30 @@ impl Grants {
             Err(error @ PsiRefusal::RepeatedInput) => Some(Fault::new(code::INPUT_REPEATED, error)),
             Err(error) => Some(Fault::new(code::QUOTA_TOTAL, error)),
         };
+        let own_ms =
+            if *party == request.provider { acceptance.accepted_at_ms } else { request.requested_at_ms };
+        let ended = known.ended.filter(|(_, at_ms)| own_ms > *at_ms).map(|(end, _)| {
+            Fault::new(code::GRANT_ENDED, format!("grant {} was ended by entry {end}", request.grant))
+        });
+        outside.into_iter().chain(counted).chain(ended).collect()
+    }
+
+    /// Holds an accepted training against its grant, by the moment when the provider accepted it.
+    pub(super) fn charge_train(
+        &self,
+        acceptance: &TrainAcceptance,
+        runs: &[[u8; 16]],
+        party: &PartyId,
+    ) -> Vec<Fault> {
+        let request = acceptance.request.body();
+        let Some(known) = self.by_id.get(&request.grant) else { return vec![unknown(request.grant)] };
+        let permitted = crate::train::grant::permit(&known.grant, request, acceptance.accepted_at_ms);
+        let named = !acceptance.names.is_empty() && !known.grant.train.named_features;
+        let named = named.then_some("the acceptance names features, and the grant does not permit it");
+        let outside = permitted.err().map(|error| Fault::new(code::OUTSIDE_GRANT, error));
+        let outside = outside.or(named.map(|text| Fault::new(code::OUTSIDE_GRANT, text)));
+        let counted = crate::train::grant::count(&known.grant, request, runs).err();
+        let counted = counted.map(|error| Fault::new(code::QUOTA_TOTAL, error));
         let own_ms =
             if *party == request.provider { acceptance.accepted_at_ms } else { request.requested_at_ms };
         let ended = known.ended.filter(|(_, at_ms)| own_ms > *at_ms).map(|(end, _)| {

@@ -1,4 +1,6 @@
-//! Set intersection jobs as one log has them: request, acceptance, connections, release, receipt, result.
+//! Set intersections and trainings as one log has them: request, acceptance, connections, release, receipt, result.
+//!
+//! Both are jobs: one signed request, one acceptance, any number of connections, and one receipt.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -6,6 +8,7 @@ use windvane_protocols::audit::grant::GrantId;
 use windvane_protocols::audit::receipt::Countersignature;
 use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::psi::{PROTOCOL, PsiAcceptance, PsiReceipt, PsiRelease, PsiRequest};
+use windvane_protocols::train::record::{TrainAcceptance, TrainReceipt, TrainRequest};
 use windvane_protocols::transcript::{Hash, Signed};
 
 use super::code;
@@ -34,6 +37,8 @@ pub(super) struct Jobs {
     by_receipt: HashMap<Hash, SessionId>,
     /// Under every grant the accepted jobs, with their input commitments.
     runs: BTreeMap<GrantId, BTreeMap<SessionId, [u8; 32]>>,
+    /// Under every grant the accepted trainings.
+    trainings: BTreeMap<GrantId, BTreeSet<SessionId>>,
 }
 
 /// Keeps the first of two records; a second one must be the same, as a party logs it that was killed in
@@ -56,6 +61,41 @@ impl Jobs {
     pub(super) fn request(&mut self, entry: u64, signed: &Signed<PsiRequest>) -> Option<Fault> {
         let digest = signed.digest();
         first(&mut self.job(signed.body()).requested, entry, digest, code::SESSION_REPEATED)
+    }
+
+    /// Takes the party's own request for a training.
+    pub(super) fn train_request(&mut self, entry: u64, signed: &Signed<TrainRequest>) -> Option<Fault> {
+        let digest = signed.digest();
+        first(&mut self.training(signed.body()).requested, entry, digest, code::SESSION_REPEATED)
+    }
+
+    /// Takes a training's acceptance, which stands in the provider's log alone and in every receipt.
+    pub(super) fn train_accept(&mut self, entry: u64, signed: &Signed<TrainAcceptance>) -> Vec<Fault> {
+        let request = &signed.body().request;
+        self.trainings.entry(request.body().grant).or_default().insert(request.body().session);
+        let job = self.training(request.body());
+        let mut faults: Vec<_> =
+            first(&mut job.accepted, entry, signed.digest(), code::SESSION_REPEATED).into_iter().collect();
+        faults.extend(other_request(job, &request.digest()));
+        faults
+    }
+
+    /// Takes a training's receipt, in the log of `party`.
+    pub(super) fn train_complete(
+        &mut self,
+        entry: u64,
+        signed: &Signed<TrainReceipt>,
+        party: &PartyId,
+    ) -> Vec<Fault> {
+        let receipt = signed.body();
+        let (request, acceptance) = (&receipt.acceptance.body().request, receipt.acceptance.digest());
+        self.by_receipt.insert(signed.digest(), request.body().session);
+        let job = self.training(request.body());
+        let mut faults = protocol(&receipt.protocol, windvane_protocols::train::PROTOCOL);
+        faults.extend(first(&mut job.completed, entry, signed.digest(), code::RECEIPT_REPEATED));
+        faults.extend(other_request(job, &request.digest()));
+        faults.extend(missing(job, party, &acceptance));
+        faults
     }
 
     /// Takes an acceptance, which stands in the provider's log alone and in every receipt.
@@ -101,20 +141,10 @@ impl Jobs {
         let (request, acceptance) = (&receipt.acceptance.body().request, receipt.acceptance.digest());
         self.by_receipt.insert(signed.digest(), request.body().session);
         let job = self.job(request.body());
-        let mut faults = Vec::new();
-        if receipt.protocol != PROTOCOL {
-            faults.push(Fault::new(code::PROTOCOL_UNKNOWN, format!("the receipt is not of {PROTOCOL}")));
-        }
+        let mut faults = protocol(&receipt.protocol, PROTOCOL);
         faults.extend(first(&mut job.completed, entry, signed.digest(), code::RECEIPT_REPEATED));
         faults.extend(other_request(job, &request.digest()));
-        if *party == job.requester && job.requested.is_none() {
-            let text = "no entry before this one has the request that the receipt answers";
-            faults.push(Fault::new(code::REQUEST_MISSING, text));
-        }
-        if *party == job.provider && job.accepted.is_none_or(|(_, accepted)| accepted != acceptance) {
-            let text = "no entry before this one has the acceptance that the receipt carries";
-            faults.push(Fault::new(code::REQUEST_MISSING, text));
-        }
+        faults.extend(missing(job, party, &acceptance));
         let released = job.released.map(|digest| digest.to_vec()).unwrap_or_default();
         if receipt.release != released {
             let text = "the receipt says something else of the release than the entries before it";
@@ -152,6 +182,11 @@ impl Jobs {
         runs.map(|(session, input)| (*session.as_bytes(), *input)).collect()
     }
 
+    /// The accepted trainings under a grant.
+    pub(super) fn trainings(&self, grant: &GrantId) -> Vec<[u8; 16]> {
+        self.trainings.get(grant).into_iter().flatten().map(|session| *session.as_bytes()).collect()
+    }
+
     /// A job by its name.
     pub(super) fn find(&self, id: &SessionId) -> Option<&Job> {
         self.by_id.get(id)
@@ -179,9 +214,17 @@ impl Jobs {
     }
 
     fn job(&mut self, request: &PsiRequest) -> &mut Job {
-        self.by_id.entry(request.session).or_insert_with(|| Job {
-            requester: request.requester.clone(),
-            provider: request.provider.clone(),
+        self.between_parties(request.session, &request.requester, &request.provider)
+    }
+
+    fn training(&mut self, request: &TrainRequest) -> &mut Job {
+        self.between_parties(request.session, &request.charter.requester, &request.provider)
+    }
+
+    fn between_parties(&mut self, session: SessionId, requester: &PartyId, provider: &PartyId) -> &mut Job {
+        self.by_id.entry(session).or_insert_with(|| Job {
+            requester: requester.clone(),
+            provider: provider.clone(),
             requested: None,
             accepted: None,
             completed: None,
@@ -196,6 +239,24 @@ impl Jobs {
 fn other_request(job: &Job, request: &Hash) -> Option<Fault> {
     let (entry, _) = job.requested.filter(|(_, requested)| requested != request)?;
     Some(Fault::new(code::REQUEST_DIFFERS, format!("it holds another request than entry {entry}")))
+}
+
+fn protocol(found: &str, expected: &str) -> Vec<Fault> {
+    let fault = || Fault::new(code::PROTOCOL_UNKNOWN, format!("the receipt is not of {expected}"));
+    (found != expected).then(fault).into_iter().collect()
+}
+
+/// What a receipt needs before it in the log of `party`.
+fn missing(job: &Job, party: &PartyId, acceptance: &Hash) -> Option<Fault> {
+    if *party == job.requester && job.requested.is_none() {
+        let text = "no entry before this one has the request that the receipt answers";
+        return Some(Fault::new(code::REQUEST_MISSING, text));
+    }
+    if *party == job.provider && job.accepted.is_none_or(|(_, accepted)| accepted != *acceptance) {
+        let text = "no entry before this one has the acceptance that the receipt carries";
+        return Some(Fault::new(code::REQUEST_MISSING, text));
+    }
+    None
 }
 
 fn unknown() -> Fault {

@@ -222,7 +222,7 @@ pub struct PairReport {
     pub explained: BTreeMap<String, u64>,
     /// Grants that both logs have.
     pub grants: u64,
-    /// Set intersection jobs that stand in at least one of the logs.
+    /// Set intersections and trainings that stand in at least one of the logs.
     pub jobs: u64,
     /// Jobs whose receipt, with its transcript hash, stands in both logs, the same.
     pub jobs_agreed: u64,

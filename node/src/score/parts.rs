@@ -162,6 +162,17 @@ impl DenseParts {
         Self { universe: *universe.digest(), default, parts }
     }
 
+    /// Parts of some positions, and the default everywhere else; positions beyond the universe are left out.
+    pub fn of(universe: &Universe, default: u8, parts: impl IntoIterator<Item = (u64, u8)>) -> Self {
+        let mut dense = Self::uniform(universe, default);
+        for (position, part) in parts {
+            if let Some(place) = dense.parts.get_mut(position as usize) {
+                *place = part;
+            }
+        }
+        dense
+    }
+
     /// Reads a file of numbers and parts. The reject file is written in any case.
     ///
     /// A file with a header only gives the default everywhere; one whose lines are all refused gives an error,

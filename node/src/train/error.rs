@@ -7,7 +7,6 @@ use windvane_protocols::train::elgamal::ElGamalError;
 use windvane_protocols::train::mask::MaskError;
 use windvane_protocols::train::partition::PartitionError;
 use windvane_protocols::train::record::AnnouncementError;
-use windvane_protocols::train::sums::SumsError;
 
 /// Why a training does not begin or go on. Each has its own code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -120,9 +119,9 @@ pub enum TrainRefusal {
     /// Decisions or groups do not fit the nodes that wait for them.
     #[error(transparent)]
     Decisions(#[from] PartitionError),
-    /// Sums cannot be taken.
-    #[error(transparent)]
-    Sums(#[from] SumsError),
+    /// Sums cannot be taken. Nothing more is said: a row's place would tell its bins.
+    #[error("the sums of this step cannot be taken; a node has too many cells, or values are too large")]
+    Sums,
     /// The two parties' hashes over all steps differ.
     #[error("the two parties' hashes over all steps differ; begin a new training")]
     Transcript,
@@ -173,7 +172,7 @@ impl TrainRefusal {
                 "TRAIN_GROUPS_INVALID"
             }
             Self::Decisions(_) => "TRAIN_DECISION_INVALID",
-            Self::Sums(_) => "TRAIN_SUMS",
+            Self::Sums => "TRAIN_SUMS",
             Self::Transcript => "TRAIN_TRANSCRIPT",
             Self::FinishDiffers => "TRAIN_FINISH_DIFFERS",
             Self::Scale => "TRAIN_SCALE",

@@ -85,7 +85,7 @@ impl Content {
         self.grants.charge_psi(acceptance, &self.jobs.runs(&acceptance.request.body().grant), own)
     }
 
-    fn made_by(&self, what: &str, party: &PartyId) -> Option<Fault> {
+    pub(super) fn made_by(&self, what: &str, party: &PartyId) -> Option<Fault> {
         let other = self.keyring.party().is_some_and(|own| own != party);
         let text = || format!("the {what} is made by {party}, not by the log's party");
         other.then(|| Fault::new(code::FOREIGN_RECORD, text()))

@@ -1,0 +1,73 @@
+//! The entries of trainings.
+
+use windvane_protocols::party::PartyId;
+use windvane_protocols::train::record::{TrainAcceptance, TrainReceipt, TrainRequest};
+use windvane_protocols::transcript::Signed;
+
+use super::{Check, Content, Signature, own_time};
+use crate::audit::report::Fault;
+
+impl Content {
+    pub(super) fn train_requested<'a>(
+        &mut self,
+        index: u64,
+        at_ms: u64,
+        signed: &'a Signed<TrainRequest>,
+        checks: &mut Vec<Check<'a>>,
+    ) -> Vec<Fault> {
+        let (request, requester) = (signed.body(), &signed.body().charter.requester);
+        let mut faults = self.signed(index, Signature::TrainRequest(signed), checks);
+        faults.extend(self.ours(requester, &request.provider));
+        faults.extend(self.made_by("request", requester));
+        faults.extend(own_time("request", at_ms, request.requested_at_ms));
+        faults.extend(self.jobs.train_request(index, signed));
+        faults.into_iter().map(|fault| fault.of(request.session)).collect()
+    }
+
+    pub(super) fn train_accepted<'a>(
+        &mut self,
+        index: u64,
+        at_ms: u64,
+        signed: &'a Signed<TrainAcceptance>,
+        checks: &mut Vec<Check<'a>>,
+    ) -> Vec<Fault> {
+        let (acceptance, request) = (signed.body(), signed.body().request.body());
+        let mut faults = self.signed(index, Signature::TrainAcceptance(signed), checks);
+        faults.extend(self.signed(index, Signature::TrainRequest(&acceptance.request), checks));
+        faults.extend(self.ours(&request.charter.requester, &request.provider));
+        faults.extend(self.made_by("acceptance", &request.provider));
+        faults.extend(own_time("acceptance", at_ms, acceptance.accepted_at_ms));
+        faults.extend(self.charge_train(acceptance, &request.provider));
+        faults.extend(self.jobs.train_accept(index, signed));
+        faults.into_iter().map(|fault| fault.of(request.session)).collect()
+    }
+
+    pub(super) fn train_completed<'a>(
+        &mut self,
+        index: u64,
+        at_ms: u64,
+        signed: &'a Signed<TrainReceipt>,
+        checks: &mut Vec<Check<'a>>,
+    ) -> Vec<Fault> {
+        let (receipt, request) = (signed.body(), signed.body().request());
+        let own = self.keyring.party().unwrap_or(&request.provider).clone();
+        let mut faults = self.signed(index, Signature::TrainReceipt(signed), checks);
+        faults.extend(self.signed(index, Signature::TrainAcceptance(&receipt.acceptance), checks));
+        let asked = &receipt.acceptance.body().request;
+        faults.extend(self.signed(index, Signature::TrainRequest(asked), checks));
+        faults.extend(self.ours(&request.charter.requester, &request.provider));
+        if own == request.provider {
+            faults.extend(own_time("receipt", at_ms, receipt.completed_at_ms));
+        } else {
+            // The acceptance stands in the provider's log alone, so the requester's counts by the receipt.
+            faults.extend(self.charge_train(receipt.acceptance.body(), &own));
+            faults.extend(self.jobs.train_accept(index, &receipt.acceptance));
+        }
+        faults.extend(self.jobs.train_complete(index, signed, &own));
+        faults.into_iter().map(|fault| fault.of(request.session)).collect()
+    }
+
+    fn charge_train(&self, acceptance: &TrainAcceptance, own: &PartyId) -> Vec<Fault> {
+        self.grants.charge_train(acceptance, &self.jobs.trainings(&acceptance.request.body().grant), own)
+    }
+}

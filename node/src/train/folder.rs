@@ -1,0 +1,340 @@
+//! A session's folder, `train/<session>/` in a provider's data directory: what survives a kill.
+//!
+//! ```text
+//! acceptance, receipt     signed records, written whole or not at all
+//! mask                    the secret of the session's masks, sealed
+//! list                    the listed positions, sealed
+//! indicator, residuals    ciphertexts as they came; the residuals of the block under way alone
+//! salt                    of the commitment to the trees
+//! journal                 a line of JSON for every fact, each durable before the session goes on
+//! ```
+//!
+//! A line that a crash cut off is dropped. When a session is through, or was given up, positions, ciphertexts and the
+//! mask's secret go; what the evidence needs stays.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use windvane_keys::files::{FileError, read_private, write_private};
+use windvane_keys::symmetric::StorageKey;
+use windvane_protocols::limits::{MAX_TRAIN_RECEIPT_BYTES, MAX_TRAINING_ROWS};
+use windvane_protocols::party::SessionId;
+use windvane_protocols::train::charter::POSITION_BYTES;
+use windvane_protocols::train::elgamal::CIPHERTEXT_BYTES;
+use windvane_protocols::transcript::{Record, Signed};
+use zeroize::Zeroizing;
+
+use super::sealed;
+use crate::error::NodeError;
+use crate::snapshot::disk::{at, create_directory, remove_file};
+
+mod journal;
+
+pub(super) use journal::{Fact, KeptStep, Upload};
+pub use journal::SessionState;
+use journal::read_journal;
+
+/// A signed record of the folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Document {
+    Acceptance,
+    Receipt,
+}
+
+/// A sealed file of the folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Secret {
+    Mask,
+    List,
+}
+
+impl Document {
+    const fn file(self) -> &'static str {
+        match self {
+            Self::Acceptance => "acceptance",
+            Self::Receipt => "receipt",
+        }
+    }
+}
+
+impl Secret {
+    const fn file(self) -> &'static str {
+        match self {
+            Self::Mask => "mask",
+            Self::List => "list",
+        }
+    }
+
+    const fn max_bytes(self) -> usize {
+        match self {
+            Self::Mask => 32,
+            Self::List => MAX_TRAINING_ROWS * POSITION_BYTES,
+        }
+    }
+}
+
+/// A session's folder; one process at a time works in it.
+#[derive(Debug)]
+pub struct SessionFolder {
+    session: SessionId,
+    path: PathBuf,
+    journal: File,
+    state: SessionState,
+}
+
+impl SessionFolder {
+    /// Where all sessions of a data directory are.
+    pub fn all(root: &Path) -> PathBuf {
+        root.join("train")
+    }
+
+    /// Where a session is.
+    pub fn path_of(root: &Path, session: SessionId) -> PathBuf {
+        Self::all(root).join(session.to_string())
+    }
+
+    /// Opens a session's folder, or makes it, and locks it.
+    ///
+    /// # Errors
+    /// Errors of the system; `TRAIN_FOLDER` when another process has it.
+    pub fn open(root: &Path, session: SessionId) -> Result<Self, NodeError> {
+        let path = Self::path_of(root, session);
+        create_directory(&path)?;
+        let journal_path = path.join("journal");
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let journal = options.open(&journal_path).map_err(at(&journal_path))?;
+        if flock(&journal, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let message = format!("another process works on the training in {}", path.display());
+            return Err(NodeError::Given { code: "TRAIN_FOLDER", message });
+        }
+        let mut folder = Self { session, path, journal, state: SessionState::default() };
+        folder.load().map_err(at(&journal_path))?;
+        Ok(folder)
+    }
+
+    /// What the journal of a session says, and its receipt, without working on it; `None` when there is no such session.
+    pub(super) fn peek<T: Record>(
+        root: &Path,
+        session: SessionId,
+    ) -> Result<Option<(SessionState, Option<Signed<T>>)>, NodeError> {
+        let path = Self::path_of(root, session);
+        let journal_path = path.join("journal");
+        if !journal_path.exists() {
+            return Ok(None);
+        }
+        let journal = File::open(&journal_path).map_err(at(&journal_path))?;
+        let state = read_journal(&journal).map_err(at(&journal_path))?.0;
+        let folder = Self { session, path, journal, state: SessionState::default() };
+        let receipt = folder.read(Document::Receipt)?;
+        Ok(Some((state, receipt)))
+    }
+
+    /// The session.
+    pub const fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// What the journal says.
+    pub const fn state(&self) -> &SessionState {
+        &self.state
+    }
+
+    /// Adds a fact; it is durable when this returns.
+    pub(super) fn note(&mut self, fact: &Fact) -> Result<(), NodeError> {
+        let mut line = serde_json::to_vec(fact).expect("facts are plain data");
+        line.push(b'\n');
+        let written = self.journal.write_all(&line).and_then(|()| self.journal.sync_data());
+        written.map_err(at(&self.path.join("journal")))?;
+        self.state.take(fact);
+        Ok(())
+    }
+
+    /// Keeps a signed record.
+    pub(super) fn keep<T: Record>(&self, document: Document, signed: &Signed<T>) -> Result<(), NodeError> {
+        Ok(write_private(&self.path.join(document.file()), signed.as_bytes())?)
+    }
+
+    /// A signed record that was kept; its signature was checked then.
+    pub(super) fn read<T: Record>(&self, document: Document) -> Result<Option<Signed<T>>, NodeError> {
+        let path = self.path.join(document.file());
+        if !path.exists() {
+            return Ok(None);
+        }
+        Ok(Some(Signed::from_bytes_unverified(read_private(&path, MAX_TRAIN_RECEIPT_BYTES)?)?))
+    }
+
+    /// Keeps a secret, sealed.
+    pub(super) fn seal(&self, secret: Secret, body: &[u8], key: &StorageKey) -> Result<(), NodeError> {
+        let name = secret.file();
+        Ok(sealed::write(&self.path.join(name), self.session, name, body, key)?)
+    }
+
+    /// A secret that was kept; `None` where there is none.
+    pub(super) fn unseal(
+        &self,
+        secret: Secret,
+        key: &StorageKey,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, NodeError> {
+        let (name, max) = (secret.file(), secret.max_bytes());
+        let path = self.path.join(name);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let damaged = || NodeError::Given {
+            code: "TRAIN_FOLDER",
+            message: format!("{} is damaged, or sealed under another storage key", path.display()),
+        };
+        sealed::read(&path, self.session, name, max, key)?.ok_or_else(damaged).map(Some)
+    }
+
+    /// Keeps ciphertexts as they came.
+    pub(super) fn keep_upload(&self, upload: Upload, bytes: &[u8]) -> Result<(), NodeError> {
+        Ok(write_private(&self.path.join(upload.file()), bytes)?)
+    }
+
+    /// Ciphertexts that were kept.
+    pub(super) fn upload(&self, upload: Upload) -> Result<Vec<u8>, NodeError> {
+        Ok(read_private(&self.path.join(upload.file()), MAX_TRAINING_ROWS * CIPHERTEXT_BYTES)?)
+    }
+
+    /// Forgets the residuals of a block that is through.
+    pub(super) fn forget_residuals(&self, block: u16) -> Result<(), NodeError> {
+        Ok(remove_file(&self.path.join(Upload::Residuals(block).file()))?)
+    }
+
+    /// The salt of the commitment to the trees: the one that was kept, or a fresh one that is kept now.
+    pub(super) fn salt(&self) -> Result<[u8; 32], NodeError> {
+        let path = self.path.join("salt");
+        if path.exists()
+            && let Ok(known) = <[u8; 32]>::try_from(read_private(&path, 32)?)
+        {
+            return Ok(known);
+        }
+        let fresh = rand::random();
+        write_private(&path, &fresh)?;
+        Ok(fresh)
+    }
+
+    /// Forgets who was listed, all ciphertexts, and the secret of the masks.
+    pub(super) fn forget(&self) -> Result<(), NodeError> {
+        let names = [Secret::Mask.file(), Secret::List.file()].map(str::to_owned);
+        let uploads = std::fs::read_dir(&self.path).map_err(at(&self.path))?;
+        let residuals = uploads.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let residuals = residuals.filter(|name| name.starts_with("residuals-") || name == "indicator");
+        let removed: Result<Vec<()>, FileError> =
+            names.into_iter().chain(residuals).map(|name| remove_file(&self.path.join(name))).collect();
+        Ok(removed.map(drop)?)
+    }
+
+    /// Gives up the sessions that began before `before_ms` and are not through.
+    ///
+    /// # Errors
+    /// Errors of the system, for the folder of all sessions; one damaged folder does not keep others from it.
+    pub(super) fn expire(root: &Path, before_ms: u64, now_ms: u64) -> Result<(), NodeError> {
+        let all = Self::all(root);
+        if !all.exists() {
+            return Ok(());
+        }
+        for entry in std::fs::read_dir(&all).map_err(at(&all))?.flatten() {
+            let Some(session) = entry.file_name().to_str().and_then(parse) else { continue };
+            // Whoever works on it just now is not idle.
+            let Ok(mut folder) = Self::open(root, session) else { continue };
+            let state = folder.state();
+            let over = state.completed_at_ms.is_some() || state.expired_at_ms.is_some();
+            let expired = state.begun_at_ms.is_some_and(|at_ms| at_ms < before_ms);
+            if !over && expired {
+                let given_up = folder.note(&Fact::Expired { at_ms: now_ms }).and_then(|()| folder.forget());
+                match given_up {
+                    Ok(()) => tracing::warn!(code = "TRAIN_EXPIRED", %session, "a training was given up"),
+                    Err(error) => {
+                        tracing::error!(code = error.code(), %session, %error, "an old training stays");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn load(&mut self) -> std::io::Result<()> {
+        let (state, end) = read_journal(&self.journal)?;
+        self.state = state;
+        // What a crash left behind the last whole line.
+        self.journal.set_len(end)?;
+        self.journal.seek(SeekFrom::Start(end)).map(drop)
+    }
+}
+
+fn parse(name: &str) -> Option<SessionId> {
+    let bytes: [u8; 16] = hex::decode(name).ok()?.try_into().ok()?;
+    Some(SessionId::from_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use windvane_keys::store::MemoryStore;
+    use windvane_protocols::train::step::{Place, Step};
+
+    use super::*;
+
+    const SESSION: SessionId = SessionId::from_bytes([7; 16]);
+
+    fn step(tree: u16) -> Step {
+        Step::Grow { place: Place { block: 0, tree, level: 0 }, decisions: Vec::new() }
+    }
+
+    #[test]
+    fn what_was_noted_is_there_after_reopening_and_a_cut_line_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = SessionFolder::open(dir.path(), SESSION).unwrap();
+        folder.note(&Fact::opened(1, 5)).unwrap();
+        folder.note(&Fact::uploaded(Upload::Residuals(3), &[4; 64])).unwrap();
+        folder.note(&Fact::asked(&step(0))).unwrap();
+        folder.note(&Fact::answered(&[9; 64])).unwrap();
+        folder.note(&Fact::asked(&step(1))).unwrap();
+        let state = folder.state().clone();
+        folder.journal.write_all(b"{\"answered\":{\"ret").unwrap();
+        drop(folder);
+        let mut again = SessionFolder::open(dir.path(), SESSION).unwrap();
+        assert_eq!(*again.state(), state);
+        let steps = [(step(0), Some([9; 64])), (step(1), None)];
+        assert!(again.state().steps.iter().map(|kept| (kept.step.clone(), kept.returned)).eq(steps));
+        assert_eq!(again.state().uploads.get(&Upload::Residuals(3)), Some(&[4; 64]));
+        again.note(&Fact::answered(&[8; 64])).unwrap();
+        again.note(&Fact::answered(&[7; 64])).unwrap();
+        assert_eq!(again.state().steps[1].returned, Some([7; 64]));
+    }
+
+    #[test]
+    fn one_process_works_on_a_session() {
+        let dir = tempfile::tempdir().unwrap();
+        let _folder = SessionFolder::open(dir.path(), SESSION).unwrap();
+        assert_eq!(SessionFolder::open(dir.path(), SESSION).unwrap_err().code(), "TRAIN_FOLDER");
+    }
+
+    #[test]
+    fn an_old_session_is_given_up_with_all_that_tells_of_people() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = StorageKey::generate(&MemoryStore::new(), 1, &mut rand::rng()).unwrap();
+        let mut folder = SessionFolder::open(dir.path(), SESSION).unwrap();
+        folder.note(&Fact::opened(1, 1_000)).unwrap();
+        folder.seal(Secret::List, &[1; 16], &key).unwrap();
+        folder.seal(Secret::Mask, &[2; 32], &key).unwrap();
+        folder.keep_upload(Upload::Indicator, &[3; 64]).unwrap();
+        folder.keep_upload(Upload::Residuals(2), &[4; 64]).unwrap();
+        drop(folder);
+        SessionFolder::expire(dir.path(), 1_000, 9_000).unwrap();
+        let folder = SessionFolder::open(dir.path(), SESSION).unwrap();
+        assert_eq!(folder.state().expired_at_ms, None);
+        assert_eq!(folder.unseal(Secret::List, &key).unwrap().unwrap().as_slice(), [1; 16]);
+        drop(folder);
+        SessionFolder::expire(dir.path(), 1_001, 9_000).unwrap();
+        let folder = SessionFolder::open(dir.path(), SESSION).unwrap();
+        assert_eq!(folder.state().expired_at_ms, Some(9_000));
+        let left = std::fs::read_dir(SessionFolder::path_of(dir.path(), SESSION)).unwrap();
+        assert!(left.flatten().all(|entry| entry.file_name() == "journal"));
+    }
+}

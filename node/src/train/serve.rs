@@ -1,0 +1,240 @@
+//! The provider's side of trainings: tables, grants, one call at a time of a session, and the receipt.
+//!
+//! Every call is carried out whole even when its caller hangs up, and what it needs is on the disk, so a session that
+//! nobody asks about makes room for another at any moment. Computing happens one call at a time, on two threads at
+//! most, off the runtime's own.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedMutexGuard, Semaphore};
+use windvane_keys::enrolment::Partner;
+use windvane_proto::convert::TrainBegin;
+use windvane_protocols::lookup::DataSet;
+use windvane_protocols::party::{PartyId, SessionId};
+use windvane_protocols::train::step::Step;
+use windvane_protocols::transcript::Hash;
+
+use super::folder::{SessionFolder, Upload};
+use super::work::Returned;
+use super::{TrainRefusal, grant};
+use crate::config::TrainConfig;
+use crate::error::{NodeError, Refusal};
+use crate::provider::Provider;
+
+mod admit;
+mod finish;
+mod session;
+mod table;
+mod upload;
+
+use session::Session;
+use table::Table;
+
+/// Threads that compute, at most.
+const THREADS: usize = 2;
+
+/// The provider's trainings.
+#[derive(Debug)]
+pub struct TrainProvider {
+    desk: Desk,
+    slots: Mutex<BTreeMap<SessionId, Slot>>,
+    /// One call computes at a time.
+    computing: Arc<Semaphore>,
+    /// Held while a training is counted against its grant, so that two do not both take the last run.
+    counting: tokio::sync::Mutex<()>,
+}
+
+/// What every session works with. Clones share it.
+#[derive(Debug, Clone)]
+struct Desk {
+    provider: Arc<Provider>,
+    tables: Arc<BTreeMap<DataSet, TrainConfig>>,
+    threads: usize,
+}
+
+/// A session in memory, if it was needed since the start.
+#[derive(Debug)]
+struct Slot {
+    session: Arc<tokio::sync::Mutex<Option<Session>>>,
+    used_ms: u64,
+}
+
+/// A session's place, held for one call.
+type Claim = OwnedMutexGuard<Option<Session>>;
+
+impl TrainProvider {
+    /// The tables of a configuration.
+    pub fn new(provider: Arc<Provider>, tables: &[TrainConfig]) -> Self {
+        let table = |config: &TrainConfig| {
+            let name = config.name.parse().expect("checked when the configuration was read");
+            (name, config.clone())
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+        let tables = Arc::new(tables.iter().map(table).collect());
+        Self {
+            desk: Desk { provider, tables, threads },
+            slots: Mutex::default(),
+            computing: Arc::new(Semaphore::new(1)),
+            counting: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Who answers.
+    pub(crate) const fn provider(&self) -> &Arc<Provider> {
+        &self.desk.provider
+    }
+
+    /// Takes what all providers announced.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub(crate) async fn begin(&self, partner: &Partner, begin: TrainBegin) -> Result<(), Refusal> {
+        let claim = self.claim(begin.session)?;
+        self.run(claim, partner, move |session, desk| session.begin(desk, &begin.announcements)).await
+    }
+
+    /// A step of a session, and what it returns.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub(crate) async fn step(
+        &self,
+        partner: &Partner,
+        session: SessionId,
+        step: Step,
+    ) -> Result<Returned, Refusal> {
+        let claim = self.claim(session)?;
+        self.run(claim, partner, move |session, _| session.step(&step)).await
+    }
+
+    /// How many bytes an upload must have, if it is due; the session's place is held until they are here.
+    async fn expect(
+        &self,
+        partner: &Partner,
+        session: SessionId,
+        upload: Upload,
+    ) -> Result<(Claim, usize), Refusal> {
+        let claim = self.claim(session)?;
+        self.run_with(claim, partner, move |session, _| session.expect(upload)).await
+    }
+
+    async fn take(
+        &self,
+        claim: Claim,
+        partner: &Partner,
+        upload: Upload,
+        bytes: Vec<u8>,
+    ) -> Result<Hash, Refusal> {
+        self.run(claim, partner, move |session, desk| session.take(desk, upload, &bytes)).await
+    }
+
+    /// A place for a session that has a folder. A call that finds another one running is refused: the bank sends one
+    /// after the other.
+    fn claim(&self, session: SessionId) -> Result<Claim, Refusal> {
+        if !SessionFolder::path_of(self.desk.provider.shared().layout.root(), session).exists() {
+            return Err(TrainRefusal::SessionUnknown.into());
+        }
+        self.claim_new(session)
+    }
+
+    /// A place for any session: an idle one's where there is no other.
+    fn claim_new(&self, session: SessionId) -> Result<Claim, Refusal> {
+        if self.desk.provider.is_stopping() {
+            return Err(Refusal::Stopping);
+        }
+        let (now_ms, most) = (self.desk.provider.now_ms(), self.desk.provider.config().train_sessions);
+        let mut slots = self.slots();
+        if !slots.contains_key(&session) && slots.len() >= most.max(1) {
+            // What is held elsewhere has another owner than this map.
+            let idle = slots.iter().filter(|(_, slot)| Arc::strong_count(&slot.session) == 1);
+            let oldest = idle.min_by_key(|(_, slot)| slot.used_ms).map(|(id, _)| *id);
+            slots.remove(&oldest.ok_or(TrainRefusal::Busy)?);
+        }
+        let slot = slots.entry(session).or_insert_with(|| Slot { session: Arc::default(), used_ms: now_ms });
+        slot.used_ms = now_ms;
+        Ok(slot.session.clone().try_lock_owned().map_err(|_| TrainRefusal::Busy)?)
+    }
+
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<SessionId, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        claim: Claim,
+        partner: &Partner,
+        work: impl FnOnce(&mut Session, &Desk) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.run_with(claim, partner, work).await.map(|(_, done)| done)
+    }
+
+    /// Does a session's work where it may block and compute; a session that is not in memory is read first, and one
+    /// that failed is forgotten there.
+    async fn run_with<T: Send + 'static>(
+        &self,
+        mut claim: Claim,
+        partner: &Partner,
+        work: impl FnOnce(&mut Session, &Desk) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<(Claim, T), Refusal> {
+        let id = self.session_of(&claim);
+        let (desk, party) = (self.desk.clone(), partner.party.clone());
+        self.compute(move || {
+            if claim.is_none() {
+                let id = id.ok_or(Refusal::Internal)?;
+                *claim = Some(Session::load(&desk, id)?);
+            }
+            let session = claim.as_mut().ok_or(Refusal::Internal)?;
+            if *session.requester() != party {
+                return Err(TrainRefusal::SessionUnknown.into());
+            }
+            // A grant that was ended meanwhile ends its sessions.
+            let (request, policy) = (session.request(), desk.provider.policy());
+            let grant = policy.grant(&request.grant).ok_or(Refusal::GrantUnknown)?;
+            grant::permit(&grant, request, desk.provider.now_ms())?;
+            let done = work(session, &desk);
+            if session.has_failed() {
+                *claim = None;
+            }
+            done.map(|done| (claim, done))
+        })
+        .await
+    }
+
+    /// Which session's place is held.
+    fn session_of(&self, claim: &Claim) -> Option<SessionId> {
+        let mutex = OwnedMutexGuard::mutex(claim);
+        self.slots().iter().find(|(_, slot)| Arc::ptr_eq(&slot.session, mutex)).map(|(id, _)| *id)
+    }
+
+    /// Works on a thread that may block, after what computes already.
+    async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let permit = self.computing.clone().acquire_owned().await.map_err(|_| Refusal::Internal)?;
+        let work = move || {
+            let _permit = permit;
+            work()
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::Internal)?
+    }
+}
+
+impl Desk {
+    fn party(&self) -> &PartyId {
+        self.provider.party()
+    }
+
+    /// A table as it is configured.
+    fn table(&self, name: &DataSet) -> Result<Table<'_>, Refusal> {
+        let config = self.tables.get(name).ok_or(TrainRefusal::TableUnknown)?;
+        Ok(Table { config, keys: &self.provider.shared().keys })
+    }
+}
+
+/// Says in the node's own log what failed here.
+fn internal(error: &NodeError) -> Refusal {
+    tracing::error!(code = error.code(), %error, "a training failed here");
+    Refusal::Internal
+}

@@ -1,0 +1,178 @@
+//! Which trainings a provider takes part in, and how often a session is opened.
+
+use std::sync::Arc;
+
+use windvane_keys::enrolment::Partner;
+use windvane_protocols::audit::entry::Event;
+use windvane_protocols::audit::grant::Grant;
+use windvane_protocols::limits::MAX_TRAIN_ATTEMPTS;
+use windvane_protocols::train::elgamal::PublicKey;
+use windvane_protocols::train::mask::MaskingKey;
+use windvane_protocols::train::record::{TrainAcceptance, TrainAnnouncement, TrainRequest};
+use windvane_protocols::transcript::Signed;
+
+use super::session::{Session, check_open};
+use super::{Claim, Desk, TrainProvider, internal};
+use crate::error::Refusal;
+use crate::train::folder::{Document, Fact, Secret, SessionFolder};
+use crate::train::{Stage, TrainRefusal, grant};
+
+/// A session that is new, or whose acceptance may not be in the log.
+struct Accepted {
+    session: Session,
+    /// Whether it was opened before, so that its acceptance is surely in the log.
+    known: bool,
+}
+
+impl TrainProvider {
+    /// Holds a request against its grant; gives the acceptance, which is logged and kept by then. The same request gets
+    /// the same acceptance.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub(crate) async fn open(
+        self: &Arc<Self>,
+        partner: &Partner,
+        request: Signed<TrainRequest>,
+    ) -> Result<Signed<TrainAcceptance>, Refusal> {
+        let body = request.body();
+        if body.charter.requester != partner.party || body.provider != *self.desk.party() {
+            return Err(Refusal::Parties);
+        }
+        if !request.verify(&partner.receipt_key) {
+            return Err(TrainRefusal::Signature.into());
+        }
+        Stage::Opened.reached();
+        let grant = self.desk.provider.policy().grant(&body.grant).ok_or(Refusal::GrantUnknown)?;
+        grant::permit(&grant, body, self.desk.provider.now_ms())?;
+        let claim = self.claim_new(body.session)?;
+        let this = self.clone();
+        let opened = tokio::spawn(async move { this.admit(claim, request, grant).await });
+        opened.await.map_err(|_| Refusal::Internal)?
+    }
+
+    async fn admit(
+        &self,
+        mut claim: Claim,
+        request: Signed<TrainRequest>,
+        grant: Grant,
+    ) -> Result<Signed<TrainAcceptance>, Refusal> {
+        let (desk, asked, named) = (self.desk.clone(), request.clone(), grant.train.named_features);
+        let in_memory = claim.take();
+        // Counted before anything is kept, so that a refused request leaves nothing.
+        let _one = self.counting.lock().await;
+        self.count(&grant, request.body())?;
+        let accepted = self.compute(move || desk.accept(in_memory, &asked, named)).await?;
+        let Accepted { mut session, known } = accepted;
+        let (provider, body) = (&self.desk.provider, request.body());
+        let acceptance = session.acceptance().clone();
+        if !known {
+            provider.log(Event::TrainAccepted(Box::new(acceptance.clone()))).await?;
+            let run = provider.shared().store.put_train_run(body.session.as_bytes(), body.grant.as_bytes());
+            run.map_err(|error| internal(&error.into()))?;
+        }
+        Stage::Accepted.reached();
+        let (number, at_ms) = (session.state().opened + 1, provider.now_ms());
+        session.folder().note(&Fact::opened(number, at_ms)).map_err(|error| internal(&error))?;
+        let (peer, id) = (body.charter.requester.clone(), body.session);
+        provider.log(Event::TrainAttempted { session: id, peer, number }).await?;
+        tracing::info!(code = "TRAIN_OPENED", session = %id, number, "a training's session was opened");
+        *claim = Some(session);
+        Ok(acceptance)
+    }
+
+    fn count(&self, grant: &Grant, request: &TrainRequest) -> Result<(), Refusal> {
+        let runs = self.desk.provider.shared().store.train_runs(request.grant.as_bytes());
+        let runs = runs.map_err(|error| internal(&error.into()))?;
+        Ok(grant::count(grant, request, &runs)?)
+    }
+}
+
+impl Desk {
+    /// The session of a request: the one that is known, or a new one.
+    fn accept(
+        &self,
+        in_memory: Option<Session>,
+        request: &Signed<TrainRequest>,
+        named: bool,
+    ) -> Result<Accepted, Refusal> {
+        let root = self.provider.shared().layout.root();
+        let session = match in_memory {
+            Some(session) => Some(session),
+            None if SessionFolder::path_of(root, request.body().session).exists() => {
+                match Session::load(self, request.body().session) {
+                    Ok(session) => Some(session),
+                    // It died before there was an acceptance.
+                    Err(Refusal::Train(TrainRefusal::SessionUnknown)) => None,
+                    Err(error) => return Err(error),
+                }
+            }
+            None => None,
+        };
+        let Some(session) = session else {
+            return Ok(Accepted { session: self.accept_new(request, named)?, known: false });
+        };
+        if session.acceptance().body().request != *request {
+            return Err(TrainRefusal::SessionDiffers.into());
+        }
+        check_open(session.state())?;
+        if session.state().opened >= MAX_TRAIN_ATTEMPTS {
+            return Err(TrainRefusal::Attempts.into());
+        }
+        let known = session.state().opened > 0;
+        Ok(Accepted { session, known })
+    }
+
+    fn accept_new(&self, request: &Signed<TrainRequest>, named: bool) -> Result<Session, Refusal> {
+        let (shared, config, now_ms) = (self.provider.shared(), self.provider.config(), self.provider.now_ms());
+        let (body, charter) = (request.body(), &request.body().charter);
+        let off_ms = now_ms.abs_diff(body.requested_at_ms);
+        if off_ms > config.clock_tolerance_ms {
+            return Err(TrainRefusal::Clock { off_ms }.into());
+        }
+        let table = self.table(&body.data_set)?;
+        charter.hold_against(&table.pins()).map_err(TrainRefusal::from)?;
+        PublicKey::from_bytes(charter.public_key).map_err(|_| TrainRefusal::PublicKey)?;
+        let universe = table.universe()?;
+        if *universe.digest() != charter.universe {
+            return Err(TrainRefusal::Universe.into());
+        }
+        let (_, unit) = charter.unit_of(&body.provider).ok_or(Refusal::Parties)?;
+        let schema = match (table.schema()?, unit.members.len()) {
+            (_, 1) => None,
+            (None, _) => return Err(TrainRefusal::SchemaMissing.into()),
+            (schema, _) => schema,
+        };
+        let features = table.features(&universe, schema.as_ref().map(Signed::body))?;
+        // Not a generator that lives longer: the node's is of this thread.
+        let mask = MaskingKey::random(&mut rand::rng());
+        let announcement = TrainAnnouncement {
+            charter: charter.digest(),
+            party: body.provider.clone(),
+            schema: schema.map_or([0; 64], |schema| schema.digest()),
+            mask_key: *mask.public(),
+        };
+        let key = shared.keys.signing_key();
+        let names = features.names().filter(|_| named).map(str::to_owned).collect();
+        let acceptance = TrainAcceptance {
+            request: request.clone(),
+            announcement: Signed::sign(announcement, key),
+            bins: features.bins().to_vec(),
+            names,
+            input: table.commitment(&body.grant, &features),
+            accepted_at_ms: now_ms,
+        };
+        let acceptance = Signed::sign(acceptance, key);
+        let keep = || {
+            let root = shared.layout.root();
+            SessionFolder::expire(root, now_ms.saturating_sub(config.train_keep_ms), now_ms)?;
+            let folder = SessionFolder::open(root, body.session)?;
+            // The secret first: an acceptance without it could never go on.
+            folder.seal(Secret::Mask, mask.expose().as_slice(), &shared.keys.storage)?;
+            folder.keep(Document::Acceptance, &acceptance)?;
+            Ok(folder)
+        };
+        let folder = keep().map_err(|error| internal(&error))?;
+        Ok(Session::new(folder, acceptance, universe, features, mask, self.threads))
+    }
+}

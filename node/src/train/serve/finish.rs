@@ -1,0 +1,252 @@
+//! The end of a session: the provider's part of the model, and its receipt.
+
+use std::sync::Arc;
+
+use windvane_keys::enrolment::Partner;
+use windvane_proto::convert::TrainFinish;
+use windvane_protocols::audit::entry::Event;
+use windvane_protocols::lookup::DataSet;
+use windvane_protocols::train::PROTOCOL;
+use windvane_protocols::train::record::{StepHash, TrainReceipt};
+use windvane_protocols::train::scale::{Scale, Span, Values};
+use windvane_protocols::transcript::{Hash, Record as _, Signed, Transcript, commit};
+
+use super::session::{Session, check_open};
+use super::{Desk, TrainProvider, internal};
+use crate::error::{NodeError, Refusal};
+use crate::score::folder::ScoreFolder;
+use crate::score::parts::DenseParts;
+use crate::score::registry::{Description, Registry, RegistryError};
+use crate::train::folder::{Document, Fact, Upload};
+use crate::train::{Stage, TrainRefusal};
+
+/// In whose name a trained model stands in the registry; a person approves it.
+const ADDED_BY: &str = "training";
+
+/// What a finished session leaves.
+struct Finished {
+    receipt: Signed<TrainReceipt>,
+    group: DataSet,
+    model: Hash,
+    /// Whether it was through before.
+    again: bool,
+}
+
+impl TrainProvider {
+    /// Ends a session; gives the receipt, which is logged by then. The same again gets the same.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub(crate) async fn finish(
+        self: &Arc<Self>,
+        partner: &Partner,
+        finish: TrainFinish,
+    ) -> Result<Signed<TrainReceipt>, Refusal> {
+        let (this, partner) = (self.clone(), partner.clone());
+        let done = tokio::spawn(async move { this.finished(&partner, finish).await });
+        done.await.map_err(|_| Refusal::Internal)?
+    }
+
+    async fn finished(&self, partner: &Partner, finish: TrainFinish) -> Result<Signed<TrainReceipt>, Refusal> {
+        let claim = self.claim(finish.session)?;
+        if let Some(receipt) = self.receipt_of(partner, &finish).await? {
+            return Ok(receipt);
+        }
+        let work = move |session: &mut Session, desk: &Desk| session.finish(desk, &finish);
+        let (mut claim, finished) = self.run_with(claim, partner, work).await?;
+        let Finished { receipt, group, model, again } = finished;
+        if !again {
+            let by = ADDED_BY.to_owned();
+            let provider = &self.desk.provider;
+            provider.log(Event::ScoreModel { group, model, action: "added".to_owned(), by }).await?;
+            provider.train_completed(&receipt).await?;
+            Stage::Completed.reached();
+            if let Some(session) = claim.as_mut() {
+                session.note(&Fact::Completed { at_ms: provider.now_ms() })?;
+                session.folder().forget().map_err(|error| internal(&error))?;
+            }
+            let session = receipt.body().request().session;
+            tracing::info!(code = "TRAIN_COMPLETED", %session, "a training is through");
+        }
+        *claim = None;
+        Ok(receipt)
+    }
+
+    /// The receipt of a session that is through: nothing else of it can be read again.
+    async fn receipt_of(
+        &self,
+        partner: &Partner,
+        finish: &TrainFinish,
+    ) -> Result<Option<Signed<TrainReceipt>>, Refusal> {
+        let (desk, party, id, asked) =
+            (self.desk.clone(), partner.party.clone(), finish.session, asked(finish));
+        self.compute(move || {
+            let root = desk.provider.shared().layout.root().to_owned();
+            let known = crate::train::folder::SessionFolder::peek(&root, id).map_err(|error| internal(&error))?;
+            let Some((state, receipt)) = known else { return Ok(None) };
+            if state.completed_at_ms.is_none() {
+                return Ok(None);
+            }
+            let receipt: Signed<TrainReceipt> = receipt.ok_or(Refusal::Internal)?;
+            if receipt.body().request().charter.requester != party {
+                return Err(TrainRefusal::SessionUnknown.into());
+            }
+            if state.finishing != Some(asked) {
+                return Err(TrainRefusal::FinishDiffers.into());
+            }
+            Ok(Some(receipt))
+        })
+        .await
+    }
+}
+
+/// What two requests for the end must have in common.
+fn asked(finish: &TrainFinish) -> Hash {
+    Transcript::new("windvane/train-finish/v1")
+        .u64("widest", finish.widest)
+        .bytes("minimum", &finish.span.minimum().to_be_bytes())
+        .bytes("maximum", &finish.span.maximum().to_be_bytes())
+        .u64("coarse", finish.coarse.into())
+        .bytes("card", &finish.card.digest())
+        .bytes("steps", &finish.steps)
+        .digest()
+}
+
+impl Session {
+    fn finish(&mut self, desk: &Desk, finish: &TrainFinish) -> Result<Finished, Refusal> {
+        check_open(self.state())?;
+        let asked = asked(finish);
+        if self.state().finishing.is_some_and(|known| known != asked) {
+            return Err(TrainRefusal::FinishDiffers.into());
+        }
+        if !self.is_through() {
+            return Err(TrainRefusal::Order { found: "the end", expected: "the blocks that are left" }.into());
+        }
+        if self.steps() != finish.steps {
+            return Err(TrainRefusal::Transcript.into());
+        }
+        let scale = scale(finish)?;
+        if self.state().finishing.is_none() {
+            self.note(&Fact::finishing(&asked))?;
+        }
+        let receipt = self.sign(desk, finish).map_err(|error| internal(&error))?;
+        Stage::Signed.reached();
+        let group = desk.table(&self.request().data_set)?.group();
+        let model = self.add_model(desk, &group, finish, scale, &receipt)?;
+        Stage::Kept.reached();
+        Ok(Finished { receipt, group, model, again: self.state().completed_at_ms.is_some() })
+    }
+
+    /// The hash over all steps.
+    fn steps(&self) -> Hash {
+        let mut hash = StepHash::new(&self.acceptance().digest());
+        for kept in &self.state().steps {
+            if let Some(returned) = &kept.returned {
+                hash.step(&kept.step.digest(), returned);
+            }
+        }
+        hash.finish()
+    }
+
+    /// The receipt: the one that was kept, or a new one that is kept now.
+    fn sign(&mut self, desk: &Desk, finish: &TrainFinish) -> Result<Signed<TrainReceipt>, NodeError> {
+        if let Some(known) = self.folder().read::<TrainReceipt>(Document::Receipt)? {
+            return Ok(known);
+        }
+        let shared = desk.provider.shared();
+        let salt = self.folder().salt()?;
+        let (state, blocks) = (self.state(), self.charter().hyperparameters.blocks);
+        let upload = |upload| state.uploads.get(&upload).copied().unwrap_or([0; 64]);
+        let contributions = state.steps.iter().filter(|kept| {
+            matches!(kept.step, windvane_protocols::train::step::Step::Contributions { .. })
+        });
+        let receipt = TrainReceipt {
+            acceptance: self.acceptance().clone(),
+            protocol: PROTOCOL.to_owned(),
+            software: shared.software,
+            configuration: shared.configuration,
+            attempts: state.opened,
+            indicator: upload(Upload::Indicator),
+            residuals: (0..blocks).map(|block| upload(Upload::Residuals(block))).collect(),
+            steps: self.steps(),
+            contributions: contributions.filter_map(|kept| kept.returned).collect(),
+            card: finish.card.digest(),
+            trees: self.commitment(&salt, finish),
+            completed_at_ms: desk.provider.now_ms(),
+            witnessed_size: 0,
+            witnessed_root: Vec::new(),
+        };
+        let receipt = Signed::sign(receipt, shared.keys.signing_key());
+        self.folder().keep(Document::Receipt, &receipt)?;
+        Ok(receipt)
+    }
+
+    fn commitment(&self, salt: &[u8; 32], finish: &TrainFinish) -> [u8; 32] {
+        let trees = self.trees().trees().iter().map(|tree| tree.encode().into_bytes());
+        let item = Transcript::new("windvane/train-kept/v1")
+            .list("tree", trees)
+            .u64("widest", finish.widest)
+            .bytes("minimum", &finish.span.minimum().to_be_bytes())
+            .bytes("maximum", &finish.span.maximum().to_be_bytes())
+            .u64("coarse", finish.coarse.into());
+        commit(salt, item.as_bytes())
+    }
+
+    /// Adds a version to the group's registry; the same again is no change.
+    fn add_model(
+        &self,
+        desk: &Desk,
+        group: &DataSet,
+        finish: &TrainFinish,
+        scale: Scale,
+        receipt: &Signed<TrainReceipt>,
+    ) -> Result<Hash, Refusal> {
+        let shared = desk.provider.shared();
+        let folder = ScoreFolder::new(&shared.layout).group(group);
+        let _held = folder.lock().map_err(|error| match error {
+            crate::score::folder::FolderError::Busy { .. } => Refusal::Train(TrainRefusal::Busy),
+            other => internal(&other.into()),
+        })?;
+        let description = Description {
+            by: ADDED_BY.to_owned(),
+            features: self.features().names().map(str::to_owned).collect(),
+            training_receipt: Some(receipt.digest()),
+            ..Description::default()
+        };
+        let (parts, now_ms) = (self.parts(finish, scale), desk.provider.now_ms());
+        let added = Registry::new(folder).add(
+            &finish.card,
+            Some(&parts),
+            &description,
+            &shared.keys.storage,
+            now_ms,
+        );
+        match added {
+            Ok(version) => Ok(version.digest()),
+            Err(RegistryError::Exists { .. }) => Err(TrainRefusal::ModelExists.into()),
+            Err(error) => Err(internal(&error.into())),
+        }
+    }
+
+    /// The part of every number of the universe. A provider that is alone shows few values, whatever the bank asks.
+    fn parts(&self, finish: &TrainFinish, scale: Scale) -> DenseParts {
+        let lone = self.charter().providers().count() == 1;
+        let values = if lone || finish.coarse { Values::Coarse } else { Values::Fine };
+        let part = |contribution| scale.part(finish.span, values, contribution);
+        let trees = self.trees().trees();
+        let elsewhere = part(self.features().apply_elsewhere(trees, self.carriers() == 1));
+        let own = self.features().apply(trees).into_iter().map(part);
+        DenseParts::of(self.universe(), elsewhere, self.features().positions().iter().copied().zip(own))
+    }
+}
+
+/// The common scale, if it can be.
+fn scale(finish: &TrainFinish) -> Result<Scale, TrainRefusal> {
+    let widest = i64::try_from(finish.widest).map_err(|_| TrainRefusal::Scale)?;
+    let widest = Span::new(0, widest).map_err(|_| TrainRefusal::Scale)?;
+    let scale = Scale::new(&[widest]).map_err(|_| TrainRefusal::Scale)?;
+    if finish.span.maximum().abs_diff(finish.span.minimum()) > scale.widest() {
+        return Err(TrainRefusal::Scale);
+    }
+    Ok(scale)
+}

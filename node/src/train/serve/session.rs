@@ -1,0 +1,333 @@
+//! One session in memory, on the way from its folder to its receipt.
+
+use std::sync::Arc;
+
+use windvane_protocols::oprf::ELEMENT_BYTES;
+use windvane_protocols::party::{PartyId, SessionId};
+use windvane_protocols::score::universe::Universe;
+use windvane_protocols::train::charter::{Charter, POSITION_BYTES};
+use windvane_protocols::train::elgamal::{CIPHERTEXT_BYTES, Ciphertexts, PublicKey};
+use windvane_protocols::train::mask::MaskingKey;
+use windvane_protocols::train::partition::Root;
+use windvane_protocols::train::record::{TrainAcceptance, TrainAnnouncement, TrainRequest};
+use windvane_protocols::train::step::Step;
+use windvane_protocols::train::sums::Statistics;
+use windvane_protocols::transcript::{Hash, Signed};
+
+use super::{Desk, internal};
+use crate::error::{NodeError, Refusal};
+use crate::train::features::Features;
+use crate::train::folder::{Document, Fact, KeptStep, Secret, SessionFolder, SessionState, Upload};
+use crate::train::work::{Returned, SessionMasks, TreeLog, Work};
+use crate::train::{Stage, TrainRefusal};
+
+/// A session in memory. Everything of it follows from its folder and the table.
+#[derive(Debug)]
+pub(super) struct Session {
+    folder: SessionFolder,
+    acceptance: Signed<TrainAcceptance>,
+    universe: Universe,
+    features: Features,
+    mask: MaskingKey,
+    threads: usize,
+    /// Once announcements, list and indicator are here.
+    work: Option<Work>,
+    trees: TreeLog,
+    failed: bool,
+}
+
+/// Whether a session may go on.
+pub(super) fn check_open(state: &SessionState) -> Result<(), TrainRefusal> {
+    match state {
+        SessionState { expired_at_ms: Some(_), .. } => Err(TrainRefusal::Expired),
+        SessionState { completed_at_ms: Some(_), .. } => Err(TrainRefusal::Ended),
+        _ => Ok(()),
+    }
+}
+
+impl Session {
+    pub(super) fn new(
+        folder: SessionFolder,
+        acceptance: Signed<TrainAcceptance>,
+        universe: Universe,
+        features: Features,
+        mask: MaskingKey,
+        threads: usize,
+    ) -> Self {
+        let trees = TreeLog::default();
+        Self { folder, acceptance, universe, features, mask, threads, work: None, trees, failed: false }
+    }
+
+    /// Reads a session from its folder, and takes its steps again.
+    pub(super) fn load(desk: &Desk, id: SessionId) -> Result<Self, Refusal> {
+        let shared = desk.provider.shared();
+        let read = || {
+            let folder = SessionFolder::open(shared.layout.root(), id)?;
+            let acceptance = folder.read::<TrainAcceptance>(Document::Acceptance)?;
+            let mask = folder.unseal(Secret::Mask, &shared.keys.storage)?;
+            Ok::<_, NodeError>((folder, acceptance, mask))
+        };
+        let (folder, acceptance, mask) = read().map_err(|error| internal(&error))?;
+        let acceptance = acceptance.ok_or(TrainRefusal::SessionUnknown)?;
+        check_open(folder.state())?;
+        let request = acceptance.body().request.body();
+        let table = desk.table(&request.data_set)?;
+        let universe = table.universe()?;
+        let alone = request.charter.unit_of(&request.provider).is_some_and(|(_, unit)| unit.members.len() == 1);
+        let schema = if alone { None } else { table.schema()? };
+        let features = table.features(&universe, schema.as_ref().map(Signed::body))?;
+        let changed = table.commitment(&request.grant, &features) != acceptance.body().input
+            || *universe.digest() != request.charter.universe
+            || schema.map_or([0; 64], |schema| schema.digest()) != acceptance.body().announcement.body().schema;
+        if changed {
+            return Err(TrainRefusal::TableChanged.into());
+        }
+        let mask = mask.and_then(|bytes| MaskingKey::from_bytes(bytes.as_slice().try_into().ok()?));
+        let mask = mask.ok_or(Refusal::Internal)?;
+        let mut session = Self::new(folder, acceptance, universe, features, mask, desk.threads);
+        session.restore(desk)?;
+        Ok(session)
+    }
+
+    /// Takes everything again that is kept.
+    fn restore(&mut self, desk: &Desk) -> Result<(), Refusal> {
+        self.prepare(desk)?;
+        let state = self.folder.state().clone();
+        let block = state.block();
+        for KeptStep { step, .. } in &state.steps {
+            if Some(step.block()) < block {
+                self.trees.take(step)?;
+            }
+        }
+        let (Some(block), Some(work)) = (block, &mut self.work) else { return Ok(()) };
+        let bytes = self.folder.upload(Upload::Residuals(block)).map_err(|error| internal(&error))?;
+        let residuals = Ciphertexts::decode(&bytes, self.threads).map_err(|_| Refusal::Internal)?;
+        work.residuals(block, residuals)?;
+        for KeptStep { step, .. } in state.steps.iter().filter(|kept| kept.step.block() == block) {
+            work.step(step)?;
+            self.trees.take(step)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn requester(&self) -> &PartyId {
+        &self.charter().requester
+    }
+
+    pub(super) const fn acceptance(&self) -> &Signed<TrainAcceptance> {
+        &self.acceptance
+    }
+
+    pub(super) const fn state(&self) -> &SessionState {
+        self.folder.state()
+    }
+
+    pub(super) const fn folder(&mut self) -> &mut SessionFolder {
+        &mut self.folder
+    }
+
+    pub(super) const fn universe(&self) -> &Universe {
+        &self.universe
+    }
+
+    pub(super) const fn features(&self) -> &Features {
+        &self.features
+    }
+
+    pub(super) const fn threads(&self) -> usize {
+        self.threads
+    }
+
+    pub(super) const fn trees(&self) -> &TreeLog {
+        &self.trees
+    }
+
+    /// Whether a step failed, after which only the folder tells where the session is.
+    pub(super) const fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Whether all blocks are through and the last answer has left.
+    pub(super) fn is_through(&self) -> bool {
+        self.work.as_ref().is_some_and(Work::is_through) && self.is_answered()
+    }
+
+    pub(super) fn request(&self) -> &TrainRequest {
+        self.acceptance.body().request.body()
+    }
+
+    pub(super) fn charter(&self) -> &Charter {
+        &self.request().charter
+    }
+
+    /// Members of the own unit.
+    pub(super) fn carriers(&self) -> usize {
+        self.charter().unit_of(&self.request().provider).map_or(1, |(_, unit)| unit.members.len())
+    }
+
+    /// Takes what all providers announced: the same again is no change.
+    pub(super) fn begin(
+        &mut self,
+        desk: &Desk,
+        announcements: &[Signed<TrainAnnouncement>],
+    ) -> Result<(), Refusal> {
+        if let Some(known) = &self.state().announcements {
+            return if known == announcements { Ok(()) } else { Err(TrainRefusal::AnnouncementsDiffer.into()) };
+        }
+        self.charter().check_announcements(announcements).map_err(TrainRefusal::from)?;
+        let own = &self.acceptance.body().announcement;
+        if !announcements.iter().any(|announced| announced == own) {
+            return Err(TrainRefusal::AnnouncementsDiffer.into());
+        }
+        self.masks(announcements)?;
+        self.note(&Fact::begun(announcements))?;
+        Stage::Begun.reached();
+        self.prepare(desk)
+    }
+
+    fn masks(&self, announcements: &[Signed<TrainAnnouncement>]) -> Result<SessionMasks, TrainRefusal> {
+        let (charter, own) = (self.charter(), &self.request().provider);
+        let unit = charter.unit_of(own).map_or(&[][..], |(_, unit)| &unit.members);
+        let peers = |among: &dyn Fn(&PartyId) -> bool| -> Vec<(PartyId, [u8; ELEMENT_BYTES])> {
+            let others = announcements.iter().map(Signed::body).filter(|body| body.party != *own);
+            others.filter(|body| among(&body.party)).map(|body| (body.party.clone(), body.mask_key)).collect()
+        };
+        let member = |party: &PartyId| unit.iter().any(|identity| identity.party == *party);
+        let agree = |peers: &[_]| self.mask.agree(&charter.training, own, peers);
+        Ok(SessionMasks { contributions: agree(&peers(&|_| true))?, sums: agree(&peers(&member))? })
+    }
+
+    /// Everything for the first block, once announcements, list and indicator are here.
+    fn prepare(&mut self, desk: &Desk) -> Result<(), Refusal> {
+        let (state, key) = (self.folder.state(), &desk.provider.shared().keys.storage);
+        let there = |upload| state.uploads.contains_key(&upload);
+        let Some(announcements) = &state.announcements else { return Ok(()) };
+        if self.work.is_some() || !there(Upload::List) || !there(Upload::Indicator) {
+            return Ok(());
+        }
+        let list = self.folder.unseal(Secret::List, key).map_err(|error| internal(&error))?;
+        let indicator = self.folder.upload(Upload::Indicator).map_err(|error| internal(&error))?;
+        let list = list.ok_or(Refusal::Internal)?;
+        let positions = self.charter().open_list(&list, self.universe.rows()).map_err(TrainRefusal::from)?;
+        let (numbers, carriers) = (self.charter().hyperparameters, self.carriers());
+        let binned = self.features.listed(&positions, carriers == 1).map_err(|_| Refusal::Internal)?;
+        let root = Root::new(Arc::new(binned), &numbers, carriers).map_err(TrainRefusal::from)?;
+        let public = PublicKey::from_bytes(self.charter().public_key).map_err(|_| TrainRefusal::PublicKey)?;
+        let indicator = Ciphertexts::decode(&indicator, self.threads).map_err(|_| Refusal::Internal)?;
+        let masks = self.masks(announcements)?;
+        self.work =
+            Some(Work::new(numbers, root, Statistics::new(public, indicator), masks, self.threads));
+        Ok(())
+    }
+
+    /// How many bytes an upload must have, if it is due or came before.
+    pub(super) fn expect(&self, upload: Upload) -> Result<usize, Refusal> {
+        let order = |expected| TrainRefusal::Order { found: "an upload", expected };
+        let rows = self.charter().rows as usize;
+        let state = self.state();
+        if state.announcements.is_none() {
+            return Err(order("all providers' announcements").into());
+        }
+        let known = state.uploads.contains_key(&upload);
+        match upload {
+            Upload::List => Ok(rows * POSITION_BYTES),
+            Upload::Indicator if state.uploads.contains_key(&Upload::List) => Ok(rows * CIPHERTEXT_BYTES),
+            Upload::Indicator => Err(order("the list").into()),
+            Upload::Residuals(block) => {
+                let due = self.work.as_ref().and_then(Work::residuals_due);
+                let next = due == Some(block) && self.is_answered();
+                if known || next { Ok(rows * CIPHERTEXT_BYTES) } else { Err(order("another step").into()) }
+            }
+        }
+    }
+
+    /// Keeps an upload that came whole; the same again is no change.
+    pub(super) fn take(&mut self, desk: &Desk, upload: Upload, bytes: &[u8]) -> Result<Hash, Refusal> {
+        self.expect(upload)?;
+        let (digest, ciphertexts) = super::upload::digest(self, upload, bytes)?;
+        if let Some(known) = self.state().uploads.get(&upload) {
+            return if *known == digest { Ok(digest) } else { Err(TrainRefusal::UploadDiffers.into()) };
+        }
+        let kept = match upload {
+            Upload::List => self.folder.seal(Secret::List, bytes, &desk.provider.shared().keys.storage),
+            _ => self.folder.keep_upload(upload, bytes),
+        };
+        kept.map_err(|error| internal(&error))?;
+        self.note(&Fact::uploaded(upload, &digest))?;
+        Stage::Uploaded.reached();
+        if let (Upload::Residuals(block), Some(work), Some(residuals)) = (upload, &mut self.work, ciphertexts) {
+            work.residuals(block, residuals)?;
+            if let Some(before) = block.checked_sub(1) {
+                self.folder.forget_residuals(before).map_err(|error| internal(&error))?;
+            }
+        } else {
+            self.prepare(desk)?;
+        }
+        Ok(digest)
+    }
+
+    /// Answers a step: a new one once it is kept, the last one again.
+    pub(super) fn step(&mut self, step: &Step) -> Result<Returned, Refusal> {
+        let steps = &self.folder.state().steps;
+        let again = match steps.iter().rposition(|kept| kept.step.is_at(step)) {
+            Some(at) if steps[at].step != *step => return Err(TrainRefusal::StepDiffers.into()),
+            Some(at) if at + 1 < steps.len() || !self.is_current(step) => {
+                return Err(TrainRefusal::StepPast.into());
+            }
+            found => found.is_some(),
+        };
+        if !again {
+            if !self.is_answered() {
+                let expected = "the last step again, which has no answer yet";
+                return Err(TrainRefusal::Order { found: step.name(), expected }.into());
+            }
+            self.advance(step)?;
+        }
+        let work = self.work.as_ref().ok_or(Refusal::Internal)?;
+        let returned = work.answer(&mut rand::rng())?;
+        self.note(&Fact::answered(&returned.digest()))?;
+        Stage::Answered.reached();
+        Ok(returned)
+    }
+
+    fn advance(&mut self, step: &Step) -> Result<(), Refusal> {
+        let order = TrainRefusal::Order { found: step.name(), expected: "announcements, list and indicator" };
+        let work = self.work.as_mut().ok_or(order)?;
+        let id = self.folder.session();
+        let moved = work.step(step).and_then(|()| self.trees.take(step));
+        if let Err(refusal) = moved {
+            self.failed = true;
+            return Err(refusal.into());
+        }
+        self.note(&Fact::asked(step))?;
+        Stage::Asked.reached();
+        match step {
+            Step::Grow { place, .. } if place.level == 0 => {
+                let (block, tree) = (place.block, place.tree);
+                tracing::info!(code = "TRAIN_PROGRESS", session = %id, block, tree, "a tree begins");
+            }
+            Step::Contributions { block, .. } => {
+                tracing::info!(code = "TRAIN_PROGRESS", session = %id, block, "a block is through");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether a step's block is still under way: the next block's residuals end it.
+    fn is_current(&self, step: &Step) -> bool {
+        self.state().block() == Some(step.block())
+    }
+
+    fn is_answered(&self) -> bool {
+        self.state().steps.last().is_none_or(|last| last.returned.is_some())
+    }
+
+    pub(super) fn note(&mut self, fact: &Fact) -> Result<(), Refusal> {
+        self.folder.note(fact).map_err(|error| {
+            // What is in memory may be ahead of the journal.
+            self.failed = true;
+            internal(&error)
+        })
+    }
+}
