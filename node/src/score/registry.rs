@@ -23,6 +23,7 @@ mod record;
 mod summary;
 
 pub(super) use record::person;
+pub(crate) use record::check_person;
 pub use record::{Activation, Approval, Description, Metrics, PartsRecord, VersionRecord};
 pub use summary::{Drift, PartsSummary};
 

@@ -29,8 +29,8 @@ pub struct TrainService(pub Arc<TrainProvider>);
 type Answer<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl TrainService {
-    fn partner<T>(&self, request: &Request<T>) -> Result<Partner, Status> {
-        self.0.provider().partners().authenticate(request)
+    fn partner<T>(&self, request: &Request<T>) -> Result<Arc<Partner>, Status> {
+        Ok(self.0.provider().partners().authenticate(request)?)
     }
 
     async fn reply<T>(

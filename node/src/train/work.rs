@@ -20,11 +20,11 @@ use super::TrainRefusal;
 
 /// What a step returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Returned {
+pub(crate) struct Returned {
     /// What the provider can show of a level.
-    pub(super) proposals: Vec<Proposal>,
+    pub(crate) proposals: Vec<Proposal>,
     /// Ciphertexts as they travel.
-    pub(super) ciphertexts: Vec<u8>,
+    pub(crate) ciphertexts: Vec<u8>,
 }
 
 impl Returned {
@@ -137,6 +137,11 @@ impl Work {
         self.values.fill(0);
         (self.block, self.waiting) = (block, Waiting::Block);
         Ok(())
+    }
+
+    /// Has the contributions of rows that are held out told too.
+    pub(super) fn hold_out(&mut self, held_out: &Ciphertexts) -> Result<(), TrainRefusal> {
+        self.statistics.hold_out(held_out).map_err(|_| TrainRefusal::Sums)
     }
 
     /// Moves to a step, which is another one than the last.

@@ -167,6 +167,7 @@ impl Session {
             configuration: shared.configuration,
             attempts: state.opened,
             indicator: upload(Upload::Indicator),
+            held_out: upload(Upload::HeldOut),
             residuals: (0..blocks).map(|block| upload(Upload::Residuals(block))).collect(),
             steps: self.steps(),
             contributions: contributions.filter_map(|kept| kept.returned).collect(),
