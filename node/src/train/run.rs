@@ -13,24 +13,18 @@ use std::sync::Arc;
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::{PartyId, SessionId};
-use windvane_protocols::score::group::Fingerprint;
-use windvane_protocols::score::universe::Universe;
 use windvane_protocols::train::boosting::Unit;
 use windvane_protocols::train::record::TrainRequest;
 use windvane_protocols::transcript::Hash;
 
-use super::features::{FeatureFile, Features};
 use super::sample::{Listed, Sample, SampleFile};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dataset::Progress;
-use crate::error::NodeError;
 use crate::identity::{Certificate, Layout, NodeKeys};
 use crate::peer::Partners;
 use crate::psi::evidence::JobLog;
-use crate::score::universe::SignedUniverse;
 use crate::store::Store;
-use crate::table::{TableOptions, TableReader};
 
 pub(super) mod answers;
 pub(super) mod block;
@@ -40,32 +34,36 @@ mod error;
 mod explain;
 mod finish;
 mod folder;
+pub(super) mod inputs;
 pub(super) mod job;
 mod journal;
 mod link;
 mod model;
-mod plan;
+pub(super) mod plan;
 mod report;
 mod stage;
+mod trees;
 mod unit;
 
 pub use error::{Fault, TrainError};
 pub use explain::{BinPoints, FeaturePoints};
 pub use folder::TrainFolder;
-pub(super) use folder::{Document, read_json};
+pub(super) use folder::Document;
 pub use journal::TrainState;
 pub use plan::{BandPlan, MemberPlan, ModelKind, ModelPlan, PlanError, SAMPLE, TrainPlan, UnitPlan};
 pub use report::{ProviderReport, TrainReport};
 pub use stage::BankStage;
+pub use trees::TrainedTrees;
 
+use inputs::Inputs;
 use job::{Job, Secrets};
 use journal::Fact;
 use plan::Checked;
 
 /// The plan as it was ordered, in the training's folder.
-const PLAN: &str = "plan.json";
+pub(super) const PLAN: &str = "plan.json";
 /// The listed rows.
-const LISTED: &str = "listed";
+pub(super) const LISTED: &str = "listed";
 /// What came of it.
 const REPORT: &str = "report.json";
 
@@ -154,7 +152,7 @@ impl TrainRunner {
         let mut newest = None;
         for training in TrainFolder::list(root)? {
             let Some(state) = TrainFolder::peek(root, training)? else { continue };
-            let known: Option<TrainPlan> = read_json(&TrainFolder::path_of(root, training).join(PLAN))?;
+            let known = TrainFolder::plan(root, training)?;
             if state.completed_at_ms.is_none() && known.as_ref() == Some(plan) {
                 newest = newest.max(Some((state.last_ms, training)));
             }
@@ -171,8 +169,7 @@ impl TrainRunner {
         training: SessionId,
         progress: &Arc<dyn TrainProgress>,
     ) -> Result<TrainReport, TrainError> {
-        let path = TrainFolder::path_of(self.layout.root(), training);
-        let plan: Option<TrainPlan> = read_json(&path.join(PLAN))?;
+        let plan = TrainFolder::plan(self.layout.root(), training)?;
         let plan = plan.ok_or_else(|| TrainError::Unknown { training: training.to_string() })?;
         let checked = plan.check()?;
         let folder = TrainFolder::open(self.layout.root(), training)?;
@@ -236,8 +233,8 @@ impl TrainRunner {
         progress: &dyn Progress,
     ) -> Result<Job, TrainError> {
         let storage = &self.keys.storage;
-        let universe = self.universe(&checked)?;
-        let features = self.features(&checked, &universe, progress)?;
+        let universe = inputs::universe(&self.keys, &checked)?;
+        let features = inputs::features(&checked, &universe, progress)?;
         let secrets = match Secrets::read(&folder, storage)? {
             Some(secrets) => secrets,
             None => {
@@ -247,14 +244,10 @@ impl TrainRunner {
             }
         };
         let known = folder.unseal_record::<Listed>(LISTED, storage)?;
-        let inputs = Inputs { universe: hex::encode(universe.digest()), features: hex::encode(features.digest()) };
+        let inputs = Inputs::of(&universe, &features);
         let listed = match known {
             Some(listed) => {
-                let before: Option<Inputs> = folder.read_json(Inputs::NAME)?;
-                if before.as_ref() != Some(&inputs) {
-                    let path = checked.plan.features_path().to_owned();
-                    return Err(TrainError::InputChanged { path });
-                }
+                inputs.check(&folder, &checked)?;
                 listed
             }
             None => {
@@ -273,41 +266,8 @@ impl TrainRunner {
         Job::new(checked, universe, listed, features, own, secrets, self.keys.clone(), folder)
     }
 
-    fn universe(&self, checked: &Checked) -> Result<Universe, TrainError> {
-        let own = (self.keys.party.clone(), Fingerprint::of(&self.keys.receipt.verifying_key()));
-        let signed = SignedUniverse::load(&checked.plan.universe).and_then(|doc| doc.check(&checked.pins(own)));
-        Ok(signed.map_err(NodeError::from)?.body().clone())
-    }
-
-    fn features(
-        &self,
-        checked: &Checked,
-        universe: &Universe,
-        progress: &dyn Progress,
-    ) -> Result<Features, TrainError> {
-        let (plan, path) = (&checked.plan, checked.plan.features_path());
-        let mut columns = plan.columns.clone();
-        if columns.is_empty() {
-            let reader = TableReader::open(path, TableOptions::default()).map_err(super::features::FeatureError::from)?;
-            let other = |name: &&String| **name != plan.number && **name != plan.label;
-            columns = reader.header().iter().filter(other).cloned().collect();
-        }
-        Ok(Features::fit(&FeatureFile::new(path, &plan.number, &columns), universe, progress)?)
-    }
-
     /// The scoring group into whose registry the model goes.
     fn group_of(job: &Job) -> &DataSet {
         &job.checked.group
     }
-}
-
-/// Digests of what a training reads every time.
-#[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-struct Inputs {
-    universe: String,
-    features: String,
-}
-
-impl Inputs {
-    const NAME: &'static str = "inputs.json";
 }

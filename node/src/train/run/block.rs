@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use windvane_proto::convert::TrainUploaded;
 use windvane_protocols::limits::{MAX_BLOCK_TREES, MAX_SCORE_PROVIDERS, MAX_TRAINING_ROWS};
-use windvane_protocols::train::boosting::{Row, base, bound, subtract};
+use windvane_protocols::train::boosting::{Row, TrainingError, base, bound, subtract};
 use windvane_protocols::train::elgamal::Statistic;
 use windvane_protocols::train::growth::Bound;
 use windvane_protocols::train::step::Step;
@@ -26,6 +26,8 @@ use crate::train::sample::Kind;
 pub(in crate::train) struct BlockRecord {
     /// Digest of the residuals as they were uploaded.
     pub(in crate::train) residuals: Hash,
+    /// The residuals themselves, by listed row, for an auditor.
+    pub(in crate::train) sent: Vec<i32>,
     /// The bank's own trees.
     pub(in crate::train) own: Vec<Tree>,
     /// Those of every unit.
@@ -48,24 +50,30 @@ impl Record for BlockRecord {
             let trees = trees.iter().map(|tree| tree.encode().into_bytes());
             Transcript::new("windvane/train-trees/v1").list("tree", trees).into_bytes()
         };
-        let contributions: Vec<_> = self.contributions.iter().flat_map(|value| value.to_be_bytes()).collect();
+        let integers = |values: &[i32]| values.iter().flat_map(|value| value.to_be_bytes()).collect::<Vec<_>>();
         t.bytes("residuals", &self.residuals)
+            .bytes("sent", &integers(&self.sent))
             .bytes("own", &trees(&self.own))
             .list("unit", self.units.iter().map(trees))
-            .bytes("contributions", &contributions)
+            .bytes("contributions", &integers(&self.contributions))
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
-        let form = TranscriptError::Form { label: "contributions", expected: "of four bytes each" };
         let residuals = r.array("residuals")?;
+        let sent = integers("sent", r.bytes("sent")?)?;
         let own = trees(r.bytes("own")?)?;
         let units = r.list("unit", MAX_SCORE_PROVIDERS)?.into_iter().map(trees).collect::<Result<_, _>>()?;
-        let (contributions, []) = r.bytes("contributions")?.as_chunks() else { return Err(form) };
-        let contributions: Vec<_> = contributions.iter().map(|bytes| i32::from_be_bytes(*bytes)).collect();
-        if contributions.len() > MAX_TRAINING_ROWS {
-            return Err(form);
+        let contributions = integers("contributions", r.bytes("contributions")?)?;
+        Ok(Self { residuals, sent, own, units, contributions })
+    }
+}
+
+fn integers(label: &'static str, bytes: &[u8]) -> Result<Vec<i32>, TranscriptError> {
+    match bytes.as_chunks() {
+        (values, []) if values.len() <= MAX_TRAINING_ROWS => {
+            Ok(values.iter().map(|bytes| i32::from_be_bytes(*bytes)).collect())
         }
-        Ok(Self { residuals, own, units, contributions })
+        _ => Err(TranscriptError::Form { label, expected: "of four bytes for each row" }),
     }
 }
 
@@ -136,7 +144,7 @@ impl Standing {
 
     /// A block is through.
     fn take(&mut self, record: BlockRecord) -> Result<(), TrainError> {
-        subtract(&mut self.rows, &record.contributions).map_err(windvane_protocols::train::boosting::TrainingError::from)?;
+        subtract(&mut self.rows, &record.contributions).map_err(TrainingError::from)?;
         self.joint.iter_mut().zip(&record.contributions).for_each(|(sum, value)| *sum += i64::from(*value));
         self.blocks.push(record);
         Ok(())
@@ -167,13 +175,14 @@ pub(super) async fn run(
     for block in first..total {
         let (mut next, trees, bound) = own_trees(job, standing).await?;
         BankStage::OwnTrees.reached();
-        let residuals = upload(job, units, block, &next).await?;
+        let sent: Vec<_> = next.rows.iter().map(|row| row.residual).collect();
+        let residuals = upload(job, units, block, &sent).await?;
         BankStage::Residuals.reached();
         let grown = grow(job, units, block, bound, progress).await?;
         BankStage::Trees.reached();
         let contributions = contributions(job, units, block, &grown).await?;
         let units = grown.into_iter().map(|unit| unit.trees).collect();
-        let record = BlockRecord { residuals, own: trees, units, contributions };
+        let record = BlockRecord { residuals, sent, own: trees, units, contributions };
         job.folder().seal_record(&BlockRecord::name(block), &record, job.storage())?;
         next.take(record)?;
         let auc = next.auc(job.listed.kinds());
@@ -190,7 +199,7 @@ async fn own_trees(job: &Arc<Job>, mut standing: Standing) -> Result<(Standing, 
     blocking(job, move |job| {
         let (trees, contributions) = job.own.block(&job.checked.hyperparameters, &mut standing.rows)?;
         standing.add_own(&contributions);
-        let bound = bound(&standing.rows).map_err(windvane_protocols::train::boosting::TrainingError::from)?;
+        let bound = bound(&standing.rows).map_err(TrainingError::from)?;
         Ok((standing, trees, bound))
     })
     .await
@@ -201,10 +210,10 @@ async fn upload(
     job: &Arc<Job>,
     units: &[Arc<JointUnit>],
     block: u16,
-    standing: &Standing,
+    residuals: &[i32],
 ) -> Result<Hash, TrainError> {
     let statistic = Statistic::Residual { block };
-    let values: Vec<_> = standing.rows.iter().map(|row| i64::from(row.residual)).collect();
+    let values: Vec<_> = residuals.iter().map(|residual| i64::from(*residual)).collect();
     let encrypted = blocking(job, move |job| {
         encrypt(&job.key, statistic, &values, job.threads()).map_err(TrainError::Encryption)
     });

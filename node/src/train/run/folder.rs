@@ -31,6 +31,8 @@ use zeroize::Zeroizing;
 
 use super::error::TrainError;
 use super::journal::{Fact, TrainState, read_journal};
+use super::plan::TrainPlan;
+use super::PLAN;
 use crate::snapshot::disk::create_directory;
 use crate::train::sealed;
 
@@ -92,7 +94,7 @@ impl TrainFolder {
             let entry = entry.map_err(TrainError::io(&all))?;
             let name = entry.file_name();
             let bytes = name.to_str().and_then(|name| hex::decode(name).ok()?.try_into().ok());
-            found.extend(bytes.map(SessionId::from_bytes).filter(|_| entry.path().join("plan.json").exists()));
+            found.extend(bytes.map(SessionId::from_bytes).filter(|_| entry.path().join(PLAN).exists()));
         }
         found.sort_unstable();
         Ok(found)
@@ -131,6 +133,14 @@ impl TrainFolder {
         }
         let file = File::open(&path).map_err(TrainError::io(&path))?;
         Ok(Some(read_journal(&file).map_err(TrainError::io(&path))?.0))
+    }
+
+    /// The plan of a training, if there is one.
+    ///
+    /// # Errors
+    /// [`TrainError`].
+    pub fn plan(root: &Path, training: SessionId) -> Result<Option<TrainPlan>, TrainError> {
+        read_json(&Self::path_of(root, training).join(PLAN))
     }
 
     /// The training.

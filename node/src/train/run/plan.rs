@@ -76,6 +76,9 @@ pub struct TrainPlan {
     pub by: String,
     /// For which purpose of the grants.
     pub purpose: String,
+    /// The configuration of the bank's node; the command line may name another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<PathBuf>,
     /// The signed list of number segments, published by the bank itself or by one of the providers below.
     pub universe: PathBuf,
     /// Numbers and labels: CSV with a header, or Parquet.
@@ -87,7 +90,7 @@ pub struct TrainPlan {
     #[serde(default = "defaults::label")]
     pub label: String,
     /// The bank's own features by number; without it they are the sample's other columns.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<PathBuf>,
     /// Which of its columns; all others when none is named.
     #[serde(default)]
@@ -124,22 +127,22 @@ pub struct ModelPlan {
     /// `scorecard`, with points by feature and bin, or `boosted`, with trees of depth 3.
     pub kind: ModelKind,
     /// Blocks.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocks: Option<u16>,
     /// Trees that each unit grows in a block.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trees: Option<u16>,
     /// Depth of the trees.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub depth: Option<u8>,
     /// The learning rate, in millionths.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_micros: Option<u32>,
     /// What is added to counts that divide.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lambda: Option<u32>,
     /// Real rows on either side of a split, at least.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum_rows: Option<u32>,
 }
 
@@ -222,10 +225,10 @@ mod defaults {
 
 /// A plan whose words were understood.
 #[derive(Debug, Clone)]
-pub(super) struct Checked {
-    pub(super) plan: TrainPlan,
+pub(in crate::train) struct Checked {
+    pub(in crate::train) plan: TrainPlan,
     pub(super) group: DataSet,
-    pub(super) hyperparameters: Hyperparameters,
+    pub(in crate::train) hyperparameters: Hyperparameters,
     /// By unit, ascending by name within.
     pub(super) units: Vec<Vec<Member>>,
 }
@@ -287,6 +290,7 @@ impl TrainPlan {
         let mut plan: Self = toml::from_str(&String::from_utf8_lossy(&bytes))
             .map_err(|error| PlanError::Syntax { path: path.to_owned(), message: error.to_string() })?;
         let base = path.parent().unwrap_or(Path::new("."));
+        plan.node = plan.node.map(|node| base.join(node));
         plan.universe = base.join(&plan.universe);
         plan.sample = base.join(&plan.sample);
         plan.features = plan.features.map(|features| base.join(features));
@@ -299,7 +303,7 @@ impl TrainPlan {
     }
 
     /// Understands the plan's words.
-    pub(super) fn check(&self) -> Result<Checked, PlanError> {
+    pub(in crate::train) fn check(&self) -> Result<Checked, PlanError> {
         if !is_model_name(&self.name) {
             return Err(PlanError::field("name", NAME_RULE));
         }
