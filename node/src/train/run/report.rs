@@ -115,8 +115,12 @@ impl TrainReport {
                 widest,
             ),
         };
+        let (training, auc_by_block) = {
+            let folder = job.folder();
+            (folder.training().to_string(), folder.state().blocks.clone())
+        };
         Self {
-            training: job.folder().training().to_string(),
+            training,
             model: finished.model.card.name().to_owned(),
             group: job.checked.group.to_string(),
             kind: job.checked.plan.model.kind.name().to_owned(),
@@ -132,7 +136,7 @@ impl TrainReport {
             figures_of_held_out: finished.judged.held_out,
             auc: figures.auc.unwrap_or_default(),
             auc_of_contributions: finished.judged.contributions.auc(),
-            auc_by_block: job.folder().state().blocks.clone(),
+            auc_by_block,
             ks: figures.ks.unwrap_or_default(),
             calibration_error: figures.calibration_error.unwrap_or_default(),
             information_value: figures.information_value.unwrap_or_default(),
