@@ -12,4 +12,5 @@ mod scan;
 mod score;
 mod screen;
 mod sichuan;
+mod train_serve;
 mod verification;

@@ -31,13 +31,13 @@ use crate::identity::{Certificate, Layout, NodeKeys};
 use crate::peer::Incoming;
 use crate::provider::{Provider, Shared};
 use crate::psi::serve::PsiProvider;
-use crate::train::serve::TrainProvider;
 use crate::score::rounds::Rounds;
 use crate::service::{
     audit::AuditService, common::PeerService, lookup::LookupService, psi::PsiService, score::ScoreService,
     train::TrainService,
 };
 use crate::store::Store;
+use crate::train::serve::TrainProvider;
 
 /// The code of the line in which a node that stops tells what its log did: entries and syncs.
 pub(crate) const LOG_STATS: &str = "LOG_STATS";

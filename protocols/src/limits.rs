@@ -158,7 +158,7 @@ pub const MAX_LAMBDA: u32 = 1_000_000;
 /// A row's residual, and a leaf, in units of 1/1024: a thousand times what a label differs by.
 pub const MAX_RESIDUAL: u32 = 1 << 20;
 
-/// Listed rows of one training, decoys included: their ciphertexts take 60 MB in a provider's memory.
+/// Listed rows of one training, decoys included: two statistics, ready for sums, then take 150 MB of a provider's memory.
 pub const MAX_TRAINING_ROWS: usize = 1 << 17;
 
 /// Ciphertexts in one message of a training: 512 KiB.

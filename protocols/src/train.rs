@@ -21,3 +21,6 @@ pub mod tree;
 
 /// Name and version of the protocol, in every receipt.
 pub const PROTOCOL: &str = "train/v1";
+
+#[cfg(test)]
+mod tests;

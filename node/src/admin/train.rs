@@ -22,9 +22,8 @@ impl Admin {
         features: &[String],
     ) -> Result<String, NodeError> {
         let fitted = fit_schema(&FeatureFile::new(table, number, features), &())?;
-        let schema = TrainSchema::new(self.keys.party.clone(), fitted).map_err(|error| {
-            NodeError::Given { code: "TRAIN_SCHEMA_INVALID", message: error.to_string() }
-        })?;
+        let schema = TrainSchema::new(self.keys.party.clone(), fitted)
+            .map_err(|error| NodeError::Given { code: "TRAIN_SCHEMA_INVALID", message: error.to_string() })?;
         Ok(SignedSchema::sign(schema, self.keys.signing_key()).to_pem())
     }
 }

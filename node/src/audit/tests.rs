@@ -15,6 +15,7 @@ use super::*;
 use crate::evidence::verify::code as files;
 
 mod differences;
+mod training;
 mod trust;
 mod world;
 

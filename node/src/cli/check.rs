@@ -105,6 +105,9 @@ fn check(config: &Config, found: &mut Findings) {
         return found.problem("KEYS_MISSING", "the node has no keys; run windvane keys init");
     }
     let Some(admin) = found.need(Admin::open(config, Arc::new(SystemClock))) else { return };
+    for table in &config.tables {
+        found.need(windvane::train::serve::check_table(table, admin.keys()));
+    }
     if found.need(Certificate::load(config, admin.keys())).is_none() {
         return;
     }

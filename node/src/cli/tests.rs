@@ -256,6 +256,19 @@ fn a_grant_is_for_verification_or_for_set_intersection() {
     assert!(usage(&issue(&["--psi-minimum", "5"])).contains("--psi-runs"));
     // It parses, and only then misses the node's keys.
     assert!(!bad(&issue(&["--psi-runs", "10", "--psi-minimum", "5"])).contains("--"));
+    assert!(usage(&issue(&["--train-rows", "5"])).contains("--train-runs"));
+    assert!(usage(&issue(&["--train-runs", "0"])).contains("--train-runs"));
+    assert!(!bad(&issue(&["--train-runs", "2", "--train-named-features"])).contains("--"));
+}
+
+#[test]
+fn a_schema_of_a_training_is_fitted_on_a_table_of_this_node() {
+    let (_dir, config) = node_of("carrier.toml");
+    assert!(usage(&["train", "schema", "--config", &config]).contains("--from"));
+    assert!(
+        bad(&["train", "schema", "--from", "features.csv", "--config", "/nowhere"])
+            .contains("CONFIG_UNREADABLE")
+    );
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Train for TrainService {
         let result = async {
             let signed = Signed::<TrainRequest>::try_from(request.into_inner())?;
             session = Some(signed.body().session);
-            Ok(self.0.open(&partner, signed).await?.into())
+            Ok::<OpenResponse, Refusal>(self.0.open(&partner, signed).await?.into())
         };
         let result = result.await;
         self.reply(&partner, session, result).await
@@ -79,7 +79,7 @@ impl Train for TrainService {
         let result = async {
             let begin = TrainBegin::try_from(request.into_inner())?;
             session = Some(begin.session);
-            Ok(self.0.begin(&partner, begin).await?.into())
+            Ok::<BeginResponse, Refusal>(self.0.begin(&partner, begin).await?.into())
         };
         let result = result.await;
         self.reply(&partner, session, result).await
@@ -107,7 +107,7 @@ impl Train for TrainService {
             let returned = self.0.step(&partner, id, step).await?;
             let first = GrowResponse::from(TrainGrown::Proposals(returned.proposals));
             let rest = messages(returned.ciphertexts, |sums| TrainGrown::Sums(sums).into());
-            Ok(Box::pin(tokio_stream::once(Ok(first)).chain(rest)) as Self::GrowStream)
+            Ok::<Self::GrowStream, Refusal>(Box::pin(tokio_stream::once(Ok(first)).chain(rest)))
         };
         let result = result.await;
         self.reply(&partner, session, result).await
@@ -123,7 +123,7 @@ impl Train for TrainService {
             session = Some(id);
             let returned = self.0.step(&partner, id, step).await?;
             let answer = messages(returned.ciphertexts, |sums| SumResponse { sums });
-            Ok(Box::pin(answer) as Self::SumStream)
+            Ok::<Self::SumStream, Refusal>(Box::pin(answer))
         };
         let result = result.await;
         self.reply(&partner, session, result).await
@@ -142,7 +142,7 @@ impl Train for TrainService {
             session = Some(id);
             let returned = self.0.step(&partner, id, step).await?;
             let answer = messages(returned.ciphertexts, |rows| ContributionsResponse { rows });
-            Ok(Box::pin(answer) as Self::ContributionsStream)
+            Ok::<Self::ContributionsStream, Refusal>(Box::pin(answer))
         };
         let result = result.await;
         self.reply(&partner, session, result).await
@@ -154,7 +154,7 @@ impl Train for TrainService {
         let result = async {
             let finish = TrainFinish::try_from(request.into_inner())?;
             session = Some(finish.session);
-            Ok(self.0.finish(&partner, finish).await?.into())
+            Ok::<FinishResponse, Refusal>(self.0.finish(&partner, finish).await?.into())
         };
         let result = result.await;
         self.reply(&partner, session, result).await

@@ -131,6 +131,9 @@ pub enum TrainRefusal {
     /// The scale does not hold for this provider.
     #[error("the scale must be at least as wide as the span of the provider's unit")]
     Scale,
+    /// A card's name that is no model's.
+    #[error("the card's name is no model's name: {}", crate::score::card::NAME_RULE)]
+    ModelName,
     /// The registry has another model under the card's name.
     #[error("the provider has another model under this name; take a new name")]
     ModelExists,
@@ -176,6 +179,7 @@ impl TrainRefusal {
             Self::Transcript => "TRAIN_TRANSCRIPT",
             Self::FinishDiffers => "TRAIN_FINISH_DIFFERS",
             Self::Scale => "TRAIN_SCALE",
+            Self::ModelName => "TRAIN_MODEL_NAME",
             Self::ModelExists => "TRAIN_MODEL_EXISTS",
         }
     }

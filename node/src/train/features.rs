@@ -44,7 +44,9 @@ pub enum FeatureError {
     #[error(transparent)]
     Table(#[from] TableError),
     /// No feature, or too many.
-    #[error("{path} has {found} features, expected 1 to {MAX_TRAIN_FEATURES}; name them in the configuration")]
+    #[error(
+        "{path} has {found} features, expected 1 to {MAX_TRAIN_FEATURES}; name them in the configuration"
+    )]
     Features {
         /// The file.
         path: PathBuf,
@@ -302,7 +304,8 @@ impl Values {
     fn fit(&mut self) -> Vec<SchemaFeature> {
         let value = |value: &f64| (!value.is_nan()).then_some(*value);
         let edges = |column: &Vec<f64>| Edges::quantiles(column.iter().map(value), VALUE_BINS);
-        let feature = |(name, column): (&String, _)| SchemaFeature { name: name.clone(), edges: edges(column) };
+        let feature =
+            |(name, column): (&String, _)| SchemaFeature { name: name.clone(), edges: edges(column) };
         self.names.iter().zip(&self.columns).map(feature).collect()
     }
 
@@ -323,11 +326,7 @@ impl Values {
 }
 
 /// The chosen features, or all columns but that of numbers.
-fn names(
-    reader: &TableReader,
-    file: &FeatureFile,
-    features: &[String],
-) -> Result<Vec<String>, FeatureError> {
+fn names(reader: &TableReader, file: &FeatureFile, features: &[String]) -> Result<Vec<String>, FeatureError> {
     let names: Vec<_> = if features.is_empty() {
         reader.header().iter().filter(|name| **name != file.number).cloned().collect()
     } else {

@@ -33,9 +33,9 @@ use crate::snapshot::disk::{at, create_directory, remove_file};
 
 mod journal;
 
-pub(super) use journal::{Fact, KeptStep, Upload};
-pub use journal::SessionState;
+pub(super) use journal::Fact;
 use journal::read_journal;
+pub use journal::{KeptStep, SessionState, Upload};
 
 /// A signed record of the folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

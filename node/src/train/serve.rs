@@ -30,6 +30,7 @@ mod upload;
 
 use session::Session;
 use table::Table;
+pub use table::check_table;
 
 /// Threads that compute, at most.
 const THREADS: usize = 2;
@@ -188,10 +189,15 @@ impl TrainProvider {
             if *session.requester() != party {
                 return Err(TrainRefusal::SessionUnknown.into());
             }
+            let begun_at_ms = session.state().begun_at_ms.unwrap_or(u64::MAX);
+            let (now_ms, keep_ms) = (desk.provider.now_ms(), desk.provider.config().train_keep_ms);
+            if begun_at_ms.saturating_add(keep_ms) < now_ms {
+                return Err(TrainRefusal::Expired.into());
+            }
             // A grant that was ended meanwhile ends its sessions.
             let (request, policy) = (session.request(), desk.provider.policy());
             let grant = policy.grant(&request.grant).ok_or(Refusal::GrantUnknown)?;
-            grant::permit(&grant, request, desk.provider.now_ms())?;
+            grant::permit(&grant, request, now_ms)?;
             let done = work(session, &desk);
             if session.has_failed() {
                 *claim = None;

@@ -10,7 +10,9 @@ use windvane_protocols::limits::{MAX_CIPHERTEXTS_PER_CHUNK, MAX_CONTRIBUTION};
 use windvane_protocols::train::elgamal::Ciphertexts;
 use windvane_protocols::train::mask::{Masks, Node};
 use windvane_protocols::train::parameters::Hyperparameters;
-use windvane_protocols::train::partition::{Applied, Due, Partition, PartitionError, Proposal, Root, Settled};
+use windvane_protocols::train::partition::{
+    Applied, Due, Partition, PartitionError, Proposal, Root, Settled,
+};
 use windvane_protocols::train::step::{Place, Step, returned_digest};
 use windvane_protocols::train::sums::{Feature, Kind, Statistics};
 use windvane_protocols::train::tree::{Decision, Tree};
@@ -112,16 +114,23 @@ impl Work {
         threads: usize,
     ) -> Self {
         let (root, values) = (Arc::new(root), vec![0; statistics.rows()]);
-        Self { hyperparameters, root, statistics, masks, threads, block: 0, waiting: Waiting::Residuals, values }
+        Self {
+            hyperparameters,
+            root,
+            statistics,
+            masks,
+            threads,
+            block: 0,
+            waiting: Waiting::Residuals,
+            values,
+        }
     }
 
     /// Which block's residuals are due, if they are.
     pub(super) fn residuals_due(&self) -> Option<u16> {
         match self.waiting {
             Waiting::Residuals => Some(0),
-            Waiting::Contributed => {
-                Some(self.block + 1).filter(|block| *block < self.hyperparameters.blocks)
-            }
+            Waiting::Contributed => Some(self.block + 1).filter(|block| *block < self.hyperparameters.blocks),
             _ => None,
         }
     }
@@ -223,7 +232,8 @@ impl Work {
     /// No row's contribution may come near what cannot be computed: an error there would tell which rows a leaf has.
     fn check_leaves(&self, decisions: &[Decision]) -> Result<(), TrainRefusal> {
         let most = MAX_CONTRIBUTION.unsigned_abs() / u32::from(self.hyperparameters.trees);
-        let far = |decision: &Decision| matches!(decision, Decision::Leaf(value) if value.unsigned_abs() > most);
+        let far =
+            |decision: &Decision| matches!(decision, Decision::Leaf(value) if value.unsigned_abs() > most);
         match decisions.iter().position(far) {
             Some(index) => Err(PartitionError::Decision { index }.into()),
             None => Ok(()),
@@ -295,7 +305,9 @@ impl Work {
         for first in (0..self.values.len()).step_by(MAX_CIPHERTEXTS_PER_CHUNK) {
             let values = &self.values[first..self.values.len().min(first + MAX_CIPHERTEXTS_PER_CHUNK)];
             let masks = (!self.masks.contributions.is_alone()).then(|| {
-                self.masks.contributions.contributions(self.block, first as u32..(first + values.len()) as u32)
+                self.masks
+                    .contributions
+                    .contributions(self.block, first as u32..(first + values.len()) as u32)
             });
             let masks = masks.as_ref().map(|masks| masks.as_slice());
             let rows = self.statistics.contributions(first, values, masks, self.threads, rng);

@@ -98,7 +98,10 @@ impl TryFrom<wire::BeginRequest> for TrainBegin {
     fn try_from(message: wire::BeginRequest) -> Result<Self, WireError> {
         within("announcements", message.announcements.len(), MAX_SCORE_PROVIDERS)?;
         let announcements = message.announcements.iter().map(|bytes| signed("announcement", bytes));
-        Ok(Self { session: session(&message.session)?, announcements: announcements.collect::<Result<_, _>>()? })
+        Ok(Self {
+            session: session(&message.session)?,
+            announcements: announcements.collect::<Result<_, _>>()?,
+        })
     }
 }
 
@@ -154,10 +157,8 @@ impl From<TrainUpload> for wire::UploadRequest {
                     TrainUploaded::Statistic(Statistic::HeldOut) => Named::HeldOut(wire::Nothing {}),
                     TrainUploaded::Statistic(Statistic::Residual { block }) => Named::Residuals(block.into()),
                 };
-                let header = wire::UploadHeader {
-                    session: copied(session.as_bytes()),
-                    statistic: Some(statistic),
-                };
+                let header =
+                    wire::UploadHeader { session: copied(session.as_bytes()), statistic: Some(statistic) };
                 wire::upload_request::Body::Header(header)
             }
         };

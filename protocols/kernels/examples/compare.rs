@@ -10,7 +10,9 @@ use curve25519_dalek::Scalar;
 use rand::RngExt as _;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
-use windvane_kernels::ristretto::{Backend, Points, decode_mul_encode_with, hash_mul_encode_with};
+use windvane_kernels::ristretto::{
+    Addends, Backend, FixedBase, Points, decode_mul_encode_with, hash_mul_encode_with,
+};
 
 /// Inputs of one round, with a length that leaves a tail in the lanes.
 const ROUND: u64 = 4091;
@@ -70,6 +72,7 @@ struct Inputs {
     candidates: Vec<[u8; 32]>,
     scalars: Vec<Scalar>,
     bins: Vec<u32>,
+    factors: Vec<i32>,
 }
 
 impl Inputs {
@@ -87,6 +90,7 @@ impl Inputs {
             encodings: Points::from_uniform_with(Backend::portable(), &others).encode(),
             scalars: others.iter().map(Scalar::from_bytes_mod_order_wide).collect(),
             bins: (0..length).map(|_| rng.random_range(0..BINS)).collect(),
+            factors: (0..length).map(|_| rng.random()).collect(),
             candidates,
             strings,
         }
@@ -104,6 +108,9 @@ impl Inputs {
             ("decode of candidates", self.accepted(backend)),
             ("mul", decoded.mul(scalar).encode()),
             ("mul_each", decoded.mul_each(&self.scalars).encode()),
+            ("mul_each_small", hashed.mul_each_small(&self.factors).encode()),
+            ("fixed mul", FixedBase::new(&hashed.slice(0..1)).mul(&self.scalars).encode()),
+            ("vartime_sum_runs", self.sum_runs(&hashed, &decoded)),
             ("mul_base", Points::mul_base_with(backend, &self.scalars).encode()),
             ("add", hashed.add(&decoded).encode()),
             ("sub", hashed.sub(&decoded).encode()),
@@ -115,6 +122,16 @@ impl Inputs {
             ("decode_mul_encode", products.expect("encodings")),
             ("hash_mul_encode", hash_mul_encode_with(backend, &self.strings, scalar)),
         ]
+    }
+
+    /// Sums of neighbours' pairs, whose indices and ends of runs are made of the bins.
+    fn sum_runs(&self, first: &Points, second: &Points) -> Vec<[u8; 32]> {
+        let mut ends: Vec<u32> = self.bins.iter().map(|bin| bin * 8).collect();
+        ends.push(self.bins.len() as u32);
+        ends.sort_unstable();
+        ends.retain(|end| *end as usize <= self.bins.len());
+        let sums = Addends::new(first, second).vartime_sum_runs(&self.bins, &ends);
+        sums.iter().flat_map(Points::encode).collect()
     }
 
     /// The candidates that decode, encoded again, and ones where they do not.

@@ -75,6 +75,12 @@
 //! once, and four chains of squarings run side by side in square roots, since one alone would wait for its
 //! own carries.
 //!
+//! Where the same points are added many times ([`Addends`]) they are brought to Z = 1 first, by shared inversions, and
+//! stand as y + x, y − x and 2·D·xy: 7 multiplications an addition (section 3.1 with Z₂ = 1). 2·Z then takes the place
+//! of the product 2·Z₁·Z₂, column by column below 2⁵³, so that no bound above changes. [`FixedBase`] has the
+//! generator's table for any public point, and small integers ([`Points::mul_each_small`]) are multiplied like scalars,
+//! with as many digits as they have.
+//!
 //! # How it is checked
 //! Tests compare every operation with dalek on 10,000 inputs, at edges, on RFC 9496's vectors and for every
 //! length up to 40; `cargo run --release -p windvane-kernels --example compare` does it with ten million.

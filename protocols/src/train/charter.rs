@@ -294,7 +294,8 @@ pub(super) mod tests {
         let bytes = charter().encode().into_bytes();
         assert_eq!(Charter::decode(&bytes), Ok(charter()));
         assert!((0..bytes.len()).all(|end| Charter::decode(&bytes[..end]).is_err()));
-        let (unit, carrier) = (charter().unit_of(&"police".parse().unwrap()).unwrap().0, charter().units[0].clone());
+        let (unit, carrier) =
+            (charter().unit_of(&"police".parse().unwrap()).unwrap().0, charter().units[0].clone());
         assert_eq!((unit, carrier.members.len()), (1, 2));
         assert_eq!(charter().unit_of(&"bank".parse().unwrap()), None);
     }

@@ -171,11 +171,8 @@ impl TrainingKey {
     }
 
     /// The statistic's ciphertexts of rows from `first` on, as they travel. It costs two multiples of the generator
-    /// a row, since y is known: B = (m/2 + ρ·y)·G. [`Encryptor`] keeps count and digest.
-    ///
-    /// # Errors
-    /// [`ElGamalError::Value`], [`ElGamalError::Rows`].
-    pub fn encrypt(
+    /// a row, since y is known: B = (m/2 + ρ·y)·G.
+    fn encrypt(
         &self,
         statistic: Statistic,
         first: usize,

@@ -233,7 +233,7 @@ impl Growth {
         for (feature, (cells, above)) in sent.features.iter().zip(&parent.features).enumerate() {
             let known = feature == usize::from(split.feature);
             let groups = &cells.groups;
-            let fits = groups.coarsens(&above.groups) && !(known && !groups.is_whole());
+            let fits = (groups.is_whole() || !known) && groups.coarsens(&above.groups);
             if !fits || cells.cells.len() != groups.cells() {
                 return Err(GrowthError::Groups { node, feature });
             }

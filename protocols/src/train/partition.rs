@@ -121,6 +121,9 @@ pub enum PartitionError {
         /// How many there should be.
         expected: usize,
     },
+    /// A right child where there is only the root.
+    #[error("a root counts as a left child")]
+    Root,
     /// Groups that part rows which a carrier must merge, or groups of other features.
     #[error("the groups of feature {feature} in pair {pair} are not merged from those proposed")]
     Groups {
@@ -229,7 +232,7 @@ impl Partition {
             }
         }
         if self.state.level == 0 && agreed[0].child != Child::Left {
-            return Err(PartitionError::Proposals { found: 0, expected: 1 });
+            return Err(PartitionError::Root);
         }
         Ok(self.settled(agreed))
     }

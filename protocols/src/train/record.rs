@@ -10,8 +10,8 @@ use sha2::{Digest as _, Sha512};
 use super::charter::Charter;
 use crate::audit::grant::GrantId;
 use crate::limits::{
-    MAX_BINS, MAX_DOCUMENT_BYTES, MAX_PURPOSE_BYTES, MAX_TRAIN_BLOCKS, MAX_TRAIN_FEATURES, MAX_TRAIN_NAME_BYTES,
-    MAX_TRAIN_NAMES_BYTES,
+    MAX_BINS, MAX_DOCUMENT_BYTES, MAX_PURPOSE_BYTES, MAX_TRAIN_BLOCKS, MAX_TRAIN_FEATURES,
+    MAX_TRAIN_NAME_BYTES, MAX_TRAIN_NAMES_BYTES,
 };
 use crate::lookup::DataSet;
 use crate::oprf::ELEMENT_BYTES;
@@ -74,7 +74,9 @@ impl Record for TrainRequest {
         };
         match request.charter.unit_of(&request.provider) {
             Some(_) => Ok(request),
-            None => Err(TranscriptError::Form { label: "provider", expected: "one of the charter's providers" }),
+            None => {
+                Err(TranscriptError::Form { label: "provider", expected: "one of the charter's providers" })
+            }
         }
     }
 }
@@ -207,7 +209,8 @@ impl Record for TrainAcceptance {
             input: r.array("input")?,
             accepted_at_ms: r.u64("accepted at")?,
         };
-        let (features, form) = (acceptance.bins.len(), |label, expected| TranscriptError::Form { label, expected });
+        let (features, form) =
+            (acceptance.bins.len(), |label, expected| TranscriptError::Form { label, expected });
         let good = |bins: &u8| (1..=MAX_BINS).contains(&usize::from(*bins));
         if !(1..=MAX_TRAIN_FEATURES).contains(&features) || !acceptance.bins.iter().all(good) {
             return Err(form("bins", "of features within their limit, 1 to 33 each"));
@@ -552,7 +555,8 @@ mod tests {
             steps.iter().for_each(|(asked, returned)| hash.step(&[*asked; 64], &[*returned; 64]));
             hash.finish()
         };
-        let all = [hash(&[]), hash(&[(1, 2)]), hash(&[(2, 1)]), hash(&[(1, 2), (3, 4)]), hash(&[(3, 4), (1, 2)])];
+        let all =
+            [hash(&[]), hash(&[(1, 2)]), hash(&[(2, 1)]), hash(&[(1, 2), (3, 4)]), hash(&[(3, 4), (1, 2)])];
         for (i, one) in all.iter().enumerate() {
             assert!(all[..i].iter().all(|other| other != one));
         }

@@ -82,7 +82,8 @@ impl Record for TrainSchema {
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
-        let form = TranscriptError::Form { label: "feature", expected: "different short names, with edges each" };
+        let form =
+            TranscriptError::Form { label: "feature", expected: "different short names, with edges each" };
         let publisher = r.parse("publisher")?;
         let names = r.list("feature", MAX_TRAIN_FEATURES)?;
         let edges = r.list("edges", MAX_TRAIN_FEATURES)?;

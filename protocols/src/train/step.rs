@@ -215,7 +215,10 @@ mod tests {
         let place = Place { block: 1, tree: 2, level: 3 };
         let decisions = vec![Decision::Split(Split { feature: 3, bin: 4 }), Decision::Leaf(-5)];
         let groups = vec![Groups::new(vec![2, 4]).unwrap(), Groups::new(vec![7]).unwrap()];
-        let agreed = vec![Proposal { child: Child::Right, groups: groups.clone() }, Proposal { child: Child::Left, groups }];
+        let agreed = vec![
+            Proposal { child: Child::Right, groups: groups.clone() },
+            Proposal { child: Child::Left, groups },
+        ];
         [
             Step::Grow { place, decisions: decisions.clone() },
             Step::Sum { place, agreed },
@@ -271,7 +274,12 @@ mod tests {
     #[test]
     fn what_was_returned_is_hashed_with_its_proposals() {
         let Step::Sum { agreed, .. } = &steps()[1] else { panic!() };
-        let all = [returned_digest(&[], b""), returned_digest(agreed, b""), returned_digest(agreed, b"a"), returned_digest(&[], b"a")];
+        let all = [
+            returned_digest(&[], b""),
+            returned_digest(agreed, b""),
+            returned_digest(agreed, b"a"),
+            returned_digest(&[], b"a"),
+        ];
         assert!((0..4).all(|i| all[..i].iter().all(|other| *other != all[i])));
     }
 }

@@ -188,7 +188,7 @@ impl World {
             minimum_result: 0,
             score_bands: None,
             psi: Default::default(),
-        train: Default::default(),
+            train: Default::default(),
             epoch_hours: 24,
             rate_per_s: 1_000,
             per_day: 1_000,

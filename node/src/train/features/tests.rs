@@ -9,21 +9,18 @@ fn universe() -> Universe {
     Universe::new("bank".parse().unwrap(), 1, segments).unwrap()
 }
 
-struct Dir(tempfile::TempDir);
-
-impl Dir {
-    fn with(text: &str) -> (Self, FeatureFile) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("features.csv");
-        std::fs::write(&path, text).unwrap();
-        (Self(dir), FeatureFile { path, number: "phone".into(), features: Vec::new() })
-    }
+/// A table in a folder that is there as long as what is returned.
+fn table(text: &str) -> (tempfile::TempDir, FeatureFile) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("features.csv");
+    std::fs::write(&path, text).unwrap();
+    (dir, FeatureFile { path, number: "phone".into(), features: Vec::new() })
 }
 
 const TABLE: &str = "phone,calls,active\n13912340000,3.5,1\n13800130002,,0\n13800130001,-1,\n";
 
 fn fit(text: &str) -> Result<Features, FeatureError> {
-    let (_dir, file) = Dir::with(text);
+    let (_dir, file) = table(text);
     Features::fit(&file, &universe(), &())
 }
 
@@ -84,7 +81,7 @@ fn what_breaks_a_rule_is_named_by_file_line_column_and_rule_and_never_by_its_val
 
 #[test]
 fn columns_that_are_not_there_and_tables_without_rows_are_refused() {
-    let (_dir, file) = Dir::with(TABLE);
+    let (_dir, file) = table(TABLE);
     let with = |features: &[&str]| {
         let features = features.iter().map(|name| (*name).to_owned()).collect();
         Features::fit(&FeatureFile { features, ..file.clone() }, &universe(), &())
@@ -98,14 +95,17 @@ fn columns_that_are_not_there_and_tables_without_rows_are_refused() {
 
 #[test]
 fn a_schema_bins_every_carriers_table_alike() {
-    let (_dir, file) = Dir::with(TABLE);
+    let (_dir, file) = table(TABLE);
     let fitted = fit_schema(&file, &()).unwrap();
     let schema = TrainSchema::new("carrier-a".parse().unwrap(), fitted).unwrap();
-    let (_dir, other) = Dir::with("active,phone,calls\n0,13800130007,2\n1,13800130008,9\n");
+    let (_dir, other) = table("active,phone,calls\n0,13800130007,2\n1,13800130008,9\n");
     let features = Features::with_schema(&other, &universe(), &schema, &()).unwrap();
     assert_eq!(features.names().collect::<Vec<_>>(), ["calls", "active"]);
-    assert_eq!((features.columns.as_slice(), features.bins()), ([vec![2, 2], vec![1, 2]].as_slice(), &[3, 3][..]));
-    let (_dir, without) = Dir::with("phone,calls\n13800130007,2\n");
+    assert_eq!(
+        (features.columns.as_slice(), features.bins()),
+        ([vec![2, 2], vec![1, 2]].as_slice(), &[3, 3][..])
+    );
+    let (_dir, without) = table("phone,calls\n13800130007,2\n");
     let error = Features::with_schema(&without, &universe(), &schema, &()).unwrap_err();
     assert_eq!(error.code(), "COLUMN_MISSING");
 }

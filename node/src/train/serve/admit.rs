@@ -12,6 +12,7 @@ use windvane_protocols::train::record::{TrainAcceptance, TrainAnnouncement, Trai
 use windvane_protocols::transcript::Signed;
 
 use super::session::{Session, check_open};
+use super::table::unusable;
 use super::{Claim, Desk, TrainProvider, internal};
 use crate::error::Refusal;
 use crate::train::folder::{Document, Fact, Secret, SessionFolder};
@@ -124,7 +125,8 @@ impl Desk {
     }
 
     fn accept_new(&self, request: &Signed<TrainRequest>, named: bool) -> Result<Session, Refusal> {
-        let (shared, config, now_ms) = (self.provider.shared(), self.provider.config(), self.provider.now_ms());
+        let (shared, config, now_ms) =
+            (self.provider.shared(), self.provider.config(), self.provider.now_ms());
         let (body, charter) = (request.body(), &request.body().charter);
         let off_ms = now_ms.abs_diff(body.requested_at_ms);
         if off_ms > config.clock_tolerance_ms {
@@ -133,33 +135,32 @@ impl Desk {
         let table = self.table(&body.data_set)?;
         charter.hold_against(&table.pins()).map_err(TrainRefusal::from)?;
         PublicKey::from_bytes(charter.public_key).map_err(|_| TrainRefusal::PublicKey)?;
-        let universe = table.universe()?;
-        if *universe.digest() != charter.universe {
+        let (_, unit) = charter.unit_of(&body.provider).ok_or(Refusal::Parties)?;
+        let alone = unit.members.len() == 1;
+        if !alone && table.config.schema.is_none() {
+            return Err(TrainRefusal::SchemaMissing.into());
+        }
+        let contents = table.read(alone).map_err(|error| unusable(&error))?;
+        if *contents.universe.digest() != charter.universe {
             return Err(TrainRefusal::Universe.into());
         }
-        let (_, unit) = charter.unit_of(&body.provider).ok_or(Refusal::Parties)?;
-        let schema = match (table.schema()?, unit.members.len()) {
-            (_, 1) => None,
-            (None, _) => return Err(TrainRefusal::SchemaMissing.into()),
-            (schema, _) => schema,
-        };
-        let features = table.features(&universe, schema.as_ref().map(Signed::body))?;
         // Not a generator that lives longer: the node's is of this thread.
         let mask = MaskingKey::random(&mut rand::rng());
         let announcement = TrainAnnouncement {
             charter: charter.digest(),
             party: body.provider.clone(),
-            schema: schema.map_or([0; 64], |schema| schema.digest()),
+            schema: contents.schema_digest(),
             mask_key: *mask.public(),
         };
         let key = shared.keys.signing_key();
+        let features = &contents.features;
         let names = features.names().filter(|_| named).map(str::to_owned).collect();
         let acceptance = TrainAcceptance {
             request: request.clone(),
             announcement: Signed::sign(announcement, key),
             bins: features.bins().to_vec(),
             names,
-            input: table.commitment(&body.grant, &features),
+            input: table.commitment(&body.grant, features),
             accepted_at_ms: now_ms,
         };
         let acceptance = Signed::sign(acceptance, key);
@@ -173,6 +174,6 @@ impl Desk {
             Ok(folder)
         };
         let folder = keep().map_err(|error| internal(&error))?;
-        Ok(Session::new(folder, acceptance, universe, features, mask, self.threads))
+        Ok(Session::new(folder, acceptance, contents, mask, self.threads))
     }
 }

@@ -9,15 +9,17 @@ use windvane_protocols::lookup::DataSet;
 use windvane_protocols::train::PROTOCOL;
 use windvane_protocols::train::record::{StepHash, TrainReceipt};
 use windvane_protocols::train::scale::{Scale, Span, Values};
+use windvane_protocols::train::step::Step;
 use windvane_protocols::transcript::{Hash, Record as _, Signed, Transcript, commit};
 
 use super::session::{Session, check_open};
 use super::{Desk, TrainProvider, internal};
 use crate::error::{NodeError, Refusal};
-use crate::score::folder::ScoreFolder;
+use crate::score::card::is_model_name;
+use crate::score::folder::{FolderError, ScoreFolder};
 use crate::score::parts::DenseParts;
 use crate::score::registry::{Description, Registry, RegistryError};
-use crate::train::folder::{Document, Fact, Upload};
+use crate::train::folder::{Document, Fact, SessionFolder, Upload};
 use crate::train::{Stage, TrainRefusal};
 
 /// In whose name a trained model stands in the registry; a person approves it.
@@ -47,7 +49,11 @@ impl TrainProvider {
         done.await.map_err(|_| Refusal::Internal)?
     }
 
-    async fn finished(&self, partner: &Partner, finish: TrainFinish) -> Result<Signed<TrainReceipt>, Refusal> {
+    async fn finished(
+        &self,
+        partner: &Partner,
+        finish: TrainFinish,
+    ) -> Result<Signed<TrainReceipt>, Refusal> {
         let claim = self.claim(finish.session)?;
         if let Some(receipt) = self.receipt_of(partner, &finish).await? {
             return Ok(receipt);
@@ -82,7 +88,7 @@ impl TrainProvider {
             (self.desk.clone(), partner.party.clone(), finish.session, asked(finish));
         self.compute(move || {
             let root = desk.provider.shared().layout.root().to_owned();
-            let known = crate::train::folder::SessionFolder::peek(&root, id).map_err(|error| internal(&error))?;
+            let known = SessionFolder::peek(&root, id).map_err(|error| internal(&error))?;
             let Some((state, receipt)) = known else { return Ok(None) };
             if state.completed_at_ms.is_none() {
                 return Ok(None);
@@ -125,13 +131,14 @@ impl Session {
         if self.steps() != finish.steps {
             return Err(TrainRefusal::Transcript.into());
         }
-        let scale = scale(finish)?;
+        let (scale, group) = (scale(finish)?, desk.table(&self.request().data_set)?.group());
         if self.state().finishing.is_none() {
+            // Before anything is kept: under a taken name the session could not end any more.
+            check_name(desk, &group, finish.card.name())?;
             self.note(&Fact::finishing(&asked))?;
         }
         let receipt = self.sign(desk, finish).map_err(|error| internal(&error))?;
         Stage::Signed.reached();
-        let group = desk.table(&self.request().data_set)?.group();
         let model = self.add_model(desk, &group, finish, scale, &receipt)?;
         Stage::Kept.reached();
         Ok(Finished { receipt, group, model, again: self.state().completed_at_ms.is_some() })
@@ -157,9 +164,10 @@ impl Session {
         let salt = self.folder().salt()?;
         let (state, blocks) = (self.state(), self.charter().hyperparameters.blocks);
         let upload = |upload| state.uploads.get(&upload).copied().unwrap_or([0; 64]);
-        let contributions = state.steps.iter().filter(|kept| {
-            matches!(kept.step, windvane_protocols::train::step::Step::Contributions { .. })
-        });
+        let contributions = state
+            .steps
+            .iter()
+            .filter(|kept| matches!(kept.step, windvane_protocols::train::step::Step::Contributions { .. }));
         let receipt = TrainReceipt {
             acceptance: self.acceptance().clone(),
             protocol: PROTOCOL.to_owned(),
@@ -205,7 +213,7 @@ impl Session {
         let shared = desk.provider.shared();
         let folder = ScoreFolder::new(&shared.layout).group(group);
         let _held = folder.lock().map_err(|error| match error {
-            crate::score::folder::FolderError::Busy { .. } => Refusal::Train(TrainRefusal::Busy),
+            FolderError::Busy { .. } => Refusal::Train(TrainRefusal::Busy),
             other => internal(&other.into()),
         })?;
         let description = Description {
@@ -215,13 +223,8 @@ impl Session {
             ..Description::default()
         };
         let (parts, now_ms) = (self.parts(finish, scale), desk.provider.now_ms());
-        let added = Registry::new(folder).add(
-            &finish.card,
-            Some(&parts),
-            &description,
-            &shared.keys.storage,
-            now_ms,
-        );
+        let added =
+            Registry::new(folder).add(&finish.card, Some(&parts), &description, &shared.keys.storage, now_ms);
         match added {
             Ok(version) => Ok(version.digest()),
             Err(RegistryError::Exists { .. }) => Err(TrainRefusal::ModelExists.into()),
@@ -239,6 +242,16 @@ impl Session {
         let own = self.features().apply(trees).into_iter().map(part);
         DenseParts::of(self.universe(), elsewhere, self.features().positions().iter().copied().zip(own))
     }
+}
+
+/// Whether a model can have this name.
+fn check_name(desk: &Desk, group: &DataSet, name: &str) -> Result<(), Refusal> {
+    if !is_model_name(name) {
+        return Err(TrainRefusal::ModelName.into());
+    }
+    let folder = ScoreFolder::new(&desk.provider.shared().layout).group(group);
+    let names = Registry::new(folder).names().map_err(|error| internal(&error.into()))?;
+    if names.iter().any(|known| known == name) { Err(TrainRefusal::ModelExists.into()) } else { Ok(()) }
 }
 
 /// The common scale, if it can be.

@@ -14,6 +14,7 @@ use windvane_protocols::train::step::Step;
 use windvane_protocols::train::sums::Statistics;
 use windvane_protocols::transcript::{Hash, Signed};
 
+use super::table::{Contents, unusable};
 use super::{Desk, internal};
 use crate::error::{NodeError, Refusal};
 use crate::train::features::Features;
@@ -49,11 +50,11 @@ impl Session {
     pub(super) fn new(
         folder: SessionFolder,
         acceptance: Signed<TrainAcceptance>,
-        universe: Universe,
-        features: Features,
+        contents: Contents,
         mask: MaskingKey,
         threads: usize,
     ) -> Self {
+        let Contents { universe, features, .. } = contents;
         let trees = TreeLog::default();
         Self { folder, acceptance, universe, features, mask, threads, work: None, trees, failed: false }
     }
@@ -72,19 +73,19 @@ impl Session {
         check_open(folder.state())?;
         let request = acceptance.body().request.body();
         let table = desk.table(&request.data_set)?;
-        let universe = table.universe()?;
-        let alone = request.charter.unit_of(&request.provider).is_some_and(|(_, unit)| unit.members.len() == 1);
-        let schema = if alone { None } else { table.schema()? };
-        let features = table.features(&universe, schema.as_ref().map(Signed::body))?;
-        let changed = table.commitment(&request.grant, &features) != acceptance.body().input
-            || *universe.digest() != request.charter.universe
-            || schema.map_or([0; 64], |schema| schema.digest()) != acceptance.body().announcement.body().schema;
+        let unit = request.charter.unit_of(&request.provider);
+        let contents = table.read(unit.is_some_and(|(_, unit)| unit.members.len() == 1));
+        let contents = contents.map_err(|error| unusable(&error))?;
+        let announced = acceptance.body().announcement.body();
+        let changed = table.commitment(&request.grant, &contents.features) != acceptance.body().input
+            || *contents.universe.digest() != request.charter.universe
+            || contents.schema_digest() != announced.schema;
         if changed {
             return Err(TrainRefusal::TableChanged.into());
         }
         let mask = mask.and_then(|bytes| MaskingKey::from_bytes(bytes.as_slice().try_into().ok()?));
         let mask = mask.ok_or(Refusal::Internal)?;
-        let mut session = Self::new(folder, acceptance, universe, features, mask, desk.threads);
+        let mut session = Self::new(folder, acceptance, contents, mask, desk.threads);
         session.restore(desk)?;
         Ok(session)
     }
@@ -172,7 +173,11 @@ impl Session {
         announcements: &[Signed<TrainAnnouncement>],
     ) -> Result<(), Refusal> {
         if let Some(known) = &self.state().announcements {
-            return if known == announcements { Ok(()) } else { Err(TrainRefusal::AnnouncementsDiffer.into()) };
+            return if known == announcements {
+                Ok(())
+            } else {
+                Err(TrainRefusal::AnnouncementsDiffer.into())
+            };
         }
         self.charter().check_announcements(announcements).map_err(TrainRefusal::from)?;
         let own = &self.acceptance.body().announcement;

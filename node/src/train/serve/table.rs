@@ -5,15 +5,23 @@ use windvane_protocols::lookup::DataSet;
 use windvane_protocols::score::group::{Fingerprint, Pins};
 use windvane_protocols::score::universe::Universe;
 use windvane_protocols::train::schema::TrainSchema;
-use windvane_protocols::transcript::{Signed, Transcript, commit};
+use windvane_protocols::transcript::{Hash, Signed, Transcript, commit};
 
 use crate::config::TrainConfig;
-use crate::error::Refusal;
+use crate::error::{NodeError, Refusal};
 use crate::identity::NodeKeys;
 use crate::score::universe::SignedUniverse;
 use crate::train::TrainRefusal;
 use crate::train::features::{FeatureFile, Features};
 use crate::train::schema::SignedSchema;
+
+/// What a table holds.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub(super) universe: Universe,
+    pub(super) schema: Option<Signed<TrainSchema>>,
+    pub(super) features: Features,
+}
 
 /// A table of the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -34,31 +42,32 @@ impl Table<'_> {
     }
 
     /// The list of segments.
-    pub(super) fn universe(&self) -> Result<Universe, Refusal> {
-        let read = || SignedUniverse::load(&self.config.universe)?.check(&self.pins());
-        read().map(|signed| signed.body().clone()).map_err(|error| unusable(error.code(), &error))
+    fn universe(&self) -> Result<Universe, NodeError> {
+        Ok(SignedUniverse::load(&self.config.universe)?.check(&self.pins())?.body().clone())
     }
 
     /// The schema of several carriers, if there is one.
-    pub(super) fn schema(&self) -> Result<Option<Signed<TrainSchema>>, Refusal> {
+    fn schema(&self) -> Result<Option<Signed<TrainSchema>>, NodeError> {
         let Some(path) = &self.config.schema else { return Ok(None) };
-        let read = || SignedSchema::load(path)?.check(&self.pins());
-        read().map(Some).map_err(|error| unusable(error.code(), &error))
+        Ok(Some(SignedSchema::load(path)?.check(&self.pins())?))
     }
 
     /// The table itself: by its own edges, or by those of a schema.
-    pub(super) fn features(
-        &self,
-        universe: &Universe,
-        schema: Option<&TrainSchema>,
-    ) -> Result<Features, Refusal> {
+    fn features(&self, universe: &Universe, schema: Option<&TrainSchema>) -> Result<Features, NodeError> {
         let config = self.config;
         let file = FeatureFile::new(&config.file, &config.number, &config.features);
-        let read = match schema {
-            None => Features::fit(&file, universe, &()),
-            Some(schema) => Features::with_schema(&file, universe, schema, &()),
-        };
-        read.map_err(|error| unusable(error.code(), &error))
+        Ok(match schema {
+            None => Features::fit(&file, universe, &())?,
+            Some(schema) => Features::with_schema(&file, universe, schema, &())?,
+        })
+    }
+
+    /// Everything of it, for a provider that is alone in its unit or one of several.
+    pub(super) fn read(&self, alone: bool) -> Result<Contents, NodeError> {
+        let universe = self.universe()?;
+        let schema = if alone { None } else { self.schema()? };
+        let features = self.features(&universe, schema.as_ref().map(Signed::body))?;
+        Ok(Contents { universe, schema, features })
     }
 
     /// The scoring group whose registry the model goes to.
@@ -80,8 +89,28 @@ impl Table<'_> {
     }
 }
 
+impl Contents {
+    /// The schema as an announcement names it.
+    pub(super) fn schema_digest(&self) -> Hash {
+        self.schema.as_ref().map_or([0; 64], Signed::digest)
+    }
+}
+
+/// Whether a table of a configuration can be used, alone and, where it has a schema, as one of several.
+///
+/// # Errors
+/// [`NodeError`] with the file, the line, the column and the rule.
+pub fn check_table(config: &TrainConfig, keys: &NodeKeys) -> Result<(), NodeError> {
+    let table = Table { config, keys };
+    table.read(true)?;
+    if config.schema.is_some() {
+        table.read(false)?;
+    }
+    Ok(())
+}
+
 /// Paths and lines are nobody else's business.
-fn unusable(code: &'static str, error: &dyn std::fmt::Display) -> Refusal {
-    tracing::error!(code, %error, "a table cannot be used for a training");
+pub(super) fn unusable(error: &NodeError) -> Refusal {
+    tracing::error!(code = error.code(), %error, "a table cannot be used for a training");
     TrainRefusal::Table.into()
 }

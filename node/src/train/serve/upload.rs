@@ -12,14 +12,17 @@ use windvane_protocols::party::SessionId;
 use windvane_protocols::train::elgamal::{CIPHERTEXT_BYTES, Ciphertexts, Receiver, Statistic};
 use windvane_protocols::transcript::Hash;
 
-use super::session::Session;
 use super::TrainProvider;
+use super::session::Session;
 use crate::error::Refusal;
 use crate::train::TrainRefusal;
 use crate::train::folder::Upload;
 
 /// A bank that is silent so long has given up.
 const SILENCE: Duration = Duration::from_secs(30);
+
+/// A whole upload, 8 MB, takes no longer.
+const WHOLE: Duration = Duration::from_secs(600);
 
 impl TrainProvider {
     /// Takes a whole upload; gives the digest of what is kept. The session is told as soon as it is known, so that a
@@ -46,23 +49,34 @@ impl TrainProvider {
             TrainUploaded::Statistic(Statistic::Residual { block }) => Upload::Residuals(block),
         };
         let (claim, expected) = self.expect(partner, id, upload).await?;
-        // Not the announced length at once: it comes or it does not.
-        let mut bytes = Vec::with_capacity(expected.min(MAX_TRAIN_CHUNK_BYTES));
-        while let Some(message) = next(messages).await? {
-            let TrainUpload::Chunk(chunk) = message else {
-                return Err(order("a second header", "the upload's bytes").into());
-            };
-            let found = bytes.len() + chunk.len();
-            if found > expected || chunk.is_empty() {
-                return Err(TrainRefusal::UploadSize { found, expected }.into());
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        if bytes.len() != expected {
-            return Err(TrainRefusal::UploadSize { found: bytes.len(), expected }.into());
-        }
+        let whole = tokio::time::timeout(WHOLE, receive(messages, expected)).await;
+        let bytes = whole.map_err(|_| order("a slow upload", "all of its bytes within ten minutes"))??;
         self.take(claim, partner, upload, bytes).await
     }
+}
+
+/// All bytes of an upload, of which there must be so many.
+async fn receive(
+    messages: &mut (impl Stream<Item = Result<UploadRequest, Status>> + Unpin),
+    expected: usize,
+) -> Result<Vec<u8>, Refusal> {
+    // Not the announced length at once: it comes or it does not.
+    let mut bytes = Vec::with_capacity(expected.min(MAX_TRAIN_CHUNK_BYTES));
+    while let Some(message) = next(messages).await? {
+        let TrainUpload::Chunk(chunk) = message else {
+            let (found, expected) = ("a second header", "the upload's bytes");
+            return Err(TrainRefusal::Order { found, expected }.into());
+        };
+        let found = bytes.len() + chunk.len();
+        if found > expected || chunk.is_empty() {
+            return Err(TrainRefusal::UploadSize { found, expected }.into());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    if bytes.len() != expected {
+        return Err(TrainRefusal::UploadSize { found: bytes.len(), expected }.into());
+    }
+    Ok(bytes)
 }
 
 async fn next(

@@ -6,7 +6,9 @@ use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::train::binning::Binned;
 use windvane_protocols::train::boosting::{Row, Unit, bound};
 use windvane_protocols::train::decode::Decoder;
-use windvane_protocols::train::elgamal::{Answers, CIPHERTEXT_BYTES, Statistic, TrainingKey, TrainingSeed};
+use windvane_protocols::train::elgamal::{
+    Answers, CIPHERTEXT_BYTES, Encryptor, Statistic, TrainingKey, TrainingSeed,
+};
 use windvane_protocols::train::growth::{Growth, Step as Grown};
 use windvane_protocols::train::histogram::{Cell, Child, FeatureCells, NodeCells};
 use windvane_protocols::train::mask::MaskingKey;
@@ -67,7 +69,8 @@ impl Bank {
 
     fn encrypted(&self, statistic: Statistic, of: impl Fn(&Row) -> i64) -> Ciphertexts {
         let values: Vec<_> = self.rows.iter().map(of).collect();
-        let encoded = self.key.encrypt(statistic, 0, &values, 1).unwrap();
+        let mut encryptor = Encryptor::new(&self.key, statistic, values.len()).unwrap();
+        let encoded = encryptor.chunk(&values, 1).unwrap();
         Ciphertexts::decode(encoded.as_flattened(), 1).unwrap()
     }
 
@@ -281,7 +284,7 @@ fn an_answer_comes_again_under_fresh_randomness_and_tells_the_same() {
 
 #[test]
 fn a_step_that_is_not_due_is_refused_and_changes_nothing() {
-    let mut bank = Bank::new();
+    let bank = Bank::new();
     let mut unit = bank.unit(1);
     let grow = |block, tree, level, decisions: &[Decision]| Step::Grow {
         place: Place { block, tree, level },

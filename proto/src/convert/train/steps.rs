@@ -61,12 +61,18 @@ impl TryFrom<wire::ContributionsRequest> for TrainStep {
 
 /// A level's request.
 pub fn grow_request(session: SessionId, place: Place, made: &[Decision]) -> wire::GrowRequest {
-    wire::GrowRequest { place: Some(to_place(session, place)), decisions: made.iter().map(to_decision).collect() }
+    wire::GrowRequest {
+        place: Some(to_place(session, place)),
+        decisions: made.iter().map(to_decision).collect(),
+    }
 }
 
 /// A request for a level's sums.
 pub fn sum_request(session: SessionId, place: Place, agreed: &[Proposal]) -> wire::SumRequest {
-    wire::SumRequest { place: Some(to_place(session, place)), pairs: agreed.iter().map(to_proposal).collect() }
+    wire::SumRequest {
+        place: Some(to_place(session, place)),
+        pairs: agreed.iter().map(to_proposal).collect(),
+    }
 }
 
 /// A request for contributions.

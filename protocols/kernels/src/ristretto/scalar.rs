@@ -85,9 +85,9 @@ pub(super) fn digits_of(values: &[i32]) -> usize {
     let (low, high) = values.iter().fold((0, 0), |(low, high), &value| (value.min(low), value.max(high)));
     let fits = |digits: &usize| {
         let ones = ((1_i64 << (4 * digits)) - 1) / 15;
-        (-8 * ones..=7 * ones).contains(&i64::from(low)) && i64::from(high) <= 7 * ones
+        -8 * ones <= i64::from(low) && i64::from(high) <= 7 * ones
     };
-    (1..=9).find(fits).expect("nine digits hold 35 bits")
+    (1..=9).find(fits).expect("nine digits hold more than 32 bits")
 }
 
 impl Zeroize for Recoded {

@@ -84,7 +84,7 @@ impl Ciphertexts {
     }
 
     /// The encodings, with a square root each: for tests and evidence. What travels is made by
-    /// [`super::TrainingKey::encrypt`] and [`Self::answers`].
+    /// [`super::Encryptor`] and [`Self::answers`].
     pub fn encode(&self) -> Vec<EncodedCiphertext> {
         join(&self.a.encode(), &self.b.encode()).collect()
     }

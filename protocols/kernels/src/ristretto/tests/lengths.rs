@@ -104,6 +104,49 @@ fn sums_of_multiples_of_every_length_and_number_of_bins_are_right() {
 }
 
 #[test]
+fn runs_of_every_length_add_up() {
+    let encodings = encodings(&mut rng(), LONGEST);
+    let dalek = portable::decode(&encodings).expect("encodings");
+    for backend in backends() {
+        let points = Points::decode_with(backend, &encodings).expect("encodings");
+        for length in 0..=LONGEST {
+            let addends = Addends::new(&points.slice(0..length), &points.slice(LONGEST - length..LONGEST));
+            assert_eq!((addends.len(), addends.is_empty()), (length, length == 0));
+            let order: Vec<u32> = (0..length as u32).rev().collect();
+            for first in 0..=length {
+                let ends = [first as u32, length as u32];
+                let sum = |dalek: &[RistrettoPoint], range: std::ops::Range<usize>| {
+                    dalek[range].iter().sum::<RistrettoPoint>().compress().to_bytes()
+                };
+                let expected = [&dalek[..length], &dalek[LONGEST - length..]]
+                    .map(|dalek| vec![sum(dalek, length - first..length), sum(dalek, 0..length - first)]);
+                assert_eq!(addends.vartime_sum_runs(&order, &ends).map(|sums| sums.encode()), expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn small_multiples_and_fixed_points_of_every_length_are_right() {
+    let mut rng = rng();
+    let (encodings, scalars) = (encodings(&mut rng, LONGEST), scalars(&mut rng, LONGEST));
+    let dalek = portable::decode(&encodings).expect("encodings");
+    for backend in backends() {
+        let points = Points::decode_with(backend, &encodings).expect("encodings");
+        let fixed = FixedBase::new(&points.slice(0..1));
+        for length in 0..=LONGEST {
+            let factors: Vec<i32> = (0..length as i32).map(|i| i * 37 - 600).collect();
+            let mut expected = dalek[..length].to_vec();
+            portable::multiply_small(&mut expected, &factors);
+            let product = points.slice(0..length).mul_each_small(&factors);
+            assert_eq!(product.encode(), portable::encode(&expected));
+            let expected: Vec<_> = scalars[..length].iter().map(|scalar| dalek[0] * scalar).collect();
+            assert_eq!(fixed.mul(&scalars[..length]).encode(), portable::encode(&expected));
+        }
+    }
+}
+
+#[test]
 fn points_of_two_backends_are_added_and_joined() {
     let Some(ifma) = Backend::ifma() else { return };
     let encodings = encodings(&mut rng(), LONGEST);
@@ -113,6 +156,8 @@ fn points_of_two_backends_are_added_and_joined() {
         assert_eq!(a.add(b).encode(), a.double().encode());
         assert_eq!(a.sub(b).encode(), vec![[0; 32]; LONGEST]);
         assert_eq!(Points::concat(&[a, b]).encode(), encodings.repeat(2));
+        let [first, second] = Addends::new(a, b).vartime_sum_runs(&[0, 1], &[2]);
+        assert_eq!(first.encode(), second.encode());
     }
 }
 
@@ -126,6 +171,21 @@ fn scalars_of_another_number_panic() {
 #[should_panic(expected = "a bin is not below 2")]
 fn bins_out_of_range_panic() {
     let _ = Points::decode(&[[0; 32]; 3]).expect("the identity").vartime_accumulate(&[0, 1, 2], 2);
+}
+
+#[test]
+fn runs_out_of_bounds_or_order_panic() {
+    for backend in backends() {
+        let points = Points::decode_with(backend, &[[0; 32]; 3]).expect("the identity");
+        let addends = Addends::new(&points, &points);
+        let wrong: [(&[u32], &[u32]); 5] =
+            [(&[3], &[1]), (&[0], &[2]), (&[0, 1], &[1]), (&[0, 1], &[2, 1, 2]), (&[0], &[])];
+        for (order, ends) in wrong {
+            assert!(std::panic::catch_unwind(|| addends.vartime_sum_runs(order, ends)).is_err());
+        }
+        assert!(std::panic::catch_unwind(|| FixedBase::new(&points)).is_err());
+        assert!(std::panic::catch_unwind(|| points.mul_each_small(&[1, 2])).is_err());
+    }
 }
 
 #[test]

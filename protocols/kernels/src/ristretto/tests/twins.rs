@@ -85,6 +85,40 @@ fn multiples_of_the_generator_equal_daleks() {
 }
 
 #[test]
+fn multiples_of_a_fixed_point_equal_daleks() {
+    for backend in backends() {
+        let mut rng = rng();
+        let (dalek, points) = points(&mut rng, backend);
+        let scalars = scalars(&mut rng, COUNT);
+        let fixed = FixedBase::new(&points.slice(3..4));
+        let expected = compress(scalars.iter().map(|scalar| dalek[3] * scalar));
+        assert_eq!(fixed.mul(&scalars).encode(), expected);
+    }
+}
+
+/// Of every number of digits, with the largest and the least that so many digits hold.
+#[test]
+fn multiples_by_small_integers_equal_daleks() {
+    for backend in backends() {
+        let mut rng = rng();
+        let (dalek, points) = points(&mut rng, backend);
+        for digits in (1..=9).step_by(STEP) {
+            let ones = ((1_i64 << (4 * digits)) - 1) / 15;
+            let within = |value: i64| value.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
+            let (least, largest) = (within(-8 * ones), within(7 * ones));
+            let mut factors: Vec<i32> = (0..COUNT).map(|_| rng.random_range(least..=largest)).collect();
+            factors[..5].copy_from_slice(&[least, largest, 0, -1, 1]);
+            let scalar = |factor: &i32| {
+                let magnitude = Scalar::from(factor.unsigned_abs());
+                if *factor < 0 { -magnitude } else { magnitude }
+            };
+            let expected = compress(dalek.iter().zip(&factors).map(|(point, factor)| point * scalar(factor)));
+            assert_eq!(points.mul_each_small(&factors).encode(), expected, "{digits} digits");
+        }
+    }
+}
+
+#[test]
 fn sums_differences_doubles_and_negatives_equal_daleks() {
     for backend in backends() {
         let mut rng = rng();
@@ -130,6 +164,31 @@ fn bins_collect_their_points() {
 }
 
 #[test]
+fn runs_of_pairs_add_up() {
+    for backend in backends() {
+        let mut rng = rng();
+        let (dalek, points) = points(&mut rng, backend);
+        // Points that are not affine, and pairs that stand in several runs or in none.
+        let (doubled, dalek_doubled) = (points.double(), dalek.iter().map(|point| point + point));
+        let dalek: Vec<_> = dalek.iter().copied().zip(dalek_doubled).collect();
+        let order: Vec<u32> = (0..2 * COUNT).map(|_| rng.random_range(0..COUNT as u32)).collect();
+        let mut ends: Vec<u32> = (0..98).map(|_| rng.random_range(0..=order.len() as u32)).collect();
+        ends.extend([0, ends[0], order.len() as u32]);
+        ends.sort_unstable();
+        let mut expected = [Vec::new(), Vec::new()];
+        let mut begin = 0;
+        for &end in &ends {
+            let run = || order[begin..end as usize].iter().map(|&pair| dalek[pair as usize]);
+            expected[0].push(run().map(|pair| pair.0).sum::<RistrettoPoint>());
+            expected[1].push(run().map(|pair| pair.1).sum::<RistrettoPoint>());
+            begin = end as usize;
+        }
+        let sums = Addends::new(&points, &doubled).vartime_sum_runs(&order, &ends);
+        assert_eq!(sums.map(|sums| sums.encode()), expected.map(compress));
+    }
+}
+
+#[test]
 fn fused_calls_equal_their_steps() {
     let mut rng = rng();
     let (encodings, strings) = (encodings(&mut rng, COUNT), uniform(&mut rng, COUNT));
@@ -158,7 +217,32 @@ fn edge_points_by_edge_scalars_equal_daleks() {
             assert_eq!(decode_mul_encode_with(backend, &encodings, &scalar).as_ref(), Ok(&expected));
             let base = Points::mul_base_with(backend, &[scalar]);
             assert_eq!(base.encode(), compress([RistrettoPoint::mul_base(&scalar)]), "{scalar:?}");
+            for (point, expected) in expected.iter().enumerate() {
+                let fixed = FixedBase::new(&points.slice(point..point + 1));
+                assert_eq!(fixed.mul(&[scalar]).encode(), [*expected], "{scalar:?}");
+            }
         }
+    }
+}
+
+/// Runs of the identity, of a point and its opposite, and of one point many times.
+#[test]
+fn runs_of_edge_points_equal_daleks() {
+    let base = RistrettoPoint::mul_base(&Scalar::from(5_u64));
+    let dalek = [RistrettoPoint::default(), base, -base, base + base];
+    let encodings = compress(dalek);
+    let runs: [&[u32]; 7] = [&[0], &[1, 2], &[1; 40], &[2, 2, 3], &[0, 0, 0], &[3, 2, 2, 0, 1], &[2; 9]];
+    let ends = runs.iter().scan(0, |end, run| {
+        *end += run.len() as u32;
+        Some(*end)
+    });
+    let ends: Vec<u32> = ends.collect();
+    let expected = compress(runs.map(|run| run.iter().map(|&pair| dalek[pair as usize]).sum()));
+    for backend in backends() {
+        let points = Points::decode_with(backend, &encodings).expect("made by dalek");
+        let [first, second] = Addends::new(&points, &points.neg()).vartime_sum_runs(&runs.concat(), &ends);
+        assert_eq!(first.encode(), expected);
+        assert_eq!(second.neg().encode(), expected);
     }
 }
 
