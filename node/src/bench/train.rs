@@ -211,12 +211,14 @@ impl TrainBench {
     fn clear_numbers(&self, data: &Data) -> Hyperparameters {
         let usual = self.model.numbers(MINIMUM_COUNT);
         let trees = usual.trees * data.parties.len() as u16;
-        Hyperparameters::new(Numbers { trees, ..usual }).expect("a few times the usual trees are within the limit")
+        Hyperparameters::new(Numbers { trees, ..usual })
+            .expect("a few times the usual trees are within the limit")
     }
 }
 
 fn trees(config: &Path, training: &str) -> Result<TrainedTrees, DemoError> {
-    let wrong = |what: &dyn std::fmt::Display| DemoError::Wrong(format!("the bank's folder cannot be read: {what}"));
+    let wrong =
+        |what: &dyn std::fmt::Display| DemoError::Wrong(format!("the bank's folder cannot be read: {what}"));
     let bytes = hex::decode(training).ok().and_then(|bytes| bytes.try_into().ok());
     let training = SessionId::from_bytes(bytes.ok_or_else(|| wrong(&"a training's name has 32 hex digits"))?);
     let config = Config::load(config).map_err(|error| wrong(&error))?;

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use windvane::bench::{BuildBench, InCommon, KernelsBench, PsiBench, ScoreBench, ScreenBench, TrainBench, TrainSet, VerifyBench};
+use windvane::bench::{
+    BuildBench, InCommon, KernelsBench, PsiBench, ScoreBench, ScreenBench, TrainBench, TrainSet, VerifyBench,
+};
 use windvane::train::run::ModelKind;
 
 use super::failure::Failure;

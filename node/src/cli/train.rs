@@ -107,7 +107,8 @@ impl TrainArgs {
 
 fn training_id(text: &str) -> Result<SessionId, Failure> {
     let bytes = hex::decode(text).ok().and_then(|bytes| bytes.try_into().ok());
-    let bytes = bytes.ok_or_else(|| Failure::given("TRAIN_INVALID", "a training's name has 32 hex digits"))?;
+    let bytes =
+        bytes.ok_or_else(|| Failure::given("TRAIN_INVALID", "a training's name has 32 hex digits"))?;
     Ok(SessionId::from_bytes(bytes))
 }
 

@@ -118,11 +118,7 @@ impl Training {
     }
 }
 
-fn found(
-    dir: &Path,
-    segments: Vec<Segment>,
-    units: &[UnitFiles],
-) -> Result<(Party, Vec<Party>), FleetError> {
+fn found(dir: &Path, segments: Vec<Segment>, units: &[UnitFiles]) -> Result<(Party, Vec<Party>), FleetError> {
     let authority = Authority::create(&dir.join("authority"))?;
     let bank = Party::bank(&dir.join(BANK), BANK)?;
     let ours = bank.enrol(&authority)?;

@@ -82,6 +82,7 @@ async fn taken_over(store: &Store) -> Result<(), NodeError> {
         }
         tokio::time::sleep(POLL).await;
     }
-    let message = "another process has the log and does not take entries over; is it this party's node?".to_owned();
+    let message =
+        "another process has the log and does not take entries over; is it this party's node?".to_owned();
     Err(NodeError::Given { code: "LOG_IN_USE", message })
 }

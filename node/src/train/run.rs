@@ -28,7 +28,7 @@ use crate::store::Store;
 
 pub(super) mod answers;
 pub(super) mod block;
-mod cells;
+pub(super) mod cells;
 mod connect;
 mod error;
 mod explain;
@@ -47,8 +47,8 @@ mod unit;
 
 pub use error::{Fault, TrainError};
 pub use explain::{BinPoints, FeaturePoints};
-pub use folder::TrainFolder;
 pub(super) use folder::Document;
+pub use folder::TrainFolder;
 pub use journal::TrainState;
 pub use plan::{BandPlan, MemberPlan, ModelKind, ModelPlan, PlanError, SAMPLE, TrainPlan, UnitPlan};
 pub use report::{ProviderReport, TrainReport};
@@ -198,7 +198,11 @@ impl TrainRunner {
         &self.keys.party
     }
 
-    async fn go_on(&self, job: &Arc<Job>, progress: &Arc<dyn TrainProgress>) -> Result<TrainReport, TrainError> {
+    async fn go_on(
+        &self,
+        job: &Arc<Job>,
+        progress: &Arc<dyn TrainProgress>,
+    ) -> Result<TrainReport, TrainError> {
         let begun = std::time::Instant::now();
         let joint = self.connect(job).await?;
         let standing = block::run(job, &joint.units, &*self.clock, progress).await?;

@@ -130,7 +130,8 @@ impl Sample {
             let row = reader.row();
             let refuse = |column: &str, rule| cell(file.path, row.line(), column, rule);
             let phone = Phone::parse(row.text(0)).map_err(|error| refuse(file.number, error.rule()))?;
-            let position = universe.position(&phone).ok_or_else(|| refuse(file.number, "OUTSIDE_UNIVERSE"))?;
+            let position =
+                universe.position(&phone).ok_or_else(|| refuse(file.number, "OUTSIDE_UNIVERSE"))?;
             let label = match row.text(1).trim() {
                 "0" => false,
                 "1" => true,

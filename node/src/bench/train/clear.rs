@@ -20,7 +20,8 @@ fn one(data: &Data, fold: u8, side: &Side, numbers: &Hyperparameters) -> Result<
     let columns = side.columns.iter().zip(&edges);
     let columns = columns.map(|(column, edges)| train.iter().map(|row| edges.bin(column[*row])).collect());
     let bins = edges.iter().map(|edges| edges.bins()).collect();
-    let failed = |error: &dyn std::fmt::Display| DemoError::Wrong(format!("a training in the clear failed: {error}"));
+    let failed =
+        |error: &dyn std::fmt::Display| DemoError::Wrong(format!("a training in the clear failed: {error}"));
     let binned = Binned::new(columns.collect(), bins).map_err(|error| failed(&error))?;
     let labels: Vec<_> = train.iter().map(|row| Some(data.labels[*row])).collect();
     let unit = Unit::label_holder(binned, numbers);

@@ -124,8 +124,11 @@ pub(super) fn value(trees: &[Tree], side: &Side, edges: &[Edges], row: usize) ->
 
 /// The area under the curve of some rows.
 pub(super) fn auc(data: &Data, rows: &[usize], scores: &[i64]) -> Result<f64, DemoError> {
-    let scored: Vec<_> =
-        rows.iter().zip(scores).map(|(row, score)| Scored { score: *score, label: data.labels[*row] }).collect();
+    let scored: Vec<_> = rows
+        .iter()
+        .zip(scores)
+        .map(|(row, score)| Scored { score: *score, label: data.labels[*row] })
+        .collect();
     let one = || DemoError::Wrong("a fold has rows of one label only".into());
     Ok(Ranking::new(&scored).ok_or_else(one)?.auc())
 }

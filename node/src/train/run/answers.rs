@@ -151,7 +151,8 @@ impl Answers {
         let read = self.file.seek(SeekFrom::Start(begin)).and_then(|_| self.file.read_exact(&mut bytes));
         let back = read.and_then(|()| self.file.seek(SeekFrom::Start(last)));
         back.map_err(TrainError::io(&self.path))?;
-        let damaged = |error: TranscriptError| TrainError::Folder { path: self.path.clone(), what: error.to_string() };
+        let damaged =
+            |error: TranscriptError| TrainError::Folder { path: self.path.clone(), what: error.to_string() };
         Answer::decode(&bytes).map_err(damaged)
     }
 }
@@ -167,7 +168,11 @@ mod tests {
         let place = Place { block: 1, tree, level: 0 };
         let step = Step::Grow { place, decisions: vec![Decision::Leaf(3)] };
         let groups = vec![Groups::new(vec![2, 9]).unwrap(), Groups::new(vec![4]).unwrap()];
-        Answer { step, proposals: vec![Proposal { child: Child::Right, groups }], ciphertexts: vec![tree as u8; 128] }
+        Answer {
+            step,
+            proposals: vec![Proposal { child: Child::Right, groups }],
+            ciphertexts: vec![tree as u8; 128],
+        }
     }
 
     fn contributions() -> Answer {

@@ -50,7 +50,8 @@ impl Record for BlockRecord {
             let trees = trees.iter().map(|tree| tree.encode().into_bytes());
             Transcript::new("windvane/train-trees/v1").list("tree", trees).into_bytes()
         };
-        let integers = |values: &[i32]| values.iter().flat_map(|value| value.to_be_bytes()).collect::<Vec<_>>();
+        let integers =
+            |values: &[i32]| values.iter().flat_map(|value| value.to_be_bytes()).collect::<Vec<_>>();
         t.bytes("residuals", &self.residuals)
             .bytes("sent", &integers(&self.sent))
             .bytes("own", &trees(&self.own))
@@ -195,7 +196,10 @@ pub(super) async fn run(
 }
 
 /// The bank's own turn.
-async fn own_trees(job: &Arc<Job>, mut standing: Standing) -> Result<(Standing, Vec<Tree>, Bound), TrainError> {
+async fn own_trees(
+    job: &Arc<Job>,
+    mut standing: Standing,
+) -> Result<(Standing, Vec<Tree>, Bound), TrainError> {
     blocking(job, move |job| {
         let (trees, contributions) = job.own.block(&job.checked.hyperparameters, &mut standing.rows)?;
         standing.add_own(&contributions);
@@ -268,7 +272,8 @@ async fn contributions(
     let answers = each(asked.map(|(link, step)| async move { link.step(&step, rows).await })).await?;
     let sent: Vec<_> = answers.into_iter().map(|answer| answer.ciphertexts).collect();
     let providers = units.iter().map(|unit| unit.parties()).collect::<Vec<_>>().join(", ");
-    let wrong = move |fault| TrainError::Provider { providers: providers.clone(), stage: "contributions", fault };
+    let wrong =
+        move |fault| TrainError::Provider { providers: providers.clone(), stage: "contributions", fault };
     blocking(job, move |job| {
         let values = decrypt(&job.key, &job.decoder, &sent, rows, job.threads());
         let values = values.map_err(|error| wrong(error.into()))?;

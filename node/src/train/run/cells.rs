@@ -19,7 +19,7 @@ pub(super) fn cells_of(shown: &[Proposal], counts: bool) -> usize {
 }
 
 /// Decrypts what the members of a unit returned for one level; only their total can be decrypted.
-pub(super) fn decrypt(
+pub(in crate::train) fn decrypt(
     key: &TrainingKey,
     decoder: &Decoder,
     sent: &[Vec<u8>],

@@ -187,7 +187,8 @@ impl TrainRunner {
         let mut requests = requests.iter();
         let link = |member: &Member, alone| {
             let request = requests.next().expect("there is one for every member");
-            let configured = self.config.providers.iter().find(|config| config.party == member.party.as_str());
+            let configured =
+                self.config.providers.iter().find(|config| config.party == member.party.as_str());
             let configured = configured.ok_or_else(|| {
                 let message = format!("the configuration has no [[provider]] {}", member.party);
                 TrainError::given("PROVIDER_UNKNOWN", message)

@@ -180,10 +180,7 @@ impl TrainError {
     }
 
     /// Names the provider and what was being done.
-    pub(super) fn of<F: Into<Fault>>(
-        provider: &PartyId,
-        stage: &'static str,
-    ) -> impl Fn(F) -> Self + use<F> {
+    pub(super) fn of<F: Into<Fault>>(provider: &PartyId, stage: &'static str) -> impl Fn(F) -> Self + use<F> {
         let providers = provider.to_string();
         move |fault| Self::Provider { providers: providers.clone(), stage, fault: fault.into() }
     }

@@ -182,10 +182,7 @@ impl TrainRunner {
         if !logged.exists() {
             let events = receipts.iter().flat_map(|receipt| {
                 let session = receipt.body().request().session;
-                [
-                    Event::TrainCompleted(Box::new(receipt.clone())),
-                    Event::TrainResult { session, result },
-                ]
+                [Event::TrainCompleted(Box::new(receipt.clone())), Event::TrainResult { session, result }]
             });
             self.log.append(self.clock.now_ms(), events.collect()).await?;
             windvane_keys::files::write_private(&logged, b"")?;

@@ -29,10 +29,10 @@ use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::transcript::{Record, Signed};
 use zeroize::Zeroizing;
 
+use super::PLAN;
 use super::error::TrainError;
 use super::journal::{Fact, TrainState, read_journal};
 use super::plan::TrainPlan;
-use super::PLAN;
 use crate::snapshot::disk::create_directory;
 use crate::train::sealed;
 
@@ -169,7 +169,7 @@ impl TrainFolder {
     }
 
     /// A provider's folder.
-    pub(super) fn of(&self, party: &PartyId) -> PathBuf {
+    pub(in crate::train) fn of(&self, party: &PartyId) -> PathBuf {
         self.path.join(party.as_str())
     }
 
@@ -204,7 +204,11 @@ impl TrainFolder {
     }
 
     /// Opens a sealed file, if it is there.
-    pub(super) fn unseal(&self, name: &str, key: &StorageKey) -> Result<Option<Zeroizing<Vec<u8>>>, TrainError> {
+    pub(super) fn unseal(
+        &self,
+        name: &str,
+        key: &StorageKey,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, TrainError> {
         let path = self.path.join(name);
         if !path.exists() {
             return Ok(None);
@@ -246,7 +250,10 @@ impl TrainFolder {
     }
 
     /// What was kept as JSON, if it is there.
-    pub(in crate::train) fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, TrainError> {
+    pub(in crate::train) fn read_json<T: DeserializeOwned>(
+        &self,
+        name: &str,
+    ) -> Result<Option<T>, TrainError> {
         read_json(&self.path.join(name))
     }
 }

@@ -100,7 +100,10 @@ impl Link {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) async fn open(&self, request: &Signed<TrainRequest>) -> Result<Signed<TrainAcceptance>, TrainError> {
+    pub(super) async fn open(
+        &self,
+        request: &Signed<TrainRequest>,
+    ) -> Result<Signed<TrainAcceptance>, TrainError> {
         let call = || async {
             let message = OpenRequest::from(request);
             self.traffic.call(message.request.len());
@@ -142,7 +145,11 @@ impl Link {
         };
         let response = self.ask(what, call).await?.into_inner();
         let found = train_upload_digest(&response).map_err(TrainError::of(self.party(), what))?;
-        if found == *digest { Ok(()) } else { Err(TrainError::of(self.party(), what)(Fault::Digest { what })) }
+        if found == *digest {
+            Ok(())
+        } else {
+            Err(TrainError::of(self.party(), what)(Fault::Digest { what }))
+        }
     }
 
     /// The answer of a step: the one that is kept, or what the provider says, which is kept then.
@@ -195,7 +202,8 @@ impl Link {
     async fn sums(&self, step: &Step, expected: usize, stage: &'static str) -> Result<Vec<u8>, TrainError> {
         let Step::Sum { place, agreed } = step else { unreachable!("only such steps come here") };
         let call = || async {
-            self.traffic.call(agreed.iter().flat_map(|pair| &pair.groups).map(|groups| groups.len() + 2).sum());
+            self.traffic
+                .call(agreed.iter().flat_map(|pair| &pair.groups).map(|groups| groups.len() + 2).sum());
             self.client.clone().sum(Request::new(sum_request(self.session, *place, agreed))).await
         };
         let stream = self.ask(stage, call).await?.into_inner();

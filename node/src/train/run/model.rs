@@ -47,7 +47,11 @@ impl Model {
     pub(super) const NAME: &'static str = "model";
 
     /// Makes the model of a training that is through.
-    pub(super) fn make(job: &Job, units: &[impl AsRef<JointUnit>], standing: &Standing) -> Result<Self, TrainError> {
+    pub(super) fn make(
+        job: &Job,
+        units: &[impl AsRef<JointUnit>],
+        standing: &Standing,
+    ) -> Result<Self, TrainError> {
         let own_trees = own_trees(standing);
         let own = job.features.apply(&own_trees);
         let elsewhere = job.features.apply_elsewhere(&own_trees, true);
@@ -76,10 +80,20 @@ impl Model {
     }
 
     /// How the model ranks the rows by which it is judged.
-    pub(super) fn judge(&self, job: &Job, units: &[impl AsRef<JointUnit>], standing: &Standing) -> Option<Judged> {
+    pub(super) fn judge(
+        &self,
+        job: &Job,
+        units: &[impl AsRef<JointUnit>],
+        standing: &Standing,
+    ) -> Option<Judged> {
         let members: Vec<_> = units.iter().map(|unit| unit.as_ref().links.len() as i64).collect();
-        let sums =
-            Sums { widest: self.widest, own: self.own, spans: &self.units, members: &members, lone: self.coarse };
+        let sums = Sums {
+            widest: self.widest,
+            own: self.own,
+            spans: &self.units,
+            members: &members,
+            lone: self.coarse,
+        };
         judge(job, standing, &sums)
     }
 
@@ -107,7 +121,8 @@ impl Sums<'_> {
         if self.lone {
             return own + i64::from(scale.part(self.spans[0], Values::Coarse, joint));
         }
-        let least: i64 = self.spans.iter().zip(self.members).map(|(span, members)| span.minimum() * members).sum();
+        let least: i64 =
+            self.spans.iter().zip(self.members).map(|(span, members)| span.minimum() * members).sum();
         let widest = self.widest as i64;
         own + (2 * (joint - least) * MOST + widest).div_euclid(2 * widest)
     }
@@ -124,7 +139,8 @@ fn judge(job: &Job, standing: &Standing, sums: &Sums<'_>) -> Option<Judged> {
         })
         .collect();
     let ranking = |score: &dyn Fn(i64, i64) -> i64| {
-        let scored = rows.iter().map(|(own, joint, label)| Scored { score: score(*own, *joint), label: *label });
+        let scored =
+            rows.iter().map(|(own, joint, label)| Scored { score: score(*own, *joint), label: *label });
         Ranking::new(&scored.collect::<Vec<_>>())
     };
     let parts = ranking(&|own, joint| sums.of(own, joint))?;
@@ -287,7 +303,8 @@ mod tests {
     fn a_model_survives_its_encoding() {
         let card = card("m", &bands(&[("all", 100)]), &ranking(0..9)).unwrap();
         let span = Span::new(-7, 90).unwrap();
-        let model = Model { card, widest: 97, own: span, units: vec![span, Span::new(0, 3).unwrap()], coarse: false };
+        let model =
+            Model { card, widest: 97, own: span, units: vec![span, Span::new(0, 3).unwrap()], coarse: false };
         assert_eq!(Model::decode(model.encode().as_bytes()), Ok(model));
     }
 }

@@ -263,7 +263,15 @@ impl ModelKind {
 impl ModelPlan {
     /// A family's usual model.
     pub const fn usual(kind: ModelKind) -> Self {
-        Self { kind, blocks: None, trees: None, depth: None, rate_micros: None, lambda: None, minimum_rows: None }
+        Self {
+            kind,
+            blocks: None,
+            trees: None,
+            depth: None,
+            rate_micros: None,
+            lambda: None,
+            minimum_rows: None,
+        }
     }
 
     fn hyperparameters(&self, minimum_count: u32) -> Result<Hyperparameters, ParametersError> {

@@ -89,7 +89,13 @@ pub struct ProviderReport {
 }
 
 impl TrainReport {
-    pub(super) fn new(job: &Job, joint: &Joint, standing: &Standing, finished: &Finished, seconds: f64) -> Self {
+    pub(super) fn new(
+        job: &Job,
+        joint: &Joint,
+        standing: &Standing,
+        finished: &Finished,
+        seconds: f64,
+    ) -> Self {
         let (numbers, widest) = (job.checked.hyperparameters, finished.model.widest);
         let names: Vec<_> = job.features.names().map(str::to_owned).collect();
         let own = points(

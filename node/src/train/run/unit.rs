@@ -104,7 +104,8 @@ impl JointUnit {
         decisions: Vec<Decision>,
     ) -> Result<Vec<NodeCells>, TrainError> {
         let (shown, values) = self.shown(job, place, decisions).await?;
-        let negative = || self.wrong()(Fault::Unexpected { found: "other counts", expected: "counts of rows" });
+        let negative =
+            || self.wrong()(Fault::Unexpected { found: "other counts", expected: "counts of rows" });
         if place.has_counts() {
             if place.level == 0 {
                 self.set_counts(RootCounts::of(&shown, &values));

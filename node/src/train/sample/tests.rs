@@ -88,7 +88,8 @@ fn the_same_seed_lists_and_holds_out_the_same_and_another_does_not() {
     // A held-out row is as a decoy for the training.
     let rows = listed.begin(341);
     for (row, kind) in rows.iter().zip(listed.kinds()) {
-        let expected = if let Kind::Training(label) = kind { Row::new(Some(*label), 341) } else { Row::default() };
+        let expected =
+            if let Kind::Training(label) = kind { Row::new(Some(*label), 341) } else { Row::default() };
         assert_eq!(*row, expected);
     }
     assert_eq!(Listed::decode(listed.encode().as_bytes()), Ok(listed));
