@@ -22,6 +22,7 @@ use super::folder::Document;
 use super::job::{Job, blocking};
 use super::journal::Fact;
 use super::link::{Link, Traffic};
+use super::model::Model;
 use super::plan::Member;
 use super::unit::{JointUnit, each};
 use super::{BankStage, TrainRunner};
@@ -52,23 +53,37 @@ impl TrainRunner {
         BankStage::Requested.reached();
         let traffic = Arc::new(Traffic::default());
         let links = self.links(job, &requests, &traffic)?;
-        self.attempt(job, &links).await?;
-        let opened = links.iter().flatten().zip(&requests).map(|(link, request)| {
+        // Once there is a model nothing is left but to ask for receipts, and a provider that gave its own opens no more.
+        let is_through = job.folder().path().join(Model::NAME).exists();
+        let acceptances =
+            if is_through { kept_acceptances(job)? } else { self.open_all(job, &requests, &links).await? };
+        let (indicator, held_out) = upload(job, &links, is_through).await?;
+        BankStage::Uploaded.reached();
+        let units = units(links, &acceptances)?;
+        Ok(Joint { units, acceptances, traffic, indicator, held_out })
+    }
+
+    /// Opens all sessions, and hands everybody's announcements to everybody.
+    async fn open_all(
+        &self,
+        job: &Job,
+        requests: &[Signed<TrainRequest>],
+        links: &[Vec<Arc<Link>>],
+    ) -> Result<Vec<Signed<TrainAcceptance>>, TrainError> {
+        self.attempt(job, links).await?;
+        let opened = links.iter().flatten().zip(requests).map(|(link, request)| {
             let (link, request) = (link.clone(), request.clone());
             async move { link.open(&request).await }
         });
         let opened = each(opened).await?;
         let mut acceptances = Vec::with_capacity(opened.len());
-        for ((link, request), acceptance) in links.iter().flatten().zip(&requests).zip(opened) {
+        for ((link, request), acceptance) in links.iter().flatten().zip(requests).zip(opened) {
             acceptances.push(accepted(job, link, request, acceptance)?);
         }
         BankStage::Accepted.reached();
-        begin(&requests[0].body().charter, &links, &acceptances).await?;
+        begin(&requests[0].body().charter, links, &acceptances).await?;
         BankStage::Begun.reached();
-        let (indicator, held_out) = upload(job, &links).await?;
-        BankStage::Uploaded.reached();
-        let units = units(links, &acceptances)?;
-        Ok(Joint { units, acceptances, traffic, indicator, held_out })
+        Ok(acceptances)
     }
 
     /// The signed and logged requests, the same every time.
@@ -248,6 +263,17 @@ fn accepted(
     Ok(acceptance)
 }
 
+/// The acceptances of a training whose blocks are through.
+fn kept_acceptances(job: &Job) -> Result<Vec<Signed<TrainAcceptance>>, TrainError> {
+    let kept = |member: &Member| {
+        let folder = job.folder();
+        let kept = folder.read::<TrainAcceptance>(&member.party, Document::Acceptance)?;
+        let (path, what) = (folder.of(&member.party), "its acceptance is not there".to_owned());
+        kept.ok_or(TrainError::Folder { path, what })
+    };
+    job.checked.members().map(kept).collect()
+}
+
 /// Hands everybody's announcements to everybody.
 async fn begin(
     charter: &Charter,
@@ -270,17 +296,21 @@ async fn begin(
 }
 
 /// Uploads what is the same for the whole training; gives the digests of both statistics.
-async fn upload(job: &Arc<Job>, links: &[Vec<Arc<Link>>]) -> Result<(Hash, Hash), TrainError> {
+async fn upload(
+    job: &Arc<Job>,
+    links: &[Vec<Arc<Link>>],
+    is_through: bool,
+) -> Result<(Hash, Hash), TrainError> {
     let list = Bytes::from(encode_list(job.listed.positions()));
     let list_digest = list_digest(job.universe.digest(), job.listed.positions());
     let (indicator, held_out) = blocking(job, |job| Ok((job.indicator()?, job.held_out()?))).await?;
-    let through = !job.folder().state().blocks.is_empty();
+    // A provider that has answered about a block has all of it.
+    let there = is_through || !job.folder().state().blocks.is_empty();
     let uploads = links.iter().flatten().map(|link| {
         let (link, list, indicator, held_out) =
             (link.clone(), list.clone(), indicator.clone(), held_out.clone());
         async move {
-            // A provider that has answered about a block has all of it.
-            if through {
+            if there {
                 return Ok(());
             }
             link.upload(TrainUploaded::List, &list, &list_digest, "uploading the list").await?;
