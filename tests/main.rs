@@ -12,5 +12,6 @@ mod scan;
 mod score;
 mod screen;
 mod sichuan;
+mod train;
 mod train_serve;
 mod verification;

@@ -236,6 +236,7 @@ impl Training {
     fn statistic(&self, statistic: Statistic) -> Vec<u8> {
         let value = |row: &Row| match statistic {
             Statistic::Indicator => i64::from(row.indicator),
+            Statistic::HeldOut => 0,
             Statistic::Residual { .. } => row.residual.into(),
         };
         let values: Vec<_> = self.rows.iter().map(value).collect();

@@ -21,6 +21,7 @@ mod process;
 mod psi;
 mod score;
 mod screen;
+mod train;
 mod verify;
 
 pub use build::{BuildBench, BuildFigures};
@@ -29,6 +30,7 @@ pub use process::peak_mib;
 pub use psi::{InCommon, PsiBench, PsiFigures};
 pub use score::{ScoreBench, ScoreFigures};
 pub use screen::{ScreenBench, ScreenFigures};
+pub use train::{TrainBench, TrainFigures, TrainSet};
 pub use verify::{VerifyBench, VerifyFigures};
 
 /// Where benchmarks write unless told otherwise: on disk on most systems, where `/tmp` often is not.

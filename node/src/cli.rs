@@ -83,8 +83,7 @@ enum Command {
     #[command(subcommand)]
     Score(score::ScoreCommand),
     /// Train a joint model with other providers
-    #[command(subcommand)]
-    Train(train::TrainCommand),
+    Train(Box<train::TrainArgs>),
     /// Screen existing customers against providers' risk lists
     #[command(subcommand)]
     Screen(screen::ScreenCommand),
@@ -162,7 +161,7 @@ impl Command {
             Self::VerifyBatch(args) => args.run(),
             Self::Psi(command) => command.run(),
             Self::Score(command) => command.run(),
-            Self::Train(command) => command.run(),
+            Self::Train(args) => args.run(),
             Self::Screen(command) => command.run(),
             Self::Audit(command) => command.run(),
             Self::CheckConfig(args) => Ok(args.run()),

@@ -33,6 +33,7 @@ mod party;
 mod process;
 pub mod scoring;
 pub mod screening;
+pub mod training;
 
 pub use error::FleetError;
 pub use process::Ready;

@@ -35,7 +35,7 @@ use crate::dataset::Progress;
 mod ecdh;
 mod engine;
 mod error;
-mod evidence;
+pub(crate) mod evidence;
 mod flight;
 pub mod folder;
 pub(crate) mod grant;

@@ -1,6 +1,6 @@
 //! Joint training: a bank's labels and providers' features, and neither sees the other's.
 //!
-//! Here is a provider's side. A session is one signed request and one signed acceptance, and any number of
+//! [`run`] is a bank's side. Here is a provider's. A session is one signed request and one signed acceptance, and any number of
 //! connections up to a limit: every call is one step, and everything that a step needs is on the disk before it is
 //! answered.
 //!
@@ -12,10 +12,14 @@
 //! **Not promised.** What the protocol does not: a bank that crafts residuals is found by its committed seed, not by a
 //! provider that runs this. Provider and bank do not prove that their sums are honest.
 
+pub mod audit;
 pub mod error;
 pub mod features;
 pub mod folder;
 pub(crate) mod grant;
+pub mod metrics;
+pub mod run;
+pub mod sample;
 pub mod schema;
 mod sealed;
 pub mod serve;

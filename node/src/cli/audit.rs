@@ -1,9 +1,10 @@
-//! `windvane audit`: an auditor's offline checks. No key and no configuration is needed.
+//! `windvane audit`: an auditor's offline checks. No key and no configuration is needed, but for trainings.
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use windvane::audit::{self, AuditReport, ReconcileReport, VerifyOptions};
+use windvane::train::audit::audit_training;
 use windvane_keys::files::read_public;
 use windvane_protocols::audit::checkpoint::{
     Checkpoint, LogVerifier, MAX_CHECKPOINT_BYTES, SignedCheckpoint,
@@ -11,12 +12,24 @@ use windvane_protocols::audit::checkpoint::{
 
 use super::Answer;
 use super::failure::Failure;
+use super::place::Place;
 
 /// What to check.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum AuditCommand {
     /// Check logs one by one: files, checkpoint, and what the entries say
     Verify(VerifyArgs),
+    /// Encrypt again what the bank uploaded in a training, and hold it against a provider's receipt; needs the bank's keys
+    /// and its folder of the training
+    Training {
+        /// The provider's receipt, as it stands in the bank's folder
+        receipt: PathBuf,
+        #[command(flatten)]
+        place: Place,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Check the logs of both sides of every call, and hold them against each other
     Reconcile {
         /// The logs' directories; a node's data directory stands for the log in it
@@ -65,6 +78,10 @@ impl AuditCommand {
     pub(super) fn run(self) -> Result<Answer, Failure> {
         match self {
             Self::Verify(args) => args.run(),
+            Self::Training { receipt, place, json } => {
+                let audit = audit_training(&place.load()?, &receipt).map_err(Failure::train(None))?;
+                Ok(Answer::either(json, &audit, ToString::to_string).sound(audit.is_ok()))
+            }
             Self::Reconcile { dirs, json } => {
                 let dirs: Vec<_> = dirs.into_iter().map(log_dir).collect();
                 let report = audit::reconcile(&dirs);

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use windvane::bench::{BuildBench, InCommon, KernelsBench, PsiBench, ScoreBench, ScreenBench, VerifyBench};
+use windvane::bench::{
+    BuildBench, InCommon, KernelsBench, PsiBench, ScoreBench, ScreenBench, TrainBench, TrainSet, VerifyBench,
+};
+use windvane::train::run::ModelKind;
 
 use super::failure::Failure;
 use super::{Answer, runtime};
@@ -87,6 +90,29 @@ pub(super) enum BenchCommand {
         #[command(flatten)]
         place: Place,
     },
+    /// Measure a joint training on real data, of a bank with its providers, all on this machine
+    Train {
+        /// The folder of the real data, with sichuan/ and default_credit/
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// Which data: sichuan or default_credit
+        #[arg(long, value_name = "NAME", value_parser = data_set)]
+        dataset: TrainSet,
+        /// What is trained: scorecard or boosted
+        #[arg(long, value_name = "KIND", value_parser = model_kind)]
+        model: ModelKind,
+        /// Which of the five folds are tested; all when not given
+        #[arg(long, value_name = "N", num_args = 1.., value_delimiter = ',', value_parser = clap::value_parser!(u8).range(0..5))]
+        folds: Vec<u8>,
+        /// Carriers of one schema among whom all providers' features are divided, row by row
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+        carriers: u8,
+        /// What numbers and decoys are drawn from
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        seed: u64,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Measure the import and the build of a data set
     Build {
         /// Row-families to build: subscribers times the four families of a carrier
@@ -118,6 +144,14 @@ pub(super) struct Place {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+fn data_set(text: &str) -> Result<TrainSet, String> {
+    serde_json::from_value(text.into()).map_err(|_| "is sichuan or default_credit".to_owned())
+}
+
+fn model_kind(text: &str) -> Result<ModelKind, String> {
+    serde_json::from_value(text.into()).map_err(|_| "is scorecard or boosted".to_owned())
 }
 
 impl BenchCommand {
@@ -163,6 +197,12 @@ impl BenchCommand {
             Self::Screen { customers, list, changes, new, new_by, place: Place { dir, json } } => {
                 let new = new.unwrap_or(changes);
                 let bench = ScreenBench { customers, list, changes, new, new_by, dir, json };
+                runtime()?.block_on(bench.run()).map(drop)
+            }
+            Self::Train { data, dataset, model, folds, carriers, seed, place: Place { dir, json } } => {
+                let folds = if folds.is_empty() { (0..5).collect() } else { folds };
+                let carriers = carriers.into();
+                let bench = TrainBench { data, dataset, model, folds, carriers, seed, dir, json };
                 runtime()?.block_on(bench.run()).map(drop)
             }
             Self::Build { rows, place: Place { dir, json } } => {

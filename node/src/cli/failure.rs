@@ -10,6 +10,7 @@ use windvane::error::NodeError;
 use windvane::http::Problem;
 use windvane::psi::PsiError;
 use windvane::screen::ScreenError;
+use windvane::train::run::TrainError;
 use windvane_protocols::party::SessionId;
 
 /// A command's error.
@@ -32,6 +33,14 @@ pub(super) enum Failure {
         error: Box<PsiError>,
         /// Which job, where there is one.
         job: Option<SessionId>,
+    },
+    /// From a training.
+    #[error("{error}{}", .training.map(|training| format!(" (training {training})")).unwrap_or_default())]
+    Train {
+        /// What went wrong.
+        error: Box<TrainError>,
+        /// Which training, where there is one.
+        training: Option<SessionId>,
     },
     /// From a screening.
     #[error(transparent)]
@@ -67,6 +76,11 @@ impl Failure {
         move |error| Self::Psi { error: Box::new(error), job }
     }
 
+    /// From a training.
+    pub(super) fn train(training: Option<SessionId>) -> impl Fn(TrainError) -> Self {
+        move |error| Self::Train { error: Box::new(error), training }
+    }
+
     /// From a screening.
     pub(super) fn screen(error: ScreenError) -> Self {
         Self::Screen(Box::new(error))
@@ -84,6 +98,7 @@ impl Failure {
             Self::Rest(problem) => &problem.code,
             Self::Batch(error) => error.code(),
             Self::Psi { error, .. } => error.code(),
+            Self::Train { error, .. } => error.code(),
             Self::Screen(error) => error.code(),
             Self::Demo(error) => error.code(),
         }
@@ -101,7 +116,7 @@ impl Failure {
                 other => other.to_string().trim_end().to_owned().into(),
             },
             Self::Batch(error) => error.to_string().into(),
-            Self::Psi { .. } => self.to_string().into(),
+            Self::Psi { .. } | Self::Train { .. } => self.to_string().into(),
             Self::Screen(error) => error.to_string().into(),
             Self::Demo(error) => error.to_string().into(),
         }

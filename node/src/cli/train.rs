@@ -1,14 +1,63 @@
 //! `windvane train`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::Answer;
+use serde::Serialize;
+use windvane::clock::{SystemClock, rfc3339};
+use windvane::config::Config;
+use windvane::dataset::Progress;
+use windvane::error::NodeError;
+use windvane::train::run::{
+    FeaturePoints, TrainFolder, TrainPlan, TrainProgress, TrainReport, TrainRunner, TrainState,
+};
+use windvane_protocols::party::SessionId;
+
 use super::failure::Failure;
 use super::place::{Place, hand_over};
+use super::progress::{Bar, Unit};
+use super::terminal::table;
+use super::{Answer, runtime};
 
-/// Joint training.
+/// The node's configuration where nobody names one.
+const NODE: &str = "windvane.toml";
+
+/// Options of `train`, or what else to do with trainings.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(super) struct TrainArgs {
+    #[command(subcommand)]
+    command: Option<TrainCommand>,
+    /// The training's plan, a TOML file; a training of the same plan that is not through goes on
+    #[arg(long, value_name = "FILE", required_unless_present = "resume")]
+    config: Option<PathBuf>,
+    /// Begin a new training, though one of the same plan is not through
+    #[arg(long, conflicts_with = "resume")]
+    anew: bool,
+    /// Go on with this training
+    #[arg(long, value_name = "TRAINING")]
+    resume: Option<String>,
+    /// The node's configuration file; what the plan says, or windvane.toml, when not given
+    #[arg(long, value_name = "FILE", env = "WINDVANE_CONFIG")]
+    node: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What else to do with trainings.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum TrainCommand {
+    /// Tell how far the bank's trainings are
+    Status {
+        /// The training; all when not given
+        training: Option<String>,
+        #[command(flatten)]
+        place: Place,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Fit the bins of features on a table, and sign them, for carriers that train as one
     Schema(SchemaArgs),
 }
@@ -33,11 +82,204 @@ pub(super) struct SchemaArgs {
 }
 
 impl TrainCommand {
-    pub(super) fn run(self) -> Result<Answer, Failure> {
+    fn run(self) -> Result<Answer, Failure> {
         match self {
+            Self::Status { training, place, json } => status(&place, training.as_deref(), json),
             Self::Schema(args) => args.run(),
         }
     }
+}
+
+impl TrainArgs {
+    pub(super) fn run(self) -> Result<Answer, Failure> {
+        if let Some(command) = self.command {
+            return command.run();
+        }
+        let plan = self.config.as_deref().map(TrainPlan::load).transpose();
+        let plan = plan.map_err(|error| Failure::train(None)(error.into()))?;
+        let node = self.node.or_else(|| plan.as_ref().and_then(|plan| plan.node.clone()));
+        let node = node.unwrap_or_else(|| NODE.into());
+        let config = Config::load(&node).map_err(NodeError::from)?;
+        let resumed = self.resume.as_deref().map(training_id).transpose()?;
+        execute(&config, plan.as_ref(), resumed, self.anew, self.json)
+    }
+}
+
+fn training_id(text: &str) -> Result<SessionId, Failure> {
+    let bytes = hex::decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+    let bytes =
+        bytes.ok_or_else(|| Failure::given("TRAIN_INVALID", "a training's name has 32 hex digits"))?;
+    Ok(SessionId::from_bytes(bytes))
+}
+
+fn execute(
+    config: &Config,
+    plan: Option<&TrainPlan>,
+    resumed: Option<SessionId>,
+    anew: bool,
+    json: bool,
+) -> Result<Answer, Failure> {
+    let runner = TrainRunner::open(config, Arc::new(SystemClock)).map_err(Failure::train(resumed))?;
+    let unfinished = |plan| if anew { Ok(None) } else { runner.unfinished(plan) };
+    let training = match (resumed, plan) {
+        (Some(training), _) => training,
+        (None, Some(plan)) => match unfinished(plan).map_err(Failure::train(None))? {
+            Some(training) => training,
+            None => runner.begin(plan).map_err(Failure::train(None))?,
+        },
+        (None, None) => unreachable!("a training has a plan, or a name"),
+    };
+    let bars: Arc<dyn TrainProgress> = Arc::new(Bars::new());
+    let report = runtime()?.block_on(async {
+        let report = runner.run(training, &bars).await;
+        let closed = runner.close().await;
+        report.and_then(|report| closed.map(|()| report))
+    });
+    drop(bars);
+    let report = report.map_err(Failure::train(Some(training)))?;
+    Ok(Answer::either(json, &report, words))
+}
+
+fn words(report: &TrainReport) -> String {
+    let of = if report.figures_of_held_out { "held-out rows" } else { "the rows that were trained on" };
+    let figures = format!(
+        "model {} is added to the registry of {}, and is not approved\n\
+         trained on {} of {} listed rows, {} held out; decoy factor {}, minimum count {}\n\
+         of {of}: AUC {:.4}, KS {:.4}, calibration error {:.4}, information value {:.3}\n\
+         {} rounds, {} calls, {} bytes sent, {} received, {:.1} s\ntraining {}\nreceipts {}\n",
+        report.model,
+        report.group,
+        report.rows,
+        report.listed,
+        report.held_out,
+        report.decoy_factor,
+        report.minimum_count,
+        report.auc,
+        report.ks,
+        report.calibration_error,
+        report.information_value,
+        report.rounds,
+        report.calls,
+        report.bytes_sent,
+        report.bytes_received,
+        report.seconds,
+        report.training,
+        report.receipts,
+    );
+    figures + &points(&report.own)
+}
+
+/// The bank's own points.
+fn points(features: &[FeaturePoints]) -> String {
+    let rows = features.iter().flat_map(|feature| {
+        let row = |values: String, points: String| [feature.feature.clone(), values, points];
+        let none = feature.bins.is_empty().then(|| row(format!("{} splits", feature.splits), String::new()));
+        let bins = feature.bins.iter().map(move |bin| {
+            let from = bin.above.map_or(String::new(), |edge| format!("above {edge} "));
+            let to = bin.up_to.map_or(String::new(), |edge| format!("up to {edge}"));
+            let missing = if bin.missing { "missing " } else { "" };
+            row(format!("{missing}{from}{to}").trim().to_owned(), format!("{:+.1}", bin.points))
+        });
+        none.into_iter().chain(bins)
+    });
+    table(["OWN FEATURE", "VALUES", "POINTS"], rows)
+}
+
+/// Progress on the terminal.
+struct Bars {
+    reading: Bar,
+    blocks: Bar,
+    trees: Bar,
+}
+
+impl Bars {
+    fn new() -> Self {
+        Self {
+            reading: Bar::new("reading", Unit::Bytes),
+            blocks: Bar::new("blocks", Unit::Things),
+            trees: Bar::new("trees of the block", Unit::Things),
+        }
+    }
+}
+
+impl TrainProgress for Bars {
+    fn block(&self, done: u16, total: u16, auc: Option<f64>) {
+        if let Some(auc) = auc {
+            self.blocks.rename(&format!("blocks, AUC {auc:.4}"));
+        }
+        self.blocks.reach(done.into(), total.into());
+    }
+
+    fn trees(&self, done: u64, total: u64) {
+        self.trees.reach(done, total);
+    }
+
+    fn reading(&self) -> &dyn Progress {
+        &self.reading
+    }
+}
+
+/// A training in a listing.
+#[derive(Debug, Serialize)]
+struct View {
+    training: String,
+    state: &'static str,
+    code: Option<String>,
+    blocks: usize,
+    auc: Option<f64>,
+    model: Option<String>,
+    completed_at: Option<String>,
+}
+
+impl View {
+    fn of(training: SessionId, state: &TrainState, plan: Option<TrainPlan>) -> Self {
+        let name = match () {
+            () if state.completed_at_ms.is_some() => "completed",
+            () if state.ended.is_some() => "ended",
+            () => "open",
+        };
+        Self {
+            training: training.to_string(),
+            state: name,
+            code: state.ended.clone(),
+            blocks: state.blocks.len(),
+            auc: state.blocks.last().copied().flatten(),
+            model: plan.map(|plan| plan.name),
+            completed_at: state.completed_at_ms.map(rfc3339),
+        }
+    }
+
+    fn row(&self) -> [String; 6] {
+        [
+            self.training.clone(),
+            self.model.clone().unwrap_or_default(),
+            self.state.to_owned(),
+            self.code.clone().unwrap_or_default(),
+            self.blocks.to_string(),
+            self.auc.map(|auc| format!("{auc:.4}")).unwrap_or_default(),
+        ]
+    }
+}
+
+fn status(place: &Place, training: Option<&str>, json: bool) -> Result<Answer, Failure> {
+    let root = place.load()?.node.data_dir;
+    let trainings = match training {
+        Some(training) => vec![training_id(training)?],
+        None => TrainFolder::list(&root).map_err(Failure::train(None))?,
+    };
+    let mut views = Vec::new();
+    for training in trainings {
+        let state = TrainFolder::peek(&root, training).map_err(Failure::train(Some(training)))?;
+        let missing = || Failure::given("TRAIN_UNKNOWN", format!("there is no training {training} here"));
+        let plan = TrainFolder::plan(&root, training).map_err(Failure::train(Some(training)))?;
+        views.push(View::of(training, &state.ok_or_else(missing)?, plan));
+    }
+    Ok(Answer::either(json, &views, |views| {
+        if views.is_empty() {
+            return "no trainings".to_owned();
+        }
+        table(["TRAINING", "MODEL", "STATE", "CODE", "BLOCKS", "AUC"], views.iter().map(View::row))
+    }))
 }
 
 impl SchemaArgs {

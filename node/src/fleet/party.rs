@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use windvane_keys::files::write_public;
-use windvane_protocols::audit::grant::PsiTerms;
+use windvane_protocols::audit::grant::{PsiTerms, TrainTerms};
 use windvane_protocols::identity::Family;
-use windvane_protocols::limits::MAX_PSI_ROWS;
+use windvane_protocols::limits::{
+    MAX_BLOCK_TREES, MAX_PSI_ROWS, MAX_TRAIN_BLOCKS, MAX_TRAINING_ROWS, MAX_TREE_DEPTH,
+};
 
 use super::authority::Authority;
 use super::scoring::GROUP;
@@ -150,6 +152,33 @@ impl Party {
         let name = |list: &&str| list.parse().expect("a constant that is a list's name");
         let data_sets = lists.iter().map(name).collect();
         self.issue(&GrantTerms { data_sets, psi: Some(psi), ..plenty(bank, DATA_SET) })
+    }
+
+    /// Issues a grant of any training on a table.
+    pub(super) fn grant_training(&self, bank: &str, table: &str) -> Result<String, FleetError> {
+        let train = TrainTerms {
+            max_rows: MAX_TRAINING_ROWS as u64,
+            runs: PLENTY,
+            decoy_factor: 2,
+            minimum_count: 50,
+            max_blocks: MAX_TRAIN_BLOCKS.into(),
+            max_trees: MAX_BLOCK_TREES.into(),
+            max_depth: MAX_TREE_DEPTH.into(),
+            named_features: false,
+        };
+        self.issue(&GrantTerms { train: Some(train), ..plenty(bank, table) })
+    }
+
+    /// Adds sections to the party's configuration.
+    pub(super) fn extend_config(&mut self, sections: &str) -> Result<(), FleetError> {
+        let reopen = || {
+            let path = config_path(&self.dir);
+            let text = std::fs::read_to_string(&path).map_err(NodeError::io(path.display().to_string()))?;
+            write_public(&path, (text + sections).as_bytes())?;
+            Admin::open(&load(&self.dir)?, Arc::new(SystemClock))
+        };
+        self.admin = reopen().map_err(self.failed())?;
+        Ok(())
     }
 
     fn issue(&self, terms: &GrantTerms) -> Result<String, FleetError> {

@@ -10,8 +10,6 @@ use std::time::{Duration, Instant};
 use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::transcript::Record as _;
 
-use super::PsiError;
-use super::plan::given;
 use crate::config::Config;
 use crate::error::NodeError;
 use crate::evidence::{EvidenceLog, LogError};
@@ -26,7 +24,7 @@ const WITHIN: Duration = Duration::from_secs(30);
 
 /// Where entries go.
 #[derive(Debug)]
-pub(super) enum JobLog {
+pub(crate) enum JobLog {
     /// Into the log, which this process has.
     Own(EvidenceLog),
     /// To the running node.
@@ -35,7 +33,7 @@ pub(super) enum JobLog {
 
 impl JobLog {
     /// Opens the log, or finds that a running node has it. Blocks on files.
-    pub(super) fn open(keys: &NodeKeys, config: &Config, store: &Arc<Store>) -> Result<Self, NodeError> {
+    pub(crate) fn open(keys: &NodeKeys, config: &Config, store: &Arc<Store>) -> Result<Self, NodeError> {
         match keys.open_log(config) {
             Ok(log) => Ok(Self::Own(log)),
             Err(NodeError::Log(LogError::Locked { .. })) => Ok(Self::Node(store.clone())),
@@ -44,7 +42,7 @@ impl JobLog {
     }
 
     /// Another handle.
-    pub(super) fn share(&self) -> Self {
+    pub(crate) fn share(&self) -> Self {
         match self {
             Self::Own(log) => Self::Own(log.clone()),
             Self::Node(store) => Self::Node(store.clone()),
@@ -52,7 +50,7 @@ impl JobLog {
     }
 
     /// Makes events durable in the log.
-    pub(super) async fn append(&self, at_ms: u64, events: Vec<Event>) -> Result<(), PsiError> {
+    pub(crate) async fn append(&self, at_ms: u64, events: Vec<Event>) -> Result<(), NodeError> {
         let entries = events.into_iter().map(|event| Entry::new(at_ms, event).encode().into_bytes());
         match self {
             Self::Own(log) => Ok(log.append(entries.collect()).await.map(drop)?),
@@ -66,7 +64,7 @@ impl JobLog {
     }
 
     /// Publishes what was written; the log is free for a node afterwards.
-    pub(super) async fn close(self) -> Result<(), PsiError> {
+    pub(crate) async fn close(self) -> Result<(), NodeError> {
         match self {
             Self::Own(log) => Ok(log.seal().await.map(drop)?),
             Self::Node(_) => Ok(()),
@@ -74,7 +72,7 @@ impl JobLog {
     }
 }
 
-async fn taken_over(store: &Store) -> Result<(), PsiError> {
+async fn taken_over(store: &Store) -> Result<(), NodeError> {
     let last = store.outbox()?.last().map(|(id, _)| *id);
     let begun = Instant::now();
     while begun.elapsed() < WITHIN {
@@ -84,8 +82,7 @@ async fn taken_over(store: &Store) -> Result<(), PsiError> {
         }
         tokio::time::sleep(POLL).await;
     }
-    Err(given(
-        "LOG_IN_USE",
-        "another process has the log and does not take entries over; is it this party's node?".to_owned(),
-    ))
+    let message =
+        "another process has the log and does not take entries over; is it this party's node?".to_owned();
+    Err(NodeError::Given { code: "LOG_IN_USE", message })
 }

@@ -143,7 +143,7 @@ impl JobRunner {
     /// # Errors
     /// [`PsiError`].
     pub async fn close(self) -> Result<(), PsiError> {
-        self.log.close().await
+        Ok(self.log.close().await?)
     }
 
     async fn go_on(&self, job: &Job, progress: &dyn JobProgress) -> Result<JobReport, PsiError> {
@@ -171,7 +171,7 @@ impl JobRunner {
         let asked = lock(&job.folder).read::<PsiRequest>(Document::Request).ok().flatten().is_some();
         let session = asked.then_some(job.id);
         let event = Event::Failed { session, peer: job.checked.provider.clone(), code };
-        let logged = self.log.append(at_ms, vec![event]).await;
+        let logged = self.log.append(at_ms, vec![event]).await.map_err(PsiError::from);
         if let Err(error) = noted.and(logged) {
             tracing::error!(code = error.code(), %error, "a job's early end could not be noted");
         }

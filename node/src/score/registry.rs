@@ -22,6 +22,7 @@ use crate::snapshot::disk::{at, create_directory, put_in_place, remove_directory
 mod record;
 mod summary;
 
+pub(crate) use record::check_person;
 pub(super) use record::person;
 pub use record::{Activation, Approval, Description, Metrics, PartsRecord, VersionRecord};
 pub use summary::{Drift, PartsSummary};

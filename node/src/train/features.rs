@@ -163,6 +163,14 @@ impl Features {
         &self.bins
     }
 
+    /// Where the bins of a feature end.
+    ///
+    /// # Panics
+    /// Where there is no such feature.
+    pub fn edges(&self, feature: usize) -> &[f64] {
+        self.features[feature].edges.as_slice()
+    }
+
     /// SHA-256 of the file.
     pub const fn digest(&self) -> &[u8; 32] {
         &self.digest

@@ -233,7 +233,9 @@ impl SessionFolder {
         let names = [Secret::Mask.file(), Secret::List.file()].map(str::to_owned);
         let uploads = std::fs::read_dir(&self.path).map_err(at(&self.path))?;
         let residuals = uploads.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        let residuals = residuals.filter(|name| name.starts_with("residuals-") || name == "indicator");
+        let residuals = residuals.filter(|name| {
+            name.starts_with("residuals-") || ["indicator", "held-out"].contains(&name.as_str())
+        });
         let removed: Result<Vec<()>, FileError> =
             names.into_iter().chain(residuals).map(|name| remove_file(&self.path.join(name))).collect();
         Ok(removed.map(drop)?)

@@ -148,6 +148,11 @@ impl Work {
         Ok(())
     }
 
+    /// Has the contributions of rows that are held out told too.
+    pub(super) fn hold_out(&mut self, held_out: &Ciphertexts) -> Result<(), TrainRefusal> {
+        self.statistics.hold_out(held_out).map_err(|_| TrainRefusal::Sums)
+    }
+
     /// Moves to a step, which is another one than the last.
     pub(super) fn step(&mut self, step: &Step) -> Result<(), TrainRefusal> {
         self.expect(step)?;

@@ -133,6 +133,7 @@ impl TryFrom<wire::UploadRequest> for TrainUpload {
                 let uploaded = match header.statistic.ok_or(form("of a known statistic"))? {
                     Named::List(_) => TrainUploaded::List,
                     Named::Indicator(_) => TrainUploaded::Statistic(Statistic::Indicator),
+                    Named::HeldOut(_) => TrainUploaded::Statistic(Statistic::HeldOut),
                     Named::Residuals(block) => {
                         let block = block.try_into().map_err(|_| form("of a block within its limit"))?;
                         TrainUploaded::Statistic(Statistic::Residual { block })
@@ -153,6 +154,7 @@ impl From<TrainUpload> for wire::UploadRequest {
                 let statistic = match uploaded {
                     TrainUploaded::List => Named::List(wire::Nothing {}),
                     TrainUploaded::Statistic(Statistic::Indicator) => Named::Indicator(wire::Nothing {}),
+                    TrainUploaded::Statistic(Statistic::HeldOut) => Named::HeldOut(wire::Nothing {}),
                     TrainUploaded::Statistic(Statistic::Residual { block }) => Named::Residuals(block.into()),
                 };
                 let header =
@@ -250,6 +252,7 @@ mod tests {
         for upload in [
             TrainUpload::Header(SESSION, TrainUploaded::List),
             TrainUpload::Header(SESSION, TrainUploaded::Statistic(Statistic::Indicator)),
+            TrainUpload::Header(SESSION, TrainUploaded::Statistic(Statistic::HeldOut)),
             TrainUpload::Header(SESSION, residuals),
             TrainUpload::Chunk(vec![3; MAX_TRAIN_CHUNK_BYTES].into()),
         ] {

@@ -89,6 +89,8 @@ pub enum ElGamalError {
 pub enum Statistic {
     /// Whether the row is real: 1, or 0 for a decoy.
     Indicator,
+    /// Whether the row is held out: 1, or 0 for a row to train on and for a decoy. It counts for nothing in a sum.
+    HeldOut,
     /// The residual at the beginning of a block.
     Residual {
         /// The block.
@@ -97,10 +99,11 @@ pub enum Statistic {
 }
 
 impl Statistic {
-    /// 0 for the indicator, and 1 + block for residuals.
+    /// 0 for the indicator, 1 + block for residuals, and 2³² for what is held out.
     pub const fn number(self) -> u64 {
         match self {
             Self::Indicator => 0,
+            Self::HeldOut => 1 << 32,
             Self::Residual { block } => 1 + block as u64,
         }
     }

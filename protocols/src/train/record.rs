@@ -255,6 +255,8 @@ pub struct TrainReceipt {
     pub attempts: u64,
     /// Digest of the encrypted indicator, as it was uploaded.
     pub indicator: Hash,
+    /// Digest of the encrypted held-out rows, as they were uploaded; zero where there are none.
+    pub held_out: Hash,
     /// By block, the digest of the encrypted residuals as they were uploaded.
     pub residuals: Vec<Hash>,
     /// [`StepHash`] over all steps in their order: what was asked, with decisions, and what was returned.
@@ -290,6 +292,7 @@ impl Record for TrainReceipt {
             .bytes("configuration", &self.configuration)
             .u64("attempts", self.attempts)
             .bytes("indicator", &self.indicator)
+            .bytes("held out", &self.held_out)
             .list("residuals", self.residuals.iter())
             .bytes("steps", &self.steps)
             .list("contributions", self.contributions.iter())
@@ -308,6 +311,7 @@ impl Record for TrainReceipt {
             configuration: r.array("configuration")?,
             attempts: r.u64("attempts")?,
             indicator: r.array("indicator")?,
+            held_out: r.array("held out")?,
             residuals: hashes(r, "residuals")?,
             steps: r.array("steps")?,
             contributions: hashes(r, "contributions")?,
@@ -423,6 +427,7 @@ mod tests {
             configuration: [2; 64],
             attempts: 2,
             indicator: [3; 64],
+            held_out: [9; 64],
             residuals: vec![[4; 64]; 2],
             steps: [5; 64],
             contributions: vec![[6; 64]; 2],

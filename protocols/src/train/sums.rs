@@ -96,6 +96,8 @@ pub struct Statistics {
     public: PublicKey,
     indicator: Rows,
     residual: Rows,
+    /// Rows whose contributions are told, where these are more than the indicator's.
+    told: Option<Ciphertexts>,
 }
 
 /// A statistic, and the same made ready for sums.
@@ -114,7 +116,21 @@ impl Rows {
 impl Statistics {
     /// The indicator, received once; residuals come with each block.
     pub fn new(public: PublicKey, indicator: Ciphertexts) -> Self {
-        Self { public, indicator: Rows::new(indicator), residual: Rows::new(Ciphertexts::empty()) }
+        let residual = Rows::new(Ciphertexts::empty());
+        Self { public, indicator: Rows::new(indicator), residual, told: None }
+    }
+
+    /// Rows that the label holder holds out: their contributions are told too, and they count for nothing in a sum or
+    /// a count.
+    ///
+    /// # Errors
+    /// [`SumsError::Rows`] when they are not as many as the indicator's.
+    pub fn hold_out(&mut self, held_out: &Ciphertexts) -> Result<(), SumsError> {
+        self.check_rows(held_out.len())?;
+        let mut told = self.indicator.ciphertexts.clone();
+        told.add_assign(held_out);
+        self.told = Some(told);
+        Ok(())
     }
 
     /// Listed rows.
@@ -197,7 +213,8 @@ impl Statistics {
         Ok(())
     }
 
-    /// A block's contributions of rows from `first` on: Enc(c)·value + Enc(mask), fresh. Without masks, which is for a
+    /// A block's contributions of rows from `first` on: Enc(c)·value + Enc(mask), fresh, where c is 1 for held-out rows
+    /// too ([`Self::hold_out`]). Without masks, which is for a
     /// provider that is alone, Enc(0) is added.
     ///
     /// # Errors
@@ -216,7 +233,8 @@ impl Statistics {
         }
         check_values(first, values)?;
         let products = |range: Range<usize>| {
-            let rows = self.indicator.ciphertexts.slice(first + range.start..first + range.end);
+            let told = self.told.as_ref().unwrap_or(&self.indicator.ciphertexts);
+            let rows = told.slice(first + range.start..first + range.end);
             rows.times(&values[range])
         };
         self.answer(values.len(), masks, threads, rng, products)

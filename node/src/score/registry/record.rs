@@ -221,6 +221,14 @@ pub(in crate::score) fn person(name: &str) -> Result<String, RegistryError> {
     Err(RegistryError::Field { field: "--by", rule })
 }
 
+/// Whether a person may be called so; else the rule.
+pub(crate) fn check_person(name: &str) -> Result<(), String> {
+    match person(name) {
+        Err(RegistryError::Field { rule, .. }) => Err(rule.to_owned()),
+        checked => checked.map(drop).map_err(|error| error.to_string()),
+    }
+}
+
 pub(super) fn same_person(one: &str, other: &str) -> bool {
     one.trim().eq_ignore_ascii_case(other.trim())
 }

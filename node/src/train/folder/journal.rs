@@ -20,6 +20,8 @@ pub enum Upload {
     List,
     /// The encrypted indicator.
     Indicator,
+    /// The encrypted held-out rows.
+    HeldOut,
     /// The encrypted residuals of a block.
     Residuals(u16),
 }
@@ -29,6 +31,7 @@ impl Upload {
         match self {
             Self::List => "list".to_owned(),
             Self::Indicator => "indicator".to_owned(),
+            Self::HeldOut => "held-out".to_owned(),
             Self::Residuals(block) => format!("residuals-{block}"),
         }
     }

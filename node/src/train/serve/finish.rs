@@ -9,7 +9,6 @@ use windvane_protocols::lookup::DataSet;
 use windvane_protocols::train::PROTOCOL;
 use windvane_protocols::train::record::{StepHash, TrainReceipt};
 use windvane_protocols::train::scale::{Scale, Span, Values};
-use windvane_protocols::train::step::Step;
 use windvane_protocols::transcript::{Hash, Record as _, Signed, Transcript, commit};
 
 use super::session::{Session, check_open};
@@ -168,6 +167,7 @@ impl Session {
             configuration: shared.configuration,
             attempts: state.opened,
             indicator: upload(Upload::Indicator),
+            held_out: upload(Upload::HeldOut),
             residuals: (0..blocks).map(|block| upload(Upload::Residuals(block))).collect(),
             steps: self.steps(),
             contributions: contributions.filter_map(|kept| kept.returned).collect(),

@@ -220,7 +220,13 @@ impl Session {
         let public = PublicKey::from_bytes(self.charter().public_key).map_err(|_| TrainRefusal::PublicKey)?;
         let indicator = Ciphertexts::decode(&indicator, self.threads).map_err(|_| Refusal::Internal)?;
         let masks = self.masks(announcements)?;
-        self.work = Some(Work::new(numbers, root, Statistics::new(public, indicator), masks, self.threads));
+        let mut statistics = Statistics::new(public, indicator);
+        if there(Upload::HeldOut) {
+            let held_out = self.folder.upload(Upload::HeldOut).map_err(|error| internal(&error))?;
+            let held_out = Ciphertexts::decode(&held_out, self.threads).map_err(|_| Refusal::Internal)?;
+            statistics.hold_out(&held_out).map_err(|_| TrainRefusal::Sums)?;
+        }
+        self.work = Some(Work::new(numbers, root, statistics, masks, self.threads));
         Ok(())
     }
 
@@ -237,6 +243,10 @@ impl Session {
             Upload::List => Ok(rows * POSITION_BYTES),
             Upload::Indicator if state.uploads.contains_key(&Upload::List) => Ok(rows * CIPHERTEXT_BYTES),
             Upload::Indicator => Err(order("the list").into()),
+            Upload::HeldOut if known || (self.work.is_some() && state.block().is_none()) => {
+                Ok(rows * CIPHERTEXT_BYTES)
+            }
+            Upload::HeldOut => Err(order("another upload").into()),
             Upload::Residuals(block) => {
                 let due = self.work.as_ref().and_then(Work::residuals_due);
                 let next = due == Some(block) && self.is_answered();
@@ -259,14 +269,15 @@ impl Session {
         kept.map_err(|error| internal(&error))?;
         self.note(&Fact::uploaded(upload, &digest))?;
         Stage::Uploaded.reached();
-        if let (Upload::Residuals(block), Some(work), Some(residuals)) = (upload, &mut self.work, ciphertexts)
-        {
-            work.residuals(block, residuals)?;
-            if let Some(before) = block.checked_sub(1) {
-                self.folder.forget_residuals(before).map_err(|error| internal(&error))?;
+        match (upload, &mut self.work, ciphertexts) {
+            (Upload::Residuals(block), Some(work), Some(residuals)) => {
+                work.residuals(block, residuals)?;
+                if let Some(before) = block.checked_sub(1) {
+                    self.folder.forget_residuals(before).map_err(|error| internal(&error))?;
+                }
             }
-        } else {
-            self.prepare(desk)?;
+            (Upload::HeldOut, Some(work), Some(held_out)) => work.hold_out(&held_out)?,
+            _ => self.prepare(desk)?,
         }
         Ok(digest)
     }

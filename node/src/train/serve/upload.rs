@@ -45,6 +45,7 @@ impl TrainProvider {
         let upload = match uploaded {
             TrainUploaded::List => Upload::List,
             TrainUploaded::Statistic(Statistic::Indicator) => Upload::Indicator,
+            TrainUploaded::Statistic(Statistic::HeldOut) => Upload::HeldOut,
             TrainUploaded::Statistic(Statistic::Residual { block }) => Upload::Residuals(block),
         };
         let (claim, expected) = self.expect(partner, id, upload).await?;
@@ -101,6 +102,7 @@ pub(super) fn digest(
             return Ok((session.charter().list, None));
         }
         Upload::Indicator => Statistic::Indicator,
+        Upload::HeldOut => Statistic::HeldOut,
         Upload::Residuals(block) => Statistic::Residual { block },
     };
     let mut receiver = Receiver::new(statistic, session.charter().rows as usize)?;

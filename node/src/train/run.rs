@@ -1,0 +1,277 @@
+//! A bank's training, from its plan to the model in its registry.
+//!
+//! **Promised.** What a training needs is in its folder before anything is sent, and every answer is there before the
+//! next question: a bank that was killed anywhere goes on to the same model, byte for byte. All providers are asked at
+//! a time. Every message is held against what it must be, and an error names the provider and what was being done.
+//! Labels, positions and the seed are on the disk sealed only, and in no log and no error.
+//!
+//! **Not promised.** That a training goes on without one of its providers: masks cancel over all of them. What providers
+//! see and the bank learns stands in `windvane_protocols::train`.
+
+use std::sync::Arc;
+
+use windvane_protocols::audit::entry::Event;
+use windvane_protocols::lookup::DataSet;
+use windvane_protocols::party::{PartyId, SessionId};
+use windvane_protocols::train::boosting::Unit;
+use windvane_protocols::train::record::TrainRequest;
+use windvane_protocols::transcript::Hash;
+
+use super::sample::{Listed, Sample, SampleFile};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::dataset::Progress;
+use crate::identity::{Certificate, Layout, NodeKeys};
+use crate::peer::Partners;
+use crate::psi::evidence::JobLog;
+use crate::store::Store;
+
+pub(super) mod answers;
+pub(super) mod block;
+pub(super) mod cells;
+mod connect;
+mod error;
+mod explain;
+mod finish;
+mod folder;
+pub(super) mod inputs;
+pub(super) mod job;
+mod journal;
+mod link;
+mod model;
+pub(super) mod plan;
+mod report;
+mod stage;
+mod trees;
+mod unit;
+
+pub use error::{Fault, TrainError};
+pub use explain::{BinPoints, FeaturePoints};
+pub(super) use folder::Document;
+pub use folder::TrainFolder;
+pub use journal::TrainState;
+pub use plan::{BandPlan, MemberPlan, ModelKind, ModelPlan, PlanError, SAMPLE, TrainPlan, UnitPlan};
+pub use report::{ProviderReport, TrainReport};
+pub use stage::BankStage;
+pub use trees::TrainedTrees;
+
+use inputs::Inputs;
+use job::{Job, Secrets};
+use journal::Fact;
+use plan::Checked;
+
+/// The plan as it was ordered, in the training's folder.
+pub(super) const PLAN: &str = "plan.json";
+/// The listed rows.
+pub(super) const LISTED: &str = "listed";
+/// What came of it.
+const REPORT: &str = "report.json";
+
+/// How far a training is, for whoever watches.
+pub trait TrainProgress: Send + Sync {
+    /// So many blocks of so many are through; the area under the curve of what is held out, where anything is.
+    fn block(&self, done: u16, total: u16, auc: Option<f64>);
+
+    /// So many trees of so many have grown in this block, at all units.
+    fn trees(&self, done: u64, total: u64);
+
+    /// Where a table's reading is.
+    fn reading(&self) -> &dyn Progress;
+}
+
+impl TrainProgress for () {
+    fn block(&self, _done: u16, _total: u16, _auc: Option<f64>) {}
+
+    fn trees(&self, _done: u64, _total: u64) {}
+
+    fn reading(&self) -> &dyn Progress {
+        &()
+    }
+}
+
+/// What runs a bank's trainings.
+#[derive(Debug)]
+pub struct TrainRunner {
+    config: Config,
+    keys: Arc<NodeKeys>,
+    store: Arc<Store>,
+    layout: Layout,
+    clock: Arc<dyn Clock>,
+    certificate: Certificate,
+    partners: Partners,
+    log: JobLog,
+    software: Hash,
+    configuration: Hash,
+}
+
+impl TrainRunner {
+    /// Opens a bank's files. Blocks on them.
+    ///
+    /// # Errors
+    /// [`TrainError`].
+    pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, TrainError> {
+        let keys = Arc::new(NodeKeys::open(config)?);
+        let layout = Layout::new(config.node.data_dir.clone());
+        let store = Arc::new(Store::open(&layout.state())?);
+        let certificate = Certificate::load(config, &keys)?;
+        let partners = Partners::default();
+        partners.reload(&store, &certificate.authority, clock.now_ms())?;
+        let log = JobLog::open(&keys, config, &store)?;
+        let (software, configuration) = crate::server::digests(config)?;
+        Ok(Self {
+            config: config.clone(),
+            keys,
+            store,
+            layout,
+            clock,
+            certificate,
+            partners,
+            log,
+            software,
+            configuration,
+        })
+    }
+
+    /// Begins a training: gives its name, under which [`Self::run`] runs it, as often as it takes.
+    ///
+    /// # Errors
+    /// [`TrainError`]: the plan does not hold.
+    pub fn begin(&self, plan: &TrainPlan) -> Result<SessionId, TrainError> {
+        plan.check()?;
+        let training = SessionId::from_bytes(rand::random());
+        TrainFolder::open(self.layout.root(), training)?.keep_json(PLAN, plan)?;
+        Ok(training)
+    }
+
+    /// The newest training of this plan that is not through.
+    ///
+    /// # Errors
+    /// [`TrainError`].
+    pub fn unfinished(&self, plan: &TrainPlan) -> Result<Option<SessionId>, TrainError> {
+        let root = self.layout.root();
+        let mut newest = None;
+        for training in TrainFolder::list(root)? {
+            let Some(state) = TrainFolder::peek(root, training)? else { continue };
+            let known = TrainFolder::plan(root, training)?;
+            if state.completed_at_ms.is_none() && known.as_ref() == Some(plan) {
+                newest = newest.max(Some((state.last_ms, training)));
+            }
+        }
+        Ok(newest.map(|(_, training)| training))
+    }
+
+    /// Runs a training from where it is to its end.
+    ///
+    /// # Errors
+    /// [`TrainError`]; unless the error says otherwise, the training can be run again.
+    pub async fn run(
+        &self,
+        training: SessionId,
+        progress: &Arc<dyn TrainProgress>,
+    ) -> Result<TrainReport, TrainError> {
+        let plan = TrainFolder::plan(self.layout.root(), training)?;
+        let plan = plan.ok_or_else(|| TrainError::Unknown { training: training.to_string() })?;
+        let checked = plan.check()?;
+        let folder = TrainFolder::open(self.layout.root(), training)?;
+        if let Some(report) = folder.read_json(REPORT)?.filter(|_| folder.state().completed_at_ms.is_some()) {
+            return Ok(report);
+        }
+        let job = tokio::task::block_in_place(|| self.load(checked, folder, progress.reading()))?;
+        let job = Arc::new(job);
+        let ran = self.go_on(&job, progress).await;
+        if let Err(error) = &ran {
+            self.failed(&job, error).await;
+        }
+        ran
+    }
+
+    /// Publishes the log and lets go of it.
+    ///
+    /// # Errors
+    /// [`TrainError`].
+    pub async fn close(self) -> Result<(), TrainError> {
+        Ok(self.log.close().await?)
+    }
+
+    /// The bank's name.
+    pub fn party(&self) -> &PartyId {
+        &self.keys.party
+    }
+
+    async fn go_on(
+        &self,
+        job: &Arc<Job>,
+        progress: &Arc<dyn TrainProgress>,
+    ) -> Result<TrainReport, TrainError> {
+        let begun = std::time::Instant::now();
+        let joint = self.connect(job).await?;
+        let standing = block::run(job, &joint.units, &*self.clock, progress).await?;
+        let finished = self.finish(job, &joint, &standing).await?;
+        let report = TrainReport::new(job, &joint, &standing, &finished, begun.elapsed().as_secs_f64());
+        let mut folder = job.folder();
+        folder.keep_json(REPORT, &report)?;
+        folder.note(&Fact::Completed { at_ms: self.clock.now_ms() })?;
+        Ok(report)
+    }
+
+    /// Notes an early end in folder and log; the error itself goes to the caller.
+    async fn failed(&self, job: &Job, error: &TrainError) {
+        let (code, at_ms) = (error.code().to_owned(), self.clock.now_ms());
+        let noted = job.folder().note(&Fact::Ended { code: code.clone(), at_ms });
+        let events = job.checked.members().map(|member| {
+            let asked = job.folder().read::<TrainRequest>(&member.party, Document::Request).ok().flatten();
+            let session = asked.map(|request| request.body().session);
+            Event::Failed { session, peer: member.party.clone(), code: code.clone() }
+        });
+        let logged = self.log.append(at_ms, events.collect()).await.map_err(TrainError::from);
+        if let Err(error) = noted.and(logged) {
+            tracing::error!(code = error.code(), %error, "a training's early end could not be noted");
+        }
+    }
+
+    /// Reads what a training works on; the first time, draws its secrets and its list, and keeps them.
+    fn load(
+        &self,
+        checked: Checked,
+        folder: TrainFolder,
+        progress: &dyn Progress,
+    ) -> Result<Job, TrainError> {
+        let storage = &self.keys.storage;
+        let universe = inputs::universe(&self.keys, &checked)?;
+        let features = inputs::features(&checked, &universe, progress)?;
+        let secrets = match Secrets::read(&folder, storage)? {
+            Some(secrets) => secrets,
+            None => {
+                let fresh = Secrets::fresh();
+                folder.seal(Secrets::NAME, &fresh.to_bytes(), storage)?;
+                fresh
+            }
+        };
+        let known = folder.unseal_record::<Listed>(LISTED, storage)?;
+        let inputs = Inputs::of(&universe, &features);
+        let listed = match known {
+            Some(listed) => {
+                inputs.check(&folder, &checked)?;
+                listed
+            }
+            None => {
+                let plan = &checked.plan;
+                let file = SampleFile { path: &plan.sample, number: &plan.number, label: &plan.label };
+                let sample = Sample::read(&file, &universe, progress)?;
+                let (factor, held_out) = (plan.decoy_factor, plan.held_out);
+                let listed = Listed::draw(&sample, universe.rows(), factor, held_out, secrets.lists())?;
+                folder.keep_json(Inputs::NAME, &inputs)?;
+                folder.seal_record(LISTED, &listed, storage)?;
+                listed
+            }
+        };
+        BankStage::Listed.reached();
+        let own = Unit::label_holder(listed.own(&features)?, &checked.hyperparameters);
+        Job::new(checked, universe, listed, features, own, secrets, self.keys.clone(), folder)
+    }
+
+    /// The scoring group into whose registry the model goes.
+    fn group_of(job: &Job) -> &DataSet {
+        &job.checked.group
+    }
+}

@@ -1,0 +1,348 @@
+//! From the plan to sessions with all providers: grants, requests, acceptances, announcements, list and indicator.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use windvane_keys::enrolment::Partner;
+use windvane_proto::convert::{TrainBegin, TrainUploaded};
+use windvane_protocols::audit::entry::Event;
+use windvane_protocols::audit::grant::{Grant, GrantId, Operation};
+use windvane_protocols::limits::MAX_TRAIN_ATTEMPTS;
+use windvane_protocols::party::{PartyId, SessionId};
+use windvane_protocols::score::group::Identity;
+use windvane_protocols::train::charter::{Charter, Unit, encode_list, list_digest};
+use windvane_protocols::train::elgamal::Statistic;
+use windvane_protocols::train::record::{TrainAcceptance, TrainRequest};
+use windvane_protocols::transcript::{Hash, Signed};
+
+use super::answers::Answers;
+use super::error::{Fault, TrainError};
+use super::folder::Document;
+use super::job::{Job, blocking};
+use super::journal::Fact;
+use super::link::{Link, Traffic};
+use super::model::Model;
+use super::plan::Member;
+use super::unit::{JointUnit, each};
+use super::{BankStage, TrainRunner};
+use crate::peer::channel;
+
+/// Everybody of a training, once all have accepted.
+#[derive(Debug)]
+pub(super) struct Joint {
+    pub(super) units: Vec<Arc<JointUnit>>,
+    /// Signed, in the order of units and members.
+    pub(super) acceptances: Vec<Signed<TrainAcceptance>>,
+    pub(super) traffic: Arc<Traffic>,
+    /// Digests of what was uploaded once.
+    pub(super) indicator: Hash,
+    pub(super) held_out: Hash,
+}
+
+impl Joint {
+    pub(super) fn links(&self) -> impl Iterator<Item = &Arc<Link>> {
+        self.units.iter().flat_map(|unit| &unit.links)
+    }
+}
+
+impl TrainRunner {
+    /// Opens a session with every provider, and brings them everything before the first block.
+    pub(super) async fn connect(&self, job: &Arc<Job>) -> Result<Joint, TrainError> {
+        let requests = self.requests(job).await?;
+        BankStage::Requested.reached();
+        let traffic = Arc::new(Traffic::default());
+        let links = self.links(job, &requests, &traffic)?;
+        // Once there is a model nothing is left but to ask for receipts, and a provider that gave its own opens no more.
+        let is_through = job.folder().path().join(Model::NAME).exists();
+        let acceptances =
+            if is_through { kept_acceptances(job)? } else { self.open_all(job, &requests, &links).await? };
+        let (indicator, held_out) = upload(job, &links, is_through).await?;
+        BankStage::Uploaded.reached();
+        let units = units(links, &acceptances)?;
+        Ok(Joint { units, acceptances, traffic, indicator, held_out })
+    }
+
+    /// Opens all sessions, and hands everybody's announcements to everybody.
+    async fn open_all(
+        &self,
+        job: &Job,
+        requests: &[Signed<TrainRequest>],
+        links: &[Vec<Arc<Link>>],
+    ) -> Result<Vec<Signed<TrainAcceptance>>, TrainError> {
+        self.attempt(job, links).await?;
+        let opened = links.iter().flatten().zip(requests).map(|(link, request)| {
+            let (link, request) = (link.clone(), request.clone());
+            async move { link.open(&request).await }
+        });
+        let opened = each(opened).await?;
+        let mut acceptances = Vec::with_capacity(opened.len());
+        for ((link, request), acceptance) in links.iter().flatten().zip(requests).zip(opened) {
+            acceptances.push(accepted(job, link, request, acceptance)?);
+        }
+        BankStage::Accepted.reached();
+        begin(&requests[0].body().charter, links, &acceptances).await?;
+        BankStage::Begun.reached();
+        Ok(acceptances)
+    }
+
+    /// The signed and logged requests, the same every time.
+    async fn requests(&self, job: &Job) -> Result<Vec<Signed<TrainRequest>>, TrainError> {
+        let charter = self.charter(job)?;
+        let mut requests = Vec::new();
+        for member in job.checked.members() {
+            let known = job.folder().read::<TrainRequest>(&member.party, Document::Request)?;
+            let request = match known {
+                Some(request) if request.body().charter == charter => request,
+                Some(_) => {
+                    let path = job.folder().of(&member.party);
+                    let what = "its request was made for another list or other numbers; begin a new training";
+                    return Err(TrainError::Folder { path, what: what.to_owned() });
+                }
+                None => {
+                    let signed = Signed::sign(self.request(job, member, &charter)?, self.keys.signing_key());
+                    job.folder().keep(&member.party, Document::Request, &signed)?;
+                    signed
+                }
+            };
+            // A crash may have come between keeping and logging, so until a session was opened it is logged again.
+            if job.folder().state().attempts(member.party.as_str()) == 0 {
+                let event = Event::TrainRequested(Box::new(request.clone()));
+                self.log.append(self.clock.now_ms(), vec![event]).await?;
+            }
+            requests.push(request);
+        }
+        Ok(requests)
+    }
+
+    fn charter(&self, job: &Job) -> Result<Charter, TrainError> {
+        let mut units = Vec::with_capacity(job.checked.units.len());
+        for unit in &job.checked.units {
+            let identity = |member: &Member| {
+                let party = member.party.clone();
+                Ok(Identity { key: self.partner(&party)?.receipt_key, party })
+            };
+            units.push(Unit { members: unit.iter().map(identity).collect::<Result<_, TrainError>>()? });
+        }
+        let charter = Charter {
+            training: job.folder().training(),
+            requester: self.keys.party.clone(),
+            units,
+            hyperparameters: job.checked.hyperparameters,
+            decoy_factor: job.checked.plan.decoy_factor,
+            universe: *job.universe.digest(),
+            rows: job.listed.rows() as u64,
+            list: list_digest(job.universe.digest(), job.listed.positions()),
+            public_key: *job.key.public().as_bytes(),
+        };
+        charter.check()?;
+        let pins = job.checked.members().map(|member| (member.party.clone(), member.pinned)).collect();
+        charter.hold_against(&pins)?;
+        Ok(charter)
+    }
+
+    fn partner(&self, party: &PartyId) -> Result<Arc<Partner>, TrainError> {
+        let missing = || TrainError::given("PARTNER_MISSING", format!("{party} is not enrolled here"));
+        self.partners.find(party).ok_or_else(missing)
+    }
+
+    fn request(&self, job: &Job, member: &Member, charter: &Charter) -> Result<TrainRequest, TrainError> {
+        let now_ms = self.clock.now_ms();
+        Ok(TrainRequest {
+            session: SessionId::from_bytes(rand::random()),
+            charter: charter.clone(),
+            provider: member.party.clone(),
+            grant: self.grant(job, member, now_ms)?,
+            purpose: job.checked.plan.purpose.clone(),
+            data_set: member.data_set.clone(),
+            seed: job.secrets.commitment(member.party.as_str()),
+            software: self.software,
+            configuration: self.configuration,
+            requested_at_ms: now_ms,
+        })
+    }
+
+    /// The newest running grant for the training. An expired one is used when there is no other: the provider decides,
+    /// and its refusal is evidence.
+    fn grant(&self, job: &Job, member: &Member, now_ms: u64) -> Result<GrantId, TrainError> {
+        let partner = self.partner(&member.party)?;
+        let mut grants = Vec::new();
+        for stored in self.store.grants()?.into_iter().filter(|g| !g.issued && g.ended_at_ms.is_none()) {
+            let signed = Signed::<Grant>::from_bytes_unverified(stored.signed);
+            let signed = signed.map_err(|error| TrainError::from(crate::error::NodeError::from(error)))?;
+            let body = signed.body();
+            let ours = body.provider == member.party
+                && body.requester == self.keys.party
+                && body.data_sets.contains(&member.data_set)
+                && body.operations.contains(&Operation::Train)
+                && body.purposes.contains(&job.checked.plan.purpose);
+            if ours && signed.verify(&partner.receipt_key) {
+                grants.push(body.clone());
+            }
+        }
+        let runs = |grant: &&Grant| (grant.not_before_ms..=grant.not_after_ms).contains(&now_ms);
+        let missing = || {
+            let message = format!(
+                "{} granted no training on {} for this purpose; ask it for one with --train-runs",
+                member.party, member.data_set
+            );
+            TrainError::given("GRANT_MISSING", message)
+        };
+        grants.iter().rev().find(runs).or(grants.last()).map(|grant| grant.id).ok_or_else(missing)
+    }
+
+    /// The ways to all providers, by unit.
+    fn links(
+        &self,
+        job: &Job,
+        requests: &[Signed<TrainRequest>],
+        traffic: &Arc<Traffic>,
+    ) -> Result<Vec<Vec<Arc<Link>>>, TrainError> {
+        let idle = Duration::from_secs(job.checked.plan.idle_s.max(1));
+        let mut requests = requests.iter();
+        let link = |member: &Member, alone| {
+            let request = requests.next().expect("there is one for every member");
+            let configured =
+                self.config.providers.iter().find(|config| config.party == member.party.as_str());
+            let configured = configured.ok_or_else(|| {
+                let message = format!("the configuration has no [[provider]] {}", member.party);
+                TrainError::given("PROVIDER_UNKNOWN", message)
+            })?;
+            let channel = channel(&self.certificate, &member.party, &configured.address)?;
+            let answers = Answers::open(&job.folder().of(&member.party))?;
+            let (partner, session) = (self.partner(&member.party)?, request.body().session);
+            Ok(Arc::new(Link::new(partner, session, alone, channel, answers, idle, traffic.clone())))
+        };
+        let mut link = link;
+        let mut unit = |members: &Vec<Member>| -> Result<Vec<_>, TrainError> {
+            members.iter().map(|member| link(member, members.len() == 1)).collect()
+        };
+        job.checked.units.iter().map(&mut unit).collect()
+    }
+
+    /// Notes and logs that every session is opened once more.
+    async fn attempt(&self, job: &Job, links: &[Vec<Arc<Link>>]) -> Result<(), TrainError> {
+        let (mut events, at_ms) = (Vec::new(), self.clock.now_ms());
+        for link in links.iter().flatten() {
+            let provider = link.party().to_string();
+            let number = job.folder().state().attempts(&provider) + 1;
+            if number > MAX_TRAIN_ATTEMPTS {
+                let message = format!(
+                    "the session with {provider} was opened {MAX_TRAIN_ATTEMPTS} times, as often as it may; \
+                     begin a new training"
+                );
+                return Err(TrainError::given("TRAIN_ATTEMPTS", message));
+            }
+            job.folder().note(&Fact::Attempt { provider, number, at_ms })?;
+            events.push(Event::TrainAttempted { session: link.session, peer: link.party().clone(), number });
+        }
+        Ok(self.log.append(at_ms, events).await?)
+    }
+}
+
+/// Checks an acceptance, and that it is the same every time.
+fn accepted(
+    job: &Job,
+    link: &Link,
+    request: &Signed<TrainRequest>,
+    acceptance: Signed<TrainAcceptance>,
+) -> Result<Signed<TrainAcceptance>, TrainError> {
+    let refuse = |what| Err(TrainError::of(link.party(), "opening the session")(Fault::Acceptance { what }));
+    if !acceptance.verify(&link.partner.receipt_key) {
+        return refuse("it is not signed by the provider");
+    }
+    if acceptance.body().request != *request {
+        return refuse("it is about another request");
+    }
+    let known = job.folder().read::<TrainAcceptance>(link.party(), Document::Acceptance)?;
+    match known {
+        Some(known) if known != acceptance => return refuse("it is another than before"),
+        Some(_) => {}
+        None => job.folder().keep(link.party(), Document::Acceptance, &acceptance)?,
+    }
+    Ok(acceptance)
+}
+
+/// The acceptances of a training whose blocks are through.
+fn kept_acceptances(job: &Job) -> Result<Vec<Signed<TrainAcceptance>>, TrainError> {
+    let kept = |member: &Member| {
+        let folder = job.folder();
+        let kept = folder.read::<TrainAcceptance>(&member.party, Document::Acceptance)?;
+        let (path, what) = (folder.of(&member.party), "its acceptance is not there".to_owned());
+        kept.ok_or(TrainError::Folder { path, what })
+    };
+    job.checked.members().map(kept).collect()
+}
+
+/// Hands everybody's announcements to everybody.
+async fn begin(
+    charter: &Charter,
+    links: &[Vec<Arc<Link>>],
+    acceptances: &[Signed<TrainAcceptance>],
+) -> Result<(), TrainError> {
+    let announcements: Vec<_> =
+        acceptances.iter().map(|acceptance| acceptance.body().announcement.clone()).collect();
+    charter.check_announcements(&announcements).map_err(|error| {
+        let parties = links.iter().flatten().map(|link| link.party().as_str());
+        let providers = parties.collect::<Vec<_>>().join(", ");
+        TrainError::Provider { providers, stage: "announcements", fault: error.into() }
+    })?;
+    let begun = links.iter().flatten().map(|link| {
+        let begin = TrainBegin { session: link.session, announcements: announcements.clone() };
+        let link = link.clone();
+        async move { link.begin(&begin).await }
+    });
+    each(begun).await.map(drop)
+}
+
+/// Uploads what is the same for the whole training; gives the digests of both statistics.
+async fn upload(
+    job: &Arc<Job>,
+    links: &[Vec<Arc<Link>>],
+    is_through: bool,
+) -> Result<(Hash, Hash), TrainError> {
+    let list = Bytes::from(encode_list(job.listed.positions()));
+    let list_digest = list_digest(job.universe.digest(), job.listed.positions());
+    let (indicator, held_out) = blocking(job, |job| Ok((job.indicator()?, job.held_out()?))).await?;
+    // A provider that has answered about a block has all of it.
+    let there = is_through || !job.folder().state().blocks.is_empty();
+    let uploads = links.iter().flatten().map(|link| {
+        let (link, list, indicator, held_out) =
+            (link.clone(), list.clone(), indicator.clone(), held_out.clone());
+        async move {
+            if there {
+                return Ok(());
+            }
+            link.upload(TrainUploaded::List, &list, &list_digest, "uploading the list").await?;
+            for (statistic, (bytes, digest), what) in [
+                (Statistic::Indicator, indicator, "uploading the indicator"),
+                (Statistic::HeldOut, held_out, "uploading the held-out rows"),
+            ] {
+                link.upload(TrainUploaded::Statistic(statistic), &bytes, &digest, what).await?;
+            }
+            Ok(())
+        }
+    });
+    each(uploads).await?;
+    Ok((indicator.1, held_out.1))
+}
+
+fn units(
+    links: Vec<Vec<Arc<Link>>>,
+    acceptances: &[Signed<TrainAcceptance>],
+) -> Result<Vec<Arc<JointUnit>>, TrainError> {
+    let mut rest = acceptances;
+    let unit = |links: Vec<Arc<Link>>| {
+        let (own, others) = rest.split_at(links.len());
+        rest = others;
+        let first = own[0].body();
+        for (link, acceptance) in links.iter().zip(own) {
+            if acceptance.body().bins != first.bins {
+                let what = "it has other bins than the other members of its unit";
+                return Err(TrainError::of(link.party(), "opening the session")(Fault::Acceptance { what }));
+            }
+        }
+        Ok(Arc::new(JointUnit::new(links, first.bins.clone(), first.names.clone())))
+    };
+    links.into_iter().map(unit).collect()
+}

@@ -1,0 +1,215 @@
+//! Why a bank's training does not begin, or ends early.
+
+use std::path::PathBuf;
+
+use windvane_keys::files::FileError;
+use windvane_proto::convert::WireError;
+use windvane_protocols::party::PartyId;
+use windvane_protocols::train::binning::BinningError;
+use windvane_protocols::train::boosting::TrainingError;
+use windvane_protocols::train::charter::CharterError;
+use windvane_protocols::train::elgamal::ElGamalError;
+use windvane_protocols::train::growth::GrowthError;
+use windvane_protocols::train::partition::PartitionError;
+use windvane_protocols::train::record::AnnouncementError;
+
+use super::plan::PlanError;
+use crate::error::{NodeError, PeerError};
+use crate::train::features::FeatureError;
+use crate::train::sample::SampleError;
+
+/// What a provider, or several carriers that grow trees as one, did wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// It refused, or ended the call with an error.
+    #[error("{0}; when its cause is mended, `windvane train --resume` goes on")]
+    Refused(#[from] PeerError),
+    /// It says nothing.
+    #[error("no answer for {seconds} s; when it is reachable again, `windvane train --resume` goes on")]
+    Silent {
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// A message is malformed.
+    #[error("a malformed message: {0}; compare versions with the provider")]
+    Wire(#[from] WireError),
+    /// Something was due that did not come, or the other way round.
+    #[error("it sent {found} where {expected} was due; compare versions with the provider")]
+    Unexpected {
+        /// What came.
+        found: &'static str,
+        /// What was due.
+        expected: &'static str,
+    },
+    /// Ciphertexts that are none, or that decrypt to nothing.
+    #[error("its ciphertexts do not hold: {0}; begin a new training, and ask the provider why")]
+    Ciphertext(#[from] ElGamalError),
+    /// Sums that cannot be.
+    #[error("its sums do not hold: {0}; begin a new training, and ask the provider why")]
+    Sums(#[from] GrowthError),
+    /// Groups that cannot be.
+    #[error("its groups do not hold: {0}; begin a new training, and ask the provider why")]
+    Groups(#[from] PartitionError),
+    /// A decoy, or a row that nobody may know of, has a contribution.
+    #[error("listed row {row} has a contribution, and is no row of the sample; begin a new training")]
+    Contribution {
+        /// The row's index in the list.
+        row: usize,
+    },
+    /// It keeps an upload under another digest than was sent.
+    #[error("it keeps {what} under another digest than was sent; begin a new training")]
+    Digest {
+        /// Of what.
+        what: &'static str,
+    },
+    /// Its acceptance does not hold.
+    #[error("its acceptance does not hold: {what}; begin a new training")]
+    Acceptance {
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// Announcements do not hold.
+    #[error(transparent)]
+    Announcement(#[from] AnnouncementError),
+    /// Its receipt does not hold.
+    #[error("its receipt does not hold: {what}; keep the session's folder, and ask the provider why")]
+    Receipt {
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+impl Fault {
+    fn code(&self) -> &str {
+        match self {
+            Self::Refused(error) => &error.code,
+            Self::Silent { .. } => "PEER_IDLE",
+            Self::Wire(WireError::Size { .. }) => "MESSAGE_TOO_LARGE",
+            Self::Wire(_) => "MESSAGE_MALFORMED",
+            Self::Unexpected { .. } => "TRAIN_ANSWER_UNEXPECTED",
+            Self::Ciphertext(_) => "TRAIN_CIPHERTEXT_INVALID",
+            Self::Sums(_) => "TRAIN_SUMS_INVALID",
+            Self::Groups(_) => "TRAIN_GROUPS_INVALID",
+            Self::Contribution { .. } => "TRAIN_CONTRIBUTION_INVALID",
+            Self::Digest { .. } => "TRAIN_DIGEST",
+            Self::Acceptance { .. } => "ACCEPTANCE_INVALID",
+            Self::Announcement(AnnouncementError::Schema { .. }) => "TRAIN_SCHEMA_DIFFERS",
+            Self::Announcement(_) => "TRAIN_ANNOUNCEMENTS_INVALID",
+            Self::Receipt { .. } => "RECEIPT_INVALID",
+        }
+    }
+}
+
+/// Why a training does not begin, or ends early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The sample.
+    #[error(transparent)]
+    Sample(#[from] SampleError),
+    /// The bank's own features.
+    #[error(transparent)]
+    Features(#[from] FeatureError),
+    /// The bank's own bins.
+    #[error(transparent)]
+    Binning(#[from] BinningError),
+    /// The bank's own trees.
+    #[error("the bank's own trees: {0}")]
+    Own(#[from] TrainingError),
+    /// The bank's own numbers do not fit what is encrypted.
+    #[error("the bank's own residuals: {0}")]
+    Encryption(ElGamalError),
+    /// The charter.
+    #[error(transparent)]
+    Charter(#[from] CharterError),
+    /// A file is not what the training began with.
+    #[error("{path} changed since the training began; put the old one back, or begin a new training")]
+    InputChanged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A provider, at some stage.
+    #[error("{providers}, {stage}: {fault}")]
+    Provider {
+        /// Who; several names where carriers grow trees as one.
+        providers: String,
+        /// What was being done.
+        stage: &'static str,
+        /// What is wrong.
+        fault: Fault,
+    },
+    /// The training's folder says something else than it should.
+    #[error("{path}: {what}")]
+    Folder {
+        /// A file of the folder.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// There is no such training here, or no one to go on with.
+    #[error("there is no training {training} here; `windvane train status` lists those that are")]
+    Unknown {
+        /// The training.
+        training: String,
+    },
+    /// Anything of the node.
+    #[error(transparent)]
+    Node(Box<NodeError>),
+}
+
+impl TrainError {
+    /// The stable code.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Plan(error) => error.code(),
+            Self::Sample(error) => error.code(),
+            Self::Features(error) => error.code(),
+            Self::Binning(_) | Self::Own(_) | Self::Encryption(_) => "TRAIN_OWN_ROWS",
+            Self::Charter(CharterError::Unpinned { .. }) => "TRAIN_IDENTITY",
+            Self::Charter(_) => "TRAIN_CHARTER_INVALID",
+            Self::InputChanged { .. } => "INPUT_CHANGED",
+            Self::Provider { fault, .. } => fault.code(),
+            Self::Folder { .. } => "TRAIN_FOLDER",
+            Self::Unknown { .. } => "TRAIN_UNKNOWN",
+            Self::Node(error) => error.code(),
+        }
+    }
+
+    /// Names the provider and what was being done.
+    pub(super) fn of<F: Into<Fault>>(provider: &PartyId, stage: &'static str) -> impl Fn(F) -> Self + use<F> {
+        let providers = provider.to_string();
+        move |fault| Self::Provider { providers: providers.clone(), stage, fault: fault.into() }
+    }
+
+    /// Adds the file to an error of the system.
+    pub(super) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| NodeError::io(path.display().to_string())(source).into()
+    }
+
+    pub(super) fn given(code: &'static str, message: impl Into<String>) -> Self {
+        NodeError::Given { code, message: message.into() }.into()
+    }
+}
+
+impl From<NodeError> for TrainError {
+    fn from(error: NodeError) -> Self {
+        Self::Node(Box::new(error))
+    }
+}
+
+impl From<FileError> for TrainError {
+    fn from(error: FileError) -> Self {
+        NodeError::from(error).into()
+    }
+}
+
+impl From<crate::store::StoreError> for TrainError {
+    fn from(error: crate::store::StoreError) -> Self {
+        NodeError::from(error).into()
+    }
+}

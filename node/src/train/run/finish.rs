@@ -1,0 +1,240 @@
+//! The end of a training: the model, receipts and their countersignatures, and the bank's registry.
+
+use std::sync::Arc;
+
+use windvane_proto::convert::TrainFinish;
+use windvane_protocols::audit::entry::Event;
+use windvane_protocols::party::PartyId;
+use windvane_protocols::train::PROTOCOL;
+use windvane_protocols::train::record::TrainReceipt;
+use windvane_protocols::train::scale::Values;
+use windvane_protocols::transcript::{Hash, Record as _, Signed, Transcript, commit};
+
+use super::block::Standing;
+use super::connect::Joint;
+use super::error::{Fault, TrainError};
+use super::folder::Document;
+use super::job::{Job, blocking};
+use super::link::Link;
+use super::model::{Judged, Model, own_trees};
+use super::unit::each;
+use super::{BankStage, TrainRunner};
+use crate::bank::Round;
+use crate::error::NodeError;
+use crate::psi::evidence::JobLog;
+use crate::score::folder::ScoreFolder;
+use crate::score::parts::DenseParts;
+use crate::score::registry::{Description, Metrics, Registry};
+
+/// What the end of a training gave.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) model: Model,
+    pub(super) judged: Judged,
+    pub(super) metrics: Metrics,
+    pub(super) receipts: Vec<Signed<TrainReceipt>>,
+    /// Digest of the receipts, as the registry names it.
+    pub(super) digest: Hash,
+}
+
+impl TrainRunner {
+    /// Makes the model, ends all sessions, and adds the bank's own version to its registry.
+    pub(super) async fn finish(
+        &self,
+        job: &Arc<Job>,
+        joint: &Joint,
+        standing: &Standing,
+    ) -> Result<Finished, TrainError> {
+        let (model, judged) = self.model(job, joint, standing)?;
+        BankStage::Model.reached();
+        let receipts = self.receipts(job, joint, standing, &model).await?;
+        BankStage::Receipts.reached();
+        let digest = match &receipts[..] {
+            [alone] => alone.digest(),
+            several => {
+                let all = several.iter().map(|receipt| receipt.digest());
+                Transcript::new("windvane/train-receipts/v1").list("receipt", all).digest()
+            }
+        };
+        let metrics = metrics(&model, &judged);
+        self.log_receipts(job, joint, &model, &receipts).await?;
+        BankStage::Logged.reached();
+        let (own, group) = (own_parts(job, &model, standing), Self::group_of(job).clone());
+        let folder = ScoreFolder::new(&self.layout).group(&group);
+        let description = Description {
+            by: job.checked.plan.by.clone(),
+            features: job.features.names().map(str::to_owned).collect(),
+            metrics,
+            training_receipt: Some(digest),
+        };
+        let add = || {
+            let _held = folder.lock()?;
+            let (key, now_ms) = (&self.keys.storage, self.clock.now_ms());
+            Registry::new(folder.clone()).add(&model.card, Some(&own), &description, key, now_ms)
+        };
+        let version = tokio::task::block_in_place(add).map_err(NodeError::from)?;
+        let (action, by) = ("added".to_owned(), version.record().added_by.clone());
+        let event = Event::ScoreModel { group, model: version.digest(), action, by };
+        self.log.append(self.clock.now_ms(), vec![event]).await?;
+        BankStage::Registered.reached();
+        Ok(Finished { model, judged, metrics, receipts, digest })
+    }
+
+    /// The model of the training: the one that is kept, or a new one that is kept now.
+    fn model(&self, job: &Job, joint: &Joint, standing: &Standing) -> Result<(Model, Judged), TrainError> {
+        let known = job.folder().unseal_record::<Model>(Model::NAME, job.storage())?;
+        let model = match known {
+            Some(model) => model,
+            None => {
+                let fresh = Model::make(job, &joint.units, standing)?;
+                job.folder().seal_record(Model::NAME, &fresh, job.storage())?;
+                fresh
+            }
+        };
+        let judged = model.judge(job, &joint.units, standing);
+        let labels = || TrainError::given("TRAIN_LABELS", "rows of one label only are held out");
+        Ok((model, judged.ok_or_else(labels)?))
+    }
+
+    /// Asks all providers for their receipts, and checks them.
+    async fn receipts(
+        &self,
+        job: &Arc<Job>,
+        joint: &Joint,
+        standing: &Standing,
+        model: &Model,
+    ) -> Result<Vec<Signed<TrainReceipt>>, TrainError> {
+        let mut asked = Vec::new();
+        let mut acceptances = joint.acceptances.iter();
+        for (unit, span) in joint.units.iter().zip(&model.units) {
+            for link in &unit.links {
+                let acceptance = acceptances.next().expect("everybody has accepted").digest();
+                let known = job.folder().read::<TrainReceipt>(link.party(), Document::Receipt)?;
+                let (steps, contributions) = hashes(job, link, acceptance).await?;
+                let finish = TrainFinish {
+                    session: link.session,
+                    widest: model.widest,
+                    span: *span,
+                    coarse: model.coarse,
+                    card: model.card.clone(),
+                    steps,
+                };
+                asked.push((link.clone(), known, finish, contributions));
+            }
+        }
+        let expected: Vec<_> = asked.iter().map(|(.., finish, told)| (finish.steps, told.clone())).collect();
+        let receipts = each(asked.into_iter().map(|(link, known, finish, _)| async move {
+            match known {
+                Some(receipt) => Ok(receipt),
+                None => link.finish(&finish).await,
+            }
+        }));
+        let receipts = receipts.await?;
+        for (i, (link, receipt)) in joint.links().zip(&receipts).enumerate() {
+            let (steps, contributions) = &expected[i];
+            let what = self.fault(link, joint, i, standing, model, receipt, steps, contributions);
+            if let Some(what) = what {
+                return Err(TrainError::of(link.party(), "finishing")(Fault::Receipt { what }));
+            }
+            job.folder().keep(link.party(), Document::Receipt, receipt)?;
+        }
+        Ok(receipts)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is held against another field")]
+    fn fault(
+        &self,
+        link: &Link,
+        joint: &Joint,
+        index: usize,
+        standing: &Standing,
+        model: &Model,
+        receipt: &Signed<TrainReceipt>,
+        steps: &Hash,
+        contributions: &[Hash],
+    ) -> Option<&'static str> {
+        let body = receipt.body();
+        let residuals = standing.blocks.iter().map(|block| &block.residuals);
+        let faults = [
+            (!receipt.verify(&link.partner.receipt_key), "it is not signed by the provider"),
+            (body.acceptance != joint.acceptances[index], "it is about another acceptance"),
+            (body.protocol != PROTOCOL, "it is of another protocol"),
+            (body.indicator != joint.indicator, "it has another digest of the indicator"),
+            (body.held_out != joint.held_out, "it has another digest of the held-out rows"),
+            (!body.residuals.iter().eq(residuals), "it has other digests of residuals"),
+            (body.steps != *steps, "it has another hash over all steps"),
+            (body.contributions != contributions, "it has other digests of contributions"),
+            (body.card != model.card.digest(), "it has another model's card"),
+        ];
+        faults.into_iter().find(|(fault, _)| *fault).map(|(_, what)| what)
+    }
+
+    /// Logs receipts and the result once, and countersigns.
+    async fn log_receipts(
+        &self,
+        job: &Job,
+        joint: &Joint,
+        model: &Model,
+        receipts: &[Signed<TrainReceipt>],
+    ) -> Result<(), TrainError> {
+        let result = commit(&job.secrets.result_salt(), model.encode().as_bytes());
+        let logged = job.folder().path().join("logged");
+        if !logged.exists() {
+            let events = receipts.iter().flat_map(|receipt| {
+                let session = receipt.body().request().session;
+                [Event::TrainCompleted(Box::new(receipt.clone())), Event::TrainResult { session, result }]
+            });
+            self.log.append(self.clock.now_ms(), events.collect()).await?;
+            windvane_keys::files::write_private(&logged, b"")?;
+        }
+        for (link, receipt) in joint.links().zip(receipts) {
+            self.store.queue_receipt(link.party().as_str(), &receipt.digest())?;
+            if let Err(error) = self.countersign(link.party()).await {
+                let provider = link.party();
+                tracing::warn!(code = error.code(), %provider, %error, "receipts wait for a countersignature");
+            }
+        }
+        Ok(())
+    }
+
+    /// Countersigns what waits for a provider, unless the bank's node runs, which does so by itself.
+    async fn countersign(&self, provider: &PartyId) -> Result<(), TrainError> {
+        if matches!(self.log, JobLog::Node(_)) {
+            return Ok(());
+        }
+        let configured = self.config.providers.iter().find(|config| config.party == provider.as_str());
+        let Some(configured) = configured else { return Ok(()) };
+        let channel = crate::peer::channel(&self.certificate, provider, &configured.address)?;
+        let round = Round { store: &self.store, keys: &self.keys, clock: &*self.clock, channel, provider };
+        while let Some(batch) = round.send().await.map_err(NodeError::from)? {
+            self.log.append(self.clock.now_ms(), vec![batch.event()]).await?;
+            round.settle(&batch).map_err(NodeError::from)?;
+        }
+        Ok(())
+    }
+}
+
+/// The hash over a session's steps, and the digests of its contributions.
+async fn hashes(job: &Arc<Job>, link: &Arc<Link>, acceptance: Hash) -> Result<(Hash, Vec<Hash>), TrainError> {
+    let link = link.clone();
+    blocking(job, move |_| link.answers().hashes(&acceptance)).await
+}
+
+fn metrics(model: &Model, judged: &Judged) -> Metrics {
+    let calibration = model.card.calibration();
+    Metrics {
+        auc: Some(judged.parts.auc()),
+        ks: Some(judged.parts.ks()),
+        calibration_error: Some(judged.parts.calibration_error(calibration)),
+        information_value: Some(judged.parts.information_value(10)),
+    }
+}
+
+/// The bank's own part of every number of the universe.
+fn own_parts(job: &Job, model: &Model, standing: &Standing) -> DenseParts {
+    let trees = own_trees(standing);
+    let part = |contribution| model.scale().part(model.own, Values::Fine, contribution);
+    let elsewhere = part(job.features.apply_elsewhere(&trees, true));
+    let own = job.features.apply(&trees).into_iter().map(part);
+    DenseParts::of(&job.universe, elsewhere, job.features.positions().iter().copied().zip(own))
+}

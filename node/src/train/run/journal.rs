@@ -1,0 +1,84 @@
+//! The journal of a training at the bank: a fact a line, and what all of them say.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
+
+use serde::{Deserialize, Serialize};
+
+/// A line of the journal is short.
+const MAX_LINE_BYTES: u64 = 4 << 10;
+
+/// A fact of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum Fact {
+    /// A provider's session is about to be opened.
+    Attempt { provider: String, number: u64, at_ms: u64 },
+    /// A block is through and kept.
+    Block { number: u16, auc: Option<f64>, at_ms: u64 },
+    /// The training ended early.
+    Ended { code: String, at_ms: u64 },
+    /// Everything is done.
+    Completed { at_ms: u64 },
+}
+
+/// What the journal says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TrainState {
+    /// By provider, how often its session was opened.
+    attempts: BTreeMap<String, u64>,
+    /// How well the model ranked what was held out, where anything was, after each block that is through.
+    pub blocks: Vec<Option<f64>>,
+    /// The code of the last early end, unless the training went on after it.
+    pub ended: Option<String>,
+    /// Whether everything is done, and since when.
+    pub completed_at_ms: Option<u64>,
+    /// When the journal last said a time.
+    pub last_ms: u64,
+}
+
+/// The journal's state, and where its last whole line ends.
+pub(super) fn read_journal(file: &File) -> std::io::Result<(TrainState, u64)> {
+    let (mut state, mut end) = (TrainState::default(), 0);
+    let mut reader = BufReader::new(file);
+    reader.seek(SeekFrom::Start(0))?;
+    loop {
+        let mut line = Vec::new();
+        std::io::Read::take(&mut reader, MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
+        let fact = line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice(line).ok());
+        let Some(fact) = fact else { return Ok((state, end)) };
+        state.take(&fact);
+        end += line.len() as u64;
+    }
+}
+
+impl TrainState {
+    /// How often a provider's session was opened.
+    pub fn attempts(&self, provider: &str) -> u64 {
+        self.attempts.get(provider).copied().unwrap_or(0)
+    }
+
+    pub(super) fn take(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Attempt { provider, number, at_ms } => {
+                self.attempts.insert(provider.clone(), *number);
+                self.ended = None;
+                self.last_ms = *at_ms;
+            }
+            Fact::Block { number, auc, at_ms } => {
+                self.blocks.truncate(usize::from(*number));
+                self.blocks.push(*auc);
+                self.last_ms = *at_ms;
+            }
+            Fact::Ended { code, at_ms } => {
+                self.ended = Some(code.clone());
+                self.last_ms = *at_ms;
+            }
+            Fact::Completed { at_ms } => {
+                self.completed_at_ms = Some(*at_ms);
+                self.last_ms = *at_ms;
+            }
+        }
+    }
+}

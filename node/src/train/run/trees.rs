@@ -1,0 +1,48 @@
+//! The trees of a training, and what it lists, from the bank's folder.
+
+use windvane_protocols::party::SessionId;
+use windvane_protocols::train::tree::Tree;
+
+use super::LISTED;
+use super::block::BlockRecord;
+use super::error::TrainError;
+use super::folder::TrainFolder;
+use crate::config::Config;
+use crate::identity::NodeKeys;
+use crate::train::sample::Listed;
+
+/// The trees of all parties, in the order in which they grew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrainedTrees {
+    /// The bank's.
+    pub own: Vec<Tree>,
+    /// Those of every unit, in the plan's order.
+    pub units: Vec<Vec<Tree>>,
+    /// What the training lists, with the bank's labels.
+    pub listed: Listed,
+}
+
+impl TrainedTrees {
+    /// Reads the trees of a training in a bank's data directory. Blocks on files.
+    ///
+    /// # Errors
+    /// [`TrainError`].
+    pub fn read(config: &Config, training: SessionId) -> Result<Self, TrainError> {
+        let keys = NodeKeys::open(config)?;
+        let folder = TrainFolder::open(&config.node.data_dir, training)?;
+        let listed = folder.unseal_record::<Listed>(LISTED, &keys.storage)?;
+        let path = folder.path().join(LISTED);
+        let listed = listed.ok_or(TrainError::Folder { path, what: "it is not there".to_owned() })?;
+        let mut trees = Self { own: Vec::new(), units: Vec::new(), listed };
+        for block in 0..folder.state().blocks.len() as u16 {
+            let name = BlockRecord::name(block);
+            let record = folder.unseal_record::<BlockRecord>(&name, &keys.storage)?;
+            let path = folder.path().join(&name);
+            let record = record.ok_or(TrainError::Folder { path, what: "it is not there".to_owned() })?;
+            trees.own.extend(record.own);
+            trees.units.resize(record.units.len(), Vec::new());
+            trees.units.iter_mut().zip(record.units).for_each(|(all, more)| all.extend(more));
+        }
+        Ok(trees)
+    }
+}

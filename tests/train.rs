@@ -1,0 +1,345 @@
+//! Joint trainings between real nodes: two carriers of one schema that grow trees as one, a third provider, and a bank
+//! that is a command. What comes of it is held against the same engine in the clear, integer for integer.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use windvane::Node;
+use windvane::admin::GrantTerms;
+use windvane::audit::reconcile;
+use windvane::config::Config;
+use windvane::score::universe::SignedUniverse;
+use windvane::train::audit::audit_training;
+use windvane::train::features::{FeatureFile, Features, fit_schema};
+use windvane::train::run::{
+    BandPlan, Fault, MemberPlan, ModelKind, ModelPlan, TrainError, TrainFolder, TrainPlan, TrainProgress,
+    TrainReport, TrainRunner, TrainedTrees, UnitPlan,
+};
+use windvane::train::sample::Kind;
+use windvane_protocols::audit::entry::Event;
+use windvane_protocols::audit::grant::TrainTerms;
+use windvane_protocols::party::SessionId;
+use windvane_protocols::score::universe::Universe;
+use windvane_protocols::train::boosting::{Trained, Unit, train_clear};
+use windvane_protocols::train::parameters::Hyperparameters;
+use windvane_protocols::train::schema::TrainSchema;
+
+use crate::lab::{self, Lab, Party, events};
+
+mod kills;
+
+/// Rows of the bank's sample.
+const SAMPLE: u64 = 600;
+
+/// Who grows trees with whom.
+const UNITS: [&[&str]; 2] = [&["carrier-a", "carrier-b"], &["police"]];
+
+/// A bank, two carriers and a third provider, enrolled with each other; the providers run.
+struct World {
+    lab: Lab,
+    universe: Universe,
+    bank: Party,
+    providers: BTreeMap<&'static str, (Party, Option<Node>)>,
+}
+
+fn grant() -> GrantTerms {
+    let train = TrainTerms {
+        max_rows: 10_000,
+        runs: 100,
+        decoy_factor: 2,
+        minimum_count: 50,
+        max_blocks: 3,
+        max_trees: 3,
+        max_depth: 3,
+        named_features: true,
+    };
+    GrantTerms {
+        data_sets: vec!["telecom-risk".parse().unwrap()],
+        families: Vec::new(),
+        purposes: vec!["risk_model".into()],
+        train: Some(train),
+        ..lab::terms()
+    }
+}
+
+/// Something that looks drawn, the same every time.
+fn mixed(position: u64, salt: u64) -> u64 {
+    let mut state =
+        (position + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ salt.wrapping_mul(0xd1b5_4a32_d192_ed03);
+    for _ in 0..3 {
+        state ^= state >> 29;
+        state = state.wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    }
+    state >> 33
+}
+
+/// A person's habit, from which everybody's features and the label follow, with noise.
+fn habit(position: u64) -> u64 {
+    mixed(position, 1) % 100
+}
+
+fn number(position: u64) -> String {
+    format!("1380013{position:04}")
+}
+
+fn feature(position: u64, salt: u64) -> String {
+    match mixed(position, salt) % 10 {
+        0 => String::new(),
+        noise => format!("{}", habit(position) + 7 * noise),
+    }
+}
+
+fn table(path: &Path, positions: impl Iterator<Item = u64>, salts: &[u64]) {
+    let names: Vec<_> = salts.iter().map(|salt| format!("f{salt}")).collect();
+    let mut text = format!("number,{}\n", names.join(","));
+    for position in positions {
+        let cells: Vec<_> = salts.iter().map(|salt| feature(position, *salt)).collect();
+        text += &format!("{},{}\n", number(position), cells.join(","));
+    }
+    std::fs::write(path, text).unwrap();
+}
+
+impl World {
+    async fn new() -> Self {
+        let lab = Lab::new();
+        let bank = lab.party("bank", "");
+        let segments = vec!["1380013".parse().unwrap()];
+        let universe = Universe::new("bank".parse().unwrap(), 1, segments).unwrap();
+        let document = SignedUniverse::sign(universe.clone(), bank.admin.keys().signing_key());
+        let at = |file: &str| lab.dir.path().join(file);
+        std::fs::write(at("universe.pem"), document.to_pem()).unwrap();
+        table(&at("carrier-a.csv"), (0..10_000).filter(|p| p % 2 == 0), &[2, 3, 4]);
+        table(&at("carrier-b.csv"), (0..10_000).filter(|p| p % 2 == 1), &[2, 3, 4]);
+        table(&at("police.csv"), (0..10_000).filter(|p| p % 3 == 0), &[5, 6]);
+        let names = UNITS.concat();
+        let parties: Vec<_> = names.iter().map(|name| lab.party(name, "")).collect();
+        let schema = parties[0].admin.sign_train_schema(&at("carrier-a.csv"), "number", &[]).unwrap();
+        std::fs::write(at("schema.pem"), schema).unwrap();
+        let pin = |party: &Party| {
+            let identity = party.admin.score_identity();
+            let print = identity.fingerprint();
+            format!("[[train.peers]]\nparty = \"{}\"\nidentity = \"{print}\"\n", identity.party)
+        };
+        let pins: String = parties.iter().chain([&bank]).map(pin).collect();
+        let mut providers = BTreeMap::new();
+        for (name, mut party) in names.into_iter().zip(parties) {
+            let schema = if name == "police" { "" } else { "schema = \"../schema.pem\"\n" };
+            let section = format!(
+                "[grpc]\nlisten = \"127.0.0.1:0\"\n[[train]]\nname = \"telecom-risk\"\nfile = \"../{name}.csv\"\n\
+                 universe = \"../universe.pem\"\ngroup = \"joint-risk\"\n{schema}{pins}"
+            );
+            party.config = lab.config(name, &section);
+            party.admin.import_enrolment(&bank.enrolment).unwrap();
+            bank.admin.import_enrolment(&party.enrolment).unwrap();
+            bank.admin.accept_grant(&party.admin.issue_grant(&grant()).unwrap()).unwrap();
+            let node = lab.start(&party).await;
+            providers.insert(name, (party, Some(node)));
+        }
+        let mut world = Self { lab, universe, bank, providers };
+        world.know();
+        world.write_sample();
+        world
+    }
+
+    /// Writes the providers' addresses into the bank's configuration.
+    fn know(&mut self) {
+        let sections: String = self
+            .providers
+            .iter()
+            .filter_map(|(name, (_, node))| Some((name, node.as_ref()?.grpc_address()?)))
+            .map(|(name, address)| format!("[[provider]]\nparty = \"{name}\"\naddress = \"{address}\"\n"))
+            .collect();
+        self.bank.config = self.lab.config("bank", &sections);
+    }
+
+    fn at(&self, file: &str) -> PathBuf {
+        self.lab.dir.path().join(file)
+    }
+
+    fn write_sample(&self) {
+        let positions = || (0..SAMPLE).map(|i| mixed(i, 9) % 16 + 16 * i);
+        let label = |position| u8::from(habit(position) + mixed(position, 8) % 60 > 90);
+        let rows: String = positions().map(|p| format!("{},{}\n", number(p), label(p))).collect();
+        std::fs::write(self.at("sample.csv"), format!("number,label\n{rows}")).unwrap();
+        table(&self.at("bank.csv"), positions(), &[7]);
+    }
+
+    fn plan(&self, name: &str) -> TrainPlan {
+        let unit = |members: &&[&str]| {
+            let member = |name: &&str| MemberPlan {
+                party: (*name).to_owned(),
+                data_set: "telecom-risk".to_owned(),
+                identity: self.providers[name].0.admin.score_identity().fingerprint().to_string(),
+            };
+            UnitPlan { members: members.iter().map(member).collect() }
+        };
+        TrainPlan {
+            name: name.to_owned(),
+            group: "joint-risk".to_owned(),
+            by: "modeller".to_owned(),
+            purpose: "risk_model".to_owned(),
+            node: None,
+            universe: self.at("universe.pem"),
+            sample: self.at("sample.csv"),
+            number: "number".to_owned(),
+            label: "label".to_owned(),
+            features: Some(self.at("bank.csv")),
+            columns: Vec::new(),
+            decoy_factor: 2,
+            minimum_count: 50,
+            held_out: 20,
+            threads: 2,
+            idle_s: 60,
+            model: ModelPlan { blocks: Some(2), trees: Some(2), ..ModelPlan::usual(ModelKind::Boosted) },
+            bands: vec![BandPlan { name: "all".to_owned(), share: 100 }],
+            units: UNITS.iter().map(unit).collect(),
+        }
+    }
+
+    fn runner(&self) -> TrainRunner {
+        TrainRunner::open(&self.bank.config, Arc::new(self.lab.clock.clone())).unwrap()
+    }
+
+    fn begun(&self, plan: &TrainPlan) -> SessionId {
+        self.runner().begin(plan).unwrap()
+    }
+
+    async fn go_on(&self, training: SessionId) -> Result<TrainReport, TrainError> {
+        let runner = self.runner();
+        let progress: Arc<dyn TrainProgress> = Arc::new(());
+        let report = runner.run(training, &progress).await;
+        runner.close().await.unwrap();
+        report
+    }
+
+    fn trees(&self, training: SessionId) -> TrainedTrees {
+        TrainedTrees::read(&self.bank.config, training).unwrap()
+    }
+
+    /// The same engine in the clear, on what the training lists.
+    fn clear(&self, trees: &TrainedTrees, plan: &TrainPlan) -> Trained {
+        let numbers = plan.model.kind.numbers(50);
+        let numbers = Hyperparameters::new(windvane_protocols::train::parameters::Numbers {
+            blocks: plan.model.blocks.unwrap(),
+            trees: plan.model.trees.unwrap(),
+            ..numbers
+        })
+        .unwrap();
+        let file = |name: &str| FeatureFile::new(&self.at(name), "number", &[]);
+        let fit = |name: &str| Features::fit(&file(name), &self.universe, &()).unwrap();
+        let own = trees.listed.own(&fit("bank.csv")).unwrap();
+        let features = fit_schema(&file("carrier-a.csv"), &()).unwrap();
+        let schema = TrainSchema::new("carrier-a".parse().unwrap(), features).unwrap();
+        let positions = trees.listed.positions();
+        let carrier = |name: &str| {
+            let features = Features::with_schema(&file(name), &self.universe, &schema, &()).unwrap();
+            features.listed(positions, false).unwrap()
+        };
+        let carriers = vec![carrier("carrier-a.csv"), carrier("carrier-b.csv")];
+        let police = vec![fit("police.csv").listed(positions, true).unwrap()];
+        let others: Vec<_> =
+            [carriers, police].map(|unit| Unit::providers(unit, &numbers).unwrap()).into_iter().collect();
+        let holder = Unit::label_holder(own, &numbers);
+        train_clear(&holder, &others, &trees.listed.labels(), &numbers).unwrap()
+    }
+
+    /// The training's trees are those of the engine in the clear.
+    fn equals_clear(&self, training: SessionId, plan: &TrainPlan) -> TrainedTrees {
+        let trees = self.trees(training);
+        let clear = self.clear(&trees, plan);
+        let found: Vec<_> = std::iter::once(trees.own.clone()).chain(trees.units.clone()).collect();
+        assert_eq!(found, clear.trees);
+        trees
+    }
+
+    fn receipt(&self, training: SessionId, party: &str) -> PathBuf {
+        TrainFolder::path_of(&self.bank.config.node.data_dir, training).join(party).join("receipt")
+    }
+
+    async fn stop(&mut self, name: &str) {
+        let node = self.providers.get_mut(name).unwrap().1.take().unwrap();
+        node.stop().await.unwrap();
+    }
+
+    /// Stops everybody; gives the log folders, the bank's first.
+    async fn stopped(mut self) -> (Party, Vec<Party>, Lab) {
+        for name in UNITS.concat() {
+            if self.providers[name].1.is_some() {
+                self.stop(name).await;
+            }
+        }
+        let providers = std::mem::take(&mut self.providers).into_values().map(|(party, _)| party);
+        (self.bank, providers.collect(), self.lab)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn carriers_as_one_and_a_third_provider_train_the_model_of_the_clear_engine() {
+    let world = World::new().await;
+    let plan = world.plan("fraud-1");
+    let training = world.begun(&plan);
+    let report = world.go_on(training).await.unwrap();
+    let trees = world.equals_clear(training, &plan);
+    assert!(trees.units.iter().flatten().any(|tree| tree.nodes().len() > 3), "trees have splits");
+    let held_out = trees.listed.kinds().iter().filter(|kind| matches!(kind, Kind::HeldOut(_))).count();
+    assert_eq!((report.rows + report.held_out, report.held_out), (SAMPLE as usize, held_out));
+    assert!((80..160).contains(&held_out), "{held_out}");
+    assert_eq!(report.listed, 3 * SAMPLE as usize);
+    assert_eq!((report.decoy_factor, report.minimum_count, report.figures_of_held_out), (2, 50, true));
+    // The joint model knows more than the bank alone does after its first trees.
+    assert!(report.auc > 0.7 && report.auc_of_contributions > 0.7, "{report:?}");
+    assert!(report.auc_by_block.iter().all(|auc| auc.unwrap() > 0.6));
+    let (bank, providers, _lab) = world.stopped().await;
+    for party in providers.iter().chain([&bank]) {
+        let group = "joint-risk".parse().unwrap();
+        let models = windvane::score::registry::Registry::new(
+            windvane::score::folder::ScoreFolder::new(&windvane::identity::Layout::new(
+                party.config.node.data_dir.clone(),
+            ))
+            .group(&group),
+        );
+        let version = models.open("fraud-1").unwrap();
+        assert_eq!(hex::encode(version.digest()), report.card);
+        assert!(version.record().approval.is_none() && version.record().parts.is_some());
+    }
+    let logs: Vec<_> = std::iter::once(&bank).chain(&providers).map(Party::log_dir).collect();
+    let agreed = reconcile(&logs);
+    assert!(agreed.is_ok(), "{agreed}");
+    assert!(agreed.pairs.iter().all(|pair| (pair.jobs_agreed, pair.countersigned) == (1, 1)), "{agreed}");
+    let results = events(&bank).into_iter().filter(|event| matches!(event, Event::TrainResult { .. }));
+    assert_eq!(results.count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_accepts_an_honest_training_and_a_second_run_gives_the_same_report() {
+    let world = World::new().await;
+    let plan = world.plan("fraud-2");
+    let training = world.begun(&plan);
+    let report = world.go_on(training).await.unwrap();
+    assert_eq!(world.go_on(training).await.unwrap(), report);
+    for party in UNITS.concat() {
+        let audit = audit_training(&world.bank.config, &world.receipt(training, party)).unwrap();
+        assert!(audit.is_ok(), "{audit}");
+        assert_eq!((audit.blocks, audit.rows), (2, report.listed));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_gone_or_refuses_is_named_with_what_was_being_done() {
+    let mut world = World::new().await;
+    let refused = TrainPlan { minimum_count: 49, ..world.plan("fraud-3") };
+    let error = world.go_on(world.begun(&refused)).await.unwrap_err();
+    assert_eq!(error.code(), "TRAIN_TERMS");
+    let TrainError::Provider { stage, fault: Fault::Refused(_), .. } = &error else { panic!("{error}") };
+    assert_eq!(*stage, "opening the session");
+    world.stop("police").await;
+    let error = world.go_on(world.begun(&world.plan("fraud-4"))).await.unwrap_err();
+    assert_eq!(error.code(), "PEER_UNAVAILABLE");
+    assert!(error.to_string().contains("police, opening the session"), "{error}");
+}
+
+/// The configuration of a process.
+fn config() -> Config {
+    crate::psi::process::config()
+}
