@@ -91,6 +91,7 @@ fn train(world: &mut World, session: SessionId, names: &[&str], change: impl Fn(
         configuration: [2; 64],
         attempts: 1,
         indicator: [1; 64],
+        held_out: [7; 64],
         residuals: vec![[2; 64]; 2],
         steps: [3; 64],
         contributions: vec![[4; 64]; 2],

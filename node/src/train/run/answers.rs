@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(hashes.1, [contributions().returned()]);
         let length = std::fs::metadata(dir.path().join("answers")).unwrap().len();
         drop(answers);
-        std::fs::OpenOptions::new()
+        OpenOptions::new()
             .append(true)
             .open(dir.path().join("answers"))
             .unwrap()

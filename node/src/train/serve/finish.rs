@@ -9,6 +9,7 @@ use windvane_protocols::lookup::DataSet;
 use windvane_protocols::train::PROTOCOL;
 use windvane_protocols::train::record::{StepHash, TrainReceipt};
 use windvane_protocols::train::scale::{Scale, Span, Values};
+use windvane_protocols::train::step::Step;
 use windvane_protocols::transcript::{Hash, Record as _, Signed, Transcript, commit};
 
 use super::session::{Session, check_open};
