@@ -1,6 +1,4 @@
-//! Joint training: boosting over residuals that stay encrypted at everybody but the label holder.
-//!
-//! Everything that two organisations must compute alike is an integer: residuals, sums, gains, leaves.
+#![doc = include_str!("train.md")]
 
 pub mod binning;
 pub mod boosting;
