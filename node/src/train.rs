@@ -18,6 +18,7 @@ pub mod features;
 pub mod folder;
 pub(crate) mod grant;
 pub mod metrics;
+mod page;
 pub mod run;
 pub mod sample;
 pub mod schema;

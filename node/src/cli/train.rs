@@ -1,6 +1,6 @@
 //! `windvane train`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -58,6 +58,16 @@ pub(super) enum TrainCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Write the report of a training that is through as an HTML page with charts
+    Report {
+        /// The training
+        training: String,
+        /// Where to write the page; printed when not given
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Fit the bins of features on a table, and sign them, for carriers that train as one
     Schema(SchemaArgs),
 }
@@ -85,6 +95,7 @@ impl TrainCommand {
     fn run(self) -> Result<Answer, Failure> {
         match self {
             Self::Status { training, place, json } => status(&place, training.as_deref(), json),
+            Self::Report { training, out, place } => report(&place, &training, out.as_deref()),
             Self::Schema(args) => args.run(),
         }
     }
@@ -174,12 +185,7 @@ fn points(features: &[FeaturePoints]) -> String {
     let rows = features.iter().flat_map(|feature| {
         let row = |values: String, points: String| [feature.feature.clone(), values, points];
         let none = feature.bins.is_empty().then(|| row(format!("{} splits", feature.splits), String::new()));
-        let bins = feature.bins.iter().map(move |bin| {
-            let from = bin.above.map_or(String::new(), |edge| format!("above {edge} "));
-            let to = bin.up_to.map_or(String::new(), |edge| format!("up to {edge}"));
-            let missing = if bin.missing { "missing " } else { "" };
-            row(format!("{missing}{from}{to}").trim().to_owned(), format!("{:+.1}", bin.points))
-        });
+        let bins = feature.bins.iter().map(move |bin| row(bin.values(), format!("{:+.1}", bin.points)));
         none.into_iter().chain(bins)
     });
     table(["OWN FEATURE", "VALUES", "POINTS"], rows)
@@ -280,6 +286,14 @@ fn status(place: &Place, training: Option<&str>, json: bool) -> Result<Answer, F
         }
         table(["TRAINING", "MODEL", "STATE", "CODE", "BLOCKS", "AUC"], views.iter().map(View::row))
     }))
+}
+
+fn report(place: &Place, training: &str, out: Option<&Path>) -> Result<Answer, Failure> {
+    let (root, training) = (place.load()?.node.data_dir, training_id(training)?);
+    let report = TrainFolder::report(&root, training).map_err(Failure::train(Some(training)))?;
+    let text = format!("training {training} is not through, or not here; see `windvane train status`");
+    let report = report.ok_or_else(|| Failure::given("TRAIN_UNKNOWN", text))?;
+    hand_over(out, report.page(), "report of a training")
 }
 
 impl SchemaArgs {

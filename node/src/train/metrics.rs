@@ -1,5 +1,6 @@
 //! How good a score is, from scores and labels that the bank holds, and the calibration that follows from them.
 
+use serde::{Deserialize, Serialize};
 use windvane_protocols::limits::MAX_CALIBRATION_KNOTS;
 use windvane_protocols::score::calibration::{Calibration, Knot, ONE};
 
@@ -32,7 +33,7 @@ pub struct Ranking {
 }
 
 /// A point of the receiver operating characteristic: shares of either class above a threshold.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Operating {
     /// Share of the other class.
     pub false_positive: f64,
@@ -40,8 +41,21 @@ pub struct Operating {
     pub true_positive: f64,
 }
 
+/// Neighbouring scores and their rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScoreClass {
+    /// The lowest of them.
+    pub from: i64,
+    /// The first above them.
+    pub to: i64,
+    /// Rows of the class that is looked for.
+    pub positive: u64,
+    /// All others.
+    pub negative: u64,
+}
+
 /// Neighbouring scores, what was promised of them and what was found.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Reliability {
     /// Mean probability by the calibration.
     pub predicted: f64,
@@ -105,6 +119,23 @@ impl Ranking {
             }
         }));
         curve
+    }
+
+    /// The rows in at most `classes` classes of scores of one width.
+    pub fn distribution(&self, classes: u32) -> Vec<ScoreClass> {
+        let (first, last) = (self.ties[0].score, self.ties[self.ties.len() - 1].score);
+        let width = (last - first) / i64::from(classes.max(1)) + 1;
+        let mut found: Vec<ScoreClass> = Vec::new();
+        for tie in &self.ties {
+            let from = first + (tie.score - first) / width * width;
+            if found.last().is_none_or(|class| class.from != from) {
+                found.push(ScoreClass { from, to: from + width, positive: 0, negative: 0 });
+            }
+            let class = found.last_mut().expect("one was pushed");
+            class.positive += tie.positive;
+            class.negative += tie.negative;
+        }
+        found
     }
 
     /// The share of the class that is looked for.
@@ -276,6 +307,17 @@ mod tests {
         let curve = found.curve();
         assert_eq!(curve.last(), Some(&Operating { false_positive: 1.0, true_positive: 1.0 }));
         assert!(curve.is_sorted_by(|a, b| a.false_positive <= b.false_positive));
+    }
+
+    #[test]
+    fn a_distribution_has_every_row_in_one_class() {
+        let rows: Vec<_> = (0..100_i64).map(|i| (3 * i, i % 4 == 0)).collect();
+        let found = ranking(&rows).distribution(7);
+        assert_eq!(found.len(), 7);
+        assert_eq!(found.iter().map(|class| class.positive + class.negative).sum::<u64>(), 100);
+        assert_eq!(found.iter().map(|class| class.positive).sum::<u64>(), 25);
+        assert!(found.windows(2).all(|pair| pair[0].to == pair[1].from));
+        assert_eq!(ranking(&[(5, true), (5, false)]).distribution(7).len(), 1);
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub(super) use folder::Document;
 pub use folder::TrainFolder;
 pub use journal::TrainState;
 pub use plan::{BandPlan, MemberPlan, ModelKind, ModelPlan, PlanError, SAMPLE, TrainPlan, UnitPlan};
-pub use report::{ProviderReport, TrainReport};
+pub use report::{Charts, ProviderReport, TrainReport};
 pub use stage::BankStage;
 pub use trees::TrainedTrees;
 

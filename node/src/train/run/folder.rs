@@ -29,10 +29,11 @@ use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::transcript::{Record, Signed};
 use zeroize::Zeroizing;
 
-use super::PLAN;
 use super::error::TrainError;
 use super::journal::{Fact, TrainState, read_journal};
 use super::plan::TrainPlan;
+use super::report::TrainReport;
+use super::{PLAN, REPORT};
 use crate::snapshot::disk::create_directory;
 use crate::train::sealed;
 
@@ -133,6 +134,15 @@ impl TrainFolder {
         }
         let file = File::open(&path).map_err(TrainError::io(&path))?;
         Ok(Some(read_journal(&file).map_err(TrainError::io(&path))?.0))
+    }
+
+    /// What came of a training that is through; `None` before, and where there is none.
+    ///
+    /// # Errors
+    /// [`TrainError`].
+    pub fn report(root: &Path, training: SessionId) -> Result<Option<TrainReport>, TrainError> {
+        let through = Self::peek(root, training)?.is_some_and(|state| state.completed_at_ms.is_some());
+        if through { read_json(&Self::path_of(root, training).join(REPORT)) } else { Ok(None) }
     }
 
     /// The plan of a training, if there is one.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use windvane_protocols::score::calibration::Calibration;
 
 use super::block::Standing;
 use super::connect::Joint;
@@ -11,6 +12,13 @@ use super::finish::Finished;
 use super::job::Job;
 use super::model::{own_trees, unit_trees};
 use super::unit::JointUnit;
+use crate::train::metrics::{Operating, Ranking, Reliability, ScoreClass};
+
+/// Groups of rows whose promised probability is held against what was observed.
+const GROUPS: u64 = 10;
+
+/// Classes of scores in a distribution.
+const CLASSES: u32 = 30;
 
 /// What a finished training tells.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +63,8 @@ pub struct TrainReport {
     pub calibration_error: f64,
     /// Information value.
     pub information_value: f64,
+    /// What is drawn of the rows that the figures are of.
+    pub charts: Charts,
     /// The width of the widest party's contributions, in units of 1/1024: 255 parts.
     pub widest: u64,
     /// The bank's own points.
@@ -73,6 +83,28 @@ pub struct TrainReport {
     pub rounds: u64,
     /// Seconds from the first call to the registry, in this run.
     pub seconds: f64,
+}
+
+/// What is drawn of a model: of rows together, and of none alone.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Charts {
+    /// The receiver operating characteristic.
+    pub curve: Vec<Operating>,
+    /// Promised and observed probabilities of ten groups.
+    pub reliability: Vec<Reliability>,
+    /// Scores, as they are served.
+    pub distribution: Vec<ScoreClass>,
+}
+
+impl Charts {
+    /// Of a model's scores and its calibration.
+    pub(in crate::train) fn new(ranking: &Ranking, calibration: &Calibration) -> Self {
+        Self {
+            curve: ranking.curve(),
+            reliability: ranking.reliability(calibration, GROUPS),
+            distribution: ranking.distribution(CLASSES),
+        }
+    }
 }
 
 /// What is known of a provider's side, or of that of several carriers of one schema.
@@ -146,6 +178,7 @@ impl TrainReport {
             ks: figures.ks.unwrap_or_default(),
             calibration_error: figures.calibration_error.unwrap_or_default(),
             information_value: figures.information_value.unwrap_or_default(),
+            charts: Charts::new(&finished.judged.parts, finished.model.card.calibration()),
             widest,
             own,
             providers: joint.units.iter().enumerate().map(provider).collect(),
