@@ -37,7 +37,7 @@ pub(super) fn write(
     write_private(path, &sealed)
 }
 
-/// Opens what [`write`] sealed; `None` where it was changed, or sealed for another session or under another key.
+/// Opens what [`write()`] sealed; `None` where it was changed, or sealed for another session or under another key.
 pub(super) fn read(
     path: &Path,
     session: SessionId,
