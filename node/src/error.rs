@@ -263,9 +263,12 @@ pub enum NodeError {
     /// The plan of a scoring group.
     #[error(transparent)]
     ScorePlan(#[from] crate::score::plan::PlanError),
-    /// A signed list of number segments.
+    /// A table of number segments.
     #[error(transparent)]
-    ScoreUniverse(#[from] crate::score::universe::UniverseFileError),
+    ScoreSegments(#[from] crate::score::universe::SegmentsError),
+    /// A document that somebody else published.
+    #[error(transparent)]
+    Document(#[from] crate::document::DocumentError),
     /// The evidence of an epoch's setup.
     #[error(transparent)]
     ScoreEvidence(#[from] crate::score::evidence::EvidenceFileError),
@@ -278,9 +281,6 @@ pub enum NodeError {
     /// A table of features.
     #[error(transparent)]
     TrainFeatures(#[from] crate::train::features::FeatureError),
-    /// The signed schema of several carriers.
-    #[error(transparent)]
-    TrainSchema(#[from] crate::train::schema::SchemaFileError),
     /// The rules of the decision.
     #[error(transparent)]
     Rules(#[from] crate::risk::RuleError),
@@ -352,12 +352,12 @@ impl NodeError {
             Self::ScoreSum(error) => error.code(),
             Self::ScoreTable(error) => error.code(),
             Self::ScorePlan(error) => error.code(),
-            Self::ScoreUniverse(error) => error.code(),
+            Self::ScoreSegments(error) => error.code(),
+            Self::Document(error) => error.code(),
             Self::ScoreEvidence(error) => error.code(),
             Self::ScoreMember(error) => error.code(),
             Self::ScoreSetup(error) => error.code(),
             Self::TrainFeatures(error) => error.code(),
-            Self::TrainSchema(error) => error.code(),
             Self::Rules(_) => "RULES_INVALID",
             Self::Signed(_) => "SIGNATURE_INVALID",
             Self::Tls(_) => "TLS",

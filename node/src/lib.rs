@@ -16,6 +16,7 @@ pub mod config;
 mod crash;
 pub mod dataset;
 pub mod demo;
+pub mod document;
 pub mod error;
 pub mod evidence;
 pub mod fleet;

@@ -19,7 +19,8 @@ use windvane_protocols::transcript::{Hash, Reader, Record, Transcript, Transcrip
 
 use super::card::CardFileError;
 use super::folder::{FolderError, GroupFolder, read_record};
-use super::universe::{MAX_DOCUMENT_BYTES, SignedUniverse, UniverseFileError};
+use super::universe::SignedUniverse;
+use crate::document::{DocumentError, Published as _};
 
 /// The shipped sample, which a test parses.
 pub const SAMPLE: &str = include_str!("../../samples/score-group.toml");
@@ -28,7 +29,7 @@ pub const SAMPLE: &str = include_str!("../../samples/score-group.toml");
 const MAX_FILE_BYTES: usize = 64 << 10;
 
 /// A kept plan: members and a model's card with a thousand knots, 256 KB, and the universe.
-const MAX_PLAN_BYTES: usize = (256 << 10) + MAX_DOCUMENT_BYTES;
+const MAX_PLAN_BYTES: usize = (256 << 10) + Universe::MAX_BYTES;
 
 const PLAN: &str = "plan";
 
@@ -90,7 +91,7 @@ pub enum PlanError {
     },
     /// The list of segments.
     #[error(transparent)]
-    Universe(#[from] UniverseFileError),
+    Universe(#[from] DocumentError),
     /// The model's card.
     #[error(transparent)]
     Card(#[from] CardFileError),

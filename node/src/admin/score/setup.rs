@@ -12,7 +12,7 @@ use crate::score::folder::ScoreFolder;
 use crate::score::plan::{GroupPlan, Pinned};
 use crate::score::setup::{Reached, Relay, SetupFailure, SetupProgress, SetupReport};
 use crate::score::status::{GroupStatus, status};
-use crate::score::universe::{SignedUniverse, UniverseFileError};
+use crate::score::universe::{SegmentsError, SignedUniverse};
 
 impl Admin {
     /// The identity that other members of a group pin.
@@ -26,7 +26,7 @@ impl Admin {
     /// [`NodeError`].
     pub fn score_universe(&self, segments: Vec<Segment>, version: u64) -> Result<String, NodeError> {
         let universe = Universe::new(self.keys.party.clone(), version, segments);
-        let universe = universe.map_err(UniverseFileError::from)?;
+        let universe = universe.map_err(SegmentsError::from)?;
         Ok(SignedUniverse::sign(universe, self.keys.signing_key()).to_pem())
     }
 
