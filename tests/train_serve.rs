@@ -405,7 +405,7 @@ async fn a_training_runs_to_a_countersigned_receipt_and_a_model_that_waits_for_a
     assert_eq!(code(&training.finish(&other).await.unwrap_err()), "TRAIN_FINISH_DIFFERS");
     countersign(&world, &receipt).await;
     // Nothing that tells of people is left.
-    let folder = world.carrier.config.node.data_dir.join("train").join(training.session.to_string());
+    let folder = world.carrier.config.node.data_dir.join("train-sessions").join(training.session.to_string());
     let left: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(
         left.iter().all(|name| ["acceptance", "receipt", "salt", "journal"].iter().any(|n| name == n)),

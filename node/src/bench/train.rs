@@ -207,10 +207,11 @@ impl TrainBench {
         }
     }
 
-    /// As many trees as all parties have, in one place.
+    /// As many trees as the bank and all units have, in one place.
     fn clear_numbers(&self, data: &Data) -> Hyperparameters {
         let usual = self.model.numbers(MINIMUM_COUNT);
-        let trees = usual.trees * data.parties.len() as u16;
+        let parties = if self.carriers > 1 { 2 } else { data.parties.len() };
+        let trees = usual.trees * parties as u16;
         Hyperparameters::new(Numbers { trees, ..usual })
             .expect("a few times the usual trees are within the limit")
     }

@@ -130,9 +130,14 @@ impl<S: Shareable> Turn<S> {
 impl<S: Shareable> Drop for Turn<S> {
     fn drop(&mut self) {
         let mut state = lock(&self.0);
+        // Whoever hung up meanwhile is not computed for.
+        state.waiting.retain(|waiting| !waiting.reply.is_closed());
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if !state.waiting.is_empty() => {
-                let (turn, next) = (Self(Arc::clone(&self.0)), next_pass(&mut state.waiting));
+                let next = next_pass(&mut state.waiting);
+                // A runtime that is shutting down drops the task at once, and with it the next turn.
+                drop(state);
+                let turn = Self(Arc::clone(&self.0));
                 runtime.spawn(async move { turn.run(next) });
             }
             // Nobody waits; nor does anybody where the node has no runtime any more.

@@ -94,9 +94,9 @@ pub(super) struct Ended {
 }
 
 impl SessionFolder {
-    /// Where all sessions of a data directory are.
+    /// Where all sessions of a data directory are; the trainings of a bank have a folder of their own.
     pub fn all(root: &Path) -> PathBuf {
-        root.join("train")
+        root.join("train-sessions")
     }
 
     /// Where a session is.
@@ -241,7 +241,8 @@ impl SessionFolder {
         Ok(removed.map(drop)?)
     }
 
-    /// Gives up the sessions that began before `before_ms` and are not through.
+    /// Gives up the sessions that began before `before_ms` and are not through, and has every session that is over
+    /// forget what a kill left there.
     ///
     /// # Errors
     /// Errors of the system, for the folder of all sessions; one damaged folder does not keep others from it.
@@ -257,13 +258,15 @@ impl SessionFolder {
             let state = folder.state();
             let over = state.completed_at_ms.is_some() || state.expired_at_ms.is_some();
             let expired = state.begun_at_ms.is_some_and(|at_ms| at_ms < before_ms);
-            if !over && expired {
-                let given_up = folder.note(&Fact::Expired { at_ms: now_ms }).and_then(|()| folder.forget());
-                match given_up {
-                    Ok(()) => tracing::warn!(code = "TRAIN_EXPIRED", %session, "a training was given up"),
-                    Err(error) => {
-                        tracing::error!(code = error.code(), %session, %error, "an old training stays");
-                    }
+            if !over && !expired {
+                continue;
+            }
+            let noted = if over { Ok(()) } else { folder.note(&Fact::Expired { at_ms: now_ms }) };
+            match noted.and_then(|()| folder.forget()) {
+                Ok(()) if over => {}
+                Ok(()) => tracing::warn!(code = "TRAIN_EXPIRED", %session, "a training was given up"),
+                Err(error) => {
+                    tracing::error!(code = error.code(), %session, %error, "an old training stays");
                 }
             }
         }

@@ -181,11 +181,11 @@ impl TrainProvider {
         let id = self.session_of(&claim);
         let (desk, party) = (self.desk.clone(), partner.party.clone());
         self.compute(move || {
-            if claim.is_none() {
-                let id = id.ok_or(Refusal::Internal)?;
-                *claim = Some(Session::load(&desk, id)?);
-            }
-            let session = claim.as_mut().ok_or(Refusal::Internal)?;
+            // It goes back only once its work is done: one that failed, or broke, is read from the disk next time.
+            let mut session = match claim.take() {
+                Some(session) => session,
+                None => Session::load(&desk, id.ok_or(Refusal::Internal)?)?,
+            };
             if *session.requester() != party {
                 return Err(TrainRefusal::SessionUnknown.into());
             }
@@ -198,10 +198,8 @@ impl TrainProvider {
             let (request, policy) = (session.request(), desk.provider.policy());
             let grant = policy.grant(&request.grant).ok_or(Refusal::GrantUnknown)?;
             grant::permit(&grant, request, now_ms)?;
-            let done = work(session, &desk);
-            if session.has_failed() {
-                *claim = None;
-            }
+            let done = work(&mut session, &desk);
+            *claim = Some(session).filter(|session| !session.has_failed());
             done.map(|done| (claim, done))
         })
         .await

@@ -116,7 +116,8 @@ pub struct SessionState {
     pub expired_at_ms: Option<u64>,
 }
 
-/// The journal's state, and where its last whole line ends.
+/// The journal's state, and where its last whole line ends: a crash cuts off a last line, and nothing else. A whole
+/// line that does not parse is an error, because forgetting what was answered would let it be answered in another way.
 pub(super) fn read_journal(file: &File) -> std::io::Result<(SessionState, u64)> {
     let (mut state, mut end) = (SessionState::default(), 0);
     let mut reader = BufReader::new(file);
@@ -124,16 +125,20 @@ pub(super) fn read_journal(file: &File) -> std::io::Result<(SessionState, u64)> 
     loop {
         let mut line = Vec::new();
         std::io::Read::take(&mut reader, MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
-        let fact = line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice(line).ok());
-        let Some(fact) = fact else { return Ok((state, end)) };
-        state.take(&fact);
+        let damaged =
+            || std::io::Error::new(std::io::ErrorKind::InvalidData, "a line of the journal is damaged");
+        let Some(text) = line.strip_suffix(b"\n") else {
+            return if line.len() as u64 == MAX_LINE_BYTES { Err(damaged()) } else { Ok((state, end)) };
+        };
+        let fact = serde_json::from_slice(text).map_err(|_| damaged())?;
+        state.take(&fact).ok_or_else(damaged)?;
         end += line.len() as u64;
     }
 }
 
 impl SessionState {
-    /// Facts that this node did not write are left out, so that the session cannot go on with them.
-    pub(super) fn take(&mut self, fact: &Fact) {
+    /// Takes a fact in; `None` for one that no node writes.
+    pub(super) fn take(&mut self, fact: &Fact) -> Option<()> {
         match fact {
             Fact::Opened { number, at_ms } => {
                 self.opened = self.opened.max(*number);
@@ -141,24 +146,23 @@ impl SessionState {
             }
             Fact::Begun { announcements } => {
                 let read = |text: &String| Signed::from_bytes_unverified(hex::decode(text).ok()?).ok();
-                self.announcements = announcements.iter().map(read).collect();
+                self.announcements = Some(announcements.iter().map(read).collect::<Option<_>>()?);
             }
             Fact::Uploaded { upload, digest } => {
-                self.uploads.extend(hash(digest).map(|digest| (*upload, digest)));
+                self.uploads.insert(*upload, hash(digest)?);
             }
             Fact::Asked { step } => {
-                let step = hex::decode(step).ok().and_then(|bytes| Step::decode(&bytes).ok());
-                self.steps.extend(step.map(|step| KeptStep { step, returned: None }));
+                let step = Step::decode(&hex::decode(step).ok()?).ok()?;
+                self.steps.push(KeptStep { step, returned: None });
             }
             Fact::Answered { returned } => {
-                if let Some(last) = self.steps.last_mut() {
-                    last.returned = hash(returned);
-                }
+                self.steps.last_mut()?.returned = Some(hash(returned)?);
             }
-            Fact::Finishing { asked } => self.finishing = hash(asked),
+            Fact::Finishing { asked } => self.finishing = Some(hash(asked)?),
             Fact::Completed { at_ms } => self.completed_at_ms = Some(*at_ms),
             Fact::Expired { at_ms } => self.expired_at_ms = Some(*at_ms),
         }
+        Some(())
     }
 
     /// The newest block whose residuals are here.

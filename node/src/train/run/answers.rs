@@ -83,14 +83,16 @@ impl Answers {
         Ok(answers)
     }
 
-    /// Notes where every whole answer stands; gives the end of the last.
+    /// Notes where every whole answer stands; gives the end of the last. A crash cuts off a last answer, and nothing
+    /// else: one that is whole and does not decode is an error, and stays.
     fn scan(&mut self) -> Result<u64, TrainError> {
         let mut end = 0;
         let mut reader = BufReader::new(&self.file);
         let mut read = || -> std::io::Result<Option<Vec<u8>>> {
             let mut length = [0; 4];
-            if reader.read_exact(&mut length).is_err() {
-                return Ok(None);
+            match reader.read_exact(&mut length) {
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+                read => read?,
             }
             let length = u32::from_be_bytes(length) as usize;
             let mut bytes = Vec::new();
@@ -98,7 +100,10 @@ impl Answers {
             Ok((bytes.len() == length).then_some(bytes))
         };
         while let Some(bytes) = read().map_err(TrainError::io(&self.path))? {
-            let Ok(answer) = Answer::decode(&bytes) else { break };
+            let answer = Answer::decode(&bytes).map_err(|error| TrainError::Folder {
+                path: self.path.clone(),
+                what: format!("an answer is damaged: {error}"),
+            })?;
             let begin = end + 4;
             end = begin + bytes.len() as u64;
             self.index.push((answer.step, begin, end));

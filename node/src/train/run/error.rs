@@ -51,12 +51,10 @@ pub enum Fault {
     /// Groups that cannot be.
     #[error("its groups do not hold: {0}; begin a new training, and ask the provider why")]
     Groups(#[from] PartitionError),
-    /// A decoy, or a row that nobody may know of, has a contribution.
-    #[error("listed row {row} has a contribution, and is no row of the sample; begin a new training")]
-    Contribution {
-        /// The row's index in the list.
-        row: usize,
-    },
+    /// A row has a contribution that no trees of the block add up to; a decoy has any. Which row is not told: the
+    /// error goes to people who talk to the provider.
+    #[error("a row's contribution is not one that the block's trees can make; begin a new training")]
+    Contribution,
     /// It keeps an upload under another digest than was sent.
     #[error("it keeps {what} under another digest than was sent; begin a new training")]
     Digest {
@@ -91,7 +89,7 @@ impl Fault {
             Self::Ciphertext(_) => "TRAIN_CIPHERTEXT_INVALID",
             Self::Sums(_) => "TRAIN_SUMS_INVALID",
             Self::Groups(_) => "TRAIN_GROUPS_INVALID",
-            Self::Contribution { .. } => "TRAIN_CONTRIBUTION_INVALID",
+            Self::Contribution => "TRAIN_CONTRIBUTION_INVALID",
             Self::Digest { .. } => "TRAIN_DIGEST",
             Self::Acceptance { .. } => "ACCEPTANCE_INVALID",
             Self::Announcement(AnnouncementError::Schema { .. }) => "TRAIN_SCHEMA_DIFFERS",

@@ -68,9 +68,10 @@ impl TrainProvider {
         let (provider, body) = (&self.desk.provider, request.body());
         let acceptance = session.acceptance().clone();
         if !known {
-            provider.log(Event::TrainAccepted(Box::new(acceptance.clone()))).await?;
+            // Before it is logged: the log is read from where the counters were kept, which may be later.
             let run = provider.shared().store.put_train_run(body.session.as_bytes(), body.grant.as_bytes());
             run.map_err(|error| internal(&error.into()))?;
+            provider.log(Event::TrainAccepted(Box::new(acceptance.clone()))).await?;
         }
         Stage::Accepted.reached();
         let (number, at_ms) = (session.state().opened + 1, provider.now_ms());

@@ -30,8 +30,6 @@ struct Finished {
     receipt: Signed<TrainReceipt>,
     group: DataSet,
     model: Hash,
-    /// Whether it was through before.
-    again: bool,
 }
 
 impl TrainProvider {
@@ -60,21 +58,17 @@ impl TrainProvider {
         }
         let work = move |session: &mut Session, desk: &Desk| session.finish(desk, &finish);
         let (mut claim, finished) = self.run_with(claim, partner, work).await?;
-        let Finished { receipt, group, model, again } = finished;
-        if !again {
-            let by = ADDED_BY.to_owned();
-            let provider = &self.desk.provider;
-            provider.log(Event::ScoreModel { group, model, action: "added".to_owned(), by }).await?;
-            provider.train_completed(&receipt).await?;
-            Stage::Completed.reached();
-            if let Some(session) = claim.as_mut() {
-                session.note(&Fact::Completed { at_ms: provider.now_ms() })?;
-                session.folder().forget().map_err(|error| internal(&error))?;
-            }
-            let session = receipt.body().request().session;
-            tracing::info!(code = "TRAIN_COMPLETED", %session, "a training is through");
-        }
-        *claim = None;
+        // What fails from here on is read from the disk again, and done again.
+        let mut session = claim.take().ok_or(Refusal::Internal)?;
+        let Finished { receipt, group, model } = finished;
+        let (provider, by) = (&self.desk.provider, ADDED_BY.to_owned());
+        provider.log(Event::ScoreModel { group, model, action: "added".to_owned(), by }).await?;
+        provider.train_completed(&receipt).await?;
+        Stage::Completed.reached();
+        session.note(&Fact::Completed { at_ms: provider.now_ms() })?;
+        session.folder().forget().map_err(|error| internal(&error))?;
+        let session = receipt.body().request().session;
+        tracing::info!(code = "TRAIN_COMPLETED", %session, "a training is through");
         Ok(receipt)
     }
 
@@ -137,7 +131,7 @@ impl Session {
         Stage::Signed.reached();
         let model = self.add_model(desk, &group, finish, scale, &receipt)?;
         Stage::Kept.reached();
-        Ok(Finished { receipt, group, model, again: self.state().completed_at_ms.is_some() })
+        Ok(Finished { receipt, group, model })
     }
 
     /// The hash over all steps.
