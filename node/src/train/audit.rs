@@ -6,8 +6,9 @@
 //! computes what every residual should have been.
 //!
 //! **Promised**: a residual, an indicator or a held-out row that is not what labels and trees make of it is found, by
-//! block and by the row's index in the list. **Not promised**: that the labels are true, or that the bank's features
-//! are.
+//! block; the row too, where the bank kept what it sent. **Not yet**: splits and leaves are not decided again from the
+//! providers' answers, and decoys and held-out rows are taken as the bank keeps them, not drawn again from the seed.
+//! **Not promised**: that the labels are true, or that the bank's features are.
 
 use std::path::Path;
 

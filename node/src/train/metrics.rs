@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 use windvane_protocols::limits::MAX_CALIBRATION_KNOTS;
 use windvane_protocols::score::calibration::{Calibration, Knot, ONE};
 
+/// Rows that share a probability, or a point of a curve, at least: fewer would tell of single ones.
+pub const LEAST_ROWS: u64 = 20;
+
 /// A row that was held out: its sum and its label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scored {
@@ -138,19 +141,37 @@ impl Ranking {
         found
     }
 
+    /// The curve at thresholds with at least [`LEAST_ROWS`] rows between them, for a report.
+    pub fn coarse_curve(&self) -> Vec<Operating> {
+        let (mut coarse, mut rows) = (Vec::new(), LEAST_ROWS);
+        let curve = self.curve();
+        for (point, tie) in curve.iter().zip(self.ties.iter().rev()) {
+            if rows >= LEAST_ROWS {
+                coarse.push(*point);
+                rows = 0;
+            }
+            rows += tie.positive + tie.negative;
+        }
+        if rows < LEAST_ROWS && coarse.len() > 1 {
+            coarse.pop();
+        }
+        coarse.extend(curve.last());
+        coarse
+    }
+
     /// The share of the class that is looked for.
     pub fn prevalence(&self) -> f64 {
         self.positive as f64 / self.rows() as f64
     }
 
     /// The ascending probabilities that fit the rows best: isotonic regression by pooling adjacent violators (Ayer
-    /// and others 1955). Scores outside of the calibration's range are left out, and steps closer than
-    /// one in [`MAX_CALIBRATION_KNOTS`] of the rows are pooled further.
+    /// and others 1955). Scores outside of the calibration's range are left out, and steps of fewer than [`LEAST_ROWS`]
+    /// rows, or than one in half of [`MAX_CALIBRATION_KNOTS`], are pooled further: everybody in a group has the card.
     ///
     /// A step's probability is drawn half a row towards one half of either class (Laplace), so that no probability
     /// is zero or one.
     pub fn calibration(&self) -> Calibration {
-        let least = self.rows().div_ceil(MAX_CALIBRATION_KNOTS as u64 / 2);
+        let least = self.rows().div_ceil(MAX_CALIBRATION_KNOTS as u64 / 2).max(LEAST_ROWS);
         let mut steps: Vec<Step> = Vec::new();
         for tie in self.ties.iter().filter(|tie| u16::try_from(tie.score).is_ok()) {
             let mut step = Step::of(tie);
@@ -159,6 +180,10 @@ impl Ranking {
                 steps.pop();
             }
             steps.push(step);
+        }
+        if let Some(last) = steps.pop_if(|last| last.rows() < least) {
+            let pooled = steps.pop().map_or(last, |before| before.with(&last));
+            steps.push(pooled);
         }
         let knots = steps.iter().flat_map(Step::knots).collect();
         Calibration::new(knots).unwrap_or_else(|_| self.flat())
@@ -324,8 +349,8 @@ mod tests {
     fn calibration_pools_violators_and_promises_what_was_observed() {
         let mut rows = Vec::new();
         for (score, positive, negative) in [(10, 1, 9), (20, 4, 6), (30, 3, 7), (40, 9, 1)] {
-            rows.extend(std::iter::repeat_n((score, true), positive));
-            rows.extend(std::iter::repeat_n((score, false), negative));
+            rows.extend(std::iter::repeat_n((score, true), 10 * positive));
+            rows.extend(std::iter::repeat_n((score, false), 10 * negative));
         }
         let found = ranking(&rows);
         let calibration = found.calibration();
@@ -340,6 +365,24 @@ mod tests {
         assert!(found.calibration_error(&calibration) < 0.05);
         let rows: u64 = found.reliability(&calibration, 10).iter().map(|group| group.rows).sum();
         assert_eq!(rows, found.rows());
+    }
+
+    #[test]
+    fn neither_a_card_nor_a_report_tells_of_single_rows() {
+        let rows: Vec<_> = (0..500_i64).map(|i| (i, i % 5 == 0 || i == 499)).collect();
+        let found = ranking(&rows);
+        let knots = found.calibration().knots().to_vec();
+        let steps = knots.chunk_by(|a, b| a.probability == b.probability);
+        assert!(
+            steps.into_iter().all(|step| step[step.len() - 1].sum - step[0].sum + 1 >= LEAST_ROWS as u16)
+        );
+        let curve = found.coarse_curve();
+        let rows = |point: &Operating| {
+            (point.true_positive * found.positive as f64 + point.false_positive * found.negative as f64)
+                .round()
+        };
+        assert!(curve.windows(2).all(|pair| rows(&pair[1]) - rows(&pair[0]) >= LEAST_ROWS as f64));
+        assert_eq!((curve.first(), curve.last()), (found.curve().first(), found.curve().last()));
     }
 
     #[test]

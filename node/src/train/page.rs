@@ -1,6 +1,6 @@
 //! A training's report for people: one HTML page with its charts, in Chinese and English, that loads nothing.
 //!
-//! It goes to the bank's own model validation and to its regulator. No number and no row is in it.
+//! It goes to the bank's own model validation and to its regulator. No number is in it.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -74,7 +74,7 @@ impl TrainReport {
         let figures = [
             ("AUC", self.auc),
             ("KS", self.ks),
-            ("校准误差 Calibration error", self.calibration_error),
+            ("校准误差（拟合样本） Calibration error, of the rows it was fitted on", self.calibration_error),
             ("信息值 Information value", self.information_value),
         ];
         let blocks: Vec<_> = self.auc_by_block.iter().flatten().copied().collect();

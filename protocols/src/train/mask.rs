@@ -8,7 +8,7 @@
 //! [`super::elgamal`]. The provider whose name is the lower adds it, the other subtracts it.
 //!
 //! **Promised**: keys and masks are wiped, and made in constant time. **A label masks one number**: whoever sees two
-//! numbers under one mask sees their difference, so an answer that is sent again is sent as the same bytes.
+//! numbers under one mask sees their difference, so an answer that is sent again is of the same number.
 //! **Not promised**: that an element is the peer's own. Announcements are to be signed, or relayed by somebody who is
 //! trusted not to exchange them.
 

@@ -59,7 +59,7 @@ pub struct TrainReport {
     pub auc_by_block: Vec<Option<f64>>,
     /// Kolmogorov and Smirnov's distance.
     pub ks: f64,
-    /// Mean distance of promised from observed probabilities.
+    /// Mean distance of promised from observed probabilities, of the rows that the calibration was fitted on.
     pub calibration_error: f64,
     /// Information value.
     pub information_value: f64,
@@ -85,7 +85,7 @@ pub struct TrainReport {
     pub seconds: f64,
 }
 
-/// What is drawn of a model: of rows together, and of none alone.
+/// What is drawn of a model: of rows together. A class of scores may have few of them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Charts {
     /// The receiver operating characteristic.
@@ -100,7 +100,7 @@ impl Charts {
     /// Of a model's scores and its calibration.
     pub(in crate::train) fn new(ranking: &Ranking, calibration: &Calibration) -> Self {
         Self {
-            curve: ranking.curve(),
+            curve: ranking.coarse_curve(),
             reliability: ranking.reliability(calibration, GROUPS),
             distribution: ranking.distribution(CLASSES),
         }
