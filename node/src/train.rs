@@ -25,7 +25,7 @@ pub mod schema;
 mod sealed;
 pub mod serve;
 mod stage;
-mod work;
+pub(crate) mod work;
 
 pub use error::TrainRefusal;
 pub use stage::Stage;

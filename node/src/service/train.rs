@@ -20,6 +20,7 @@ use windvane_protocols::transcript::Signed;
 
 use crate::error::Refusal;
 use crate::train::serve::TrainProvider;
+use crate::train::work::Returned;
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -31,6 +32,27 @@ type Answer<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl TrainService {
     fn partner<T>(&self, request: &Request<T>) -> Result<Arc<Partner>, Status> {
         Ok(self.0.provider().partners().authenticate(request)?)
+    }
+
+    /// A step, and what it returns in messages.
+    async fn step<T, M>(
+        &self,
+        request: Request<T>,
+        answer: impl FnOnce(Returned) -> Answer<M>,
+    ) -> Result<Response<Answer<M>>, Status>
+    where
+        TrainStep: TryFrom<T>,
+        Refusal: From<<TrainStep as TryFrom<T>>::Error>,
+    {
+        let partner = self.partner(&request)?;
+        let mut session = None;
+        let result = async {
+            let TrainStep { session: id, step } = TrainStep::try_from(request.into_inner())?;
+            session = Some(id);
+            self.0.step(&partner, id, step).await.map(answer)
+        };
+        let result = result.await;
+        self.reply(&partner, session, result).await
     }
 
     async fn reply<T>(
@@ -99,34 +121,19 @@ impl Train for TrainService {
     type GrowStream = Answer<GrowResponse>;
 
     async fn grow(&self, request: Request<GrowRequest>) -> Result<Response<Self::GrowStream>, Status> {
-        let partner = self.partner(&request)?;
-        let mut session = None;
-        let result = async {
-            let TrainStep { session: id, step } = TrainStep::try_from(request.into_inner())?;
-            session = Some(id);
-            let returned = self.0.step(&partner, id, step).await?;
+        let answer = |returned: Returned| -> Answer<GrowResponse> {
             let first = GrowResponse::from(TrainGrown::Proposals(returned.proposals));
             let rest = messages(returned.ciphertexts, |sums| TrainGrown::Sums(sums).into());
-            Ok::<Self::GrowStream, Refusal>(Box::pin(tokio_stream::once(Ok(first)).chain(rest)))
+            Box::pin(tokio_stream::once(Ok(first)).chain(rest))
         };
-        let result = result.await;
-        self.reply(&partner, session, result).await
+        self.step(request, answer).await
     }
 
     type SumStream = Answer<SumResponse>;
 
     async fn sum(&self, request: Request<SumRequest>) -> Result<Response<Self::SumStream>, Status> {
-        let partner = self.partner(&request)?;
-        let mut session = None;
-        let result = async {
-            let TrainStep { session: id, step } = TrainStep::try_from(request.into_inner())?;
-            session = Some(id);
-            let returned = self.0.step(&partner, id, step).await?;
-            let answer = messages(returned.ciphertexts, |sums| SumResponse { sums });
-            Ok::<Self::SumStream, Refusal>(Box::pin(answer))
-        };
-        let result = result.await;
-        self.reply(&partner, session, result).await
+        self.step(request, |returned| Box::pin(messages(returned.ciphertexts, |sums| SumResponse { sums })))
+            .await
     }
 
     type ContributionsStream = Answer<ContributionsResponse>;
@@ -135,17 +142,10 @@ impl Train for TrainService {
         &self,
         request: Request<ContributionsRequest>,
     ) -> Result<Response<Self::ContributionsStream>, Status> {
-        let partner = self.partner(&request)?;
-        let mut session = None;
-        let result = async {
-            let TrainStep { session: id, step } = TrainStep::try_from(request.into_inner())?;
-            session = Some(id);
-            let returned = self.0.step(&partner, id, step).await?;
-            let answer = messages(returned.ciphertexts, |rows| ContributionsResponse { rows });
-            Ok::<Self::ContributionsStream, Refusal>(Box::pin(answer))
-        };
-        let result = result.await;
-        self.reply(&partner, session, result).await
+        self.step(request, |returned| {
+            Box::pin(messages(returned.ciphertexts, |rows| ContributionsResponse { rows }))
+        })
+        .await
     }
 
     async fn finish(&self, request: Request<FinishRequest>) -> Result<Response<FinishResponse>, Status> {
