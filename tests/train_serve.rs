@@ -354,8 +354,13 @@ impl Training {
         trees
     }
 
+    fn step_hash(&self) -> StepHash {
+        let acceptance = self.acceptance.as_ref().unwrap();
+        StepHash::new(&acceptance.digest(), &[acceptance.body().announcement.clone()])
+    }
+
     fn finish_request(&self, name: &str) -> TrainFinish {
-        let mut steps = StepHash::new(&self.acceptance.as_ref().unwrap().digest());
+        let mut steps = self.step_hash();
         self.steps.iter().for_each(|(asked, returned)| steps.step(asked, returned));
         let card = windvane::score::card::SAMPLE.replace("fraud-2026-11", name);
         TrainFinish {

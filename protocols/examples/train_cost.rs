@@ -11,6 +11,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use windvane_protocols::limits::MAX_CIPHERTEXTS_PER_CHUNK;
 use windvane_protocols::party::{PartyId, SessionId};
+use windvane_protocols::train::context::Context;
 use windvane_protocols::train::decode::{Decoder, LARGEST_SIDE};
 use windvane_protocols::train::elgamal::{
     Answers, Ciphertexts, EncodedCiphertext, Encryptor, Receiver, Statistic, TrainingKey, TrainingSeed,
@@ -137,11 +138,13 @@ fn contribute(
     let names: [PartyId; 2] = ["carrier-a".parse()?, "carrier-b".parse()?];
     let keys = [MaskingKey::random(rng), MaskingKey::random(rng)];
     let session = SessionId::random(rng);
+    let context = Context::new(&[0; 64], &[]);
     let values: Vec<i32> = (0..rows).map(|row| (row as i32 * 31) % 2_000 - 1_000).collect();
     let mut answers = Vec::new();
     for (own, peer) in [(0, 1), (1, 0)] {
         let masks = keys[own].agree(&session, &names[own], &[(names[peer].clone(), *keys[peer].public())])?;
-        let masks = time("masks, µs a row", rows as f64, || Ok(masks.contributions(0, 0..rows as u32)))?;
+        let masks =
+            time("masks, µs a row", rows as f64, || Ok(masks.contributions(&context, 0, 0..rows as u32)))?;
         answers.push(time("contributions, µs a row", rows as f64, || {
             Ok(statistics.contributions(0, &values, Some(&masks), threads, rng)?)
         })?);

@@ -3,6 +3,7 @@
 pub mod binning;
 pub mod boosting;
 pub mod charter;
+pub mod context;
 pub mod decode;
 pub mod elgamal;
 pub mod growth;

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use windvane_protocols::limits::{MAX_CIPHERTEXTS_PER_CHUNK, MAX_CONTRIBUTION};
-use windvane_protocols::train::elgamal::Ciphertexts;
+use windvane_protocols::train::context::Context;
+use windvane_protocols::train::elgamal::{Ciphertexts, Statistic};
 use windvane_protocols::train::mask::{Masks, Node};
 use windvane_protocols::train::parameters::Hyperparameters;
 use windvane_protocols::train::partition::{
@@ -81,6 +82,12 @@ pub(super) struct Work {
     root: Arc<Root>,
     statistics: Statistics,
     masks: SessionMasks,
+    /// What all providers were told before the first block.
+    told: Context,
+    /// The same, and the block's residuals.
+    block_told: Context,
+    /// The same, and what the unit was asked in the block so far.
+    asked: Context,
     threads: usize,
     block: u16,
     waiting: Waiting,
@@ -111,6 +118,7 @@ impl Work {
         root: Root,
         statistics: Statistics,
         masks: SessionMasks,
+        told: Context,
         threads: usize,
     ) -> Self {
         let (root, values) = (Arc::new(root), vec![0; statistics.rows()]);
@@ -119,6 +127,9 @@ impl Work {
             root,
             statistics,
             masks,
+            told,
+            block_told: told,
+            asked: told,
             threads,
             block: 0,
             waiting: Waiting::Residuals,
@@ -140,16 +151,24 @@ impl Work {
         matches!(self.waiting, Waiting::Contributed) && self.block + 1 == self.hyperparameters.blocks
     }
 
-    /// Begins a block.
-    pub(super) fn residuals(&mut self, block: u16, residuals: Ciphertexts) -> Result<(), TrainRefusal> {
+    /// Begins a block; the digest is that of the residuals as they were uploaded.
+    pub(super) fn residuals(
+        &mut self,
+        block: u16,
+        residuals: Ciphertexts,
+        digest: &Hash,
+    ) -> Result<(), TrainRefusal> {
         self.statistics.begin_block(residuals).map_err(|_| TrainRefusal::Sums)?;
+        self.block_told = self.told.uploaded(Statistic::Residual { block }, digest);
+        self.asked = self.block_told;
         self.values.fill(0);
         (self.block, self.waiting) = (block, Waiting::Block);
         Ok(())
     }
 
-    /// Has the contributions of rows that are held out told too.
-    pub(super) fn hold_out(&mut self, held_out: &Ciphertexts) -> Result<(), TrainRefusal> {
+    /// Has the contributions of rows that are held out told too; the digest is that of the upload.
+    pub(super) fn hold_out(&mut self, held_out: &Ciphertexts, digest: &Hash) -> Result<(), TrainRefusal> {
+        self.told = self.told.uploaded(Statistic::HeldOut, digest);
         self.statistics.hold_out(held_out).map_err(|_| TrainRefusal::Sums)
     }
 
@@ -157,6 +176,7 @@ impl Work {
     pub(super) fn step(&mut self, step: &Step) -> Result<(), TrainRefusal> {
         self.expect(step)?;
         self.check_leaves(step.decisions())?;
+        self.asked = self.asked.stepped(step);
         self.waiting = match (std::mem::replace(&mut self.waiting, Waiting::Failed), step) {
             (Waiting::Block, Step::Grow { place, .. }) => self.propose(*place, Partition::new(&self.root)),
             (Waiting::Agreement(place, partition), Step::Sum { agreed, .. }) => {
@@ -291,7 +311,7 @@ impl Work {
             .collect();
         let masks = (!self.is_alone()).then(|| {
             let groups: Vec<_> = due.groups.iter().map(|groups| groups.cells()).collect();
-            self.masks.sums.cells(node, kind, &groups)
+            self.masks.sums.cells(&self.asked, node, kind, &groups)
         });
         let sums = self.statistics.sums(kind, due.rows, &features, self.threads);
         let sums = sums.map_err(|_| TrainRefusal::Sums)?;
@@ -304,11 +324,9 @@ impl Work {
         let mut bytes = Vec::new();
         for first in (0..self.values.len()).step_by(MAX_CIPHERTEXTS_PER_CHUNK) {
             let values = &self.values[first..self.values.len().min(first + MAX_CIPHERTEXTS_PER_CHUNK)];
-            let masks = (!self.masks.contributions.is_alone()).then(|| {
-                self.masks
-                    .contributions
-                    .contributions(self.block, first as u32..(first + values.len()) as u32)
-            });
+            let rows = first as u32..(first + values.len()) as u32;
+            let all = &self.masks.contributions;
+            let masks = (!all.is_alone()).then(|| all.contributions(&self.block_told, self.block, rows));
             let masks = masks.as_ref().map(|masks| masks.as_slice());
             let rows = self.statistics.contributions(first, values, masks, self.threads, rng);
             bytes.extend(rows.map_err(|_| TrainRefusal::Sums)?.into_flattened());

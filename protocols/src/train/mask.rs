@@ -4,8 +4,8 @@
 //!
 //! Every two providers derive a key from Diffie-Hellman of the ephemeral elements that they announced for this
 //! training, with HKDF over the session, both names and both elements. For each number that is to be hidden, the pair
-//! has a scalar, uniform modulo the group's order: SHA-512(K ‖ label) with K in one block and labels of one length, as in
-//! [`super::elgamal`]. The provider whose name is the lower adds it, the other subtracts it.
+//! has a scalar, uniform modulo the group's order: SHA-512(K ‖ context ‖ label) with K in one block and labels of one
+//! length, as in [`super::elgamal`]; the [`Context`] has what the pair was told alike so far. The provider whose name is the lower adds it, the other subtracts it.
 //!
 //! **Promised**: keys and masks are wiped, and made in constant time. **A label masks one number**: whoever sees two
 //! numbers under one mask sees their difference, so an answer that is sent again is of the same number.
@@ -19,6 +19,7 @@ use rand_core::CryptoRng;
 use windvane_kernels::sha512::{BLOCK_BYTES, INITIAL, Message, Midstate, digest_each};
 use zeroize::{Zeroize as _, Zeroizing};
 
+use super::context::Context;
 use super::sums::Kind;
 use crate::kdf;
 use crate::limits::MAX_SCORE_PROVIDERS;
@@ -230,12 +231,12 @@ impl Masks {
         self.pairs.is_empty()
     }
 
-    /// The mask of each label.
-    pub fn of(&self, labels: &[Label]) -> Zeroizing<Vec<Scalar>> {
+    /// The mask of each label, in a context.
+    pub fn of(&self, context: &Context, labels: &[Label]) -> Zeroizing<Vec<Scalar>> {
         let labels: Vec<_> = labels.iter().map(|label| label.bytes()).collect();
         let mut masks = secret::collect(labels.len(), std::iter::repeat_n(Scalar::ZERO, labels.len()));
         for pair in &self.pairs {
-            let message = |label| Message { start: &pair.key, parts: [], end: label };
+            let message = |label| Message { start: &pair.key, parts: [&context.as_bytes()[..]], end: label };
             let digests = Zeroizing::new(digest_each(labels.iter().map(|label| message(&label[..]))));
             for (mask, digest) in masks.iter_mut().zip(digests.iter()) {
                 let scalar = Zeroizing::new(Scalar::from_bytes_mod_order_wide(digest));
@@ -250,8 +251,13 @@ impl Masks {
     }
 
     /// The masks of one block's contributions, for rows of a range.
-    pub fn contributions(&self, block: u16, rows: std::ops::Range<u32>) -> Zeroizing<Vec<Scalar>> {
-        self.of(&rows.map(|row| Label::Contribution { block, row }).collect::<Vec<_>>())
+    pub fn contributions(
+        &self,
+        context: &Context,
+        block: u16,
+        rows: std::ops::Range<u32>,
+    ) -> Zeroizing<Vec<Scalar>> {
+        self.of(context, &rows.map(|row| Label::Contribution { block, row }).collect::<Vec<_>>())
     }
 
     /// The masks of one node's cells in the order in which [`super::sums::Statistics::sums`] has them: feature by
@@ -259,7 +265,13 @@ impl Masks {
     ///
     /// # Panics
     /// When a feature has more than 256 groups.
-    pub fn cells(&self, node: Node, kind: Kind, groups: &[usize]) -> Zeroizing<Vec<Scalar>> {
+    pub fn cells(
+        &self,
+        context: &Context,
+        node: Node,
+        kind: Kind,
+        groups: &[usize],
+    ) -> Zeroizing<Vec<Scalar>> {
         let cells = (0..).zip(groups).flat_map(|(feature, &groups)| {
             (0..groups).map(move |group| Label::Cell {
                 node,
@@ -268,7 +280,7 @@ impl Masks {
                 kind,
             })
         });
-        self.of(&cells.collect::<Vec<_>>())
+        self.of(context, &cells.collect::<Vec<_>>())
     }
 }
 

@@ -114,6 +114,12 @@ impl Record for TrainAnnouncement {
     }
 }
 
+/// One digest of what all providers announced, in the charter's order.
+pub fn announcements_digest(announcements: &[Signed<TrainAnnouncement>]) -> Hash {
+    let all = announcements.iter().map(|announced| announced.digest());
+    Transcript::new("windvane/train-announcements/v1").list("announcement", all).digest()
+}
+
 /// Why announcements are refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -342,9 +348,10 @@ fn hashes(r: &mut Reader<'_>, label: &'static str) -> Result<Vec<Hash>, Transcri
 pub struct StepHash(Sha512);
 
 impl StepHash {
-    /// Of no step yet.
-    pub fn new(acceptance: &Hash) -> Self {
+    /// Of no step yet, only of what was signed before: the own acceptance, and what all providers announced.
+    pub fn new(acceptance: &Hash, announcements: &[Signed<TrainAnnouncement>]) -> Self {
         let head = Transcript::new("windvane/train-steps/v1").bytes("acceptance", acceptance);
+        let head = head.bytes("announcements", &announcements_digest(announcements));
         Self(Sha512::new_with_prefix(head.as_bytes()))
     }
 
@@ -551,7 +558,7 @@ mod tests {
     #[test]
     fn the_hash_of_steps_depends_on_each_and_on_their_order() {
         let hash = |steps: &[(u8, u8)]| {
-            let mut hash = StepHash::new(&[1; 64]);
+            let mut hash = StepHash::new(&[1; 64], &announcements());
             steps.iter().for_each(|(asked, returned)| hash.step(&[*asked; 64], &[*returned; 64]));
             hash.finish()
         };

@@ -129,9 +129,9 @@ impl Answers {
         Ok(())
     }
 
-    /// The hash over all steps, and the digests of contributions by block.
-    pub(in crate::train) fn hashes(&mut self, acceptance: &Hash) -> Result<(Hash, Vec<Hash>), TrainError> {
-        let (mut hash, mut contributions) = (StepHash::new(acceptance), Vec::new());
+    /// The hash over all steps, from one of no step, and the digests of contributions by block.
+    pub(in crate::train) fn hashes(&mut self, begun: StepHash) -> Result<(Hash, Vec<Hash>), TrainError> {
+        let (mut hash, mut contributions) = (begun, Vec::new());
         for (_, begin, end) in self.index.clone() {
             let answer = self.read(begin, end)?;
             let returned = answer.returned();
@@ -190,7 +190,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut answers = Answers::open(dir.path()).unwrap();
         [grow(0), grow(1), contributions()].iter().for_each(|answer| answers.keep(answer).unwrap());
-        let hashes = answers.hashes(&[1; 64]).unwrap();
+        let hashes = answers.hashes(StepHash::new(&[1; 64], &[])).unwrap();
         assert_eq!(hashes.1, [contributions().returned()]);
         let length = std::fs::metadata(dir.path().join("answers")).unwrap().len();
         drop(answers);
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(answers.find(&grow(2).step).unwrap(), None);
         assert_eq!(answers.contributions(1).unwrap(), Some(contributions()));
         assert_eq!(answers.contributions(0).unwrap(), None);
-        assert_eq!(answers.hashes(&[1; 64]).unwrap(), hashes);
+        assert_eq!(answers.hashes(StepHash::new(&[1; 64], &[])).unwrap(), hashes);
         answers.keep(&grow(2)).unwrap();
         assert_eq!(answers.find(&grow(2).step).unwrap(), Some(grow(2)));
         assert_eq!(answers.find(&grow(0).step).unwrap(), Some(grow(0)));

@@ -13,7 +13,7 @@ use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::score::group::Identity;
 use windvane_protocols::train::charter::{Charter, Unit, encode_list, list_digest};
 use windvane_protocols::train::elgamal::Statistic;
-use windvane_protocols::train::record::{TrainAcceptance, TrainRequest};
+use windvane_protocols::train::record::{TrainAcceptance, TrainAnnouncement, TrainRequest};
 use windvane_protocols::transcript::{Hash, Signed};
 
 use super::answers::Answers;
@@ -43,6 +43,11 @@ pub(super) struct Joint {
 impl Joint {
     pub(super) fn links(&self) -> impl Iterator<Item = &Arc<Link>> {
         self.units.iter().flat_map(|unit| &unit.links)
+    }
+
+    /// What all providers announced, in the charter's order.
+    pub(super) fn announcements(&self) -> Vec<Signed<TrainAnnouncement>> {
+        self.acceptances.iter().map(|acceptance| acceptance.body().announcement.clone()).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use windvane_proto::convert::TrainFinish;
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::party::PartyId;
 use windvane_protocols::train::PROTOCOL;
-use windvane_protocols::train::record::TrainReceipt;
+use windvane_protocols::train::record::{StepHash, TrainReceipt};
 use windvane_protocols::train::scale::Values;
 use windvane_protocols::transcript::{Hash, Record as _, Signed, Transcript, commit};
 
@@ -106,11 +106,13 @@ impl TrainRunner {
     ) -> Result<Vec<Signed<TrainReceipt>>, TrainError> {
         let mut asked = Vec::new();
         let mut acceptances = joint.acceptances.iter();
+        let announcements = joint.announcements();
         for (unit, span) in joint.units.iter().zip(&model.units) {
             for link in &unit.links {
                 let acceptance = acceptances.next().expect("everybody has accepted").digest();
                 let known = job.folder().read::<TrainReceipt>(link.party(), Document::Receipt)?;
-                let (steps, contributions) = hashes(job, link, acceptance).await?;
+                let (steps, contributions) =
+                    hashes(job, link, StepHash::new(&acceptance, &announcements)).await?;
                 let finish = TrainFinish {
                     session: link.session,
                     widest: model.widest,
@@ -215,9 +217,9 @@ impl TrainRunner {
 }
 
 /// The hash over a session's steps, and the digests of its contributions.
-async fn hashes(job: &Arc<Job>, link: &Arc<Link>, acceptance: Hash) -> Result<(Hash, Vec<Hash>), TrainError> {
+async fn hashes(job: &Arc<Job>, link: &Arc<Link>, begun: StepHash) -> Result<(Hash, Vec<Hash>), TrainError> {
     let link = link.clone();
-    blocking(job, move |_| link.answers().hashes(&acceptance)).await
+    blocking(job, move |_| link.answers().hashes(begun)).await
 }
 
 fn metrics(model: &Model, judged: &Judged) -> Metrics {

@@ -136,7 +136,8 @@ impl Session {
 
     /// The hash over all steps.
     fn steps(&self) -> Hash {
-        let mut hash = StepHash::new(&self.acceptance().digest());
+        let announcements = self.state().announcements.as_deref().unwrap_or_default();
+        let mut hash = StepHash::new(&self.acceptance().digest(), announcements);
         for kept in &self.state().steps {
             if let Some(returned) = &kept.returned {
                 hash.step(&kept.step.digest(), returned);

@@ -6,7 +6,8 @@ use windvane_protocols::oprf::ELEMENT_BYTES;
 use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::score::universe::Universe;
 use windvane_protocols::train::charter::{Charter, POSITION_BYTES};
-use windvane_protocols::train::elgamal::{CIPHERTEXT_BYTES, Ciphertexts, PublicKey};
+use windvane_protocols::train::context::Context;
+use windvane_protocols::train::elgamal::{CIPHERTEXT_BYTES, Ciphertexts, PublicKey, Statistic};
 use windvane_protocols::train::mask::MaskingKey;
 use windvane_protocols::train::partition::Root;
 use windvane_protocols::train::record::{TrainAcceptance, TrainAnnouncement, TrainRequest};
@@ -101,9 +102,10 @@ impl Session {
             }
         }
         let (Some(block), Some(work)) = (block, &mut self.work) else { return Ok(()) };
+        let digest = state.uploads.get(&Upload::Residuals(block)).ok_or(Refusal::Internal)?;
         let bytes = self.folder.upload(Upload::Residuals(block)).map_err(|error| internal(&error))?;
         let residuals = Ciphertexts::decode(&bytes, self.threads).map_err(|_| Refusal::Internal)?;
-        work.residuals(block, residuals)?;
+        work.residuals(block, residuals, digest)?;
         for KeptStep { step, .. } in state.steps.iter().filter(|kept| kept.step.block() == block) {
             work.step(step)?;
             self.trees.take(step)?;
@@ -220,13 +222,17 @@ impl Session {
         let public = PublicKey::from_bytes(self.charter().public_key).map_err(|_| TrainRefusal::PublicKey)?;
         let indicator = Ciphertexts::decode(&indicator, self.threads).map_err(|_| Refusal::Internal)?;
         let masks = self.masks(announcements)?;
-        let mut statistics = Statistics::new(public, indicator);
+        let digest = |upload| state.uploads.get(&upload).ok_or(Refusal::Internal);
+        let told = Context::new(&self.charter().digest(), announcements);
+        let told = told.uploaded(Statistic::Indicator, digest(Upload::Indicator)?);
+        let statistics = Statistics::new(public, indicator);
+        let mut work = Work::new(numbers, root, statistics, masks, told, self.threads);
         if there(Upload::HeldOut) {
             let held_out = self.folder.upload(Upload::HeldOut).map_err(|error| internal(&error))?;
             let held_out = Ciphertexts::decode(&held_out, self.threads).map_err(|_| Refusal::Internal)?;
-            statistics.hold_out(&held_out).map_err(|_| TrainRefusal::Sums)?;
+            work.hold_out(&held_out, digest(Upload::HeldOut)?)?;
         }
-        self.work = Some(Work::new(numbers, root, statistics, masks, self.threads));
+        self.work = Some(work);
         Ok(())
     }
 
@@ -271,12 +277,12 @@ impl Session {
         Stage::Uploaded.reached();
         match (upload, &mut self.work, ciphertexts) {
             (Upload::Residuals(block), Some(work), Some(residuals)) => {
-                work.residuals(block, residuals)?;
+                work.residuals(block, residuals, &digest)?;
                 if let Some(before) = block.checked_sub(1) {
                     self.folder.forget_residuals(before).map_err(|error| internal(&error))?;
                 }
             }
-            (Upload::HeldOut, Some(work), Some(held_out)) => work.hold_out(&held_out)?,
+            (Upload::HeldOut, Some(work), Some(held_out)) => work.hold_out(&held_out, &digest)?,
             _ => self.prepare(desk)?,
         }
         Ok(digest)

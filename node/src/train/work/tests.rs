@@ -99,7 +99,7 @@ impl Bank {
         let root = Root::new(Arc::new(binned(own, carriers)), &hyperparameters, carriers).unwrap();
         let indicator = self.encrypted(Statistic::Indicator, |row| row.indicator.into());
         let statistics = Statistics::new(self.key.public().clone(), indicator);
-        Work::new(hyperparameters, root, statistics, masks, 1)
+        Work::new(hyperparameters, root, statistics, masks, Context::new(&[1; 64], &[]), 1)
     }
 
     /// The integers of answers, all carriers' together.
@@ -149,7 +149,7 @@ impl Bank {
         let (mut trees, mut steps, mut last) = (Vec::new(), Vec::new(), Vec::new());
         let mut bound = bound(&self.rows).unwrap();
         for work in unit.iter_mut() {
-            work.residuals(block, self.residuals(block)).unwrap();
+            work.residuals(block, self.residuals(block), &[2; 64]).unwrap();
         }
         for tree in 0..hyperparameters().trees {
             let mut growth = Growth::new(&hyperparameters(), &[5, 4], bound).unwrap();
@@ -263,7 +263,7 @@ fn steps_that_are_taken_again_in_the_middle_of_a_tree_give_the_same_state() {
         for restart in 1..steps.len() {
             let mut unit: Vec<_> = (0..carriers).map(|own| bank.work(own, &keys)).collect();
             for work in &mut unit {
-                work.residuals(0, bank.residuals(0)).unwrap();
+                work.residuals(0, bank.residuals(0), &[2; 64]).unwrap();
                 steps[..restart].iter().for_each(|step| work.step(step).unwrap());
             }
             // The last answer can be had again, and the rest goes on to the same end.
@@ -299,7 +299,7 @@ fn a_step_that_is_not_due_is_refused_and_changes_nothing() {
     };
     refused(&mut unit[0], grow(0, 0, 0, &[]));
     let work = &mut unit[0];
-    work.residuals(0, bank.residuals(0)).unwrap();
+    work.residuals(0, bank.residuals(0), &[2; 64]).unwrap();
     for wrong in [
         grow(0, 0, 0, &[Decision::Leaf(0)]),
         grow(0, 0, 1, &[]),
@@ -348,7 +348,7 @@ fn decisions_that_do_not_fit_are_refused_without_a_word_about_rows() {
     ] {
         let mut unit = bank.unit(1);
         let work = &mut unit[0];
-        work.residuals(0, bank.residuals(0)).unwrap();
+        work.residuals(0, bank.residuals(0), &[2; 64]).unwrap();
         work.step(&Step::Grow { place: Place::first(0), decisions: vec![] }).unwrap();
         let place = Place { block: 0, tree, level };
         let error = work.step(&Step::Grow { place, decisions: decisions.clone() }).unwrap_err();
@@ -363,7 +363,7 @@ fn groups_that_a_carrier_did_not_propose_are_refused() {
     // Half of each carrier's rows must be in a group.
     let numbers = Numbers { minimum_count: ROWS as u32 / 2, ..*hyperparameters() };
     let work = &mut bank.work_under(Hyperparameters::new(numbers).unwrap(), 0, &distinct(2));
-    work.residuals(0, bank.residuals(0)).unwrap();
+    work.residuals(0, bank.residuals(0), &[2; 64]).unwrap();
     let place = Place::first(0);
     work.step(&Step::Grow { place, decisions: vec![] }).unwrap();
     let proposals = work.answer(&mut rng()).unwrap().proposals;

@@ -2,6 +2,8 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 
 use super::*;
+use crate::train::elgamal::Statistic;
+use crate::train::step::{Place, Step};
 
 const SEED: u64 = 20_261_127;
 const SESSION: SessionId = SessionId::from_bytes([3; 16]);
@@ -34,6 +36,10 @@ fn agree(parties: &[Party]) -> Vec<Masks> {
     parties.iter().map(agree).collect()
 }
 
+fn context() -> Context {
+    Context::new(&[7; 64], &[])
+}
+
 fn sum(masks: &[Zeroizing<Vec<Scalar>>]) -> Vec<Scalar> {
     (0..masks[0].len()).map(|at| masks.iter().map(|masks| masks[at]).sum()).collect()
 }
@@ -42,8 +48,10 @@ fn sum(masks: &[Zeroizing<Vec<Scalar>>]) -> Vec<Scalar> {
 fn masks_cancel_over_all_parties_and_over_no_fewer() {
     for count in 2..=5 {
         let all = agree(&parties(count));
-        let kinds: [Kinds; 2] =
-            [|masks| masks.contributions(4, 10..60), |masks| masks.cells(NODE, Kind::Residual, &[3, 0, 33])];
+        let kinds: [Kinds; 2] = [
+            |masks| masks.contributions(&context(), 4, 10..60),
+            |masks| masks.cells(&context(), NODE, Kind::Residual, &[3, 0, 33]),
+        ];
         for masks_of in kinds {
             let masks: Vec<_> = all.iter().map(masks_of).collect();
             assert!(sum(&masks).iter().all(|sum| *sum == Scalar::ZERO), "{count} parties");
@@ -60,7 +68,7 @@ fn masks_cancel_over_all_parties_and_over_no_fewer() {
 fn a_single_party_has_nothing_to_mask_with() {
     let alone = &agree(&parties(1))[0];
     assert!(alone.is_alone());
-    assert_eq!(*alone.contributions(0, 0..3), [Scalar::ZERO; 3]);
+    assert_eq!(*alone.contributions(&context(), 0, 0..3), [Scalar::ZERO; 3]);
 }
 
 #[test]
@@ -79,17 +87,26 @@ fn no_two_labels_have_the_same_mask() {
         cell(Node { place: 0, ..NODE }, 1, 2, Kind::Residual),
     ];
     labels.extend((0..3).flat_map(|block| (0..300).map(move |row| Label::Contribution { block, row })));
-    let mut found: Vec<_> = masks.of(&labels).iter().map(|mask| mask.to_bytes()).collect();
+    let mut found: Vec<_> = masks.of(&context(), &labels).iter().map(|mask| mask.to_bytes()).collect();
     found.sort_unstable();
     assert!(found.windows(2).all(|pair| pair[0] != pair[1]));
+}
+
+#[test]
+fn masks_of_providers_that_were_told_different_things_do_not_cancel() {
+    let all = agree(&parties(2));
+    let uploaded = |digest: u8| context().uploaded(Statistic::Indicator, &[digest; 64]);
+    let masks = |party: usize, digest: u8| all[party].contributions(&uploaded(digest), 0, 0..20);
+    assert!(sum(&[masks(0, 1), masks(1, 1)]).iter().all(|sum| *sum == Scalar::ZERO));
+    assert!(sum(&[masks(0, 1), masks(1, 2)]).iter().all(|sum| *sum != Scalar::ZERO));
 }
 
 #[test]
 fn cells_are_labelled_feature_by_feature() {
     let masks = &agree(&parties(3))[1];
     let label = |feature, group| Label::Cell { node: NODE, feature, group, kind: Kind::Indicator };
-    let expected = masks.of(&[label(0, 0), label(0, 1), label(2, 0)]);
-    assert_eq!(masks.cells(NODE, Kind::Indicator, &[2, 0, 1]), expected);
+    let expected = masks.of(&context(), &[label(0, 0), label(0, 1), label(2, 0)]);
+    assert_eq!(masks.cells(&context(), NODE, Kind::Indicator, &[2, 0, 1]), expected);
 }
 
 #[test]
@@ -98,7 +115,7 @@ fn keys_are_bound_to_the_session_and_to_both_names_and_elements() {
     let masks = |own: usize, session: &SessionId, name: &str, peer: &str, element: usize| {
         let peer = (peer.parse().unwrap(), *all[element].key.public());
         let masks = all[own].key.agree(session, &name.parse().unwrap(), &[peer]).unwrap();
-        masks.contributions(0, 0..1)[0].to_bytes()
+        masks.contributions(&context(), 0, 0..1)[0].to_bytes()
     };
     let other = SessionId::from_bytes([4; 16]);
     let found = [
@@ -147,12 +164,18 @@ fn the_published_vectors_hold() {
     let session = SessionId::from_bytes(session.try_into().unwrap());
     let [a, b] = ["carrier-a", "carrier-b"].map(|name| name.parse::<PartyId>().unwrap());
     let node = Node { block: 2, tree: 3, level: 1, place: 258 };
+    let told = context().uploaded(Statistic::Residual { block: 513 }, &[8; 64]);
+    let stepped = told.stepped(&Step::Sum { place: Place { block: 2, tree: 3, level: 1 }, agreed: vec![] });
+    assert_eq!(
+        [hex::encode(told.as_bytes()), hex::encode(stepped.as_bytes())],
+        [text(&vectors["context"]), text(&vectors["stepped"])]
+    );
     let both =
         [own.agree(&session, &a, &[(b.clone(), peer.public)]), peer.agree(&session, &b, &[(a, own.public)])];
     for (masks, sign) in both.into_iter().zip([Scalar::ONE, -Scalar::ONE]) {
         let masks = masks.unwrap();
-        let contributions = masks.contributions(513, 70_000..70_002);
-        let cells = masks.cells(node, Kind::Residual, &[2, 1]);
+        let contributions = masks.contributions(&told, 513, 70_000..70_002);
+        let cells = masks.cells(&stepped, node, Kind::Residual, &[2, 1]);
         for (name, found) in [("contributions", contributions), ("cells", cells)] {
             let expected = vectors[name].as_array().unwrap().iter().map(text);
             assert!(expected.eq(found.iter().map(|mask| hex::encode((mask * sign).as_bytes()))), "{name}");

@@ -2,6 +2,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use zeroize::Zeroizing;
 
+use super::super::context::Context;
 use super::super::decode::{DecodeError, Decoder};
 use super::super::elgamal::{
     Answers, ElGamalError, Encryptor, Receiver, Statistic, TrainingKey, TrainingSeed,
@@ -25,6 +26,10 @@ struct Bank {
     indicator: Vec<i64>,
     residual: Vec<i64>,
     rng: ChaCha20Rng,
+}
+
+fn context() -> Context {
+    Context::new(&[7; 64], &[])
 }
 
 impl Bank {
@@ -182,7 +187,7 @@ fn contributions_of_all_providers_add_up_and_of_fewer_tell_nothing() {
             .collect();
         let mut answers = Vec::new();
         for (masks, values) in masks.iter().zip(&values) {
-            let masks = (count > 1).then(|| masks.contributions(0, 0..ROWS as u32));
+            let masks = (count > 1).then(|| masks.contributions(&context(), 0, 0..ROWS as u32));
             let mut answer = Vec::new();
             // In two parts, the second with several threads.
             for (first, end, threads) in [(0, 150, 1), (150, ROWS, 3)] {
@@ -213,7 +218,7 @@ fn carriers_that_grow_trees_as_one_show_totals_alone() {
     for (columns, masks) in columns.iter().zip(masks(3)) {
         let provider = bank.provider();
         let sums = provider.sums(Kind::Residual, &rows, &columns.features(), 2).unwrap();
-        let masks: Zeroizing<Vec<_>> = masks.cells(NODE, Kind::Residual, &columns.groups);
+        let masks: Zeroizing<Vec<_>> = masks.cells(&context(), NODE, Kind::Residual, &columns.groups);
         answers.push(provider.answer_sums(&sums, Some(&masks), 2, &mut bank.rng).unwrap());
     }
     let clear: Vec<_> = columns.iter().map(|columns| columns.clear(&bank.residual, &rows)).collect();
