@@ -163,6 +163,7 @@ impl World {
             units: vec![Unit { members: vec![member] }],
             hyperparameters: Hyperparameters::new(numbers()).unwrap(),
             decoy_factor: 2,
+            held_out: 20,
             universe: *self.universe.digest(),
             rows: ROWS as u64,
             list: list_digest(self.universe.digest(), &Self::positions()),

@@ -131,6 +131,9 @@ pub const MAX_LEDGER_ITEMS: usize = 1 << 16;
 /// commitments and 16 sealed shares, each signed.
 pub const MAX_SETUP_BYTES: usize = 256 << 10;
 
+/// Hundredths of a training's known rows that may be held out.
+pub const MAX_HELD_OUT: u64 = 50;
+
 /// Rows that a training lists, decoys among them; with [`MAX_RESIDUAL`] their sum stays below 2^44.
 pub const MAX_TRAIN_ROWS: usize = 1 << 24;
 

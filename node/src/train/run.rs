@@ -34,6 +34,7 @@ mod error;
 mod explain;
 mod finish;
 mod folder;
+pub(super) mod growing;
 pub(super) mod inputs;
 pub(super) mod job;
 mod journal;

@@ -227,6 +227,15 @@ impl Listed {
         Ok(Self { positions, kinds })
     }
 
+    /// The bank's sample, decoys taken away.
+    pub fn sample(&self) -> Sample {
+        let known = self.positions.iter().zip(&self.kinds).filter_map(|(at, kind)| match kind {
+            Kind::Training(label) | Kind::HeldOut(label) => Some((*at, *label)),
+            Kind::Decoy => None,
+        });
+        Sample(known.collect())
+    }
+
     /// How many rows are listed.
     pub fn rows(&self) -> usize {
         self.positions.len()

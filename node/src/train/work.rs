@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use windvane_protocols::limits::{MAX_CIPHERTEXTS_PER_CHUNK, MAX_CONTRIBUTION};
+use windvane_protocols::limits::MAX_CIPHERTEXTS_PER_CHUNK;
 use windvane_protocols::train::context::Context;
 use windvane_protocols::train::elgamal::{Ciphertexts, Statistic};
 use windvane_protocols::train::mask::{Masks, Node};
@@ -251,7 +251,7 @@ impl Work {
 
     /// No row's contribution may come near what cannot be computed: an error there would tell which rows a leaf has.
     fn check_leaves(&self, decisions: &[Decision]) -> Result<(), TrainRefusal> {
-        let most = MAX_CONTRIBUTION.unsigned_abs() / u32::from(self.hyperparameters.trees);
+        let most = self.hyperparameters.largest_leaf();
         let far =
             |decision: &Decision| matches!(decision, Decision::Leaf(value) if value.unsigned_abs() > most);
         match decisions.iter().position(far) {

@@ -7,7 +7,7 @@
 use sha2::{Digest as _, Sha512};
 
 use super::parameters::Hyperparameters;
-use crate::limits::{MAX_SCORE_PROVIDERS, MAX_TRAINING_ROWS};
+use crate::limits::{MAX_HELD_OUT, MAX_SCORE_PROVIDERS, MAX_TRAINING_ROWS};
 use crate::oprf::ELEMENT_BYTES;
 use crate::party::{PartyId, SessionId};
 use crate::score::group::{Identity, Pins};
@@ -31,8 +31,10 @@ pub struct Charter {
     pub units: Vec<Unit>,
     /// The agreed numbers; the minimum count of a sum is among them.
     pub hyperparameters: Hyperparameters,
-    /// Decoys for every real row, at least.
+    /// Decoys for every row that the bank knows.
     pub decoy_factor: u64,
+    /// Hundredths of the rows that the bank knows, about, which it holds out.
+    pub held_out: u64,
     /// [`crate::score::universe::Universe::digest`].
     pub universe: Hash,
     /// Listed rows, decoys among them.
@@ -63,6 +65,12 @@ pub enum CharterError {
     #[error("a training lists 1 to {MAX_TRAINING_ROWS} rows, found {found}")]
     Rows {
         /// How many it lists.
+        found: u64,
+    },
+    /// No decoys, or more rows held out than trained on.
+    #[error("a training has decoys and holds out at most {MAX_HELD_OUT} hundredths, found {found}")]
+    List {
+        /// Hundredths that are held out.
         found: u64,
     },
     /// No fingerprint is pinned for the party, or another one.
@@ -97,6 +105,9 @@ impl Charter {
         }
         if !(1..=MAX_TRAINING_ROWS as u64).contains(&self.rows) {
             return Err(CharterError::Rows { found: self.rows });
+        }
+        if self.decoy_factor == 0 || self.held_out > MAX_HELD_OUT {
+            return Err(CharterError::List { found: self.held_out });
         }
         Ok(())
     }
@@ -139,6 +150,7 @@ impl Record for Charter {
             .list("unit", self.units.iter().map(|unit| unit.encode().into_bytes()))
             .bytes("hyperparameters", self.hyperparameters.encode().as_bytes())
             .u64("decoy factor", self.decoy_factor)
+            .u64("held out", self.held_out)
             .bytes("universe", &self.universe)
             .u64("rows", self.rows)
             .bytes("list", &self.list)
@@ -157,6 +169,7 @@ impl Record for Charter {
                 .collect::<Result<_, _>>()?,
             hyperparameters: Hyperparameters::decode(r.bytes("hyperparameters")?)?,
             decoy_factor: r.u64("decoy factor")?,
+            held_out: r.u64("held out")?,
             universe: r.array("universe")?,
             rows: r.u64("rows")?,
             list: r.array("list")?,
@@ -282,6 +295,7 @@ pub(super) mod tests {
             ],
             hyperparameters: Hyperparameters::new(numbers).unwrap(),
             decoy_factor: 2,
+            held_out: 20,
             universe: [4; 64],
             rows: 3,
             list: list_digest(&[4; 64], &[1, 5, 9]),
@@ -324,6 +338,13 @@ pub(super) mod tests {
         for rows in [0, MAX_TRAINING_ROWS as u64 + 1] {
             assert_eq!(Charter { rows, ..charter() }.check(), Err(CharterError::Rows { found: rows }));
         }
+    }
+
+    #[test]
+    fn decoys_there_are_and_most_rows_are_trained_on() {
+        let wrong = [Charter { decoy_factor: 0, ..charter() }, Charter { held_out: 51, ..charter() }];
+        assert!(wrong.iter().all(|wrong| matches!(wrong.check(), Err(CharterError::List { .. }))));
+        assert_eq!(Charter { held_out: 50, ..charter() }.check(), Ok(()));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What all parties of a training agree on before it begins, and the two formulas that depend on nothing else.
 
 use super::histogram::Cell;
-use crate::limits::{MAX_BLOCK_TREES, MAX_LAMBDA, MAX_TRAIN_BLOCKS, MAX_TRAIN_ROWS, MAX_TREE_DEPTH};
+use crate::limits::{
+    MAX_BLOCK_TREES, MAX_CONTRIBUTION, MAX_LAMBDA, MAX_TRAIN_BLOCKS, MAX_TRAIN_ROWS, MAX_TREE_DEPTH,
+};
 use crate::transcript::{Reader, Record, Transcript, TranscriptError};
 
 /// The residual of a row with label 1 and prediction 0: residuals and leaves are integers in units of 1/1024.
@@ -86,13 +88,19 @@ impl Hyperparameters {
         (square << SCORE_BITS).checked_div(self.divisor(total)).unwrap_or(0)
     }
 
+    /// The largest distance of a leaf from 0, so that a block's trees add at most [`MAX_CONTRIBUTION`] to a row: one
+    /// that could not be computed would tell which rows a leaf has.
+    pub fn largest_leaf(&self) -> u32 {
+        MAX_CONTRIBUTION.unsigned_abs() / u32::from(self.trees)
+    }
+
     /// The leaf of a node with this total: rate · sum / (count + lambda), rounded to the nearest integer, halves
-    /// away from zero. A node without real rows has the leaf 0.
+    /// away from zero, and at most [`Self::largest_leaf`] from 0. A node without real rows has the leaf 0.
     pub(super) fn leaf(&self, total: Cell) -> i32 {
         let (sum, rate) = (u128::from(total.sum.unsigned_abs()), u128::from(self.0.rate_micros));
         let divisor = u128::from(ONE) * self.divisor(total);
         let size = (2 * rate * sum + divisor).checked_div(2 * divisor).unwrap_or(0);
-        let size = i32::try_from(size).expect("a leaf is no larger than the largest residual, 2^20");
+        let size = i32::try_from(size.min(self.largest_leaf().into())).expect("the largest leaf fits");
         if total.sum < 0 { -size } else { size }
     }
 
@@ -180,10 +188,11 @@ mod tests {
         let none = Hyperparameters::new(NUMBERS).unwrap();
         assert_eq!(none.leaf(Cell { sum: 0, count: 0 }), 0);
         let most = Cell { sum: -(1 << 44), count: 1 << 24 };
-        assert_eq!(
-            Hyperparameters::new(Numbers { rate_micros: ONE, ..NUMBERS }).unwrap().leaf(most),
-            -(1 << 20)
-        );
         assert_eq!(none.score(most), 1 << 96);
+        for (trees, largest) in [(1, MAX_CONTRIBUTION), (5, MAX_CONTRIBUTION / 5)] {
+            let whole = Hyperparameters::new(Numbers { rate_micros: ONE, trees, ..NUMBERS }).unwrap();
+            assert_eq!(whole.leaf(most), -largest);
+            assert_eq!(whole.leaf(Cell { sum: i64::from(largest), count: 1 }), largest);
+        }
     }
 }

@@ -44,6 +44,7 @@ fn charter(world: &World) -> Charter {
         units: vec![Unit { members: vec![member] }],
         hyperparameters: Hyperparameters::new(numbers).unwrap(),
         decoy_factor: 2,
+        held_out: 20,
         universe: [4; 64],
         rows: 90,
         list: [5; 64],

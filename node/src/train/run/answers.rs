@@ -75,17 +75,28 @@ impl Answers {
         let path = folder.join("answers");
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(&path).map_err(TrainError::io(&path))?;
-        let mut answers = Self { path, file, index: Vec::new() };
-        let end = answers.scan()?;
+        let mut answers = Self::scanned(path, &options)?;
+        let end = answers.end();
         let cut = answers.file.set_len(end).and_then(|()| answers.file.seek(SeekFrom::Start(end)));
         cut.map_err(TrainError::io(&answers.path))?;
         Ok(answers)
     }
 
-    /// Notes where every whole answer stands; gives the end of the last. A crash cuts off a last answer, and nothing
-    /// else: one that is whole and does not decode is an error, and stays.
-    fn scan(&mut self) -> Result<u64, TrainError> {
+    /// Opens the file in a provider's folder to read what is kept.
+    pub(in crate::train) fn open_kept(folder: &Path) -> Result<Self, TrainError> {
+        Self::scanned(folder.join("answers"), OpenOptions::new().read(true))
+    }
+
+    fn scanned(path: PathBuf, options: &OpenOptions) -> Result<Self, TrainError> {
+        let file = options.open(&path).map_err(TrainError::io(&path))?;
+        let mut answers = Self { path, file, index: Vec::new() };
+        answers.scan()?;
+        Ok(answers)
+    }
+
+    /// Notes where every whole answer stands. A crash cuts off a last answer, and nothing else: one that is whole and
+    /// does not decode is an error, and stays.
+    fn scan(&mut self) -> Result<(), TrainError> {
         let mut end = 0;
         let mut reader = BufReader::new(&self.file);
         let mut read = || -> std::io::Result<Option<Vec<u8>>> {
@@ -108,7 +119,17 @@ impl Answers {
             end = begin + bytes.len() as u64;
             self.index.push((answer.step, begin, end));
         }
-        Ok(end)
+        Ok(())
+    }
+
+    /// Where the last whole answer ends.
+    fn end(&self) -> u64 {
+        self.index.last().map_or(0, |(_, _, end)| *end)
+    }
+
+    /// The steps that are answered, in their order.
+    pub(in crate::train) fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.index.iter().map(|(step, ..)| step)
     }
 
     /// The answer of a step, if it is here; one for another question at the same place is none.
@@ -121,7 +142,7 @@ impl Answers {
     pub(in crate::train) fn keep(&mut self, answer: &Answer) -> Result<(), TrainError> {
         let body = answer.encode().into_bytes();
         let length = u32::try_from(body.len()).expect("answers are within their limit");
-        let begin = self.index.last().map_or(0, |(_, _, end)| *end) + 4;
+        let begin = self.end() + 4;
         let bytes = [&length.to_be_bytes(), body.as_slice()].concat();
         let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
         written.map_err(TrainError::io(&self.path))?;
@@ -152,7 +173,7 @@ impl Answers {
 
     fn read(&mut self, begin: u64, end: u64) -> Result<Answer, TrainError> {
         let mut bytes = vec![0; (end - begin) as usize];
-        let last = self.index.last().map_or(0, |(_, _, end)| *end);
+        let last = self.end();
         let read = self.file.seek(SeekFrom::Start(begin)).and_then(|_| self.file.read_exact(&mut bytes));
         let back = read.and_then(|()| self.file.seek(SeekFrom::Start(last)));
         back.map_err(TrainError::io(&self.path))?;

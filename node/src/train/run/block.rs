@@ -13,9 +13,10 @@ use windvane_protocols::transcript::{Hash, Reader, Record, Transcript, Transcrip
 
 use super::cells::decrypt;
 use super::error::{Fault, TrainError};
+use super::growing::Trees;
 use super::job::{Job, blocking, encrypt};
 use super::journal::Fact;
-use super::unit::{JointUnit, Trees, each};
+use super::unit::{JointUnit, each};
 use super::{BankStage, TrainProgress};
 use crate::clock::Clock;
 use crate::train::metrics::{Ranking, Scored};

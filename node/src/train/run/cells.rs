@@ -7,7 +7,7 @@ use windvane_protocols::train::partition::Proposal;
 
 /// Counts of a root, feature by feature and group by group, which are the same for every tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RootCounts {
+pub(in crate::train) struct RootCounts {
     shown: Vec<Proposal>,
     counts: Vec<i64>,
 }

@@ -135,6 +135,7 @@ impl TrainRunner {
             units,
             hyperparameters: job.checked.hyperparameters,
             decoy_factor: job.checked.plan.decoy_factor,
+            held_out: job.checked.plan.held_out,
             universe: *job.universe.digest(),
             rows: job.listed.rows() as u64,
             list: list_digest(job.universe.digest(), job.listed.positions()),

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::error::TrainError;
 use super::folder::TrainFolder;
+use super::growing::Decryption;
 use super::plan::Checked;
 use crate::identity::NodeKeys;
 use crate::train::features::Features;
@@ -31,7 +32,7 @@ pub(in crate::train) struct Secrets {
 }
 
 impl Secrets {
-    pub(super) const NAME: &'static str = "secrets";
+    pub(in crate::train) const NAME: &'static str = "secrets";
 
     pub(super) fn fresh() -> Self {
         Self { seed: TrainingSeed::random(&mut rand::rng()), root: Zeroizing::new(rand::random()) }
@@ -55,7 +56,7 @@ impl Secrets {
     }
 
     /// What lists and held-out rows follow from.
-    pub(super) fn lists(&self) -> &[u8; 32] {
+    pub(in crate::train) fn lists(&self) -> &[u8; 32] {
         &self.root
     }
 
@@ -119,6 +120,11 @@ impl Job {
     /// What sealed files are sealed under.
     pub(super) fn storage(&self) -> &StorageKey {
         &self.keys.storage
+    }
+
+    /// By what sums are decrypted.
+    pub(super) fn decryption(&self) -> Decryption<'_> {
+        Decryption { key: &self.key, decoder: &self.decoder, threads: self.threads() }
     }
 
     pub(super) fn threads(&self) -> usize {

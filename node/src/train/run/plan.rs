@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use windvane_keys::files::{FileError, read_public};
-use windvane_protocols::limits::{MAX_PURPOSE_BYTES, MAX_SCORE_BANDS};
+use windvane_protocols::limits::{MAX_HELD_OUT, MAX_PURPOSE_BYTES, MAX_SCORE_BANDS};
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::PartyId;
 use windvane_protocols::score::group::{Fingerprint, Pins};
@@ -17,9 +17,6 @@ pub const SAMPLE: &str = include_str!("../../../samples/train.toml");
 
 /// A plan is a page of text.
 const MAX_PLAN_BYTES: usize = 64 << 10;
-
-/// Hundredths of a sample that may be held out.
-const MOST_HELD_OUT: u64 = 50;
 
 /// Why a plan is refused.
 #[derive(Debug, thiserror::Error)]
@@ -319,8 +316,8 @@ impl TrainPlan {
         if !(1..=MAX_PURPOSE_BYTES).contains(&self.purpose.len()) {
             return Err(PlanError::field("purpose", format!("has 1 to {MAX_PURPOSE_BYTES} bytes")));
         }
-        if self.held_out > MOST_HELD_OUT {
-            return Err(PlanError::field("held_out", format!("is 0 to {MOST_HELD_OUT} hundredths")));
+        if self.held_out > MAX_HELD_OUT {
+            return Err(PlanError::field("held_out", format!("is 0 to {MAX_HELD_OUT} hundredths")));
         }
         if self.decoy_factor == 0 {
             return Err(PlanError::field("decoy_factor", "is at least 1"));

@@ -334,7 +334,7 @@ fn a_step_that_is_not_due_is_refused_and_changes_nothing() {
 fn decisions_that_do_not_fit_are_refused_without_a_word_about_rows() {
     let bank = Bank::new();
     let split = |feature, bin| Decision::Split(Split { feature, bin });
-    let most = MAX_CONTRIBUTION / i32::from(hyperparameters().trees);
+    let most = hyperparameters().largest_leaf() as i32;
     for (tree, level, decisions) in [
         (0, 1, vec![]),
         (0, 1, vec![split(0, 2), Decision::Leaf(0)]),
