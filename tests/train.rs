@@ -27,6 +27,7 @@ use windvane_protocols::train::schema::TrainSchema;
 
 use crate::lab::{self, Lab, Party, events};
 
+mod crafted;
 mod kills;
 
 /// Rows of the bank's sample.
@@ -321,7 +322,9 @@ async fn an_audit_accepts_an_honest_training_and_a_second_run_gives_the_same_rep
     for party in UNITS.concat() {
         let audit = audit_training(&world.bank.config, &world.receipt(training, party)).unwrap();
         assert!(audit.is_ok(), "{audit}");
-        assert_eq!((audit.blocks, audit.rows), (2, report.listed));
+        let rows = audit.rows;
+        assert_eq!((audit.blocks, rows.training, rows.held_out), (2, report.rows, report.held_out));
+        assert_eq!(rows.training + rows.held_out + rows.decoys, report.listed);
     }
 }
 

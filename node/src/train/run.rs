@@ -30,6 +30,8 @@ pub(super) mod answers;
 pub(super) mod block;
 pub(super) mod cells;
 mod connect;
+#[cfg(feature = "faults")]
+mod craft;
 mod error;
 mod explain;
 mod finish;
@@ -46,6 +48,8 @@ mod stage;
 mod trees;
 mod unit;
 
+#[cfg(feature = "faults")]
+pub use craft::Craft;
 pub use error::{Fault, TrainError};
 pub use explain::{BinPoints, FeaturePoints};
 pub(super) use folder::Document;
@@ -103,6 +107,8 @@ pub struct TrainRunner {
     log: JobLog,
     software: Hash,
     configuration: Hash,
+    #[cfg(feature = "faults")]
+    craft: Option<Craft>,
 }
 
 impl TrainRunner {
@@ -130,6 +136,8 @@ impl TrainRunner {
             log,
             software,
             configuration,
+            #[cfg(feature = "faults")]
+            craft: None,
         })
     }
 
@@ -178,6 +186,8 @@ impl TrainRunner {
             return Ok(report);
         }
         let job = tokio::task::block_in_place(|| self.load(checked, folder, progress.reading()))?;
+        #[cfg(feature = "faults")]
+        let job = job.crafted(self.craft);
         let job = Arc::new(job);
         let ran = self.go_on(&job, progress).await;
         if let Err(error) = &ran {
@@ -260,7 +270,10 @@ impl TrainRunner {
                 let file = SampleFile { path: &plan.sample, number: &plan.number, label: &plan.label };
                 let sample = Sample::read(&file, &universe, progress)?;
                 let (factor, held_out) = (plan.decoy_factor, plan.held_out);
-                let listed = Listed::draw(&sample, universe.rows(), factor, held_out, secrets.lists())?;
+                let seed = secrets.lists();
+                #[cfg(feature = "faults")]
+                let seed = self.list_seed(seed);
+                let listed = Listed::draw(&sample, universe.rows(), factor, held_out, seed)?;
                 folder.keep_json(Inputs::NAME, &inputs)?;
                 folder.seal_record(LISTED, &listed, storage)?;
                 listed

@@ -178,6 +178,8 @@ pub(super) async fn run(
         let (mut next, trees, bound) = own_trees(job, standing).await?;
         BankStage::OwnTrees.reached();
         let sent: Vec<_> = next.rows.iter().map(|row| row.residual).collect();
+        #[cfg(feature = "faults")]
+        let sent = job.crafted_residuals(block, sent);
         let residuals = upload(job, units, block, &sent).await?;
         BankStage::Residuals.reached();
         let grown = grow(job, units, block, bound, progress).await?;

@@ -92,6 +92,9 @@ pub(super) struct Job {
     pub(super) decoder: Decoder,
     keys: Arc<NodeKeys>,
     folder: Mutex<TrainFolder>,
+    /// How this bank cheats.
+    #[cfg(feature = "faults")]
+    pub(super) craft: Option<super::Craft>,
 }
 
 impl Job {
@@ -108,7 +111,20 @@ impl Job {
     ) -> Result<Self, TrainError> {
         let decoder = decoder(listed.real()).map_err(|error| TrainError::Encryption(error.into()))?;
         let (key, folder) = (secrets.key(), Mutex::new(folder));
-        Ok(Self { checked, universe, listed, features, own, secrets, key, decoder, keys, folder })
+        Ok(Self {
+            checked,
+            universe,
+            listed,
+            features,
+            own,
+            secrets,
+            key,
+            decoder,
+            keys,
+            folder,
+            #[cfg(feature = "faults")]
+            craft: None,
+        })
     }
 
     /// The training's folder. Held for a moment only.
@@ -134,6 +150,8 @@ impl Job {
     /// The indicator, encrypted: 1 for rows to train on.
     pub(super) fn indicator(&self) -> Result<(Bytes, Hash), TrainError> {
         let values = indicator(&self.listed);
+        #[cfg(feature = "faults")]
+        let values = self.crafted_indicator(values);
         encrypt(&self.key, Statistic::Indicator, &values, self.threads()).map_err(TrainError::Encryption)
     }
 

@@ -56,6 +56,8 @@ impl JointUnit {
         let begun = Growing::new(numbers, &self.bins, block, bound, counts);
         let mut growing = begun.map_err(self.wrong())?;
         while let Some(step) = growing.step() {
+            #[cfg(feature = "faults")]
+            let step = self.crafted_step(job, step);
             let answers = all(&self.links, &step, rows).await?;
             let (before, wrong) = (growing.grown(), self.wrong());
             let decide = blocking(job, move |job| {

@@ -1,0 +1,78 @@
+//! Banks that cheat in a training, for tests that hold an audit against them.
+
+use windvane_protocols::train::step::Step;
+use windvane_protocols::train::tree::Decision;
+
+use super::TrainRunner;
+use super::job::Job;
+use super::unit::JointUnit;
+use crate::train::sample::Kind;
+
+/// How a bank cheats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Craft {
+    /// In the second block, the first row to train on has a residual that is one larger than the true one.
+    Residual,
+    /// The first row to train on counts as a decoy.
+    Indicator,
+    /// The first unit's leaves are 0, so that the sum tells the others' contributions.
+    Leaves,
+    /// Decoys that another seed draws.
+    List,
+}
+
+impl TrainRunner {
+    /// Has all trainings that this one runs cheat.
+    pub const fn craft(&mut self, craft: Craft) {
+        self.craft = Some(craft);
+    }
+
+    pub(super) fn list_seed<'a>(&self, honest: &'a [u8; 32]) -> &'a [u8; 32] {
+        if self.craft == Some(Craft::List) { &[9; 32] } else { honest }
+    }
+}
+
+impl Job {
+    pub(super) fn crafted(mut self, craft: Option<Craft>) -> Self {
+        self.craft = craft;
+        self
+    }
+
+    /// The first row to train on.
+    fn first(&self) -> usize {
+        let first = self.listed.kinds().iter().position(|kind| matches!(kind, Kind::Training(_)));
+        first.expect("a training has rows")
+    }
+
+    pub(super) fn crafted_indicator(&self, mut values: Vec<i64>) -> Vec<i64> {
+        if self.craft == Some(Craft::Indicator) {
+            values[self.first()] = 0;
+        }
+        values
+    }
+
+    pub(super) fn crafted_residuals(&self, block: u16, mut residuals: Vec<i32>) -> Vec<i32> {
+        if self.craft == Some(Craft::Residual) && block == 1 {
+            residuals[self.first()] += 1;
+        }
+        residuals
+    }
+}
+
+impl JointUnit {
+    pub(super) fn crafted_step(&self, job: &Job, step: Step) -> Step {
+        let first = job.checked.units[0].iter().map(|member| &member.party);
+        let cheated =
+            job.craft == Some(Craft::Leaves) && self.links.iter().map(|link| link.party()).eq(first);
+        let zero = |decision| match decision {
+            Decision::Leaf(_) if cheated => Decision::Leaf(0),
+            decision => decision,
+        };
+        match step {
+            Step::Grow { place, decisions } => {
+                Step::Grow { place, decisions: decisions.into_iter().map(zero).collect() }
+            }
+            step => step,
+        }
+    }
+}
