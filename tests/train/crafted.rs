@@ -46,3 +46,45 @@ async fn another_indicator_other_decoys_and_undecided_leaves_are_found() {
     assert_eq!((only.code, only.block), ("TRAIN_DECISIONS", Some(0)));
     assert!(only.what.contains("carrier-a"), "{only:?}");
 }
+
+/// Tells when the first block is through.
+struct FirstBlock(tokio::sync::Notify);
+
+impl TrainProgress for FirstBlock {
+    fn block(&self, done: u16, _total: u16, _auc: Option<f64>) {
+        if done == 1 {
+            self.0.notify_one();
+        }
+    }
+
+    fn trees(&self, _done: u64, _total: u64) {}
+
+    fn reading(&self) -> &dyn windvane::dataset::Progress {
+        &()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_training_that_is_resumed_encrypts_nothing_else_under_its_seed() {
+    let world = World::new().await;
+    let mut runner = world.runner();
+    let training = runner.begin(&world.plan("crafted-5")).unwrap();
+    let first = Arc::new(FirstBlock(tokio::sync::Notify::new()));
+    let progress: Arc<dyn TrainProgress> = first.clone();
+    tokio::select! {
+        ended = runner.run(training, &progress) => panic!("{ended:?}"),
+        () = first.0.notified() => {}
+    }
+    runner.craft(Craft::Indicator);
+    // What was under way on a thread that blocks holds the folder to its end.
+    let error = loop {
+        match runner.run(training, &progress).await.unwrap_err() {
+            error if error.to_string().contains("another process") => tokio::task::yield_now().await,
+            error => break error,
+        }
+    };
+    assert_eq!(error.code(), "TRAIN_FOLDER");
+    assert!(error.to_string().contains("encrypted before"), "{error}");
+    runner.close().await.unwrap();
+    world.go_on(training).await.unwrap();
+}

@@ -265,6 +265,11 @@ impl TrainRunner {
                 inputs.check(&folder, &checked)?;
                 listed
             }
+            None if !folder.state().is_new() => {
+                let path = folder.path().join(LISTED);
+                let what = "it is gone, and sessions were opened with it; begin a new training".to_owned();
+                return Err(TrainError::Folder { path, what });
+            }
             None => {
                 let plan = &checked.plan;
                 let file = SampleFile { path: &plan.sample, number: &plan.number, label: &plan.label };

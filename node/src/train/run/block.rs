@@ -14,7 +14,7 @@ use windvane_protocols::transcript::{Hash, Reader, Record, Transcript, Transcrip
 use super::cells::decrypt;
 use super::error::{Fault, TrainError};
 use super::growing::Trees;
-use super::job::{Job, blocking, encrypt};
+use super::job::{Job, blocking};
 use super::journal::Fact;
 use super::unit::{JointUnit, each};
 use super::{BankStage, TrainProgress};
@@ -221,10 +221,7 @@ async fn upload(
 ) -> Result<Hash, TrainError> {
     let statistic = Statistic::Residual { block };
     let values: Vec<_> = residuals.iter().map(|residual| i64::from(*residual)).collect();
-    let encrypted = blocking(job, move |job| {
-        encrypt(&job.key, statistic, &values, job.threads()).map_err(TrainError::Encryption)
-    });
-    let (bytes, digest) = encrypted.await?;
+    let (bytes, digest) = blocking(job, move |job| job.encrypted(statistic, &values)).await?;
     let uploads = units.iter().flat_map(|unit| &unit.links).map(|link| {
         let (link, bytes) = (link.clone(), bytes.clone());
         async move {

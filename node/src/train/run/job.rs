@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::error::TrainError;
 use super::folder::TrainFolder;
 use super::growing::Decryption;
+use super::journal::Fact;
 use super::plan::Checked;
 use crate::identity::NodeKeys;
 use crate::train::features::Features;
@@ -152,13 +153,35 @@ impl Job {
         let values = indicator(&self.listed);
         #[cfg(feature = "faults")]
         let values = self.crafted_indicator(values);
-        encrypt(&self.key, Statistic::Indicator, &values, self.threads()).map_err(TrainError::Encryption)
+        self.encrypted(Statistic::Indicator, &values)
     }
 
     /// The held-out rows, encrypted.
     pub(super) fn held_out(&self) -> Result<(Bytes, Hash), TrainError> {
         let values = held_out(&self.listed);
-        encrypt(&self.key, Statistic::HeldOut, &values, self.threads()).map_err(TrainError::Encryption)
+        self.encrypted(Statistic::HeldOut, &values)
+    }
+
+    /// Encrypts a statistic, and notes its digest before it can leave: who resumes with other values, by another build
+    /// or on a changed folder, would encrypt both under one seed, and their difference could be read.
+    pub(super) fn encrypted(
+        &self,
+        statistic: Statistic,
+        values: &[i64],
+    ) -> Result<(Bytes, Hash), TrainError> {
+        let (bytes, digest) =
+            encrypt(&self.key, statistic, values, self.threads()).map_err(TrainError::Encryption)?;
+        let (number, hex) = (statistic.number(), hex::encode(digest));
+        let mut folder = self.folder();
+        match folder.state().encrypted(number) {
+            Some(known) if known == hex => {}
+            Some(_) => {
+                let what = "a statistic is not what was encrypted before; begin a new training".to_owned();
+                return Err(TrainError::Folder { path: folder.path().to_owned(), what });
+            }
+            None => folder.note(&Fact::Encrypted { statistic: number, digest: hex })?,
+        }
+        Ok((bytes, digest))
     }
 }
 
@@ -179,7 +202,7 @@ pub(in crate::train) fn held_out(listed: &Listed) -> Vec<i64> {
 }
 
 /// A statistic as it is uploaded, and its digest.
-pub(in crate::train) fn encrypt(
+fn encrypt(
     key: &TrainingKey,
     statistic: Statistic,
     values: &[i64],

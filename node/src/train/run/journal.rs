@@ -15,6 +15,8 @@ const MAX_LINE_BYTES: u64 = 4 << 10;
 pub(super) enum Fact {
     /// A provider's session is about to be opened.
     Attempt { provider: String, number: u64, at_ms: u64 },
+    /// A statistic is encrypted, and about to leave: by its number, the digest of its ciphertexts.
+    Encrypted { statistic: u64, digest: String },
     /// A block is through and kept.
     Block { number: u16, auc: Option<f64>, at_ms: u64 },
     /// The training ended early.
@@ -28,6 +30,8 @@ pub(super) enum Fact {
 pub struct TrainState {
     /// By provider, how often its session was opened.
     attempts: BTreeMap<String, u64>,
+    /// By a statistic's number, the digest of its ciphertexts.
+    encrypted: BTreeMap<u64, String>,
     /// How well the model ranked what was held out, where anything was, after each block that is through.
     pub blocks: Vec<Option<f64>>,
     /// The code of the last early end, unless the training went on after it.
@@ -54,9 +58,19 @@ pub(super) fn read_journal(file: &File) -> std::io::Result<(TrainState, u64)> {
 }
 
 impl TrainState {
+    /// Whether no session was opened yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.attempts.is_empty()
+    }
+
     /// How often a provider's session was opened.
     pub fn attempts(&self, provider: &str) -> u64 {
         self.attempts.get(provider).copied().unwrap_or(0)
+    }
+
+    /// The digest of a statistic's ciphertexts, if it was encrypted before.
+    pub(super) fn encrypted(&self, statistic: u64) -> Option<&str> {
+        self.encrypted.get(&statistic).map(String::as_str)
     }
 
     pub(super) fn take(&mut self, fact: &Fact) {
@@ -65,6 +79,9 @@ impl TrainState {
                 self.attempts.insert(provider.clone(), *number);
                 self.ended = None;
                 self.last_ms = *at_ms;
+            }
+            Fact::Encrypted { statistic, digest } => {
+                self.encrypted.insert(*statistic, digest.clone());
             }
             Fact::Block { number, auc, at_ms } => {
                 self.blocks.truncate(usize::from(*number));
