@@ -2,6 +2,7 @@
 //! that is a command. What comes of it is held against the same engine in the clear, integer for integer.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,14 +22,18 @@ use windvane_protocols::audit::entry::Event;
 use windvane_protocols::audit::grant::TrainTerms;
 use windvane_protocols::party::SessionId;
 use windvane_protocols::score::universe::Universe;
+use windvane_protocols::train::binning::Binned;
 use windvane_protocols::train::boosting::{Trained, Unit, train_clear};
-use windvane_protocols::train::parameters::Hyperparameters;
+use windvane_protocols::train::parameters::{Hyperparameters, Numbers};
 use windvane_protocols::train::schema::TrainSchema;
+use windvane_protocols::train::tree::ABSENT;
 
 use crate::lab::{self, Lab, Party, events};
 
 mod crafted;
 mod kills;
+mod recorded;
+mod recorder;
 
 /// Rows of the bank's sample.
 const SAMPLE: u64 = 600;
@@ -44,7 +49,8 @@ struct World {
     providers: BTreeMap<&'static str, (Party, Option<Node>)>,
 }
 
-fn grant() -> GrantTerms {
+/// What a provider permits; carriers have their features named, and the third provider has not.
+fn grant(provider: &str) -> GrantTerms {
     let train = TrainTerms {
         max_rows: 10_000,
         runs: 100,
@@ -53,7 +59,7 @@ fn grant() -> GrantTerms {
         max_blocks: 3,
         max_trees: 3,
         max_depth: 3,
-        named_features: true,
+        named_features: provider != "police",
     };
     GrantTerms {
         data_sets: vec!["telecom-risk".parse().unwrap()],
@@ -75,6 +81,15 @@ fn mixed(position: u64, salt: u64) -> u64 {
     state >> 33
 }
 
+/// The position of a row of the bank's sample.
+fn sampled(row: u64) -> u64 {
+    mixed(row, 9) % 16 + 16 * row
+}
+
+fn label(position: u64) -> bool {
+    habit(position) + mixed(position, 8) % 60 > 90
+}
+
 /// A person's habit, from which everybody's features and the label follow, with noise.
 fn habit(position: u64) -> u64 {
     mixed(position, 1) % 100
@@ -92,7 +107,7 @@ fn feature(position: u64, salt: u64) -> String {
 }
 
 fn table(path: &Path, positions: impl Iterator<Item = u64>, salts: &[u64]) {
-    let names: Vec<_> = salts.iter().map(|salt| format!("f{salt}")).collect();
+    let names: Vec<_> = salts.iter().map(|salt| format!("feature-{salt}")).collect();
     let mut text = format!("number,{}\n", names.join(","));
     for position in positions {
         let cells: Vec<_> = salts.iter().map(|salt| feature(position, *salt)).collect();
@@ -133,25 +148,30 @@ impl World {
             party.config = lab.config(name, &section);
             party.admin.import_enrolment(&bank.enrolment).unwrap();
             bank.admin.import_enrolment(&party.enrolment).unwrap();
-            bank.admin.accept_grant(&party.admin.issue_grant(&grant()).unwrap()).unwrap();
+            bank.admin.accept_grant(&party.admin.issue_grant(&grant(name)).unwrap()).unwrap();
             let node = lab.start(&party).await;
             providers.insert(name, (party, Some(node)));
         }
         let mut world = Self { lab, universe, bank, providers };
-        world.know();
+        world.know(&world.addresses());
         world.write_sample();
         world
     }
 
-    /// Writes the providers' addresses into the bank's configuration.
-    fn know(&mut self) {
-        let sections: String = self
-            .providers
-            .iter()
-            .filter_map(|(name, (_, node))| Some((name, node.as_ref()?.grpc_address()?)))
-            .map(|(name, address)| format!("[[provider]]\nparty = \"{name}\"\naddress = \"{address}\"\n"))
-            .collect();
-        self.bank.config = self.lab.config("bank", &sections);
+    /// Where the providers' nodes are.
+    fn addresses(&self) -> BTreeMap<&'static str, SocketAddr> {
+        let address = |(name, (_, node)): (&&'static str, &(Party, Option<Node>))| {
+            Some((*name, node.as_ref()?.grpc_address()?))
+        };
+        self.providers.iter().filter_map(address).collect()
+    }
+
+    /// Writes addresses of providers into the bank's configuration.
+    fn know(&mut self, addresses: &BTreeMap<&'static str, SocketAddr>) {
+        let section = |(name, address): (&&str, &SocketAddr)| {
+            format!("[[provider]]\nparty = \"{name}\"\naddress = \"{address}\"\n")
+        };
+        self.bank.config = self.lab.config("bank", &addresses.iter().map(section).collect::<String>());
     }
 
     fn at(&self, file: &str) -> PathBuf {
@@ -159,9 +179,8 @@ impl World {
     }
 
     fn write_sample(&self) {
-        let positions = || (0..SAMPLE).map(|i| mixed(i, 9) % 16 + 16 * i);
-        let label = |position| u8::from(habit(position) + mixed(position, 8) % 60 > 90);
-        let rows: String = positions().map(|p| format!("{},{}\n", number(p), label(p))).collect();
+        let positions = || (0..SAMPLE).map(sampled);
+        let rows: String = positions().map(|p| format!("{},{}\n", number(p), u8::from(label(p)))).collect();
         std::fs::write(self.at("sample.csv"), format!("number,label\n{rows}")).unwrap();
         table(&self.at("bank.csv"), positions(), &[7]);
     }
@@ -218,29 +237,47 @@ impl World {
         TrainedTrees::read(&self.bank.config, training).unwrap()
     }
 
-    /// The same engine in the clear, on what the training lists.
-    fn clear(&self, trees: &TrainedTrees, plan: &TrainPlan) -> Trained {
-        let numbers = plan.model.kind.numbers(50);
-        let numbers = Hyperparameters::new(windvane_protocols::train::parameters::Numbers {
+    /// The plan's numbers.
+    fn numbers(plan: &TrainPlan) -> Hyperparameters {
+        Hyperparameters::new(Numbers {
             blocks: plan.model.blocks.unwrap(),
             trees: plan.model.trees.unwrap(),
-            ..numbers
+            ..plan.model.kind.numbers(plan.minimum_count)
         })
-        .unwrap();
-        let file = |name: &str| FeatureFile::new(&self.at(name), "number", &[]);
-        let fit = |name: &str| Features::fit(&file(name), &self.universe, &()).unwrap();
-        let own = trees.listed.own(&fit("bank.csv")).unwrap();
-        let features = fit_schema(&file("carrier-a.csv"), &()).unwrap();
+        .unwrap()
+    }
+
+    /// A party's table by bins: those of a carrier by the schema.
+    fn features(&self, name: &str) -> Features {
+        let file = |name: &str| FeatureFile::new(&self.at(&format!("{name}.csv")), "number", &[]);
+        if !name.starts_with("carrier") {
+            return Features::fit(&file(name), &self.universe, &()).unwrap();
+        }
+        let features = fit_schema(&file("carrier-a"), &()).unwrap();
         let schema = TrainSchema::new("carrier-a".parse().unwrap(), features).unwrap();
-        let positions = trees.listed.positions();
-        let carrier = |name: &str| {
-            let features = Features::with_schema(&file(name), &self.universe, &schema, &()).unwrap();
-            features.listed(positions, false).unwrap()
+        Features::with_schema(&file(name), &self.universe, &schema, &()).unwrap()
+    }
+
+    /// Listed rows by bins: the bank's, which has no decoys, and those of every unit's members.
+    fn binned_units(&self, positions: &[u64], kinds: &[Kind]) -> (Binned, Vec<Vec<Binned>>) {
+        let own = self.features("bank").listed(positions, true).unwrap();
+        let column = |feature: usize| {
+            let bins = own.column(feature).iter().zip(kinds);
+            bins.map(|(bin, kind)| if *kind == Kind::Decoy { ABSENT } else { *bin }).collect()
         };
-        let carriers = vec![carrier("carrier-a.csv"), carrier("carrier-b.csv")];
-        let police = vec![fit("police.csv").listed(positions, true).unwrap()];
-        let others: Vec<_> =
-            [carriers, police].map(|unit| Unit::providers(unit, &numbers).unwrap()).into_iter().collect();
+        let columns = (0..own.bins().len()).map(column).collect();
+        let unit = |members: &&[&str]| {
+            let listed = |name: &&str| self.features(name).listed(positions, members.len() == 1).unwrap();
+            members.iter().map(listed).collect()
+        };
+        (Binned::new(columns, own.bins().to_vec()).unwrap(), UNITS.iter().map(unit).collect())
+    }
+
+    /// The same engine in the clear, on what the training lists.
+    fn clear(&self, trees: &TrainedTrees, plan: &TrainPlan) -> Trained {
+        let numbers = Self::numbers(plan);
+        let (own, units) = self.binned_units(trees.listed.positions(), trees.listed.kinds());
+        let others: Vec<_> = units.into_iter().map(|unit| Unit::providers(unit, &numbers).unwrap()).collect();
         let holder = Unit::label_holder(own, &numbers);
         train_clear(&holder, &others, &trees.listed.labels(), &numbers).unwrap()
     }

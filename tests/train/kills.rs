@@ -1,19 +1,22 @@
-//! A training whose bank was killed goes on where it was, to the same model.
+//! A training whose bank or one of whose providers was killed goes on where it was, to the same model.
 //!
-//! The bank runs in a process of its own, and a debug build sends itself SIGKILL at the stage that `WINDVANE_CRASH_AT`
-//! names.
+//! Whoever is to be killed runs in a process of its own, and a debug build sends itself SIGKILL at the stage that
+//! `WINDVANE_CRASH_AT` names.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use windvane::audit::reconcile;
 use windvane::clock::SystemClock;
 use windvane::telemetry;
+use windvane::train::Stage;
 use windvane::train::audit::audit_training;
 use windvane::train::run::{BankStage, TrainProgress, TrainRunner};
 use windvane_protocols::party::SessionId;
 
 use super::{World, config};
+use crate::lab::Party;
 use crate::psi::process::{CONFIG, Process};
 
 const SIGKILL: i32 = 9;
@@ -39,9 +42,39 @@ const KILLS: [(BankStage, u64); 16] = [
     (BankStage::Registered, 1),
 ];
 
+/// Which provider is killed at which stage, and which time that it passes it: a carrier, which takes two steps for a
+/// level, and a provider that is alone; uploads of list, indicator, held-out rows and both blocks' residuals; steps at
+/// roots, below them, at the end of a block and in the second block.
+const PROVIDER_KILLS: [(&str, Stage, u64); 23] = [
+    ("carrier-b", Stage::Opened, 1),
+    ("police", Stage::Opened, 1),
+    ("carrier-b", Stage::Accepted, 1),
+    ("police", Stage::Accepted, 1),
+    ("carrier-b", Stage::Begun, 1),
+    ("carrier-b", Stage::Uploaded, 1),
+    ("carrier-b", Stage::Uploaded, 2),
+    ("police", Stage::Uploaded, 3),
+    ("carrier-b", Stage::Uploaded, 4),
+    ("police", Stage::Uploaded, 5),
+    ("carrier-b", Stage::Asked, 1),
+    ("carrier-b", Stage::Asked, 2),
+    ("police", Stage::Asked, 3),
+    ("carrier-b", Stage::Asked, 8),
+    ("carrier-b", Stage::Answered, 1),
+    ("carrier-b", Stage::Answered, 4),
+    ("police", Stage::Answered, 5),
+    ("police", Stage::Answered, 9),
+    ("carrier-b", Stage::Answered, 16),
+    ("carrier-b", Stage::Signed, 1),
+    ("police", Stage::Kept, 1),
+    ("carrier-b", Stage::Completed, 1),
+    ("police", Stage::Completed, 1),
+];
+
 #[test]
 fn every_stage_has_its_kill() {
     assert!(BankStage::ALL.iter().all(|stage| KILLS.iter().any(|(kill, _)| kill == stage)));
+    assert!(Stage::ALL.iter().all(|stage| PROVIDER_KILLS.iter().any(|(_, kill, _)| kill == stage)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,7 +98,49 @@ async fn a_bank_that_was_killed_at_any_stage_goes_on_to_the_model_of_the_clear_e
     assert!(audit.is_ok(), "{audit}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_was_killed_at_any_stage_goes_on_to_the_model_of_the_clear_engine() {
+    let mut world = World::new().await;
+    for (i, (name, stage, time)) in PROVIDER_KILLS.into_iter().enumerate() {
+        let plan = world.plan(&format!("provider-killed-{i}"));
+        let training = world.begun(&plan);
+        let crash_at = format!("{}:{time}", stage.name());
+        world.provider_killed(name, &crash_at, training).await;
+        let report =
+            world.go_on(training).await.unwrap_or_else(|error| panic!("{name}, {crash_at}: {error}"));
+        assert_eq!(report.auc_by_block.len(), 2, "{name}, {crash_at}");
+        world.equals_clear(training, &plan);
+    }
+    let (bank, providers, _lab) = world.stopped().await;
+    let logs: Vec<_> = std::iter::once(&bank).chain(&providers).map(Party::log_dir).collect();
+    let agreed = reconcile(&logs);
+    assert!(agreed.is_ok(), "{agreed}");
+    let all = PROVIDER_KILLS.len() as u64;
+    assert!(agreed.pairs.iter().all(|pair| (pair.jobs_agreed, pair.countersigned) == (all, all)), "{agreed}");
+}
+
 impl World {
+    /// Runs a training until this provider, in a process of its own, is killed; afterwards it runs here again.
+    async fn provider_killed(&mut self, name: &'static str, crash_at: &str, training: SessionId) {
+        self.stop(name).await;
+        let (config, ready) = (self.at(&format!("{name}/windvane.toml")), self.at("ready"));
+        if ready.exists() {
+            std::fs::remove_file(&ready).unwrap();
+        }
+        let (mut process, address) = Process::node(&config, &ready, Some(crash_at)).await;
+        let mut addresses = self.addresses();
+        addresses.insert(name, address.parse().unwrap());
+        self.know(&addresses);
+        let error = self.go_on(training).await.unwrap_err();
+        assert!(error.to_string().contains(name), "{crash_at}: {error}");
+        assert!(["PEER_UNAVAILABLE", "PEER_ERROR"].contains(&error.code()), "{crash_at}: {error:?}");
+        let status = process.ended();
+        assert_eq!(status.signal(), Some(SIGKILL), "{name}, {crash_at}: {status}");
+        let (party, node) = self.providers.get_mut(name).unwrap();
+        *node = Some(self.lab.start(party).await);
+        self.know(&self.addresses());
+    }
+
     fn bank_trainings(&self) -> Vec<SessionId> {
         windvane::train::run::TrainFolder::list(&self.bank.config.node.data_dir).unwrap()
     }

@@ -58,7 +58,7 @@ pub use journal::TrainState;
 pub use plan::{BandPlan, MemberPlan, ModelKind, ModelPlan, PlanError, SAMPLE, TrainPlan, UnitPlan};
 pub use report::{Charts, ProviderReport, TrainReport};
 pub use stage::BankStage;
-pub use trees::TrainedTrees;
+pub use trees::{TrainedTrees, training_seed};
 
 use inputs::Inputs;
 use job::{Job, Secrets};

@@ -52,6 +52,11 @@ impl Secrets {
         Ok(Some(Self { seed: TrainingSeed::from_bytes(*seed), root: Zeroizing::new(*root) }))
     }
 
+    /// Whoever has it decrypts everything.
+    pub(super) const fn seed(&self) -> &TrainingSeed {
+        &self.seed
+    }
+
     pub(in crate::train) fn key(&self) -> TrainingKey {
         TrainingKey::derive(&self.seed)
     }

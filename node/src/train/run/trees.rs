@@ -1,12 +1,14 @@
-//! The trees of a training, and what it lists, from the bank's folder.
+//! What an auditor takes from the bank's folder of a training: trees, list and seed.
 
 use windvane_protocols::party::SessionId;
+use windvane_protocols::train::elgamal::TrainingSeed;
 use windvane_protocols::train::tree::Tree;
 
 use super::LISTED;
 use super::block::BlockRecord;
 use super::error::TrainError;
 use super::folder::TrainFolder;
+use super::job::Secrets;
 use crate::config::Config;
 use crate::identity::NodeKeys;
 use crate::train::sample::Listed;
@@ -45,4 +47,18 @@ impl TrainedTrees {
         }
         Ok(trees)
     }
+}
+
+/// The seed of a training, from which its key and all that it encrypted follow, from a bank's data directory. Whoever
+/// has it decrypts what providers answered: it is for the bank's own tools and its auditors. Blocks on files.
+///
+/// # Errors
+/// [`TrainError`].
+pub fn training_seed(config: &Config, training: SessionId) -> Result<TrainingSeed, TrainError> {
+    let keys = NodeKeys::open(config)?;
+    let folder = TrainFolder::open(&config.node.data_dir, training)?;
+    let path = folder.path().join(Secrets::NAME);
+    let secrets = Secrets::read(&folder, &keys.storage)?;
+    let secrets = secrets.ok_or(TrainError::Folder { path, what: "it is not there".to_owned() })?;
+    Ok(secrets.seed().clone())
 }
