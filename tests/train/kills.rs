@@ -20,7 +20,7 @@ const SIGKILL: i32 = 9;
 const TRAINING: &str = "WINDVANE_TEST_TRAINING";
 
 /// The stages at which the bank is killed, and which time that it passes them: levels in the middle of a block.
-const KILLS: [(BankStage, u64); 16] = [
+const KILLS: [(BankStage, u64); 17] = [
     (BankStage::Listed, 1),
     (BankStage::Requested, 1),
     (BankStage::Accepted, 1),
@@ -33,6 +33,7 @@ const KILLS: [(BankStage, u64); 16] = [
     (BankStage::Level, 40),
     (BankStage::Trees, 2),
     (BankStage::Block, 1),
+    (BankStage::Parts, 1),
     (BankStage::Model, 1),
     (BankStage::Receipts, 1),
     (BankStage::Logged, 1),

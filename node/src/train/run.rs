@@ -39,6 +39,7 @@ pub(super) mod job;
 mod journal;
 mod link;
 mod model;
+mod parts;
 pub(super) mod plan;
 mod report;
 mod stage;

@@ -26,6 +26,8 @@ pub enum BankStage {
     Trees,
     /// A block is through and kept.
     Block,
+    /// All providers' parts of the listed rows are kept and decrypted; there is no model.
+    Parts,
     /// The model is kept; no provider has it.
     Model,
     /// All receipts are checked and kept.
@@ -38,7 +40,7 @@ pub enum BankStage {
 
 impl BankStage {
     /// All stages, in the order of a training.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Listed,
         Self::Requested,
         Self::Accepted,
@@ -49,6 +51,7 @@ impl BankStage {
         Self::Level,
         Self::Trees,
         Self::Block,
+        Self::Parts,
         Self::Model,
         Self::Receipts,
         Self::Logged,
@@ -68,6 +71,7 @@ impl BankStage {
             Self::Level => "train-bank-level",
             Self::Trees => "train-bank-trees",
             Self::Block => "train-bank-block",
+            Self::Parts => "train-bank-parts",
             Self::Model => "train-bank-model",
             Self::Receipts => "train-bank-receipts",
             Self::Logged => "train-bank-logged",

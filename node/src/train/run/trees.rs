@@ -1,4 +1,4 @@
-//! The trees of a training, and what it lists, from the bank's folder.
+//! The trees of a training, what it lists and what parts add up to, from the bank's folder.
 
 use windvane_protocols::party::SessionId;
 use windvane_protocols::train::tree::Tree;
@@ -7,6 +7,7 @@ use super::LISTED;
 use super::block::BlockRecord;
 use super::error::TrainError;
 use super::folder::TrainFolder;
+use super::model::Model;
 use crate::config::Config;
 use crate::identity::NodeKeys;
 use crate::train::sample::Listed;
@@ -20,6 +21,8 @@ pub struct TrainedTrees {
     pub units: Vec<Vec<Tree>>,
     /// What the training lists, with the bank's labels.
     pub listed: Listed,
+    /// What all providers' parts add up to, by listed row, 0 for decoys; once there is a model.
+    pub sums: Option<Vec<u16>>,
 }
 
 impl TrainedTrees {
@@ -33,7 +36,8 @@ impl TrainedTrees {
         let listed = folder.unseal_record::<Listed>(LISTED, &keys.storage)?;
         let path = folder.path().join(LISTED);
         let listed = listed.ok_or(TrainError::Folder { path, what: "it is not there".to_owned() })?;
-        let mut trees = Self { own: Vec::new(), units: Vec::new(), listed };
+        let sums = folder.unseal_record::<Model>(Model::NAME, &keys.storage)?.map(|model| model.sums);
+        let mut trees = Self { own: Vec::new(), units: Vec::new(), listed, sums };
         for block in 0..folder.state().blocks.len() as u16 {
             let name = BlockRecord::name(block);
             let record = folder.unseal_record::<BlockRecord>(&name, &keys.storage)?;

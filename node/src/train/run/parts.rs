@@ -1,0 +1,142 @@
+//! From contributions to parts: the scale of the model, and what all providers' parts of the listed rows add up to.
+//!
+//! A provider's span follows from its trees; where it is alone, so that the bank knows its contributions, from these. The
+//! sum of parts is decrypted as that of contributions is: it is what a call for the same number is answered with later.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use windvane_protocols::train::scale::{Scale, ScaleError, Scaling, Span, Values};
+use windvane_protocols::train::step::Step;
+use windvane_protocols::transcript::{Reader, Record, Transcript, TranscriptError};
+
+use super::block::Standing;
+use super::cells::decrypt;
+use super::error::{Fault, TrainError};
+use super::job::{Job, blocking};
+use super::model::{own_trees, unit_trees};
+use super::unit::{JointUnit, each};
+use crate::train::sample::Kind;
+
+/// How all parties' contributions become parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::train) struct Scales {
+    own: Scaling,
+    /// By unit.
+    units: Vec<Scaling>,
+}
+
+impl Scales {
+    /// The scale of a training whose blocks are through.
+    pub(super) fn of(job: &Job, units: &[Arc<JointUnit>], standing: &Standing) -> Result<Self, TrainError> {
+        let wide = |error: ScaleError| TrainError::given("TRAIN_SCALE", error.to_string());
+        let own_trees = own_trees(standing);
+        let elsewhere = job.features.apply_elsewhere(&own_trees, true);
+        let own = Span::of(job.features.apply(&own_trees).into_iter().chain([elsewhere])).map_err(wide)?;
+        let lone = units.iter().map(|unit| unit.links.len()).sum::<usize>() == 1;
+        let spans = if lone {
+            let told = job.listed.kinds().iter().zip(&standing.joint);
+            let told = told.filter(|(kind, _)| **kind != Kind::Decoy).map(|(_, value)| *value);
+            vec![Span::of(told).map_err(wide)?]
+        } else {
+            let spans = (0..units.len()).map(|unit| Span::of_trees(&unit_trees(standing, unit)));
+            spans.collect::<Result<Vec<_>, _>>().map_err(wide)?
+        };
+        let all: Vec<_> = spans.iter().copied().chain([own]).collect();
+        let widest = Scale::new(&all).map_err(wide)?.widest();
+        let values = if lone { Values::Coarse } else { Values::Fine };
+        let of = |span, values| Scaling::new(widest, span, values).map_err(wide);
+        let units = spans.into_iter().map(|span| of(span, values)).collect::<Result<_, _>>()?;
+        Ok(Self { own: of(own, Values::Fine)?, units })
+    }
+
+    /// The width of the widest party's span.
+    pub(super) const fn widest(&self) -> u64 {
+        self.own.scale().widest()
+    }
+
+    /// The bank's.
+    pub(super) const fn own(&self) -> Scaling {
+        self.own
+    }
+
+    /// Those of all units, in their order.
+    pub(super) fn units(&self) -> &[Scaling] {
+        &self.units
+    }
+}
+
+/// What the parts of all providers add up to, by listed row; nothing for decoys.
+pub(super) async fn sums(
+    job: &Arc<Job>,
+    units: &[Arc<JointUnit>],
+    scales: &Scales,
+) -> Result<Vec<u16>, TrainError> {
+    let rows = job.listed.rows();
+    let asked = units.iter().zip(scales.units()).flat_map(|(unit, scaling)| {
+        unit.links.iter().map(|link| (link.clone(), Step::Parts { scaling: *scaling }))
+    });
+    let answers = each(asked.map(|(link, step)| async move { link.step(&step, rows).await })).await?;
+    let can_be = 0..=answers.len() as i64 * i64::from(u8::MAX);
+    let sent: Vec<_> = answers.into_iter().map(|answer| answer.ciphertexts).collect();
+    let providers = units.iter().map(|unit| unit.parties()).collect::<Vec<_>>().join(", ");
+    let wrong = move |fault| TrainError::Provider { providers: providers.clone(), stage: "parts", fault };
+    blocking(job, move |job| {
+        let values = decrypt(&job.key, &job.decoder, &sent, rows, job.threads());
+        let values = values.map_err(|error| wrong(error.into()))?;
+        checked(&values, job.listed.kinds(), &can_be).ok_or_else(|| wrong(Fault::Parts))
+    })
+    .await
+}
+
+/// Sums of parts that can be: those of real and held-out rows within their range, and 0 for decoys.
+fn checked(values: &[i64], kinds: &[Kind], can_be: &RangeInclusive<i64>) -> Option<Vec<u16>> {
+    let sum = |(value, kind): (&i64, &Kind)| {
+        let sound = if *kind == Kind::Decoy { *value == 0 } else { can_be.contains(value) };
+        sound.then(|| u16::try_from(*value).ok()).flatten()
+    };
+    values.iter().zip(kinds).map(sum).collect()
+}
+
+impl Record for Scales {
+    const DOMAIN: &'static str = "windvane/train-scales/v1";
+
+    fn write(&self, t: Transcript) -> Transcript {
+        t.bytes("own", &self.own.to_bytes()).list("unit", self.units.iter().map(|unit| unit.to_bytes()))
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
+        let form = |label| TranscriptError::Form { label, expected: "a scale, a span and 0 or 1" };
+        let own = Scaling::from_bytes(r.array("own")?).ok_or(form("own"))?;
+        let unit = |bytes: &[u8]| bytes.try_into().ok().and_then(Scaling::from_bytes).ok_or(form("unit"));
+        let units = r.list("unit", windvane_protocols::limits::MAX_SCORE_PROVIDERS)?.into_iter().map(unit);
+        Ok(Self { own, units: units.collect::<Result<_, _>>()? })
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Of a bank and two units.
+    pub(in crate::train::run) fn scales() -> Scales {
+        let scaling =
+            |minimum, maximum| Scaling::new(97, Span::new(minimum, maximum).unwrap(), Values::Fine).unwrap();
+        Scales { own: scaling(-7, 90), units: vec![scaling(0, 3), scaling(-50, 0)] }
+    }
+
+    #[test]
+    fn scales_survive_their_encoding() {
+        assert_eq!(Scales::decode(scales().encode().as_bytes()), Ok(scales()));
+    }
+
+    #[test]
+    fn sums_beyond_what_parts_can_add_up_to_and_any_of_decoys_are_refused() {
+        let kinds = [Kind::Training(true), Kind::Decoy, Kind::HeldOut(false)];
+        let checked = |values: [i64; 3]| checked(&values, &kinds, &(0..=510));
+        assert_eq!(checked([510, 0, 7]), Some(vec![510, 0, 7]));
+        for wrong in [[511, 0, 7], [-1, 0, 7], [1, 1, 7], [1, 0, 511], [1, -1, 7], [1, 0, 1 << 16]] {
+            assert_eq!(checked(wrong), None, "{wrong:?}");
+        }
+    }
+}
