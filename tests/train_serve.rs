@@ -89,6 +89,8 @@ struct World {
     node: Node,
     bank: Party,
     universe: Universe,
+    /// The carrier's sections.
+    section: String,
 }
 
 /// What the bank knows of a training, and its way to the carrier.
@@ -136,7 +138,7 @@ impl World {
         let text = carrier.admin.issue_grant(&grant(terms)).unwrap();
         bank.admin.accept_grant(&text).unwrap();
         carrier.taken_over_by(&node).await;
-        Self { lab, carrier, node, bank, universe }
+        Self { lab, carrier, node, bank, universe, section }
     }
 
     /// The same carrier after a stop and a start.

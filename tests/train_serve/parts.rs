@@ -1,9 +1,13 @@
 //! Parts that are told: those of the registry, once, under one scale, and behind the blocks alone.
 
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng as _;
 use windvane::identity::Layout;
 use windvane::score::folder::ScoreFolder;
 use windvane::score::registry::Registry;
 use windvane_proto::train::v1::{PartsRequest, Scale};
+use windvane_protocols::train::mask::MaskingKey;
+use windvane_protocols::train::record::TrainAnnouncement;
 
 use super::*;
 
@@ -99,4 +103,69 @@ async fn parts_before_the_last_block_and_scales_that_cannot_be_are_refused_and_t
     }
     training.parts(scaling(4_000)).await.unwrap();
     world.node.stop().await.unwrap();
+}
+
+/// The carrier beside a second provider, which nobody runs: its announcement is signed here.
+struct Beside {
+    world: World,
+    other: Party,
+}
+
+impl Beside {
+    async fn new() -> Self {
+        let mut world = World::new().await;
+        let other = world.lab.party("police", "");
+        let identity = other.admin.score_identity();
+        let pin = format!("[[train.peers]]\nparty = \"police\"\nidentity = \"{}\"\n", identity.fingerprint());
+        world.carrier.config = world.lab.config("carrier-a", &format!("{}{pin}", world.section));
+        Self { world: world.restarted().await, other }
+    }
+
+    async fn training(&self) -> Training {
+        let key = TrainingKey::derive(&TrainingSeed::from_bytes([5; 32]));
+        let mut request = self.world.request(5, &key);
+        let receipt = self.other.admin.keys().receipt.verifying_key();
+        let member = Identity { party: self.other.config.party(), key: receipt };
+        request.charter.units.push(Unit { members: vec![member] });
+        let mut training = self.world.training_of(request, key);
+        let own = training.open().await.unwrap().body().announcement.clone();
+        let mask = MaskingKey::random(&mut ChaCha20Rng::seed_from_u64(5));
+        let announcement = TrainAnnouncement {
+            charter: own.body().charter,
+            party: self.other.config.party(),
+            schema: [0; 64],
+            mask_key: *mask.public(),
+        };
+        let announcement = Signed::sign(announcement, self.other.admin.keys().signing_key());
+        let begin = TrainBegin { session: training.session, announcements: vec![own, announcement] };
+        let begin = windvane_proto::train::v1::BeginRequest::from(&begin);
+        training.client.begin(begin).await.unwrap();
+        training.upload_list().await.unwrap();
+        training.upload_statistic(Statistic::Indicator).await.unwrap();
+        training
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_others_the_span_must_be_that_of_the_trees() {
+    let beside = Beside::new().await;
+    let mut training = beside.training().await;
+    let leaf = |value| [Decision::Leaf(value)];
+    for block in 0..numbers().blocks {
+        training.upload_statistic(Statistic::Residual { block }).await.unwrap();
+        training.grow(Place::first(block), &[]).await.unwrap();
+        training.grow(Place { block, tree: 1, level: 0 }, &leaf(3)).await.unwrap();
+        training.contributions(block, &leaf(-1)).await.unwrap();
+    }
+    // Two trees of a leaf of 3, and two of -1.
+    let scaling =
+        |minimum, maximum| Scaling::new(100, Span::new(minimum, maximum).unwrap(), Values::Fine).unwrap();
+    for (minimum, maximum) in [(0, 0), (-1, 4), (0, 5), (-2, 6)] {
+        assert_eq!(refused(training.parts(scaling(minimum, maximum)).await), "TRAIN_SCALE");
+    }
+    let rows = training.parts(scaling(0, 4)).await.unwrap();
+    // Alone the answers decrypt to nothing, whatever the provider's parts are.
+    let answers = Answers::decode(&rows, ROWS, 1).unwrap();
+    assert!(training.key.decrypt(&answers, &Decoder::new(1 << 20).unwrap(), 1).is_err());
+    beside.world.node.stop().await.unwrap();
 }
