@@ -34,16 +34,20 @@ mod crafted;
 mod kills;
 mod recorded;
 mod recorder;
+mod served;
 
 /// Rows of the bank's sample.
 const SAMPLE: u64 = 600;
 
 /// Who grows trees with whom.
-const UNITS: [&[&str]; 2] = [&["carrier-a", "carrier-b"], &["police"]];
+type Units = &'static [&'static [&'static str]];
+
+const UNITS: Units = &[&["carrier-a", "carrier-b"], &["police"]];
 
 /// A bank, two carriers and a third provider, enrolled with each other; the providers run.
 struct World {
     lab: Lab,
+    units: Units,
     universe: Universe,
     bank: Party,
     providers: BTreeMap<&'static str, (Party, Option<Node>)>,
@@ -52,12 +56,12 @@ struct World {
 /// What a provider permits; carriers have their features named, and the third provider has not.
 fn grant(provider: &str) -> GrantTerms {
     let train = TrainTerms {
-        max_rows: 10_000,
+        max_rows: 20_000,
         runs: 100,
         decoy_factor: 2,
         minimum_count: 50,
-        max_blocks: 3,
-        max_trees: 3,
+        max_blocks: 10,
+        max_trees: 5,
         max_depth: 3,
         named_features: provider != "police",
     };
@@ -118,20 +122,35 @@ fn table(path: &Path, positions: impl Iterator<Item = u64>, salts: &[u64]) {
 
 impl World {
     async fn new() -> Self {
+        let world = Self::of(UNITS, &["1380013"], |dir| {
+            let at = |file: &str| dir.join(file);
+            table(&at("carrier-a.csv"), (0..10_000).filter(|p| p % 2 == 0), &[2, 3, 4]);
+            table(&at("carrier-b.csv"), (0..10_000).filter(|p| p % 2 == 1), &[2, 3, 4]);
+            table(&at("police.csv"), (0..10_000).filter(|p| p % 3 == 0), &[5, 6]);
+        });
+        let world = world.await;
+        world.write_sample();
+        world
+    }
+
+    /// Everybody in `units`, each with a table that bears its name, which `write` leaves in the lab's folder.
+    async fn of(units: Units, segments: &[&str], write: impl FnOnce(&Path)) -> Self {
         let lab = Lab::new();
         let bank = lab.party("bank", "");
-        let segments = vec!["1380013".parse().unwrap()];
+        let segments = segments.iter().map(|segment| segment.parse().unwrap()).collect();
         let universe = Universe::new("bank".parse().unwrap(), 1, segments).unwrap();
         let document = SignedUniverse::sign(universe.clone(), bank.admin.keys().signing_key());
         let at = |file: &str| lab.dir.path().join(file);
         std::fs::write(at("universe.pem"), document.to_pem()).unwrap();
-        table(&at("carrier-a.csv"), (0..10_000).filter(|p| p % 2 == 0), &[2, 3, 4]);
-        table(&at("carrier-b.csv"), (0..10_000).filter(|p| p % 2 == 1), &[2, 3, 4]);
-        table(&at("police.csv"), (0..10_000).filter(|p| p % 3 == 0), &[5, 6]);
-        let names = UNITS.concat();
+        write(lab.dir.path());
+        let names = units.concat();
         let parties: Vec<_> = names.iter().map(|name| lab.party(name, "")).collect();
-        let schema = parties[0].admin.sign_train_schema(&at("carrier-a.csv"), "number", &[]).unwrap();
-        std::fs::write(at("schema.pem"), schema).unwrap();
+        for unit in units.iter().filter(|unit| unit.len() > 1) {
+            let first = &parties[names.iter().position(|name| *name == unit[0]).unwrap()];
+            let fitted = at(&format!("{}.csv", unit[0]));
+            let schema = first.admin.sign_train_schema(&fitted, "number", &[]).unwrap();
+            std::fs::write(at("schema.pem"), schema).unwrap();
+        }
         let pin = |party: &Party| {
             let identity = party.admin.score_identity();
             let print = identity.fingerprint();
@@ -140,7 +159,8 @@ impl World {
         let pins: String = parties.iter().chain([&bank]).map(pin).collect();
         let mut providers = BTreeMap::new();
         for (name, mut party) in names.into_iter().zip(parties) {
-            let schema = if name == "police" { "" } else { "schema = \"../schema.pem\"\n" };
+            let alone = units.contains(&&[name][..]);
+            let schema = if alone { "" } else { "schema = \"../schema.pem\"\n" };
             let section = format!(
                 "[grpc]\nlisten = \"127.0.0.1:0\"\n[[train]]\nname = \"telecom-risk\"\nfile = \"../{name}.csv\"\n\
                  universe = \"../universe.pem\"\ngroup = \"joint-risk\"\n{schema}{pins}"
@@ -152,9 +172,8 @@ impl World {
             let node = lab.start(&party).await;
             providers.insert(name, (party, Some(node)));
         }
-        let mut world = Self { lab, universe, bank, providers };
-        world.know(&world.addresses());
-        world.write_sample();
+        let mut world = Self { lab, units, universe, bank, providers };
+        world.know(&world.addresses(), "");
         world
     }
 
@@ -166,12 +185,13 @@ impl World {
         self.providers.iter().filter_map(address).collect()
     }
 
-    /// Writes addresses of providers into the bank's configuration.
-    fn know(&mut self, addresses: &BTreeMap<&'static str, SocketAddr>) {
+    /// Writes addresses of providers into the bank's configuration, beside `more`.
+    fn know(&mut self, addresses: &BTreeMap<&'static str, SocketAddr>, more: &str) {
         let section = |(name, address): (&&str, &SocketAddr)| {
             format!("[[provider]]\nparty = \"{name}\"\naddress = \"{address}\"\n")
         };
-        self.bank.config = self.lab.config("bank", &addresses.iter().map(section).collect::<String>());
+        let sections: String = addresses.iter().map(section).collect();
+        self.bank.config = self.lab.config("bank", &format!("{more}{sections}"));
     }
 
     fn at(&self, file: &str) -> PathBuf {
@@ -213,7 +233,7 @@ impl World {
             idle_s: 60,
             model: ModelPlan { blocks: Some(2), trees: Some(2), ..ModelPlan::usual(ModelKind::Boosted) },
             bands: vec![BandPlan { name: "all".to_owned(), share: 100 }],
-            units: UNITS.iter().map(unit).collect(),
+            units: self.units.iter().map(unit).collect(),
         }
     }
 
@@ -302,7 +322,7 @@ impl World {
 
     /// Stops everybody; gives the log folders, the bank's first.
     async fn stopped(mut self) -> (Party, Vec<Party>, Lab) {
-        for name in UNITS.concat() {
+        for name in self.units.concat() {
             if self.providers[name].1.is_some() {
                 self.stop(name).await;
             }

@@ -14,7 +14,7 @@ use windvane_proto::audit::v1::CountersignRequest;
 use windvane_proto::audit::v1::audit_client::AuditClient;
 use windvane_proto::convert::{
     TrainBegin, TrainFinish, TrainGrown, TrainUpload, TrainUploaded, contributions_request, grow_request,
-    train_rows, train_upload_digest,
+    parts_request, train_parts, train_rows, train_upload_digest,
 };
 use windvane_proto::train::v1::train_client::TrainClient;
 use windvane_proto::train::v1::{OpenRequest, UploadRequest};
@@ -34,7 +34,7 @@ use windvane_protocols::train::histogram::{Cell, FeatureCells, Groups, NodeCells
 use windvane_protocols::train::parameters::{Hyperparameters, Numbers};
 use windvane_protocols::train::partition::Proposal;
 use windvane_protocols::train::record::{StepHash, TrainAcceptance, TrainReceipt, TrainRequest};
-use windvane_protocols::train::scale::Span;
+use windvane_protocols::train::scale::{Scaling, Span, Values};
 use windvane_protocols::train::step::{self, Place, returned_digest};
 use windvane_protocols::train::tree::{Decision, Tree};
 use windvane_protocols::transcript::{Hash, Signed};
@@ -42,6 +42,7 @@ use windvane_protocols::transcript::{Hash, Signed};
 use crate::lab::{self, Lab, Party};
 
 mod hostile;
+mod parts;
 
 /// Listed rows: every third one is a decoy.
 const ROWS: usize = 150;
@@ -88,6 +89,8 @@ struct World {
     node: Node,
     bank: Party,
     universe: Universe,
+    /// The carrier's sections.
+    section: String,
 }
 
 /// What the bank knows of a training, and its way to the carrier.
@@ -135,7 +138,7 @@ impl World {
         let text = carrier.admin.issue_grant(&grant(terms)).unwrap();
         bank.admin.accept_grant(&text).unwrap();
         carrier.taken_over_by(&node).await;
-        Self { lab, carrier, node, bank, universe }
+        Self { lab, carrier, node, bank, universe, section }
     }
 
     /// The same carrier after a stop and a start.
@@ -289,6 +292,16 @@ impl Training {
         Ok(rows)
     }
 
+    async fn parts(&mut self, scaling: Scaling) -> Result<Vec<u8>, Status> {
+        let mut stream = self.client.parts(parts_request(self.session, scaling)).await?.into_inner();
+        let mut rows = Vec::new();
+        while let Some(message) = stream.next().await {
+            rows.extend_from_slice(&train_parts(message?).unwrap());
+        }
+        self.returned(&step::Step::Parts { scaling }, returned_digest(&[], &rows));
+        Ok(rows)
+    }
+
     /// Of a step that is asked again the last answer counts.
     fn returned(&mut self, asked: &step::Step, returned: Hash) {
         let asked = asked.digest();
@@ -366,9 +379,7 @@ impl Training {
         let card = windvane::score::card::SAMPLE.replace("fraud-2026-11", name);
         TrainFinish {
             session: self.session,
-            widest: 4_000,
-            span: Span::new(-2_000, 2_000).unwrap(),
-            coarse: false,
+            scaling: scaling(4_000),
             card: windvane::score::card::parse(&card).unwrap(),
             steps: steps.finish(),
         }
@@ -379,6 +390,11 @@ impl Training {
         let response = self.client.finish(request).await?;
         Ok(Signed::<TrainReceipt>::try_from(response.into_inner()).unwrap())
     }
+}
+
+/// A scale of this width; the carrier is alone, so that its span is taken from the bank.
+fn scaling(widest: u64) -> Scaling {
+    Scaling::new(widest, Span::new(-2_000, 2_000).unwrap(), Values::Fine).unwrap()
 }
 
 fn node(proposal: &Proposal, sums: &[i64], counts: &[u64]) -> NodeCells {
@@ -402,6 +418,7 @@ async fn a_training_runs_to_a_countersigned_receipt_and_a_model_that_waits_for_a
     assert!(trees.iter().any(|tree| tree.nodes().len() > 1), "a tree that splits");
     training.upload_statistic(Statistic::Residual { block: 1 }).await.unwrap();
     training.block(1).await;
+    training.parts(scaling(4_000)).await.unwrap();
     let finish = training.finish_request("joint-1");
     let receipt = training.finish(&finish).await.unwrap();
     assert!(receipt.verify(&world.carrier.admin.keys().receipt.verifying_key()));

@@ -19,6 +19,7 @@ pub mod folder;
 pub(crate) mod grant;
 pub mod metrics;
 mod page;
+mod parts;
 pub mod run;
 pub mod sample;
 pub mod schema;

@@ -23,7 +23,7 @@ const SIGKILL: i32 = 9;
 const TRAINING: &str = "WINDVANE_TEST_TRAINING";
 
 /// The stages at which the bank is killed, and which time that it passes them: levels in the middle of a block.
-const KILLS: [(BankStage, u64); 16] = [
+const KILLS: [(BankStage, u64); 19] = [
     (BankStage::Listed, 1),
     (BankStage::Requested, 1),
     (BankStage::Accepted, 1),
@@ -36,6 +36,9 @@ const KILLS: [(BankStage, u64); 16] = [
     (BankStage::Level, 40),
     (BankStage::Trees, 2),
     (BankStage::Block, 1),
+    (BankStage::Part, 1),
+    (BankStage::Part, 2),
+    (BankStage::Parts, 1),
     (BankStage::Model, 1),
     (BankStage::Receipts, 1),
     (BankStage::Logged, 1),
@@ -92,6 +95,8 @@ async fn a_bank_that_was_killed_at_any_stage_goes_on_to_the_model_of_the_clear_e
         let report = world.go_on(training).await.unwrap_or_else(|error| panic!("{crash_at}: {error}"));
         assert_eq!(report.auc_by_block.len(), 2);
         world.equals_clear(training, &plan);
+        // What was decrypted of parts, before the kill or after it, is what the registries have.
+        world.known(training, &plan.name);
     }
     let last = world.bank_trainings().pop().unwrap();
     let audit = audit_training(&world.bank.config, &world.receipt(last, "police")).unwrap();
@@ -130,7 +135,7 @@ impl World {
         let (mut process, address) = Process::node(&config, &ready, Some(crash_at)).await;
         let mut addresses = self.addresses();
         addresses.insert(name, address.parse().unwrap());
-        self.know(&addresses);
+        self.know(&addresses, "");
         let error = self.go_on(training).await.unwrap_err();
         assert!(error.to_string().contains(name), "{crash_at}: {error}");
         assert!(["PEER_UNAVAILABLE", "PEER_ERROR"].contains(&error.code()), "{crash_at}: {error:?}");
@@ -138,7 +143,7 @@ impl World {
         assert_eq!(status.signal(), Some(SIGKILL), "{name}, {crash_at}: {status}");
         let (party, node) = self.providers.get_mut(name).unwrap();
         *node = Some(self.lab.start(party).await);
-        self.know(&self.addresses());
+        self.know(&self.addresses(), "");
     }
 
     fn bank_trainings(&self) -> Vec<SessionId> {

@@ -52,7 +52,7 @@ async fn record() -> Recorded {
         recordings.insert(*name, recording);
         *address = relay;
     }
-    world.know(&addresses);
+    world.know(&addresses, "");
     let plan = world.plan("recorded");
     let training = world.begun(&plan);
     let report = world.go_on(training).await.unwrap();

@@ -243,24 +243,33 @@ async fn trivial(training: &mut Training) {
     }
 }
 
+/// [`trivial`] blocks, and then parts.
+async fn told(training: &mut Training) {
+    trivial(training).await;
+    training.parts(scaling(4_000)).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_end_that_does_not_hold_is_refused_and_the_right_one_still_taken() {
     let world = World::new().await;
     let mut first = world.training(5);
     trivial(&mut first).await;
+    let early = first.finish_request("joint-1");
+    assert_eq!(refused(first.finish(&early).await), "TRAIN_ORDER");
+    first.parts(scaling(4_000)).await.unwrap();
     let finish = first.finish_request("joint-1");
     let steps = TrainFinish { steps: [0; 64], ..finish.clone() };
     assert_eq!(refused(first.finish(&steps).await), "TRAIN_TRANSCRIPT");
-    let narrow = TrainFinish { widest: 3_999, ..finish.clone() };
-    assert_eq!(refused(first.finish(&narrow).await), "TRAIN_SCALE");
-    let wide = TrainFinish { widest: u64::MAX, ..finish.clone() };
-    assert_eq!(refused(first.finish(&wide).await), "TRAIN_SCALE");
+    for other in [scaling(4_001), scaling(4_000).coarse()] {
+        let other = TrainFinish { scaling: other, ..finish.clone() };
+        assert_eq!(refused(first.finish(&other).await), "TRAIN_SCALE_DIFFERS");
+    }
     first.finish(&finish).await.unwrap();
     assert_eq!(refused(first.grow(Place::first(0), &[]).await), "TRAIN_ENDED");
     assert_eq!(refused(first.open().await), "TRAIN_ENDED");
     // A taken name does not end another session.
     let mut second = world.training(6);
-    trivial(&mut second).await;
+    told(&mut second).await;
     let finish = second.finish_request("joint-1");
     assert_eq!(refused(second.finish(&finish).await), "TRAIN_MODEL_EXISTS");
     let finish = second.finish_request("joint-2");

@@ -283,6 +283,12 @@ fn a_screening_is_named_by_what_is_missing() {
 }
 
 #[test]
+fn a_card_is_of_a_model_in_a_group() {
+    assert!(usage(&["score", "model", "card", "fraud-9"]).contains("--group"));
+    assert!(usage(&["score", "model", "card", "--group", "joint-risk"]).contains("<NAME>"));
+}
+
+#[test]
 fn a_lone_providers_overlap_must_be_said_and_a_publication_needs_an_epoch() {
     let publish = |more: &[&'static str]| {
         let line = ["score", "publish", "--config", "/nowhere", "--group", "fraud", "--parts", "parts.csv"];

@@ -154,7 +154,8 @@ fn execute(
 fn words(report: &TrainReport) -> String {
     let of = if report.figures_of_held_out { "held-out rows" } else { "the rows that were trained on" };
     let figures = format!(
-        "model {} is added to the registry of {}, and is not approved\n\
+        "model {0} is added to the registry of {1}, and is not approved; its group file takes what\n\
+         windvane score model card {0} --group {1} writes\n\
          trained on {} of {} listed rows, {} held out; decoy factor {}, minimum count {}\n\
          of {of}: AUC {:.4}, KS {:.4}, calibration error {:.4}, information value {:.3}\n\
          {} rounds, {} calls, {} bytes sent, {} received, {:.1} s\ntraining {}\nreceipts {}\n",

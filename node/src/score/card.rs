@@ -4,6 +4,7 @@
 //! floating-point number; an error names the field, by its index from 0, and the rule. **Not here**: the parts,
 //! which are no part of the card.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -128,6 +129,26 @@ pub fn parse(text: &str) -> Result<ModelCard, CardFileError> {
     ModelCard::new(file.name, calibration, bands, reference).map_err(unfit)
 }
 
+/// A card's text, which [`parse`] reads as the same card: for a group file to name.
+pub fn to_toml(card: &ModelCard) -> String {
+    let quoted = |text: &str| Value::from(text).to_string();
+    let mut text = format!("name = {}\n", quoted(card.name()));
+    // Writing to a string cannot fail.
+    for Knot { sum, probability } in card.calibration().knots() {
+        let _ = write!(text, "\n[[knot]]\nsum = {sum}\nprobability = {}\n", written(*probability));
+    }
+    for (Band { name, from }, share) in card.bands().as_slice().iter().zip(card.reference()) {
+        let (name, share) = (quoted(name), written(*share));
+        let _ = write!(text, "\n[[band]]\nname = {name}\nfrom = {from}\nshare = {share}\n");
+    }
+    text
+}
+
+/// Millionths as a decimal.
+fn written(millionths: u32) -> String {
+    format!("{}.{:0DIGITS$}", millionths / ONE, millionths % ONE)
+}
+
 /// What a model may be called: the name is a folder's too.
 pub const NAME_RULE: &str = "1 to 64 letters, digits and -_., beginning with a letter or digit";
 
@@ -206,7 +227,7 @@ mod tests {
     #[test]
     fn every_number_of_millionths_survives_its_decimal() {
         for number in (0..=ONE).step_by(7).chain([ONE]) {
-            let text = format!("{}.{:06}", number / ONE, number % ONE);
+            let text = written(number);
             assert_eq!(decimal(&text), Some(number), "{text}");
             assert_eq!(decimal(text.trim_end_matches('0')).or(Some(number)), Some(number), "{text}");
         }
@@ -243,6 +264,18 @@ mod tests {
         }
         assert_eq!(parse("name = \"m\"").unwrap_err().code(), "CARD_INVALID");
         assert_eq!(parse("name = 3").unwrap_err().code(), "CARD_SYNTAX");
+    }
+
+    #[test]
+    fn a_card_is_read_back_from_its_text() {
+        let card = parse(SAMPLE).unwrap();
+        assert_eq!(parse(&to_toml(&card)).unwrap(), card);
+        let named = |name: &str| Band { name: name.to_owned(), from: if name == "高" { 7 } else { 0 } };
+        let bands = Bands::new(["a \"low\"\n\\band", "高"].map(named).to_vec()).unwrap();
+        let knots = vec![Knot { sum: 0, probability: 0 }, Knot { sum: 9, probability: ONE }];
+        let calibration = Calibration::new(knots).unwrap();
+        let card = ModelCard::new("m-1".to_owned(), calibration, bands, vec![1, ONE - 1]).unwrap();
+        assert_eq!(parse(&to_toml(&card)).unwrap(), card);
     }
 
     #[test]

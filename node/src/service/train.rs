@@ -10,8 +10,8 @@ use windvane_keys::enrolment::Partner;
 use windvane_proto::convert::{TrainBegin, TrainFinish, TrainGrown, TrainStep};
 use windvane_proto::train::v1::{
     BeginRequest, BeginResponse, ContributionsRequest, ContributionsResponse, FinishRequest, FinishResponse,
-    GrowRequest, GrowResponse, OpenRequest, OpenResponse, SumRequest, SumResponse, UploadRequest,
-    UploadResponse, train_server::Train,
+    GrowRequest, GrowResponse, OpenRequest, OpenResponse, PartsRequest, PartsResponse, SumRequest,
+    SumResponse, UploadRequest, UploadResponse, train_server::Train,
 };
 use windvane_protocols::limits::MAX_TRAIN_CHUNK_BYTES;
 use windvane_protocols::party::SessionId;
@@ -146,6 +146,15 @@ impl Train for TrainService {
             Box::pin(messages(returned.ciphertexts, |rows| ContributionsResponse { rows }))
         })
         .await
+    }
+
+    type PartsStream = Answer<PartsResponse>;
+
+    async fn parts(&self, request: Request<PartsRequest>) -> Result<Response<Self::PartsStream>, Status> {
+        let answer = |returned: Returned| -> Answer<PartsResponse> {
+            Box::pin(messages(returned.ciphertexts, |rows| PartsResponse { rows }))
+        };
+        self.step(request, answer).await
     }
 
     async fn finish(&self, request: Request<FinishRequest>) -> Result<Response<FinishResponse>, Status> {

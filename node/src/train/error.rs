@@ -129,8 +129,11 @@ pub enum TrainRefusal {
     #[error("the session was finished with another scale or card before")]
     FinishDiffers,
     /// The scale does not hold for this provider.
-    #[error("the scale must be at least as wide as the span of the provider's unit")]
+    #[error("the span must be what the trees of the provider's unit can add up to")]
     Scale,
+    /// The end has another scale than parts were told under.
+    #[error("the session must end under the scale of its parts")]
+    ScaleDiffers,
     /// A card's name that is no model's.
     #[error("the card's name is no model's name: {}", crate::score::card::NAME_RULE)]
     ModelName,
@@ -179,6 +182,7 @@ impl TrainRefusal {
             Self::Transcript => "TRAIN_TRANSCRIPT",
             Self::FinishDiffers => "TRAIN_FINISH_DIFFERS",
             Self::Scale => "TRAIN_SCALE",
+            Self::ScaleDiffers => "TRAIN_SCALE_DIFFERS",
             Self::ModelName => "TRAIN_MODEL_NAME",
             Self::ModelExists => "TRAIN_MODEL_EXISTS",
         }

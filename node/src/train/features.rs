@@ -188,16 +188,21 @@ impl Features {
     /// [`BinningError`].
     pub fn listed(&self, positions: &[u64], alone: bool) -> Result<Binned, BinningError> {
         let without = if alone { MISSING } else { ABSENT };
-        let mut places = Vec::with_capacity(positions.len());
-        let mut own = self.positions.iter().enumerate().peekable();
-        for position in positions {
-            while own.next_if(|(_, held)| *held < position).is_some() {}
-            places.push(own.next_if(|(_, held)| *held == position).map(|(place, _)| place));
-        }
+        let places = self.places(positions);
         let column = |column: &Vec<u8>| {
             places.iter().map(|place| place.map_or(without, |place| column[place])).collect()
         };
         Binned::new(self.columns.iter().map(column).collect(), self.bins.clone())
+    }
+
+    /// Where listed positions, which ascend, stand among the table's, if they do.
+    pub(super) fn places(&self, positions: &[u64]) -> Vec<Option<usize>> {
+        let mut own = self.positions.iter().enumerate().peekable();
+        let place = |position| {
+            while own.next_if(|(_, held)| *held < position).is_some() {}
+            own.next_if(|(_, held)| *held == position).map(|(place, _)| place)
+        };
+        positions.iter().map(place).collect()
     }
 
     /// What trees add to the row of every position that the table has, in their order.

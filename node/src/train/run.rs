@@ -42,6 +42,7 @@ pub(super) mod job;
 mod journal;
 mod link;
 mod model;
+pub(super) mod parts;
 pub(super) mod plan;
 mod report;
 mod stage;

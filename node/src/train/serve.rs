@@ -24,6 +24,7 @@ use crate::provider::Provider;
 
 mod admit;
 mod finish;
+mod parts;
 mod session;
 mod table;
 mod upload;
@@ -106,7 +107,7 @@ impl TrainProvider {
         step: Step,
     ) -> Result<Returned, Refusal> {
         let claim = self.claim(session)?;
-        self.run(claim, partner, move |session, _| session.step(&step)).await
+        self.run(claim, partner, move |session, desk| session.step(desk, &step)).await
     }
 
     /// How many bytes an upload must have, if it is due; the session's place is held until they are here.

@@ -14,6 +14,7 @@ use windvane_protocols::train::parameters::Hyperparameters;
 use windvane_protocols::train::partition::{
     Applied, Due, Partition, PartitionError, Proposal, Root, Settled,
 };
+use windvane_protocols::train::scale::Scaling;
 use windvane_protocols::train::step::{Place, Step, returned_digest};
 use windvane_protocols::train::sums::{Feature, Kind, Statistics};
 use windvane_protocols::train::tree::{Decision, Tree};
@@ -59,7 +60,7 @@ impl TreeLog {
         self.nodes.extend_from_slice(step.decisions());
         let ends = match step {
             Step::Grow { place, .. } => place.level == 0 && place.tree > 0,
-            Step::Sum { .. } => false,
+            Step::Sum { .. } | Step::Parts { .. } => false,
             Step::Contributions { .. } => true,
         };
         if ends {
@@ -91,7 +92,7 @@ pub(super) struct Work {
     threads: usize,
     block: u16,
     waiting: Waiting,
-    /// What the block's trees add so far, by listed row.
+    /// What the block's trees add so far, by listed row; behind the last block, the parts.
     values: Vec<i32>,
 }
 
@@ -106,8 +107,10 @@ enum Waiting {
     Agreement(Place, Partition),
     /// The decisions about a level.
     Decisions(Place, Settled),
-    /// The next block's residuals, or the end; contributions can still be had.
+    /// The next block's residuals, or parts; contributions can still be had.
     Contributed,
+    /// The end; parts can still be had.
+    Parted(Scaling),
     /// Nothing: a step failed.
     Failed,
 }
@@ -146,9 +149,9 @@ impl Work {
         }
     }
 
-    /// Whether all blocks are through.
-    pub(super) fn is_through(&self) -> bool {
-        matches!(self.waiting, Waiting::Contributed) && self.block + 1 == self.hyperparameters.blocks
+    /// Whether all blocks are through, and parts were asked for.
+    pub(super) const fn is_through(&self) -> bool {
+        matches!(self.waiting, Waiting::Parted(_))
     }
 
     /// Begins a block; the digest is that of the residuals as they were uploaded.
@@ -172,7 +175,25 @@ impl Work {
         self.statistics.hold_out(held_out).map_err(|_| TrainRefusal::Sums)
     }
 
-    /// Moves to a step, which is another one than the last.
+    /// Whether all blocks are through, and parts were not asked for yet.
+    pub(super) fn parts_are_due(&self) -> bool {
+        matches!(self.waiting, Waiting::Contributed) && self.block + 1 == self.hyperparameters.blocks
+    }
+
+    /// Moves to the last step, of which these are the parts, by listed row.
+    pub(super) fn part(&mut self, scaling: Scaling, parts: &[u8]) -> Result<(), TrainRefusal> {
+        if !self.parts_are_due() {
+            return Err(order(&Step::Parts { scaling }, "the blocks that are left"));
+        }
+        if parts.len() != self.values.len() {
+            return Err(TrainRefusal::Sums);
+        }
+        self.values.iter_mut().zip(parts).for_each(|(value, part)| *value = i32::from(*part));
+        self.waiting = Waiting::Parted(scaling);
+        Ok(())
+    }
+
+    /// Moves to a step of a block, which is another one than the last.
     pub(super) fn step(&mut self, step: &Step) -> Result<(), TrainRefusal> {
         self.expect(step)?;
         self.check_leaves(step.decisions())?;
@@ -214,7 +235,10 @@ impl Work {
                 Ok(Returned { proposals, ciphertexts: self.sums(*place, settled, rng)? })
             }
             Waiting::Contributed => {
-                Ok(Returned { proposals: Vec::new(), ciphertexts: self.contributions(rng)? })
+                Ok(Returned { proposals: Vec::new(), ciphertexts: self.told(None, rng)? })
+            }
+            Waiting::Parted(scaling) => {
+                Ok(Returned { proposals: Vec::new(), ciphertexts: self.told(Some(*scaling), rng)? })
             }
             _ => Err(TrainRefusal::Order { found: "a step", expected: "residuals" }),
         }
@@ -240,7 +264,8 @@ impl Work {
             (Waiting::Decisions(last, _), Step::Contributions { block, .. }) => {
                 (*block == self.block && last.tree + 1 == self.hyperparameters.trees, "the next tree")
             }
-            (Waiting::Residuals | Waiting::Contributed, _) => (false, "residuals, or the end"),
+            (Waiting::Residuals | Waiting::Contributed, _) => (false, "residuals, or parts"),
+            (Waiting::Parted(_), _) => (false, "the end"),
             (Waiting::Block, _) => (false, "the block's first level"),
             (Waiting::Agreement(..), _) => (false, "what the unit agreed on"),
             (Waiting::Decisions(..), _) => (false, "the next level, tree or contributions"),
@@ -320,13 +345,21 @@ impl Work {
         Ok(answers.map_err(|_| TrainRefusal::Sums)?.into_flattened())
     }
 
-    fn contributions(&self, rng: &mut impl rand_core::CryptoRng) -> Result<Vec<u8>, TrainRefusal> {
+    /// The value of every listed row, under masks with all providers: of the block, or of parts.
+    fn told(
+        &self,
+        parts: Option<Scaling>,
+        rng: &mut impl rand_core::CryptoRng,
+    ) -> Result<Vec<u8>, TrainRefusal> {
+        let all = &self.masks.contributions;
         let mut bytes = Vec::new();
         for first in (0..self.values.len()).step_by(MAX_CIPHERTEXTS_PER_CHUNK) {
             let values = &self.values[first..self.values.len().min(first + MAX_CIPHERTEXTS_PER_CHUNK)];
             let rows = first as u32..(first + values.len()) as u32;
-            let all = &self.masks.contributions;
-            let masks = (!all.is_alone()).then(|| all.contributions(&self.block_told, self.block, rows));
+            let masks = (!all.is_alone()).then(|| match parts {
+                Some(scaling) => all.parts(&self.told, scaling.scale(), scaling.values(), rows),
+                None => all.contributions(&self.block_told, self.block, rows),
+            });
             let masks = masks.as_ref().map(|masks| masks.as_slice());
             let rows = self.statistics.contributions(first, values, masks, self.threads, rng);
             bytes.extend(rows.map_err(|_| TrainRefusal::Sums)?.into_flattened());

@@ -8,7 +8,7 @@ use windvane_protocols::party::SessionId;
 use windvane_protocols::score::model::ModelCard;
 use windvane_protocols::train::elgamal::Statistic;
 use windvane_protocols::train::record::{TrainAcceptance, TrainAnnouncement, TrainReceipt, TrainRequest};
-use windvane_protocols::train::scale::Span;
+use windvane_protocols::train::scale::{Scaling, Span, Values};
 use windvane_protocols::transcript::{Hash, Record as _, Signed};
 
 use super::{WireError, array, signed, within};
@@ -17,7 +17,8 @@ use crate::train::v1 as wire;
 mod steps;
 
 pub use steps::{
-    TrainGrown, TrainStep, contributions_request, grow_request, sum_request, train_rows, train_sums,
+    TrainGrown, TrainStep, contributions_request, grow_request, parts_request, sum_request, train_parts,
+    train_rows, train_sums,
 };
 
 /// What all providers announced, as the bank relays it.
@@ -52,12 +53,8 @@ pub enum TrainUpload {
 pub struct TrainFinish {
     /// The session.
     pub session: SessionId,
-    /// The width of the widest party's contributions.
-    pub widest: u64,
-    /// Between which values the contributions of the provider's unit lie.
-    pub span: Span,
-    /// Whether the part has few values only.
-    pub coarse: bool,
+    /// How the provider's contributions become parts.
+    pub scaling: Scaling,
     /// What everybody knows of the model.
     pub card: ModelCard,
     /// The hash over all steps.
@@ -186,13 +183,10 @@ impl TryFrom<wire::FinishRequest> for TrainFinish {
     fn try_from(message: wire::FinishRequest) -> Result<Self, WireError> {
         let form = |field, expected| WireError::Form { field, expected };
         within("card", message.card.len(), MAX_DOCUMENT_BYTES)?;
-        let scale = message.scale.ok_or(form("scale", "given"))?;
-        let span = Span::new(scale.minimum, scale.maximum);
+        let scaling = scaling(message.scale)?;
         Ok(Self {
             session: session(&message.session)?,
-            widest: scale.widest,
-            span: span.map_err(|_| form("scale", "a span that holds 0 and is within its limit"))?,
-            coarse: scale.coarse,
+            scaling,
             card: ModelCard::decode(&message.card).map_err(|_| form("card", "a model's card"))?,
             steps: array("steps", &message.steps)?,
         })
@@ -201,15 +195,9 @@ impl TryFrom<wire::FinishRequest> for TrainFinish {
 
 impl From<&TrainFinish> for wire::FinishRequest {
     fn from(finish: &TrainFinish) -> Self {
-        let scale = wire::Scale {
-            widest: finish.widest,
-            minimum: finish.span.minimum(),
-            maximum: finish.span.maximum(),
-            coarse: finish.coarse,
-        };
         Self {
             session: copied(finish.session.as_bytes()),
-            scale: Some(scale),
+            scale: Some(to_scale(finish.scaling)),
             card: finish.card.encode().into_bytes().into(),
             steps: copied(&finish.steps),
         }
@@ -229,6 +217,24 @@ impl TryFrom<wire::FinishResponse> for Signed<TrainReceipt> {
 impl From<Signed<TrainReceipt>> for wire::FinishResponse {
     fn from(receipt: Signed<TrainReceipt>) -> Self {
         Self { receipt: copied(receipt.as_bytes()) }
+    }
+}
+
+fn scaling(scale: Option<wire::Scale>) -> Result<Scaling, WireError> {
+    let form = |expected| WireError::Form { field: "scale", expected };
+    let scale = scale.ok_or(form("given"))?;
+    let span = Span::new(scale.minimum, scale.maximum);
+    let span = span.map_err(|_| form("a span that holds 0 and is within its limit"))?;
+    let values = if scale.coarse { Values::Coarse } else { Values::Fine };
+    Scaling::new(scale.widest, span, values).map_err(|_| form("as wide as the span, and within its limit"))
+}
+
+fn to_scale(scaling: Scaling) -> wire::Scale {
+    wire::Scale {
+        widest: scaling.scale().widest(),
+        minimum: scaling.span().minimum(),
+        maximum: scaling.span().maximum(),
+        coarse: scaling.values() == Values::Coarse,
     }
 }
 
@@ -295,8 +301,11 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(field(with(None)), "scale");
-        let scale = |minimum, maximum| Some(wire::Scale { widest: 1, minimum, maximum, coarse: false });
-        assert_eq!(field(wire::FinishRequest { session: copied(&[7; 16]), ..with(scale(1, 2)) }), "scale");
+        let scale = |minimum, maximum| Some(wire::Scale { widest: 3, minimum, maximum, coarse: false });
+        for (minimum, maximum) in [(1, 2), (-2, 2)] {
+            let wrong = with(scale(minimum, maximum));
+            assert_eq!(field(wire::FinishRequest { session: copied(&[7; 16]), ..wrong }), "scale");
+        }
         assert_eq!(field(wire::FinishRequest { session: copied(&[7; 16]), ..with(scale(-1, 2)) }), "card");
         let card = vec![0; MAX_DOCUMENT_BYTES + 1].into();
         assert_eq!(field(wire::FinishRequest { card, ..with(scale(0, 0)) }), "card");

@@ -20,6 +20,7 @@ use windvane_kernels::sha512::{BLOCK_BYTES, INITIAL, Message, Midstate, digest_e
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::context::Context;
+use super::scale::{Scale, Values};
 use super::sums::Kind;
 use crate::kdf;
 use crate::limits::MAX_SCORE_PROVIDERS;
@@ -166,6 +167,15 @@ pub enum Label {
         /// The row's place among the listed ones.
         row: u32,
     },
+    /// A row's part of the joint score. Providers who were told different scales share no mask.
+    Part {
+        /// The row's place among the listed ones.
+        row: u32,
+        /// The common scale.
+        scale: Scale,
+        /// How many values parts have.
+        values: Values,
+    },
     /// A sum of one cell.
     Cell {
         /// The node.
@@ -193,7 +203,8 @@ pub struct Node {
 }
 
 impl Label {
-    /// Kind ‖ block ‖ and either row, or tree ‖ level ‖ place ‖ feature ‖ group ‖ statistic's kind; big-endian, zeros behind.
+    /// Kind ‖ block ‖ and either row, or tree ‖ level ‖ place ‖ feature ‖ group ‖ statistic's kind; of a part, kind ‖ row ‖
+    /// widest ‖ 1 for few values; big-endian, zeros behind.
     fn bytes(self) -> [u8; LABEL_BYTES] {
         let mut bytes = [0; LABEL_BYTES];
         match self {
@@ -201,6 +212,12 @@ impl Label {
                 bytes[0] = 1;
                 bytes[1..3].copy_from_slice(&block.to_be_bytes());
                 bytes[3..7].copy_from_slice(&row.to_be_bytes());
+            }
+            Self::Part { row, scale, values } => {
+                bytes[0] = 3;
+                bytes[1..5].copy_from_slice(&row.to_be_bytes());
+                bytes[5..13].copy_from_slice(&scale.widest().to_be_bytes());
+                bytes[13] = u8::from(values == Values::Coarse);
             }
             Self::Cell { node, feature, group, kind } => {
                 bytes[0] = 2;
@@ -258,6 +275,17 @@ impl Masks {
         rows: std::ops::Range<u32>,
     ) -> Zeroizing<Vec<Scalar>> {
         self.of(context, &rows.map(|row| Label::Contribution { block, row }).collect::<Vec<_>>())
+    }
+
+    /// The masks of parts under one scale, for rows of a range.
+    pub fn parts(
+        &self,
+        context: &Context,
+        scale: Scale,
+        values: Values,
+        rows: std::ops::Range<u32>,
+    ) -> Zeroizing<Vec<Scalar>> {
+        self.of(context, &rows.map(|row| Label::Part { row, scale, values }).collect::<Vec<_>>())
     }
 
     /// The masks of one node's cells in the order in which [`super::sums::Statistics::sums`] has them: feature by

@@ -1,6 +1,9 @@
 //! From contributions to the 8-bit parts of the joint score: one scale for all parties, so that parts add up.
 
-use crate::limits::{MAX_BLOCK_TREES, MAX_RESIDUAL};
+use std::collections::BTreeMap;
+
+use super::tree::{Decision, Tree};
+use crate::limits::{MAX_BINS, MAX_BLOCK_TREES, MAX_RESIDUAL};
 use crate::limits::{MAX_LONE_PARTS, MAX_SCORE_PROVIDERS, MAX_TRAIN_BLOCKS};
 
 /// The largest part.
@@ -18,13 +21,24 @@ pub struct Span {
 }
 
 /// By what a contribution is divided to become a part: a 255th of the widest party's span.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Scale {
     widest: u64,
 }
 
-/// How many values a party's parts may have.
+/// How one party's contributions become its parts: what the label holder tells a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scaling {
+    scale: Scale,
+    span: Span,
+    values: Values,
+}
+
+/// Bytes of a [`Scaling`].
+pub const SCALING_BYTES: usize = 25;
+
+/// How many values a party's parts may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Values {
     /// All 256.
     Fine,
@@ -44,6 +58,14 @@ pub enum ScaleError {
         minimum: i64,
         /// The largest.
         maximum: i64,
+    },
+    /// A scale that is narrower than a party's span, or wider than any span.
+    #[error(
+        "a scale is at least 1 wide, at least as wide as every span and no wider than any can be, found {found}"
+    )]
+    Widest {
+        /// How wide it is.
+        found: u64,
     },
     /// No party, or too many: the label holder and its providers.
     #[error("a model has the parts of 1 to {} parties, found {found}", MAX_SCORE_PROVIDERS + 1)]
@@ -74,6 +96,34 @@ impl Span {
         let wider = |(low, high): (i64, i64), value: i64| (low.min(value), high.max(value));
         let (minimum, maximum) = contributions.into_iter().fold((0, 0), wider);
         Self::new(minimum, maximum)
+    }
+
+    /// Between which values the contributions of some trees lie: trees that ask for one and the same feature are added
+    /// up by its bins, which is exact where trees have one split; of all others the extremes count.
+    ///
+    /// # Errors
+    /// [`ScaleError::Span`].
+    pub fn of_trees(trees: &[Tree]) -> Result<Self, ScaleError> {
+        let mut by_feature = BTreeMap::<u16, Vec<&Tree>>::new();
+        let (mut minimum, mut maximum) = (0, 0);
+        for tree in trees {
+            match tree.nodes() {
+                [Decision::Split(split), ..] if tree.nodes().len() == 3 => {
+                    by_feature.entry(split.feature).or_default().push(tree);
+                }
+                _ => {
+                    minimum += tree.leaves().map(i64::from).min().unwrap_or(0);
+                    maximum += tree.leaves().map(i64::from).max().unwrap_or(0);
+                }
+            }
+        }
+        for trees in by_feature.values() {
+            let at = |bin| trees.iter().map(|tree| i64::from(tree.apply(|_| Some(bin)))).sum::<i64>();
+            let sums: Vec<_> = (0..MAX_BINS as u8).map(at).collect();
+            minimum += sums.iter().min().copied().unwrap_or(0);
+            maximum += sums.iter().max().copied().unwrap_or(0);
+        }
+        Self::new(minimum.min(0), maximum.max(0))
     }
 
     /// The smallest contribution, 0 or below: what a part of 0 stands for. The sum over all parties is the offset
@@ -129,6 +179,66 @@ impl Scale {
     }
 }
 
+impl Scaling {
+    /// A scale that somebody announced for a party with this span.
+    ///
+    /// # Errors
+    /// [`ScaleError::Widest`].
+    pub fn new(widest: u64, span: Span, values: Values) -> Result<Self, ScaleError> {
+        if widest < span.width().max(1) || widest > 2 * MAX_CONTRIBUTION {
+            return Err(ScaleError::Widest { found: widest });
+        }
+        Ok(Self { scale: Scale { widest }, span, values })
+    }
+
+    /// The common scale.
+    pub const fn scale(self) -> Scale {
+        self.scale
+    }
+
+    /// The party's span.
+    pub const fn span(self) -> Span {
+        self.span
+    }
+
+    /// How many values its parts may have.
+    pub const fn values(self) -> Values {
+        self.values
+    }
+
+    /// The same with few values.
+    pub const fn coarse(self) -> Self {
+        Self { values: Values::Coarse, ..self }
+    }
+
+    /// A contribution's part.
+    pub fn part(self, contribution: i64) -> u8 {
+        self.scale.part(self.span, self.values, contribution)
+    }
+
+    /// widest(8) ‖ minimum(8) ‖ maximum(8) ‖ 1 for few values.
+    pub fn to_bytes(self) -> [u8; SCALING_BYTES] {
+        let mut bytes = [0; SCALING_BYTES];
+        bytes[..8].copy_from_slice(&self.scale.widest.to_be_bytes());
+        bytes[8..16].copy_from_slice(&self.span.minimum.to_be_bytes());
+        bytes[16..24].copy_from_slice(&self.span.maximum.to_be_bytes());
+        bytes[24] = u8::from(self.values == Values::Coarse);
+        bytes
+    }
+
+    /// The same back; `None` for bytes that no scaling has.
+    pub fn from_bytes(bytes: [u8; SCALING_BYTES]) -> Option<Self> {
+        let (numbers, [values]) = bytes.as_chunks::<8>() else { return None };
+        let values = match values {
+            0 => Values::Fine,
+            1 => Values::Coarse,
+            _ => return None,
+        };
+        let span = Span::new(i64::from_be_bytes(numbers[1]), i64::from_be_bytes(numbers[2])).ok()?;
+        Self::new(u64::from_be_bytes(numbers[0]), span, values).ok()
+    }
+}
+
 /// Which of the steps of a coarse span is nearest.
 fn step(above: u64, span: Span) -> u64 {
     rounded(above * (MAX_LONE_PARTS as u64 - 1), span.width().max(1))
@@ -143,6 +253,7 @@ fn rounded(dividend: u64, divisor: u64) -> u64 {
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::super::tree::Split;
     use super::*;
 
     #[test]
@@ -170,6 +281,41 @@ mod tests {
         assert!(parts.is_sorted());
         assert_eq!(parts.iter().collect::<BTreeSet<_>>().len(), MAX_LONE_PARTS);
         assert_eq!((parts[0], parts[parts.len() - 1]), (0, scale.part(span, Values::Fine, 3_000)));
+    }
+
+    #[test]
+    fn a_scaling_survives_its_bytes_and_one_that_cannot_be_is_none() {
+        let span = Span::new(-51, 459).unwrap();
+        for values in [Values::Fine, Values::Coarse] {
+            let scaling = Scaling::new(510, span, values).unwrap();
+            assert_eq!(Scaling::from_bytes(scaling.to_bytes()), Some(scaling));
+            assert_eq!(scaling.part(459), 255);
+            assert_eq!(scaling.coarse(), Scaling::new(510, span, Values::Coarse).unwrap());
+        }
+        for found in [0, 509, 2 * MAX_CONTRIBUTION + 1, u64::MAX] {
+            assert_eq!(Scaling::new(found, span, Values::Fine), Err(ScaleError::Widest { found }));
+        }
+        let good = Scaling::new(510, span, Values::Fine).unwrap().to_bytes();
+        for (at, byte) in [(24, 2), (7, 0), (8, 0), (16, 0x80)] {
+            let mut wrong = good;
+            wrong[at] = byte;
+            assert_eq!(Scaling::from_bytes(wrong), None, "byte {at}");
+        }
+    }
+
+    fn stump(feature: u16, bin: u8, left: i32, right: i32) -> Tree {
+        let split = Decision::Split(Split { feature, bin });
+        Tree::new(vec![split, Decision::Leaf(left), Decision::Leaf(right)]).unwrap()
+    }
+
+    #[test]
+    fn a_scorecards_span_is_exact_and_of_other_trees_the_extremes_count() {
+        // Of feature 0: bins 0 to 2 have -5 + 1, bins 3 and 4 have 7 + 1, bins above 7 - 4.
+        let trees = [stump(0, 2, -5, 7), stump(0, 4, 1, -4), stump(3, 1, -2, 10)];
+        assert_eq!(Span::of_trees(&trees), Span::new(-4 - 2, 8 + 10));
+        let leaf = Tree::new(vec![Decision::Leaf(9)]).unwrap();
+        assert_eq!(Span::of_trees(&[leaf]), Span::new(0, 9));
+        assert_eq!(Span::of_trees(&[]), Span::new(0, 0));
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //!
 //! A session is a row of steps. In each block a provider is asked for every level of every tree ([`Step::Grow`], and in
 //! a unit of several [`Step::Sum`] after it), and then for its contributions. Decisions about a level travel with the
-//! step that follows it, so that the last step that a provider knows tells where everything is.
+//! step that follows it, so that the last step that a provider knows tells where everything is. Behind the last block it
+//! is asked for its parts, once.
 
 use sha2::{Digest as _, Sha512};
 
 use super::histogram::{Child, Groups};
 use super::partition::Proposal;
+use super::scale::Scaling;
 use super::tree::Decision;
 use crate::limits::{MAX_BLOCK_TREES, MAX_TRAIN_BLOCKS, MAX_TRAIN_FEATURES, MAX_TREE_DEPTH, MAX_TREE_NODES};
 use crate::transcript::{Hash, Reader, Record, Transcript, TranscriptError};
@@ -51,6 +53,11 @@ pub enum Step {
         /// About the last level of the block's last tree.
         decisions: Vec<Decision>,
     },
+    /// Behind the last block, the parts of the joint score that the provider will hold for the listed rows.
+    Parts {
+        /// How contributions become parts; the session ends under the same.
+        scaling: Scaling,
+    },
 }
 
 impl Place {
@@ -88,14 +95,16 @@ impl Step {
             Self::Grow { .. } => "a level",
             Self::Sum { .. } => "a level's sums",
             Self::Contributions { .. } => "contributions",
+            Self::Parts { .. } => "parts",
         }
     }
 
-    /// The step's block.
-    pub const fn block(&self) -> u16 {
+    /// The step's block; none for what comes behind all of them.
+    pub const fn block(&self) -> Option<u16> {
         match self {
-            Self::Grow { place, .. } | Self::Sum { place, .. } => place.block,
-            Self::Contributions { block, .. } => *block,
+            Self::Grow { place, .. } | Self::Sum { place, .. } => Some(place.block),
+            Self::Contributions { block, .. } => Some(*block),
+            Self::Parts { .. } => None,
         }
     }
 
@@ -103,7 +112,7 @@ impl Step {
     pub fn decisions(&self) -> &[Decision] {
         match self {
             Self::Grow { decisions, .. } | Self::Contributions { decisions, .. } => decisions,
-            Self::Sum { .. } => &[],
+            Self::Sum { .. } | Self::Parts { .. } => &[],
         }
     }
 
@@ -113,6 +122,7 @@ impl Step {
             (Self::Grow { place, .. }, Self::Grow { place: other, .. })
             | (Self::Sum { place, .. }, Self::Sum { place: other, .. }) => place == other,
             (Self::Contributions { block, .. }, Self::Contributions { block: other, .. }) => block == other,
+            (Self::Parts { .. }, Self::Parts { .. }) => true,
             _ => false,
         }
     }
@@ -150,6 +160,7 @@ impl Record for Step {
             Self::Contributions { block, decisions: made } => {
                 decisions(t.text("step", "contributions").u64("block", (*block).into()), made)
             }
+            Self::Parts { scaling } => t.text("step", "parts").bytes("scaling", &scaling.to_bytes()),
         }
     }
 
@@ -163,6 +174,10 @@ impl Record for Step {
             "sum" => Ok(Self::Sum { place: place(r)?, agreed: proposals(r)? }),
             "contributions" => {
                 Ok(Self::Contributions { block: r.number("block")?, decisions: decisions(r)? })
+            }
+            "parts" => {
+                let form = TranscriptError::Form { label: "scaling", expected: "a scale, a span and 0 or 1" };
+                Ok(Self::Parts { scaling: Scaling::from_bytes(r.array("scaling")?).ok_or(form)? })
             }
             _ => Err(TranscriptError::Form { label: "step", expected: "a known step" }),
         }
@@ -208,10 +223,16 @@ fn proposal(bytes: &[u8]) -> Option<Proposal> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scale::{Span, Values};
     use super::super::tree::Split;
     use super::*;
 
-    fn steps() -> [Step; 3] {
+    fn parts(widest: u64) -> Step {
+        let span = Span::new(-3, 4).unwrap();
+        Step::Parts { scaling: Scaling::new(widest, span, Values::Coarse).unwrap() }
+    }
+
+    fn steps() -> [Step; 4] {
         let place = Place { block: 1, tree: 2, level: 3 };
         let decisions = vec![Decision::Split(Split { feature: 3, bin: 4 }), Decision::Leaf(-5)];
         let groups = vec![Groups::new(vec![2, 4]).unwrap(), Groups::new(vec![7]).unwrap()];
@@ -223,6 +244,7 @@ mod tests {
             Step::Grow { place, decisions: decisions.clone() },
             Step::Sum { place, agreed },
             Step::Contributions { block: 1, decisions },
+            parts(9),
         ]
     }
 
@@ -256,12 +278,16 @@ mod tests {
 
     #[test]
     fn the_same_place_is_told_from_another_whatever_is_decided_there() {
-        let [grow, sum, contributions] = steps();
+        let [grow, sum, contributions, last] = steps();
         assert!(grow.is_at(&Step::Grow { place: Place { block: 1, tree: 2, level: 3 }, decisions: vec![] }));
         assert!(!grow.is_at(&Step::Grow { place: Place::first(1), decisions: vec![] }));
         assert!(contributions.is_at(&Step::Contributions { block: 1, decisions: vec![] }));
         assert!(!grow.is_at(&sum) && !sum.is_at(&contributions));
-        assert_eq!([grow.block(), sum.block(), contributions.block()], [1; 3]);
+        assert!(last.is_at(&parts(10)) && !last.is_at(&contributions));
+        assert_eq!(
+            [grow, sum, contributions, last].map(|step| step.block()),
+            [Some(1), Some(1), Some(1), None]
+        );
     }
 
     #[test]

@@ -139,6 +139,16 @@ impl Admin {
         status(&registry, &ActiveState::load(&folder)?, &registry.open(name)?)
     }
 
+    /// A version's card as a file, for the group file of an epoch: what a training added has none. Nobody needs to have
+    /// joined the group yet.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn model_card(&self, group: &DataSet, name: &str) -> Result<String, NodeError> {
+        let folder = ScoreFolder::new(&self.layout).group(group);
+        Ok(card::to_toml(Registry::new(folder).open(name)?.card()))
+    }
+
     /// The parts of a version that may be published: approved, byte for byte what was approved, and the model that
     /// `plan`, an epoch's, names. What `score publish` takes.
     ///

@@ -14,7 +14,7 @@ use windvane_protocols::lookup::DataSet;
 
 use crate::cli::Answer;
 use crate::cli::failure::Failure;
-use crate::cli::place::Place;
+use crate::cli::place::{Place, hand_over};
 use crate::cli::progress::{Bar, Unit};
 use crate::cli::terminal::table;
 
@@ -69,6 +69,19 @@ pub(in crate::cli) enum VersionCommand {
         name: String,
         #[command(flatten)]
         act: Act,
+    },
+    /// Write a version's card, which group files name: the same at all parties of a training
+    Card {
+        /// The version
+        name: String,
+        /// The scoring group
+        #[arg(long, value_name = "NAME")]
+        group: DataSet,
+        /// Where to write the card; printed when not given
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
     },
     /// List a group's versions, oldest first
     List {
@@ -168,6 +181,9 @@ impl VersionCommand {
                 Ok(Answer::either(look.json, &status, |status| {
                     format!("Model {} is approved by {}.", status.record.name, by.trim())
                 }))
+            }
+            Self::Card { name, group, out, place } => {
+                hand_over(out.as_deref(), place.admin()?.model_card(&group, &name)?, "card of the model")
             }
             Self::List { look } => {
                 let models = look.place.admin()?.models(&look.group)?;

@@ -9,16 +9,19 @@ use windvane_protocols::train::elgamal::{Encryptor, Statistic, TrainingKey};
 use windvane_protocols::train::growth::Bound;
 use windvane_protocols::train::record::{TrainReceipt, TrainRequest};
 use windvane_protocols::train::step::{Place, Step};
+use windvane_protocols::train::tree::Tree;
 use windvane_protocols::transcript::{Hash, Signed};
 
 use super::member::Member;
 use super::{TrainAudit, TrainFinding, TrainRows};
 use crate::identity::NodeKeys;
+use crate::train::features::Features;
 use crate::train::run::block::BlockRecord;
 use crate::train::run::cells::{RootCounts, decrypt};
 use crate::train::run::growing::{Decryption, Growing, Trees};
 use crate::train::run::inputs::{self, Inputs};
 use crate::train::run::job::{Secrets, decoder, held_out, indicator};
+use crate::train::run::parts::{Scales, told};
 use crate::train::run::{LISTED, PLAN, TrainError, TrainFolder, TrainPlan};
 use crate::train::sample::{Kind, Listed};
 
@@ -42,7 +45,8 @@ pub(super) fn audit(
     let own = Unit::label_holder(listed.own(&features)?, &charter.hyperparameters);
     let units = charter.units.iter().map(|unit| {
         let members = unit.members.iter().map(|identity| Member::open(folder, &identity.party, signed));
-        Ok(UnitReplay { members: members.collect::<Result<_, TrainError>>()?, counts: None, follows: true })
+        let members = members.collect::<Result<_, TrainError>>()?;
+        Ok(UnitReplay { members, counts: None, trees: Vec::new(), follows: true })
     });
     let units = units.collect::<Result<_, TrainError>>()?;
     let decoder = decoder(listed.real()).map_err(|error| TrainError::Encryption(error.into()))?;
@@ -61,7 +65,8 @@ pub(super) fn audit(
     auditor.promises(&secrets, request, &universe);
     auditor.transcripts()?;
     auditor.statistics()?;
-    auditor.blocks(&own)?;
+    let (own_trees, joint) = auditor.blocks(&own)?;
+    auditor.end(&features, &own_trees, &joint)?;
     Ok(auditor.finish(request))
 }
 
@@ -74,6 +79,7 @@ fn needed<T>(folder: &TrainFolder, found: Option<T>, name: &str) -> Result<T, Tr
 struct UnitReplay {
     members: Vec<Member>,
     counts: Option<RootCounts>,
+    trees: Vec<Tree>,
     /// Whether everything so far was asked as it is decided.
     follows: bool,
 }
@@ -191,9 +197,11 @@ impl Auditor<'_> {
         Ok(())
     }
 
-    /// Whether every block's residuals and decisions are what labels, own trees and answers make of them.
-    fn blocks(&mut self, own: &Unit) -> Result<(), TrainError> {
+    /// Whether every block's residuals and decisions are what labels, own trees and answers make of them. Gives the
+    /// bank's trees, and by row what all providers' add.
+    fn blocks(&mut self, own: &Unit) -> Result<(Vec<Tree>, Vec<i64>), TrainError> {
         let numbers = self.charter.hyperparameters;
+        let (mut own_trees, mut joint) = (Vec::new(), vec![0; self.listed.rows()]);
         let mut rows = self.listed.begin(base(&self.listed.labels())?);
         for block in 0..numbers.blocks {
             let name = BlockRecord::name(block);
@@ -215,14 +223,36 @@ impl Auditor<'_> {
                 self.find("TRAIN_CONTRIBUTIONS", Some(block), row, "the answers decrypt to something else");
             }
             subtract(&mut rows, &contributions).map_err(TrainingError::from)?;
+            joint.iter_mut().zip(&contributions).for_each(|(sum, value)| *sum += i64::from(*value));
+            own_trees.extend(trees);
         }
-        let asked: Vec<_> = self.members().filter(|member| !member.is_through()).collect();
-        let more = asked.iter().map(|member| format!("{} was asked more than is decided", member.party));
-        let more: Vec<_> = more.collect();
-        // Where a question does not follow, those after it were not looked at.
-        if self.units.iter().all(|unit| unit.follows) {
-            more.into_iter().for_each(|what| self.find("TRAIN_DECISIONS", None, None, what));
+        Ok((own_trees, joint))
+    }
+
+    /// Whether parts were asked for under the scale that all trees make, and nothing else was asked.
+    fn end(&mut self, features: &Features, own: &[Tree], joint: &[i64]) -> Result<(), TrainError> {
+        if !self.units.iter().all(|unit| unit.follows) {
+            // What follows from a question that was not decided was not looked at.
+            return Ok(());
         }
+        let lone = (self.members().count() == 1).then(|| told(&self.listed, joint));
+        let trees: Vec<_> = self.units.iter().map(|unit| unit.trees.clone()).collect();
+        let Ok(scales) = Scales::of(features, own, &trees, lone.as_deref()) else {
+            self.find("TRAIN_DECISIONS", None, None, "the trees make no scale");
+            return Ok(());
+        };
+        let mut found = Vec::new();
+        for (unit, scaling) in self.units.iter_mut().zip(scales.units()) {
+            let step = Step::Parts { scaling: *scaling };
+            for member in &mut unit.members {
+                if member.answer(&step)?.is_none() {
+                    found.push(otherwise(member, &step));
+                } else if !member.is_through() {
+                    found.push(format!("{} was asked more than a training asks", member.party));
+                }
+            }
+        }
+        found.into_iter().for_each(|what| self.find("TRAIN_DECISIONS", None, None, what));
         Ok(())
     }
 
@@ -310,8 +340,9 @@ impl UnitReplay {
                 return Ok(Err(format!("the answers of {} do not hold: {fault}", members.join(", "))));
             }
         }
-        let Trees { last, counts, .. } = growing.finish();
+        let Trees { last, counts, trees } = growing.finish();
         self.counts = counts;
+        self.trees.extend(trees);
         let step = Step::Contributions { block, decisions: last };
         for member in &mut self.members {
             if member.answer(&step)?.is_none() {
@@ -328,7 +359,7 @@ fn otherwise(member: &Member, step: &Step) -> String {
             let Place { tree, level, .. } = place;
             format!("level {level} of tree {tree}")
         }
-        _ => "contributions".to_owned(),
+        step => step.name().to_owned(),
     };
     format!("{} was asked for {of} with other decisions than its unit's answers make", member.party)
 }

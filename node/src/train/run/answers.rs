@@ -17,7 +17,7 @@ use windvane_protocols::transcript::{Hash, Reader, Record, Transcript, Transcrip
 
 use super::error::TrainError;
 
-/// Ciphertexts of one answer: both statistics of all cells of a level, or a contribution for each row.
+/// Ciphertexts of one answer: both statistics of all cells of a level, or a contribution or part for each row.
 const MAX_CIPHERTEXTS: usize = MAX_LEVEL_PAIRS * 2 * MAX_NODE_CELLS;
 
 /// Bytes of an answer with its step and its proposals.

@@ -55,6 +55,9 @@ pub enum Fault {
     /// error goes to people who talk to the provider.
     #[error("a row's contribution is not one that the block's trees can make; begin a new training")]
     Contribution,
+    /// A row has a sum of parts that no parts add up to; a decoy has any.
+    #[error("a row's sum of parts is not one that parts can make; begin a new training")]
+    Parts,
     /// It keeps an upload under another digest than was sent.
     #[error("it keeps {what} under another digest than was sent; begin a new training")]
     Digest {
@@ -90,6 +93,7 @@ impl Fault {
             Self::Sums(_) => "TRAIN_SUMS_INVALID",
             Self::Groups(_) => "TRAIN_GROUPS_INVALID",
             Self::Contribution => "TRAIN_CONTRIBUTION_INVALID",
+            Self::Parts => "TRAIN_PARTS_INVALID",
             Self::Digest { .. } => "TRAIN_DIGEST",
             Self::Acceptance { .. } => "ACCEPTANCE_INVALID",
             Self::Announcement(AnnouncementError::Schema { .. }) => "TRAIN_SCHEMA_DIFFERS",

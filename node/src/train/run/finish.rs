@@ -7,7 +7,6 @@ use windvane_protocols::audit::entry::Event;
 use windvane_protocols::party::PartyId;
 use windvane_protocols::train::PROTOCOL;
 use windvane_protocols::train::record::{StepHash, TrainReceipt};
-use windvane_protocols::train::scale::Values;
 use windvane_protocols::transcript::{Hash, Record as _, Signed, Transcript, commit};
 
 use super::block::Standing;
@@ -16,7 +15,8 @@ use super::error::{Fault, TrainError};
 use super::folder::Document;
 use super::job::{Job, blocking};
 use super::link::Link;
-use super::model::{Judged, Model, own_trees};
+use super::model::{Judged, Model, own_trees, unit_trees};
+use super::parts::{self, Scales};
 use super::unit::each;
 use super::{BankStage, TrainRunner};
 use crate::bank::Round;
@@ -25,6 +25,7 @@ use crate::psi::evidence::JobLog;
 use crate::score::folder::ScoreFolder;
 use crate::score::parts::DenseParts;
 use crate::score::registry::{Description, Metrics, Registry};
+use crate::train::parts::TableParts;
 
 /// What the end of a training gave.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl TrainRunner {
         joint: &Joint,
         standing: &Standing,
     ) -> Result<Finished, TrainError> {
-        let (model, judged) = self.model(job, joint, standing)?;
+        let (model, judged) = self.model(job, joint, standing).await?;
         BankStage::Model.reached();
         let receipts = self.receipts(job, joint, standing, &model).await?;
         BankStage::Receipts.reached();
@@ -81,17 +82,26 @@ impl TrainRunner {
     }
 
     /// The model of the training: the one that is kept, or a new one that is kept now.
-    fn model(&self, job: &Job, joint: &Joint, standing: &Standing) -> Result<(Model, Judged), TrainError> {
+    async fn model(
+        &self,
+        job: &Arc<Job>,
+        joint: &Joint,
+        standing: &Standing,
+    ) -> Result<(Model, Judged), TrainError> {
         let known = job.folder().unseal_record::<Model>(Model::NAME, job.storage())?;
         let model = match known {
             Some(model) => model,
             None => {
-                let fresh = Model::make(job, &joint.units, standing)?;
+                let scales = tokio::task::block_in_place(|| scales(job, joint, standing))?;
+                let sums = parts::sums(job, &joint.units, &scales).await?;
+                BankStage::Parts.reached();
+                let make = || Model::make(job, standing, scales, sums);
+                let fresh = tokio::task::block_in_place(make)?;
                 job.folder().seal_record(Model::NAME, &fresh, job.storage())?;
                 fresh
             }
         };
-        let judged = model.judge(job, &joint.units, standing);
+        let judged = tokio::task::block_in_place(|| model.judge(job, standing));
         let labels = || TrainError::given("TRAIN_LABELS", "rows of one label only are held out");
         Ok((model, judged.ok_or_else(labels)?))
     }
@@ -107,20 +117,14 @@ impl TrainRunner {
         let mut asked = Vec::new();
         let mut acceptances = joint.acceptances.iter();
         let announcements = joint.announcements();
-        for (unit, span) in joint.units.iter().zip(&model.units) {
+        for (unit, scaling) in joint.units.iter().zip(model.scales.units()) {
             for link in &unit.links {
                 let acceptance = acceptances.next().expect("everybody has accepted").digest();
                 let known = job.folder().read::<TrainReceipt>(link.party(), Document::Receipt)?;
                 let (steps, contributions) =
                     hashes(job, link, StepHash::new(&acceptance, &announcements)).await?;
-                let finish = TrainFinish {
-                    session: link.session,
-                    widest: model.widest,
-                    span: *span,
-                    coarse: model.coarse,
-                    card: model.card.clone(),
-                    steps,
-                };
+                let finish =
+                    TrainFinish { session: link.session, scaling: *scaling, card: model.card.clone(), steps };
                 asked.push((link.clone(), known, finish, contributions));
             }
         }
@@ -216,6 +220,14 @@ impl TrainRunner {
     }
 }
 
+/// The scale of a training whose blocks are through.
+fn scales(job: &Job, joint: &Joint, standing: &Standing) -> Result<Scales, TrainError> {
+    let units: Vec<_> = (0..joint.units.len()).map(|unit| unit_trees(standing, unit)).collect();
+    let lone = (joint.links().count() == 1).then(|| parts::told(&job.listed, &standing.joint));
+    let scales = Scales::of(&job.features, &own_trees(standing), &units, lone.as_deref());
+    scales.map_err(|error| TrainError::given("TRAIN_SCALE", error.to_string()))
+}
+
 /// The hash over a session's steps, and the digests of its contributions.
 async fn hashes(job: &Arc<Job>, link: &Arc<Link>, begun: StepHash) -> Result<(Hash, Vec<Hash>), TrainError> {
     let link = link.clone();
@@ -235,8 +247,5 @@ fn metrics(model: &Model, judged: &Judged) -> Metrics {
 /// The bank's own part of every number of the universe.
 fn own_parts(job: &Job, model: &Model, standing: &Standing) -> DenseParts {
     let trees = own_trees(standing);
-    let part = |contribution| model.scale().part(model.own, Values::Fine, contribution);
-    let elsewhere = part(job.features.apply_elsewhere(&trees, true));
-    let own = job.features.apply(&trees).into_iter().map(part);
-    DenseParts::of(&job.universe, elsewhere, job.features.positions().iter().copied().zip(own))
+    TableParts::of(&job.features, &trees, true, model.scales.own()).dense(&job.universe)
 }

@@ -11,7 +11,7 @@ use tonic::{Request, Status, Streaming};
 use windvane_keys::enrolment::Partner;
 use windvane_proto::convert::{
     TrainBegin, TrainFinish, TrainGrown, TrainUpload, TrainUploaded, contributions_request, grow_request,
-    sum_request, train_rows, train_sums, train_upload_digest,
+    parts_request, sum_request, train_parts, train_rows, train_sums, train_upload_digest,
 };
 use windvane_proto::train::v1::train_client::TrainClient;
 use windvane_proto::train::v1::{BeginRequest, FinishRequest, OpenRequest, UploadRequest};
@@ -20,6 +20,7 @@ use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::train::elgamal::CIPHERTEXT_BYTES;
 use windvane_protocols::train::partition::Proposal;
 use windvane_protocols::train::record::{TrainAcceptance, TrainReceipt, TrainRequest};
+use windvane_protocols::train::scale::{SCALING_BYTES, Scaling};
 use windvane_protocols::train::step::Step;
 use windvane_protocols::transcript::{Hash, Signed};
 
@@ -167,6 +168,9 @@ impl Link {
             Step::Contributions { .. } => {
                 (Vec::new(), self.contributions(step, rows * CIPHERTEXT_BYTES, stage).await?)
             }
+            Step::Parts { scaling } => {
+                (Vec::new(), self.parts(*scaling, rows * CIPHERTEXT_BYTES, stage).await?)
+            }
         };
         let answer = Answer { step: step.clone(), proposals, ciphertexts };
         self.answers().keep(&answer)?;
@@ -226,6 +230,20 @@ impl Link {
         };
         let stream = self.ask(stage, call).await?.into_inner();
         self.collect(stream, |message| Ok(train_rows(message)?), expected, stage).await
+    }
+
+    async fn parts(
+        &self,
+        scaling: Scaling,
+        expected: usize,
+        stage: &'static str,
+    ) -> Result<Vec<u8>, TrainError> {
+        let call = || async {
+            self.traffic.call(SCALING_BYTES);
+            self.client.clone().parts(Request::new(parts_request(self.session, scaling))).await
+        };
+        let stream = self.ask(stage, call).await?.into_inner();
+        self.collect(stream, |message| Ok(train_parts(message)?), expected, stage).await
     }
 
     pub(super) async fn finish(&self, finish: &TrainFinish) -> Result<Signed<TrainReceipt>, TrainError> {

@@ -128,7 +128,7 @@ impl TrainReport {
         finished: &Finished,
         seconds: f64,
     ) -> Self {
-        let (numbers, widest) = (job.checked.hyperparameters, finished.model.widest);
+        let (numbers, widest) = (job.checked.hyperparameters, finished.model.scales.widest());
         let names: Vec<_> = job.features.names().map(str::to_owned).collect();
         let own = points(
             &own_trees(standing),
@@ -193,10 +193,10 @@ impl TrainReport {
 }
 
 /// Questions that wait for one another: opening, announcements, the list and two statistics, in each block residuals,
-/// levels (two questions each where carriers agree first) and contributions, and the end. Units are asked at a time, so
+/// levels (two questions each where carriers agree first) and contributions, and then parts and the end. Units are asked at a time, so
 /// the one with the most levels counts.
 fn rounds(joint: &Joint, standing: &Standing) -> u64 {
-    let once = 6;
+    let once = 7;
     let block = |block: &super::block::BlockRecord| {
         let levels = block.units.iter().zip(&joint.units).map(|(trees, unit)| {
             let levels: u64 = trees.iter().map(levels).sum();

@@ -1,4 +1,4 @@
-//! What an auditor takes from the bank's folder of a training: trees, list and seed.
+//! What an auditor takes from the bank's folder of a training: trees, list, what parts add up to, and seed.
 
 use windvane_protocols::party::SessionId;
 use windvane_protocols::train::elgamal::TrainingSeed;
@@ -9,6 +9,7 @@ use super::block::BlockRecord;
 use super::error::TrainError;
 use super::folder::TrainFolder;
 use super::job::Secrets;
+use super::model::Model;
 use crate::config::Config;
 use crate::identity::NodeKeys;
 use crate::train::sample::Listed;
@@ -22,6 +23,8 @@ pub struct TrainedTrees {
     pub units: Vec<Vec<Tree>>,
     /// What the training lists, with the bank's labels.
     pub listed: Listed,
+    /// What all providers' parts add up to, by listed row, 0 for decoys; once there is a model.
+    pub sums: Option<Vec<u16>>,
 }
 
 impl TrainedTrees {
@@ -35,7 +38,8 @@ impl TrainedTrees {
         let listed = folder.unseal_record::<Listed>(LISTED, &keys.storage)?;
         let path = folder.path().join(LISTED);
         let listed = listed.ok_or(TrainError::Folder { path, what: "it is not there".to_owned() })?;
-        let mut trees = Self { own: Vec::new(), units: Vec::new(), listed };
+        let sums = folder.unseal_record::<Model>(Model::NAME, &keys.storage)?.map(|model| model.sums);
+        let mut trees = Self { own: Vec::new(), units: Vec::new(), listed, sums };
         for block in 0..folder.state().blocks.len() as u16 {
             let name = BlockRecord::name(block);
             let record = folder.unseal_record::<BlockRecord>(&name, &keys.storage)?;

@@ -8,7 +8,6 @@ use windvane_protocols::audit::entry::Event;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::train::PROTOCOL;
 use windvane_protocols::train::record::{StepHash, TrainReceipt};
-use windvane_protocols::train::scale::{Scale, Span, Values};
 use windvane_protocols::train::step::Step;
 use windvane_protocols::transcript::{Hash, Record as _, Signed, Transcript, commit};
 
@@ -17,7 +16,6 @@ use super::{Desk, TrainProvider, internal};
 use crate::error::{NodeError, Refusal};
 use crate::score::card::is_model_name;
 use crate::score::folder::{FolderError, ScoreFolder};
-use crate::score::parts::DenseParts;
 use crate::score::registry::{Description, Registry, RegistryError};
 use crate::train::folder::{Document, Ended, Fact, SessionFolder, Upload};
 use crate::train::{Stage, TrainRefusal};
@@ -99,10 +97,7 @@ impl TrainProvider {
 /// What two requests for the end must have in common.
 fn asked(finish: &TrainFinish) -> Hash {
     Transcript::new("windvane/train-finish/v1")
-        .u64("widest", finish.widest)
-        .bytes("minimum", &finish.span.minimum().to_be_bytes())
-        .bytes("maximum", &finish.span.maximum().to_be_bytes())
-        .u64("coarse", finish.coarse.into())
+        .bytes("scaling", &finish.scaling.to_bytes())
         .bytes("card", &finish.card.digest())
         .bytes("steps", &finish.steps)
         .digest()
@@ -116,12 +111,16 @@ impl Session {
             return Err(TrainRefusal::FinishDiffers.into());
         }
         if !self.is_through() {
-            return Err(TrainRefusal::Order { found: "the end", expected: "the blocks that are left" }.into());
+            let expected = "the blocks that are left, or parts";
+            return Err(TrainRefusal::Order { found: "the end", expected }.into());
         }
         if self.steps() != finish.steps {
             return Err(TrainRefusal::Transcript.into());
         }
-        let (scale, group) = (scale(finish)?, desk.table(&self.request().data_set)?.group());
+        if self.scaling() != Some(finish.scaling) {
+            return Err(TrainRefusal::ScaleDiffers.into());
+        }
+        let group = desk.table(&self.request().data_set)?.group();
         if self.state().finishing.is_none() {
             // Before anything is kept: under a taken name the session could not end any more.
             check_name(desk, &group, finish.card.name())?;
@@ -129,7 +128,7 @@ impl Session {
         }
         let receipt = self.sign(desk, finish).map_err(|error| internal(&error))?;
         Stage::Signed.reached();
-        let model = self.add_model(desk, &group, finish, scale, &receipt)?;
+        let model = self.add_model(desk, &group, finish, &receipt)?;
         Stage::Kept.reached();
         Ok(Finished { receipt, group, model })
     }
@@ -182,10 +181,7 @@ impl Session {
         let trees = self.trees().trees().iter().map(|tree| tree.encode().into_bytes());
         let item = Transcript::new("windvane/train-kept/v1")
             .list("tree", trees)
-            .u64("widest", finish.widest)
-            .bytes("minimum", &finish.span.minimum().to_be_bytes())
-            .bytes("maximum", &finish.span.maximum().to_be_bytes())
-            .u64("coarse", finish.coarse.into());
+            .bytes("scaling", &finish.scaling.to_bytes());
         commit(salt, item.as_bytes())
     }
 
@@ -195,7 +191,6 @@ impl Session {
         desk: &Desk,
         group: &DataSet,
         finish: &TrainFinish,
-        scale: Scale,
         receipt: &Signed<TrainReceipt>,
     ) -> Result<Hash, Refusal> {
         let shared = desk.provider.shared();
@@ -210,7 +205,8 @@ impl Session {
             training_receipt: Some(receipt.digest()),
             ..Description::default()
         };
-        let (parts, now_ms) = (self.parts(finish, scale), desk.provider.now_ms());
+        let parts = self.parts(finish.scaling)?.dense(self.universe());
+        let now_ms = desk.provider.now_ms();
         let added =
             Registry::new(folder).add(&finish.card, Some(&parts), &description, &shared.keys.storage, now_ms);
         match added {
@@ -218,17 +214,6 @@ impl Session {
             Err(RegistryError::Exists { .. }) => Err(TrainRefusal::ModelExists.into()),
             Err(error) => Err(internal(&error.into())),
         }
-    }
-
-    /// The part of every number of the universe. A provider that is alone shows few values, whatever the bank asks.
-    fn parts(&self, finish: &TrainFinish, scale: Scale) -> DenseParts {
-        let lone = self.charter().providers().count() == 1;
-        let values = if lone || finish.coarse { Values::Coarse } else { Values::Fine };
-        let part = |contribution| scale.part(finish.span, values, contribution);
-        let trees = self.trees().trees();
-        let elsewhere = part(self.features().apply_elsewhere(trees, self.carriers() == 1));
-        let own = self.features().apply(trees).into_iter().map(part);
-        DenseParts::of(self.universe(), elsewhere, self.features().positions().iter().copied().zip(own))
     }
 }
 
@@ -240,15 +225,4 @@ fn check_name(desk: &Desk, group: &DataSet, name: &str) -> Result<(), Refusal> {
     let folder = ScoreFolder::new(&desk.provider.shared().layout).group(group);
     let names = Registry::new(folder).names().map_err(|error| internal(&error.into()))?;
     if names.iter().any(|known| known == name) { Err(TrainRefusal::ModelExists.into()) } else { Ok(()) }
-}
-
-/// The common scale, if it can be.
-fn scale(finish: &TrainFinish) -> Result<Scale, TrainRefusal> {
-    let widest = i64::try_from(finish.widest).map_err(|_| TrainRefusal::Scale)?;
-    let widest = Span::new(0, widest).map_err(|_| TrainRefusal::Scale)?;
-    let scale = Scale::new(&[widest]).map_err(|_| TrainRefusal::Scale)?;
-    if finish.span.maximum().abs_diff(finish.span.minimum()) > scale.widest() {
-        return Err(TrainRefusal::Scale);
-    }
-    Ok(scale)
 }

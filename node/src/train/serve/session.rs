@@ -96,21 +96,35 @@ impl Session {
         self.prepare(desk)?;
         let state = self.folder.state().clone();
         let block = state.block();
-        for KeptStep { step, .. } in &state.steps {
-            if Some(step.block()) < block {
-                self.trees.take(step)?;
-            }
+        let is_past = |step: &Step| step.block().is_some_and(|at| Some(at) < block);
+        for KeptStep { step, .. } in state.steps.iter().filter(|kept| is_past(&kept.step)) {
+            self.trees.take(step)?;
         }
         let (Some(block), Some(work)) = (block, &mut self.work) else { return Ok(()) };
         let digest = state.uploads.get(&Upload::Residuals(block)).ok_or(Refusal::Internal)?;
         let bytes = self.folder.upload(Upload::Residuals(block)).map_err(|error| internal(&error))?;
         let residuals = Ciphertexts::decode(&bytes, self.threads).map_err(|_| Refusal::Internal)?;
         work.residuals(block, residuals, digest)?;
-        for KeptStep { step, .. } in state.steps.iter().filter(|kept| kept.step.block() == block) {
-            work.step(step)?;
-            self.trees.take(step)?;
+        for KeptStep { step, .. } in state.steps.iter().filter(|kept| !is_past(&kept.step)) {
+            self.move_to(desk, step)?;
         }
         Ok(())
+    }
+
+    /// Moves to a step, in memory.
+    fn move_to(&mut self, desk: &Desk, step: &Step) -> Result<(), Refusal> {
+        let order = |expected| TrainRefusal::Order { found: step.name(), expected };
+        let work = self.work.as_mut().ok_or(order("announcements, list and indicator"))?;
+        let Step::Parts { scaling } = step else {
+            work.step(step)?;
+            return Ok(self.trees.take(step)?);
+        };
+        if !work.parts_are_due() {
+            return Err(order("the blocks that are left").into());
+        }
+        let parts = self.listed_parts(desk, *scaling)?;
+        let work = self.work.as_mut().ok_or(Refusal::Internal)?;
+        Ok(work.part(*scaling, &parts)?)
     }
 
     pub(super) fn requester(&self) -> &PartyId {
@@ -123,6 +137,11 @@ impl Session {
 
     pub(super) const fn state(&self) -> &SessionState {
         self.folder.state()
+    }
+
+    /// The folder, to read what is kept.
+    pub(super) const fn kept(&self) -> &SessionFolder {
+        &self.folder
     }
 
     pub(super) const fn folder(&mut self) -> &mut SessionFolder {
@@ -150,7 +169,7 @@ impl Session {
         self.failed
     }
 
-    /// Whether all blocks are through and the last answer has left.
+    /// Whether all blocks are through, parts were told and the last answer has left.
     pub(super) fn is_through(&self) -> bool {
         self.work.as_ref().is_some_and(Work::is_through) && self.is_answered()
     }
@@ -206,16 +225,14 @@ impl Session {
 
     /// Everything for the first block, once announcements, list and indicator are here.
     fn prepare(&mut self, desk: &Desk) -> Result<(), Refusal> {
-        let (state, key) = (self.folder.state(), &desk.provider.shared().keys.storage);
+        let state = self.folder.state();
         let there = |upload| state.uploads.contains_key(&upload);
         let Some(announcements) = &state.announcements else { return Ok(()) };
         if self.work.is_some() || !there(Upload::List) || !there(Upload::Indicator) {
             return Ok(());
         }
-        let list = self.folder.unseal(Secret::List, key).map_err(|error| internal(&error))?;
         let indicator = self.folder.upload(Upload::Indicator).map_err(|error| internal(&error))?;
-        let list = list.ok_or(Refusal::Internal)?;
-        let positions = self.charter().open_list(&list, self.universe.rows()).map_err(TrainRefusal::from)?;
+        let positions = self.positions(desk)?;
         let (numbers, carriers) = (self.charter().hyperparameters, self.carriers());
         let binned = self.features.listed(&positions, carriers == 1).map_err(|_| Refusal::Internal)?;
         let root = Root::new(Arc::new(binned), &numbers, carriers).map_err(TrainRefusal::from)?;
@@ -289,7 +306,7 @@ impl Session {
     }
 
     /// Answers a step: a new one once it is kept, the last one again.
-    pub(super) fn step(&mut self, step: &Step) -> Result<Returned, Refusal> {
+    pub(super) fn step(&mut self, desk: &Desk, step: &Step) -> Result<Returned, Refusal> {
         let steps = &self.folder.state().steps;
         let again = match steps.iter().rposition(|kept| kept.step.is_at(step)) {
             Some(at) if steps[at].step != *step => return Err(TrainRefusal::StepDiffers.into()),
@@ -303,7 +320,7 @@ impl Session {
                 let expected = "the last step again, which has no answer yet";
                 return Err(TrainRefusal::Order { found: step.name(), expected }.into());
             }
-            self.advance(step)?;
+            self.advance(desk, step)?;
         }
         let work = self.work.as_ref().ok_or(Refusal::Internal)?;
         let returned = work.answer(&mut rand::rng())?;
@@ -312,14 +329,11 @@ impl Session {
         Ok(returned)
     }
 
-    fn advance(&mut self, step: &Step) -> Result<(), Refusal> {
-        let order = TrainRefusal::Order { found: step.name(), expected: "announcements, list and indicator" };
-        let work = self.work.as_mut().ok_or(order)?;
+    fn advance(&mut self, desk: &Desk, step: &Step) -> Result<(), Refusal> {
         let id = self.folder.session();
-        let moved = work.step(step).and_then(|()| self.trees.take(step));
-        if let Err(refusal) = moved {
+        if let Err(refusal) = self.move_to(desk, step) {
             self.failed = true;
-            return Err(refusal.into());
+            return Err(refusal);
         }
         self.note(&Fact::asked(step))?;
         Stage::Asked.reached();
@@ -336,9 +350,9 @@ impl Session {
         Ok(())
     }
 
-    /// Whether a step's block is still under way: the next block's residuals end it.
+    /// Whether a step's block is still under way: the next block's residuals end it. What comes behind all blocks is.
     fn is_current(&self, step: &Step) -> bool {
-        self.state().block() == Some(step.block())
+        step.block().is_none_or(|block| self.state().block() == Some(block))
     }
 
     fn is_answered(&self) -> bool {

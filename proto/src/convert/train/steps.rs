@@ -5,10 +5,11 @@ use windvane_protocols::limits::{MAX_BINS, MAX_TRAIN_CHUNK_BYTES, MAX_TRAIN_FEAT
 use windvane_protocols::party::SessionId;
 use windvane_protocols::train::histogram::{Child, Groups};
 use windvane_protocols::train::partition::Proposal;
+use windvane_protocols::train::scale::Scaling;
 use windvane_protocols::train::step::{MAX_LEVEL_PAIRS, Place, Step};
 use windvane_protocols::train::tree::{Decision, Split};
 
-use super::{WireError, copied, session, within};
+use super::{WireError, copied, scaling, session, to_scale, within};
 use crate::train::v1 as wire;
 
 /// A step of a session.
@@ -59,6 +60,15 @@ impl TryFrom<wire::ContributionsRequest> for TrainStep {
     }
 }
 
+impl TryFrom<wire::PartsRequest> for TrainStep {
+    type Error = WireError;
+
+    fn try_from(message: wire::PartsRequest) -> Result<Self, WireError> {
+        let step = Step::Parts { scaling: scaling(message.scale)? };
+        Ok(Self { session: session(&message.session)?, step })
+    }
+}
+
 /// A level's request.
 pub fn grow_request(session: SessionId, place: Place, made: &[Decision]) -> wire::GrowRequest {
     wire::GrowRequest {
@@ -86,6 +96,11 @@ pub fn contributions_request(
         block: block.into(),
         decisions: made.iter().map(to_decision).collect(),
     }
+}
+
+/// A request for parts.
+pub fn parts_request(session: SessionId, scaling: Scaling) -> wire::PartsRequest {
+    wire::PartsRequest { session: copied(session.as_bytes()), scale: Some(to_scale(scaling)) }
 }
 
 impl TryFrom<wire::GrowResponse> for TrainGrown {
@@ -126,6 +141,14 @@ pub fn train_sums(message: wire::SumResponse) -> Result<Bytes, WireError> {
 /// # Errors
 /// [`WireError::Size`].
 pub fn train_rows(message: wire::ContributionsResponse) -> Result<Bytes, WireError> {
+    bounded("rows", message.rows)
+}
+
+/// A message of parts.
+///
+/// # Errors
+/// [`WireError::Size`].
+pub fn train_parts(message: wire::PartsResponse) -> Result<Bytes, WireError> {
     bounded("rows", message.rows)
 }
 
@@ -208,6 +231,8 @@ fn narrow<T: TryFrom<u32>>(field: &'static str, value: u32) -> Result<T, WireErr
 
 #[cfg(test)]
 mod tests {
+    use windvane_protocols::train::scale::{Span, Values};
+
     use super::*;
 
     const SESSION: SessionId = SessionId::from_bytes([7; 16]);
@@ -231,6 +256,11 @@ mod tests {
         assert_eq!(sum, step(Step::Sum { place: PLACE, agreed: agreed() }));
         let end = TrainStep::try_from(contributions_request(SESSION, 3, &made()));
         assert_eq!(end, step(Step::Contributions { block: 3, decisions: made() }));
+        let span = Span::new(-7, 20).unwrap();
+        for values in [Values::Fine, Values::Coarse] {
+            let scaling = Scaling::new(100, span, values).unwrap();
+            assert_eq!(TrainStep::try_from(parts_request(SESSION, scaling)), step(Step::Parts { scaling }));
+        }
         for grown in [TrainGrown::Proposals(agreed()), TrainGrown::Sums(vec![1; 64].into())] {
             assert_eq!(TrainGrown::try_from(wire::GrowResponse::from(grown.clone())), Ok(grown));
         }

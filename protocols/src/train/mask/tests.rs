@@ -1,6 +1,7 @@
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 
+use super::super::scale::{Span, Values};
 use super::*;
 use crate::train::elgamal::Statistic;
 use crate::train::step::{Place, Step};
@@ -8,6 +9,10 @@ use crate::train::step::{Place, Step};
 const SEED: u64 = 20_261_127;
 const SESSION: SessionId = SessionId::from_bytes([3; 16]);
 const NODE: Node = Node { block: 2, tree: 3, level: 1, place: 1 };
+
+fn scale(widest: i64) -> Scale {
+    Scale::new(&[Span::new(0, widest).unwrap()]).unwrap()
+}
 
 /// Masks of one kind.
 type Kinds = fn(&Masks) -> Zeroizing<Vec<Scalar>>;
@@ -48,9 +53,10 @@ fn sum(masks: &[Zeroizing<Vec<Scalar>>]) -> Vec<Scalar> {
 fn masks_cancel_over_all_parties_and_over_no_fewer() {
     for count in 2..=5 {
         let all = agree(&parties(count));
-        let kinds: [Kinds; 2] = [
+        let kinds: [Kinds; 3] = [
             |masks| masks.contributions(&context(), 4, 10..60),
             |masks| masks.cells(&context(), NODE, Kind::Residual, &[3, 0, 33]),
+            |masks| masks.parts(&context(), scale(900), Values::Fine, 10..60),
         ];
         for masks_of in kinds {
             let masks: Vec<_> = all.iter().map(masks_of).collect();
@@ -86,6 +92,9 @@ fn no_two_labels_have_the_same_mask() {
         cell(Node { level: 2, ..NODE }, 1, 2, Kind::Residual),
         cell(Node { place: 0, ..NODE }, 1, 2, Kind::Residual),
     ];
+    for (widest, values) in [(900, Values::Fine), (901, Values::Fine), (900, Values::Coarse)] {
+        labels.extend((0..300).map(|row| Label::Part { row, scale: scale(widest), values }));
+    }
     labels.extend((0..3).flat_map(|block| (0..300).map(move |row| Label::Contribution { block, row })));
     let mut found: Vec<_> = masks.of(&context(), &labels).iter().map(|mask| mask.to_bytes()).collect();
     found.sort_unstable();
@@ -99,6 +108,14 @@ fn masks_of_providers_that_were_told_different_things_do_not_cancel() {
     let masks = |party: usize, digest: u8| all[party].contributions(&uploaded(digest), 0, 0..20);
     assert!(sum(&[masks(0, 1), masks(1, 1)]).iter().all(|sum| *sum == Scalar::ZERO));
     assert!(sum(&[masks(0, 1), masks(1, 2)]).iter().all(|sum| *sum != Scalar::ZERO));
+}
+
+#[test]
+fn masks_of_parts_do_not_cancel_where_providers_were_told_different_scales() {
+    let all = agree(&parties(2));
+    let masks = |i: usize, widest| all[i].parts(&context(), scale(widest), Values::Fine, 0..5);
+    assert!(sum(&[masks(0, 900), masks(1, 900)]).iter().all(|sum| *sum == Scalar::ZERO));
+    assert!(sum(&[masks(0, 900), masks(1, 901)]).iter().all(|sum| *sum != Scalar::ZERO));
 }
 
 #[test]
