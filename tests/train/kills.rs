@@ -20,7 +20,7 @@ const SIGKILL: i32 = 9;
 const TRAINING: &str = "WINDVANE_TEST_TRAINING";
 
 /// The stages at which the bank is killed, and which time that it passes them: levels in the middle of a block.
-const KILLS: [(BankStage, u64); 17] = [
+const KILLS: [(BankStage, u64); 19] = [
     (BankStage::Listed, 1),
     (BankStage::Requested, 1),
     (BankStage::Accepted, 1),
@@ -33,6 +33,8 @@ const KILLS: [(BankStage, u64); 17] = [
     (BankStage::Level, 40),
     (BankStage::Trees, 2),
     (BankStage::Block, 1),
+    (BankStage::Part, 1),
+    (BankStage::Part, 2),
     (BankStage::Parts, 1),
     (BankStage::Model, 1),
     (BankStage::Receipts, 1),
@@ -60,6 +62,8 @@ async fn a_bank_that_was_killed_at_any_stage_goes_on_to_the_model_of_the_clear_e
         let report = world.go_on(training).await.unwrap_or_else(|error| panic!("{crash_at}: {error}"));
         assert_eq!(report.auc_by_block.len(), 2);
         world.equals_clear(training, &plan);
+        // What was decrypted of parts, before the kill or after it, is what the registries have.
+        world.known(training, &plan.name);
     }
     let last = world.bank_trainings().pop().unwrap();
     let audit = audit_training(&world.bank.config, &world.receipt(last, "police")).unwrap();

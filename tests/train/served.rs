@@ -28,7 +28,7 @@ const OFFICER: &str = "risk-officer";
 const BATCH: usize = 1_024;
 
 /// A listed row that is no decoy.
-struct Known {
+pub(super) struct Known {
     position: u64,
     label: bool,
     held_out: bool,
@@ -113,7 +113,7 @@ impl World {
 
     /// The rows that the bank knows, once what the training decrypted is what the registries hold: of all rows but
     /// decoys, of which it decrypted nothing.
-    fn known(&self, training: SessionId, model: &str) -> Vec<Known> {
+    pub(super) fn known(&self, training: SessionId, model: &str) -> Vec<Known> {
         let trees = self.trees(training);
         let parts: Vec<_> = self.running().map(|(party, _)| kept(party, &self.universe, model)).collect();
         let (mut known, mut hidden) = (Vec::new(), 0);

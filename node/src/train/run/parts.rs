@@ -10,6 +10,7 @@ use windvane_protocols::train::scale::{Scale, ScaleError, Scaling, Span, Values}
 use windvane_protocols::train::step::Step;
 use windvane_protocols::transcript::{Reader, Record, Transcript, TranscriptError};
 
+use super::BankStage;
 use super::block::Standing;
 use super::cells::decrypt;
 use super::error::{Fault, TrainError};
@@ -76,7 +77,12 @@ pub(super) async fn sums(
     let asked = units.iter().zip(scales.units()).flat_map(|(unit, scaling)| {
         unit.links.iter().map(|link| (link.clone(), Step::Parts { scaling: *scaling }))
     });
-    let answers = each(asked.map(|(link, step)| async move { link.step(&step, rows).await })).await?;
+    let answers = each(asked.map(|(link, step)| async move {
+        let answer = link.step(&step, rows).await?;
+        BankStage::Part.reached();
+        Ok(answer)
+    }));
+    let answers = answers.await?;
     let can_be = 0..=answers.len() as i64 * i64::from(u8::MAX);
     let sent: Vec<_> = answers.into_iter().map(|answer| answer.ciphertexts).collect();
     let providers = units.iter().map(|unit| unit.parties()).collect::<Vec<_>>().join(", ");

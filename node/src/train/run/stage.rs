@@ -26,6 +26,8 @@ pub enum BankStage {
     Trees,
     /// A block is through and kept.
     Block,
+    /// What one provider tells of its parts is kept.
+    Part,
     /// All providers' parts of the listed rows are kept and decrypted; there is no model.
     Parts,
     /// The model is kept; no provider has it.
@@ -40,7 +42,7 @@ pub enum BankStage {
 
 impl BankStage {
     /// All stages, in the order of a training.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Listed,
         Self::Requested,
         Self::Accepted,
@@ -51,6 +53,7 @@ impl BankStage {
         Self::Level,
         Self::Trees,
         Self::Block,
+        Self::Part,
         Self::Parts,
         Self::Model,
         Self::Receipts,
@@ -71,6 +74,7 @@ impl BankStage {
             Self::Level => "train-bank-level",
             Self::Trees => "train-bank-trees",
             Self::Block => "train-bank-block",
+            Self::Part => "train-bank-part",
             Self::Parts => "train-bank-parts",
             Self::Model => "train-bank-model",
             Self::Receipts => "train-bank-receipts",

@@ -14,6 +14,7 @@ use windvane_protocols::train::histogram::{Cell, Child, FeatureCells, NodeCells}
 use windvane_protocols::train::mask::MaskingKey;
 use windvane_protocols::train::parameters::Numbers;
 use windvane_protocols::train::partition::agree;
+use windvane_protocols::train::scale::{Span, Values};
 use windvane_protocols::train::tree::{ABSENT, Split};
 
 use super::*;
@@ -238,9 +239,70 @@ fn trees_and_contributions_equal_those_of_clear_numbers_for_one_provider_and_for
             )
             .unwrap();
         }
-        assert!(unit[0].is_through());
+        assert!(unit[0].parts_are_due() && !unit[0].is_through());
         assert_eq!(unit[0].residuals_due(), None);
     }
+}
+
+fn scaling(widest: u64) -> Scaling {
+    Scaling::new(widest, Span::new(-100, 100).unwrap(), Values::Fine).unwrap()
+}
+
+#[test]
+fn parts_are_told_behind_the_last_block_as_their_sum_over_all_carriers_of_real_and_held_out_rows() {
+    for carriers in [1, 2, 3] {
+        let mut bank = Bank::new();
+        let mut unit = bank.unit(carriers);
+        let held_out = |i: usize| i.is_multiple_of(6);
+        let statistic: Vec<_> = (0..ROWS).map(|i| i64::from(held_out(i))).collect();
+        let mut encryptor = Encryptor::new(&bank.key, Statistic::HeldOut, ROWS).unwrap();
+        let statistic = encryptor.chunk(&statistic, 1).unwrap();
+        let statistic = Ciphertexts::decode(statistic.as_flattened(), 1).unwrap();
+        for work in &mut unit {
+            work.hold_out(&statistic).unwrap();
+        }
+        let parts = |own: usize| (0..ROWS).map(|i| (i * 7 + own * 100) as u8).collect::<Vec<_>>();
+        for block in 0..2 {
+            assert_eq!(unit[0].part(scaling(200), &parts(0)).unwrap_err().code(), "TRAIN_ORDER");
+            bank.block(&mut unit, block);
+        }
+        assert_eq!(unit[0].part(scaling(200), &parts(0)[1..]).unwrap_err().code(), "TRAIN_SUMS");
+        let told: Vec<_> = unit
+            .iter_mut()
+            .enumerate()
+            .map(|(own, work)| {
+                work.part(scaling(200), &parts(own)).unwrap();
+                work.answer(&mut rng()).unwrap()
+            })
+            .collect();
+        for (i, sum) in bank.decrypt(&told).into_iter().enumerate() {
+            let all: i64 = (0..carriers).map(|own| i64::from(parts(own)[i])).sum();
+            assert_eq!(sum, if bank.rows[i].indicator == 1 || held_out(i) { all } else { 0 });
+        }
+        assert!(unit[0].is_through() && !unit[0].parts_are_due());
+        assert_eq!(unit[0].part(scaling(200), &parts(0)).unwrap_err().code(), "TRAIN_ORDER");
+        let past = Step::Contributions { block: 1, decisions: Vec::new() };
+        assert_eq!(unit[0].step(&past).unwrap_err().code(), "TRAIN_ORDER");
+    }
+}
+
+#[test]
+fn parts_under_different_scales_decrypt_to_nothing() {
+    let mut bank = Bank::new();
+    let mut unit = bank.unit(2);
+    (0..2).for_each(|block| drop(bank.block(&mut unit, block)));
+    let told: Vec<_> = unit
+        .iter_mut()
+        .zip([200, 201])
+        .map(|(work, widest)| {
+            work.part(scaling(widest), &[0; ROWS]).unwrap();
+            work.answer(&mut rng()).unwrap()
+        })
+        .collect();
+    let decode = |i: usize| Answers::decode(&told[i].ciphertexts, ROWS, 1).unwrap();
+    let mut sum = decode(0);
+    sum.add_assign(&decode(1));
+    assert!(bank.key.decrypt(&sum, &bank.decoder, 1).is_err());
 }
 
 #[test]
