@@ -153,14 +153,13 @@ fn execute(
 
 fn words(report: &TrainReport) -> String {
     let of = if report.figures_of_held_out { "held-out rows" } else { "the rows that were trained on" };
+    let (model, group) = (&report.model, &report.group);
     let figures = format!(
-        "model {0} is added to the registry of {1}, and is not approved; its group file takes what\n\
-         windvane score model card {0} --group {1} writes\n\
+        "model {model} is added to the registry of {group}, and is not approved; a group file takes the card that\n\
+         windvane score model card {model} --group {group} writes\n\
          trained on {} of {} listed rows, {} held out; decoy factor {}, minimum count {}\n\
          of {of}: AUC {:.4}, KS {:.4}, calibration error {:.4}, information value {:.3}\n\
          {} rounds, {} calls, {} bytes sent, {} received, {:.1} s\ntraining {}\nreceipts {}\n",
-        report.model,
-        report.group,
         report.rows,
         report.listed,
         report.held_out,

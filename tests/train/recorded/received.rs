@@ -236,7 +236,11 @@ pub(super) fn step_hash(seen: &[Seen]) -> windvane_protocols::transcript::Hash {
         Answered::Accepted(acceptance) => Some(acceptance.digest()),
         _ => None,
     });
-    let mut hash = StepHash::new(&acceptance.unwrap_or([0; 64]));
+    let announcements = seen.iter().find_map(|seen| match &seen.asked {
+        Asked::Begin(announcements) => Some(announcements.as_slice()),
+        _ => None,
+    });
+    let mut hash = StepHash::new(&acceptance.unwrap_or([0; 64]), announcements.unwrap_or_default());
     for seen in seen {
         let step = match &seen.asked {
             Asked::Grow(place, decisions) => Step::Grow { place: *place, decisions: decisions.clone() },

@@ -203,6 +203,7 @@ fn charter(
         units: UNITS.iter().map(unit).collect(),
         hyperparameters: World::numbers(plan),
         decoy_factor: plan.decoy_factor,
+        held_out: plan.held_out,
         universe: *world.universe.digest(),
         rows: positions.len() as u64,
         list: list_digest(world.universe.digest(), positions),
