@@ -35,12 +35,15 @@ async fn a_crafted_residual_is_named_by_block_and_row() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_indicator_other_decoys_and_undecided_leaves_are_found() {
+async fn another_indicator_other_decoys_another_scale_and_undecided_leaves_are_found() {
     let world = World::new().await;
     let (_, found) = findings(&world, "crafted-2", Craft::Indicator).await;
     assert_eq!(found.iter().map(|finding| finding.code).collect::<Vec<_>>(), ["TRAIN_INDICATOR"]);
     let (_, found) = findings(&world, "crafted-3", Craft::List).await;
     assert_eq!(found.iter().map(|finding| finding.code).collect::<Vec<_>>(), ["TRAIN_LIST"]);
+    let (_, found) = findings(&world, "crafted-6", Craft::Scale).await;
+    assert!(!found.is_empty() && found.iter().all(|finding| finding.code == "TRAIN_DECISIONS"), "{found:?}");
+    assert!(found.iter().all(|finding| finding.what.contains("parts")), "{found:?}");
     let (_, found) = findings(&world, "crafted-4", Craft::Leaves).await;
     let [only] = &found[..] else { panic!("{found:?}") };
     assert_eq!((only.code, only.block), ("TRAIN_DECISIONS", Some(0)));

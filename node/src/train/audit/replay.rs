@@ -246,7 +246,10 @@ impl Auditor<'_> {
             let step = Step::Parts { scaling: *scaling };
             for member in &mut unit.members {
                 if member.answer(&step)?.is_none() {
-                    found.push(otherwise(member, &step));
+                    found.push(format!(
+                        "{} was asked for parts on another scale than all trees make",
+                        member.party
+                    ));
                 } else if !member.is_through() {
                     found.push(format!("{} was asked more than a training asks", member.party));
                 }

@@ -5,6 +5,7 @@ use windvane_protocols::train::tree::Decision;
 
 use super::TrainRunner;
 use super::job::Job;
+use super::parts::Scales;
 use super::unit::JointUnit;
 use crate::train::sample::Kind;
 
@@ -19,6 +20,8 @@ pub enum Craft {
     Leaves,
     /// Decoys that another seed draws.
     List,
+    /// Parts on a scale of twice the width.
+    Scale,
 }
 
 impl TrainRunner {
@@ -49,6 +52,10 @@ impl Job {
             values[self.first()] = 0;
         }
         values
+    }
+
+    pub(super) fn crafted_scales(&self, scales: Scales) -> Scales {
+        if self.craft == Some(Craft::Scale) { scales.widened() } else { scales }
     }
 
     pub(super) fn crafted_residuals(&self, block: u16, mut residuals: Vec<i32>) -> Vec<i32> {

@@ -93,6 +93,8 @@ impl TrainRunner {
             Some(model) => model,
             None => {
                 let scales = tokio::task::block_in_place(|| scales(job, joint, standing))?;
+                #[cfg(feature = "faults")]
+                let scales = job.crafted_scales(scales);
                 let sums = parts::sums(job, &joint.units, &scales).await?;
                 BankStage::Parts.reached();
                 let make = || Model::make(job, standing, scales, sums);

@@ -54,6 +54,15 @@ impl Scales {
         Ok(Self { own: Scaling::new(widest, own, Values::Fine)?, units })
     }
 
+    /// The same spans on a scale of twice the width.
+    #[cfg(feature = "faults")]
+    pub(super) fn widened(&self) -> Self {
+        let widest = 2 * self.widest();
+        let wide =
+            |of: &Scaling| Scaling::new(widest, of.span(), of.values()).expect("twice is not too wide");
+        Self { own: wide(&self.own), units: self.units.iter().map(wide).collect() }
+    }
+
     /// The width of the widest party's span.
     pub(super) const fn widest(&self) -> u64 {
         self.own.scale().widest()
