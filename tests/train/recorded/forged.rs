@@ -11,6 +11,8 @@ use windvane_protocols::transcript::Signed;
 use super::{Calls, Recorded, providers, recorded, records, rows, trees};
 use crate::train::recorder::Call;
 
+mod parts;
+
 /// A forgery, the check that is to find it, and what it says of it.
 type Forgery = (fn(&Recorded, &mut Calls), fn(&Recorded, &Calls) -> Vec<String>, &'static str);
 
@@ -233,7 +235,7 @@ const TO_THE_BANK: [Forgery; 11] = [
             });
         },
         rows,
-        "police tell a row without the others",
+        "block 0: police tell a row without the others",
     ),
     (
         |recorded, calls| {
@@ -252,7 +254,7 @@ const TO_THE_BANK: [Forgery; 11] = [
     (
         |_, calls| edit_rows(calls, "carrier-a", |bytes| copy(bytes, ROW, ROW + 1)),
         rows,
-        "two rows under one mask",
+        "block 0 has two rows under one mask",
     ),
     (
         |_, calls| {
@@ -294,13 +296,13 @@ fn is_found((forge, check, what): &Forgery, recorded: &Recorded) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_provider_must_not_see_is_found_in_a_forged_recording() {
     let recorded = recorded().await;
-    TO_PROVIDERS.iter().for_each(|forgery| is_found(forgery, recorded));
+    TO_PROVIDERS.iter().chain(&parts::TO_PROVIDERS).for_each(|forgery| is_found(forgery, recorded));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_bank_must_not_see_is_found_in_a_forged_recording() {
     let recorded = recorded().await;
-    TO_THE_BANK.iter().for_each(|forgery| is_found(forgery, recorded));
+    TO_THE_BANK.iter().chain(&parts::TO_THE_BANK).for_each(|forgery| is_found(forgery, recorded));
 }
 
 #[tokio::test(flavor = "multi_thread")]
