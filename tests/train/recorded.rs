@@ -88,8 +88,12 @@ fn trees(recorded: &Recorded, calls: &Calls) -> Vec<String> {
 
 /// Everything that is wrong with what it received of rows.
 fn rows(recorded: &Recorded, calls: &Calls) -> Vec<String> {
+    recorded.truth.all_told().flat_map(|told| rows_of(told, recorded, calls)).collect()
+}
+
+fn rows_of(told: Told, recorded: &Recorded, calls: &Calls) -> Vec<String> {
     let (seen, mut findings) = all_seen(calls);
-    findings.extend(answered::told(&recorded.truth, &by_name(&seen)));
+    findings.extend(answered::told(&recorded.truth, told, &by_name(&seen)));
     findings
 }
 

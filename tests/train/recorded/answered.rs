@@ -30,28 +30,25 @@ fn rows(seen: &[Seen], told: Told) -> &[u8] {
 
 /// What is wrong with what all providers answered about rows: only all answers together decrypt, to the sum over all
 /// providers of rows that the bank holds, and to 0 of decoys.
-pub(super) fn told(truth: &Truth, all: &HashMap<&str, &[Seen]>) -> Vec<String> {
-    let mut findings = Vec::new();
-    for told in truth.all_told() {
-        let sent: Vec<_> = truth.members.iter().map(|member| rows(all[member.name], told)).collect();
-        let expected = truth.positions.len() * CIPHERTEXT_BYTES;
-        if sent.iter().any(|bytes| bytes.len() != expected) {
-            findings.push(format!("{told}: not a ciphertext for every row"));
-            continue;
-        }
-        match total(truth, &sent) {
-            Ok(values) => {
-                let wrong = (0..values.len()).find(|row| values[*row] != truth.told(told, *row));
-                findings.extend(wrong.map(|row| {
-                    let (kind, expected) = (truth.kinds[row], truth.told(told, row));
-                    format!("{told}: row {row}, {kind:?}, tells {} where {expected} is true", values[row])
-                }));
-            }
-            Err(what) => findings.push(format!("{told}: {what}")),
-        }
-        findings.extend(fewer(truth, told, &sent));
+pub(super) fn told(truth: &Truth, told: Told, all: &HashMap<&str, &[Seen]>) -> Vec<String> {
+    let sent: Vec<_> = truth.members.iter().map(|member| rows(all[member.name], told)).collect();
+    let expected = truth.positions.len() * CIPHERTEXT_BYTES;
+    if sent.iter().any(|bytes| bytes.len() != expected) {
+        return vec![format!("{told}: not a ciphertext for every row")];
     }
-    findings.extend(truth.members.iter().flat_map(|member| repeated(truth, member, all[member.name])));
+    let mut findings = Vec::new();
+    match total(truth, &sent) {
+        Ok(values) => {
+            let wrong = (0..values.len()).find(|row| values[*row] != truth.told(told, *row));
+            findings.extend(wrong.map(|row| {
+                let (kind, expected) = (truth.kinds[row], truth.told(told, row));
+                format!("{told}: row {row}, {kind:?}, tells {} where {expected} is true", values[row])
+            }));
+        }
+        Err(what) => findings.push(format!("{told}: {what}")),
+    }
+    findings.extend(fewer(truth, told, &sent));
+    findings.extend(truth.members.iter().flat_map(|member| repeated(truth, told, member, all[member.name])));
     findings
 }
 
@@ -73,20 +70,18 @@ fn fewer(truth: &Truth, told: Told, sent: &[&[u8]]) -> Vec<String> {
     sets.map(named).collect()
 }
 
-/// No mask lies on two numbers: differences of neighbouring rows, and of what is told of a row twice, tell nothing.
-fn repeated(truth: &Truth, member: &Member, seen: &[Seen]) -> Vec<String> {
-    let all: Vec<(Told, &[EncodedCiphertext])> =
-        truth.all_told().map(|told| (told, rows(seen, told).as_chunks().0)).collect();
-    let tells = |(one, other)| difference_tells(truth, one, other);
+/// No mask lies on two numbers: differences of neighbouring rows, and from what was told of a row before, tell nothing.
+fn repeated(truth: &Truth, told: Told, member: &Member, seen: &[Seen]) -> Vec<String> {
+    let of = |told| -> &[EncodedCiphertext] { rows(seen, told).as_chunks().0 };
+    let (name, here) = (member.name, of(told));
     let mut findings = Vec::new();
-    for (i, (told, rows)) in all.iter().enumerate() {
-        if rows.windows(2).any(|pair| tells((&pair[0], &pair[1]))) {
-            findings.push(format!("{}: {told} has two rows under one mask", member.name));
+    if here.windows(2).any(|pair| difference_tells(truth, &pair[0], &pair[1])) {
+        findings.push(format!("{name}: {told} has two rows under one mask"));
+    }
+    for before in truth.all_told().take_while(|before| *before != told) {
+        if of(before).iter().zip(here).any(|(one, other)| difference_tells(truth, one, other)) {
+            findings.push(format!("{name}: {before} and {told} share a mask"));
         }
-        let earlier = all[..i].iter().filter(|(_, earlier)| earlier.iter().zip(*rows).any(tells));
-        findings.extend(
-            earlier.map(|(earlier, _)| format!("{}: {earlier} and {told} share a mask", member.name)),
-        );
     }
     findings
 }

@@ -8,7 +8,8 @@ use windvane_protocols::train::elgamal::{CIPHERTEXT_BYTES, Ciphertexts, Encrypto
 use windvane_protocols::train::record::{TrainAcceptance, TrainReceipt, TrainRequest};
 use windvane_protocols::transcript::Signed;
 
-use super::{Calls, Recorded, providers, recorded, records, rows, trees};
+use super::truth::Told;
+use super::{Calls, Recorded, providers, recorded, records, rows_of, trees};
 use crate::train::recorder::Call;
 
 mod parts;
@@ -18,6 +19,11 @@ type Forgery = (fn(&Recorded, &mut Calls), fn(&Recorded, &Calls) -> Vec<String>,
 
 /// A row that is forged.
 const ROW: usize = 700;
+
+/// Everything that is wrong with the first block's rows.
+fn contributions(recorded: &Recorded, calls: &Calls) -> Vec<String> {
+    rows_of(Told::Block(0), recorded, calls)
+}
 
 fn call<'a>(calls: &'a mut Calls, name: &str, method: &str, time: usize) -> &'a mut Call {
     let named = |call: &&mut Call| call.path.ends_with(&format!("/{method}"));
@@ -234,7 +240,7 @@ const TO_THE_BANK: [Forgery; 11] = [
                     .copy_from_slice(&unmasked(recorded, &[5]));
             });
         },
-        rows,
+        contributions,
         "block 0: police tell a row without the others",
     ),
     (
@@ -248,12 +254,12 @@ const TO_THE_BANK: [Forgery; 11] = [
                 edit_rows(calls, name, |bytes| copy(bytes, real, decoy));
             }
         },
-        rows,
+        contributions,
         "Decoy, tells",
     ),
     (
         |_, calls| edit_rows(calls, "carrier-a", |bytes| copy(bytes, ROW, ROW + 1)),
-        rows,
+        contributions,
         "block 0 has two rows under one mask",
     ),
     (

@@ -13,10 +13,15 @@ use super::super::received::step_hash;
 use super::super::seen::{Asked, seen};
 use super::super::truth::Told;
 use super::{Calls, Forgery, ROW, append, call, copy, edit, sign, signed, unmasked};
-use super::{Recorded, providers, records, rows};
+use super::{Recorded, providers, records, rows_of};
 
 /// Everybody who tells parts.
 const ALL: [&str; 3] = ["carrier-a", "carrier-b", "police"];
+
+/// Everything that is wrong with what parts tell.
+fn parts(recorded: &Recorded, calls: &Calls) -> Vec<String> {
+    rows_of(Told::Parts, recorded, calls)
+}
 
 /// Changes what a provider was told of the scale.
 fn edit_scale(calls: &mut Calls, name: &str, change: impl FnOnce(&mut wire::Scale)) {
@@ -174,7 +179,7 @@ pub(super) const TO_THE_BANK: [Forgery; 13] = [
         |recorded, calls| {
             edit_part(calls, "police", ROW, |part| part.copy_from_slice(&unmasked(recorded, &[5])));
         },
-        rows,
+        parts,
         "parts: police tell a row without the others",
     ),
     (
@@ -182,7 +187,7 @@ pub(super) const TO_THE_BANK: [Forgery; 13] = [
             let third = part(calls, "police", ROW);
             edit_part(calls, "carrier-a", ROW, |part| add(part, &third));
         },
-        rows,
+        parts,
         "parts: carrier-a and carrier-b tell a row without the others",
     ),
     (
@@ -192,7 +197,7 @@ pub(super) const TO_THE_BANK: [Forgery; 13] = [
             let decoy = first(recorded, Kind::Decoy);
             ALL.iter().for_each(|name| edit_parts(calls, name, |bytes| copy(bytes, real, decoy)));
         },
-        rows,
+        parts,
         "Decoy, tells",
     ),
     (
@@ -200,7 +205,7 @@ pub(super) const TO_THE_BANK: [Forgery; 13] = [
             let row = first(recorded, Kind::Training(false));
             edit_part(calls, "carrier-a", row, |part| add(part, &unmasked(recorded, &[1])));
         },
-        rows,
+        parts,
         "Training(false), tells",
     ),
     (
@@ -208,12 +213,12 @@ pub(super) const TO_THE_BANK: [Forgery; 13] = [
             let row = first(recorded, Kind::HeldOut(false));
             edit_part(calls, "police", row, |part| add(part, &unmasked(recorded, &[-1])));
         },
-        rows,
+        parts,
         "HeldOut(false), tells",
     ),
     (
         |_, calls| edit_parts(calls, "carrier-a", |bytes| copy(bytes, ROW, ROW + 1)),
-        rows,
+        parts,
         "carrier-a: parts has two rows under one mask",
     ),
     (
@@ -225,17 +230,17 @@ pub(super) const TO_THE_BANK: [Forgery; 13] = [
             add(&mut masked, &unmasked(recorded, &[7]));
             edit_part(calls, "carrier-b", ROW, |part| part.copy_from_slice(&masked));
         },
-        rows,
+        parts,
         "carrier-b: block 0 and parts share a mask",
     ),
     (
         |_, calls| edit_parts(calls, "police", |bytes| bytes.truncate(ROW * CIPHERTEXT_BYTES)),
-        rows,
+        parts,
         "parts: not a ciphertext for every row",
     ),
     (
         |_, calls| edit_part(calls, "carrier-b", ROW, |part| part.fill(0xff)),
-        rows,
+        parts,
         "parts: ciphertext 700 is not a canonical encoding",
     ),
     (
@@ -245,7 +250,7 @@ pub(super) const TO_THE_BANK: [Forgery; 13] = [
             let halves = [rows.slice(..ROW * CIPHERTEXT_BYTES), rows.slice(ROW * CIPHERTEXT_BYTES..)];
             *messages = halves.map(|rows| wire::PartsResponse { rows }.encode_to_vec()).to_vec();
         },
-        rows,
+        parts,
         "/Parts: chunks of other sizes than they have",
     ),
     (
