@@ -2,9 +2,12 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio_stream::{Stream, StreamExt as _};
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use windvane_keys::enrolment::Partner;
 use windvane_proto::convert::{TrainBegin, TrainFinish, TrainGrown, TrainStep};
@@ -19,12 +22,15 @@ use windvane_protocols::train::record::TrainRequest;
 use windvane_protocols::transcript::Signed;
 
 use crate::error::Refusal;
-use crate::train::serve::TrainProvider;
+use crate::train::serve::{Held, TrainProvider};
 use crate::train::work::Returned;
 
 /// The service.
 #[derive(Debug, Clone)]
 pub struct TrainService(pub Arc<TrainProvider>);
+
+/// A bank that takes no message of an answer for so long has hung up, as far as the session is concerned.
+const UNREAD: Duration = Duration::from_secs(60);
 
 /// An answer in messages of a bounded size.
 type Answer<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -38,9 +44,10 @@ impl TrainService {
     async fn step<T, M>(
         &self,
         request: Request<T>,
-        answer: impl FnOnce(Returned) -> Answer<M>,
+        answer: impl FnOnce(Returned) -> Vec<M>,
     ) -> Result<Response<Answer<M>>, Status>
     where
+        M: Send + 'static,
         TrainStep: TryFrom<T>,
         Refusal: From<<TrainStep as TryFrom<T>>::Error>,
     {
@@ -49,7 +56,8 @@ impl TrainService {
         let result = async {
             let TrainStep { session: id, step } = TrainStep::try_from(request.into_inner())?;
             session = Some(id);
-            self.0.step(&partner, id, step).await.map(answer)
+            let (held, returned) = self.0.step(&partner, id, step).await?;
+            Ok(told(held, answer(returned)))
         };
         let result = result.await;
         self.reply(&partner, session, result).await
@@ -69,16 +77,32 @@ impl TrainService {
 }
 
 /// Ciphertexts in messages.
-fn messages<T: Send + 'static>(
-    ciphertexts: Vec<u8>,
-    message: impl Fn(Bytes) -> T + Send + 'static,
-) -> impl Stream<Item = Result<T, Status>> + Send + 'static {
+fn messages<T>(ciphertexts: Vec<u8>, message: impl Fn(Bytes) -> T) -> Vec<T> {
     let bytes = Bytes::from(ciphertexts);
-    let chunks: Vec<_> = (0..bytes.len())
-        .step_by(MAX_TRAIN_CHUNK_BYTES)
-        .map(|first| bytes.slice(first..bytes.len().min(first + MAX_TRAIN_CHUNK_BYTES)))
-        .collect();
-    tokio_stream::iter(chunks).map(move |chunk| Ok(message(chunk)))
+    let chunks = (0..bytes.len()).step_by(MAX_TRAIN_CHUNK_BYTES);
+    chunks.map(|first| message(bytes.slice(first..bytes.len().min(first + MAX_TRAIN_CHUNK_BYTES)))).collect()
+}
+
+/// Sends messages as they are taken. The session is free once the last one waits, so that the next call finds it so;
+/// and once nobody takes any.
+fn told<T: Send + 'static>(held: Held, messages: Vec<T>) -> Answer<T> {
+    told_within(held, messages, UNREAD)
+}
+
+fn told_within<T: Send + 'static>(held: Held, messages: Vec<T>, unread: Duration) -> Answer<T> {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let (mut held, last) = (Some(held), messages.len().saturating_sub(1));
+        for (at, message) in messages.into_iter().enumerate() {
+            let Ok(Ok(place)) = tokio::time::timeout(unread, sender.reserve()).await else { return };
+            if at == last {
+                held = None;
+            }
+            place.send(Ok(message));
+        }
+        drop(held);
+    });
+    Box::pin(ReceiverStream::new(receiver))
 }
 
 #[tonic::async_trait]
@@ -121,10 +145,10 @@ impl Train for TrainService {
     type GrowStream = Answer<GrowResponse>;
 
     async fn grow(&self, request: Request<GrowRequest>) -> Result<Response<Self::GrowStream>, Status> {
-        let answer = |returned: Returned| -> Answer<GrowResponse> {
+        let answer = |returned: Returned| {
             let first = GrowResponse::from(TrainGrown::Proposals(returned.proposals));
             let rest = messages(returned.ciphertexts, |sums| TrainGrown::Sums(sums).into());
-            Box::pin(tokio_stream::once(Ok(first)).chain(rest))
+            std::iter::once(first).chain(rest).collect()
         };
         self.step(request, answer).await
     }
@@ -132,8 +156,7 @@ impl Train for TrainService {
     type SumStream = Answer<SumResponse>;
 
     async fn sum(&self, request: Request<SumRequest>) -> Result<Response<Self::SumStream>, Status> {
-        self.step(request, |returned| Box::pin(messages(returned.ciphertexts, |sums| SumResponse { sums })))
-            .await
+        self.step(request, |returned| messages(returned.ciphertexts, |sums| SumResponse { sums })).await
     }
 
     type ContributionsStream = Answer<ContributionsResponse>;
@@ -142,18 +165,15 @@ impl Train for TrainService {
         &self,
         request: Request<ContributionsRequest>,
     ) -> Result<Response<Self::ContributionsStream>, Status> {
-        self.step(request, |returned| {
-            Box::pin(messages(returned.ciphertexts, |rows| ContributionsResponse { rows }))
-        })
-        .await
+        let answer =
+            |returned: Returned| messages(returned.ciphertexts, |rows| ContributionsResponse { rows });
+        self.step(request, answer).await
     }
 
     type PartsStream = Answer<PartsResponse>;
 
     async fn parts(&self, request: Request<PartsRequest>) -> Result<Response<Self::PartsStream>, Status> {
-        let answer = |returned: Returned| -> Answer<PartsResponse> {
-            Box::pin(messages(returned.ciphertexts, |rows| PartsResponse { rows }))
-        };
+        let answer = |returned: Returned| messages(returned.ciphertexts, |rows| PartsResponse { rows });
         self.step(request, answer).await
     }
 
@@ -167,5 +187,36 @@ impl Train for TrainService {
         };
         let result = result.await;
         self.reply(&partner, session, result).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_stream::StreamExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_session_is_held_until_the_last_message_of_its_answer_waits() {
+        let (held, is_held) = Held::nobodys();
+        let mut answer = told(held, vec![1, 2, 3]);
+        assert!(is_held());
+        assert_eq!(answer.next().await.unwrap().unwrap(), 1);
+        assert!(is_held());
+        for expected in [2, 3] {
+            assert_eq!(answer.next().await.unwrap().unwrap(), expected);
+        }
+        assert!(answer.next().await.is_none() && !is_held());
+    }
+
+    #[tokio::test]
+    async fn a_session_whose_answer_nobody_reads_is_free_after_a_time() {
+        let (held, is_held) = Held::nobodys();
+        let mut answer = told_within(held, vec![1, 2, 3], Duration::from_millis(20));
+        while is_held() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(answer.next().await.unwrap().unwrap(), 1);
+        assert!(answer.next().await.is_none(), "what was not read in time is gone");
     }
 }

@@ -8,9 +8,9 @@
 //!
 //! **Promised**: decoys and held-out rows that the seed does not draw are found; a residual, an indicator or a held-out row
 //! that is not what labels and trees make of it is found, by block, and the row too, where the bank kept what it sent; a
-//! question that the answers before it do not decide is found, by block, tree and level; so is an answer that is kept
-//! otherwise than its provider's receipt says, and a provider that was told other things than the others.
-//! **Not promised**: that the labels are true, or that the bank's features are.
+//! question that the answers before it do not decide, the scale of parts among them, is found, by block, tree and level; so
+//! is an answer that is kept otherwise than its provider's receipt says, and a provider that was told other things than the
+//! others. **Not promised**: that the labels are true, or that the bank's features are.
 
 use std::path::Path;
 

@@ -7,7 +7,9 @@
 use std::path::{Path, PathBuf};
 
 use windvane_protocols::identity::Phone;
-use windvane_protocols::limits::{MAX_TRAIN_FEATURES, MAX_TRAIN_NAME_BYTES, MAX_TRAIN_NAMES_BYTES};
+use windvane_protocols::limits::{
+    MAX_NODE_CELLS, MAX_TRAIN_FEATURES, MAX_TRAIN_NAME_BYTES, MAX_TRAIN_NAMES_BYTES,
+};
 use windvane_protocols::score::universe::Universe;
 use windvane_protocols::train::binning::{Binned, BinningError, Edges, MISSING};
 use windvane_protocols::train::schema::{SchemaFeature, TrainSchema};
@@ -48,6 +50,14 @@ pub enum FeatureError {
         "{path} has {found} features, expected 1 to {MAX_TRAIN_FEATURES}; name them in the configuration"
     )]
     Features {
+        /// The file.
+        path: PathBuf,
+        /// How many there are.
+        found: usize,
+    },
+    /// More bins than the sums of one node may have.
+    #[error("the features of {path} have {found} bins in all, at most {MAX_NODE_CELLS}; name fewer features")]
+    Bins {
         /// The file.
         path: PathBuf,
         /// How many there are.
@@ -95,6 +105,7 @@ impl FeatureError {
         match self {
             Self::Table(error) => error.code(),
             Self::Features { .. } => "TRAIN_FEATURES",
+            Self::Bins { .. } => "TRAIN_BINS",
             Self::Name { .. } => "TRAIN_FEATURE_NAME",
             Self::Cell { .. } => "TRAIN_CELL",
             Self::TooLarge { .. } => "TRAIN_TABLE_TOO_LARGE",
@@ -135,7 +146,7 @@ impl Features {
     ) -> Result<Self, FeatureError> {
         let mut values = Values::read(file, &file.features, Some(universe), progress)?;
         let features = values.fit();
-        Ok(values.binned(features))
+        values.binned(features, file)
     }
 
     /// Reads a table whose edges are agreed on.
@@ -150,7 +161,7 @@ impl Features {
     ) -> Result<Self, FeatureError> {
         let names: Vec<_> = schema.features().iter().map(|feature| feature.name.clone()).collect();
         let values = Values::read(file, &names, Some(universe), progress)?;
-        Ok(values.binned(schema.features().to_vec()))
+        values.binned(schema.features().to_vec(), file)
     }
 
     /// The features' names, by their numbers.
@@ -314,19 +325,24 @@ impl Values {
         self.names.iter().zip(&self.columns).map(feature).collect()
     }
 
-    fn binned(self, features: Vec<SchemaFeature>) -> Features {
+    fn binned(self, features: Vec<SchemaFeature>, file: &FeatureFile) -> Result<Features, FeatureError> {
+        let bins: Vec<_> = features.iter().map(|feature| feature.edges.bins()).collect();
+        let found = bins.iter().map(|bins| usize::from(*bins)).sum();
+        if found > MAX_NODE_CELLS {
+            return Err(FeatureError::Bins { path: file.path.clone(), found });
+        }
         let column = |(feature, values): (&SchemaFeature, Vec<f64>)| {
             let bin = |(_, _, place): &(u64, u64, u32)| feature.edges.bin(Some(values[*place as usize]));
             self.rows.iter().map(bin).collect()
         };
         let columns = features.iter().zip(self.columns).map(column).collect();
-        Features {
-            bins: features.iter().map(|feature| feature.edges.bins()).collect(),
+        Ok(Features {
+            bins,
             positions: self.rows.iter().map(|row| row.0).collect(),
             digest: self.digest,
             features,
             columns,
-        }
+        })
     }
 }
 

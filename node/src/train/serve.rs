@@ -65,6 +65,22 @@ struct Slot {
 /// A session's place, held for one call.
 type Claim = OwnedMutexGuard<Option<Session>>;
 
+/// A session's place while its answer is read, so that nobody has several answers of one session wait in memory.
+#[derive(Debug)]
+pub(crate) struct Held {
+    _claim: Claim,
+}
+
+#[cfg(test)]
+impl Held {
+    /// The place of no session, and whether it is held.
+    pub(crate) fn nobodys() -> (Self, impl Fn() -> bool) {
+        let place = Arc::new(tokio::sync::Mutex::new(None));
+        let held = Self { _claim: place.clone().try_lock_owned().expect("nobody else has it") };
+        (held, move || place.try_lock().is_err())
+    }
+}
+
 impl TrainProvider {
     /// The tables of a configuration.
     pub fn new(provider: Arc<Provider>, tables: &[TrainConfig]) -> Self {
@@ -96,7 +112,7 @@ impl TrainProvider {
         self.run(claim, partner, move |session, desk| session.begin(desk, &begin.announcements)).await
     }
 
-    /// A step of a session, and what it returns.
+    /// A step of a session, and what it returns; the session's place is held until that is read.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -105,9 +121,10 @@ impl TrainProvider {
         partner: &Partner,
         session: SessionId,
         step: Step,
-    ) -> Result<Returned, Refusal> {
+    ) -> Result<(Held, Returned), Refusal> {
         let claim = self.claim(session)?;
-        self.run(claim, partner, move |session, desk| session.step(desk, &step)).await
+        let work = move |session: &mut Session, desk: &Desk| session.step(desk, &step);
+        self.run_with(claim, partner, work).await.map(|(claim, returned)| (Held { _claim: claim }, returned))
     }
 
     /// How many bytes an upload must have, if it is due; the session's place is held until they are here.

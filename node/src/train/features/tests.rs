@@ -39,6 +39,16 @@ fn rows_stand_by_position_with_missing_values_in_bin_zero() {
 }
 
 #[test]
+fn more_bins_than_a_node_has_cells_are_refused() {
+    let names: String = (0..600).map(|i| format!(",f{i}")).collect();
+    let row = |row: usize| format!("1380013{row:04}{}\n", format!(",{row}").repeat(600));
+    let table = format!("phone{names}\n{}", (0..40).map(row).collect::<String>());
+    let error = fit(&table).unwrap_err();
+    assert_eq!(error.code(), "TRAIN_BINS");
+    assert!(error.to_string().contains("at most 16384"), "{error}");
+}
+
+#[test]
 fn listed_numbers_that_the_table_lacks_are_missing_for_one_provider_and_absent_for_a_carrier() {
     let features = fit(TABLE).unwrap();
     let listed = [0, 2, 9_999, 10_000, 19_999];

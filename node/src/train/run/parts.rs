@@ -42,12 +42,16 @@ impl Scales {
             Some(told) => vec![Span::of(told.iter().copied())?],
             None => units.iter().map(|trees| Span::of_trees(trees)).collect::<Result<Vec<_>, _>>()?,
         };
-        let all: Vec<_> = spans.iter().copied().chain([own]).collect();
-        let widest = Scale::new(&all)?.widest();
         let values = if lone.is_some() { Values::Coarse } else { Values::Fine };
-        let of = |span, values| Scaling::new(widest, span, values);
-        let units = spans.into_iter().map(|span| of(span, values)).collect::<Result<_, _>>()?;
-        Ok(Self { own: of(own, Values::Fine)?, units })
+        Self::new(own, &spans, values)
+    }
+
+    /// From the bank's span and those of all units, whose parts have such values.
+    fn new(own: Span, units: &[Span], values: Values) -> Result<Self, ScaleError> {
+        let all: Vec<_> = units.iter().copied().chain([own]).collect();
+        let widest = Scale::new(&all)?.widest();
+        let units = units.iter().map(|span| Scaling::new(widest, *span, values)).collect::<Result<_, _>>()?;
+        Ok(Self { own: Scaling::new(widest, own, Values::Fine)?, units })
     }
 
     /// The width of the widest party's span.
@@ -56,7 +60,7 @@ impl Scales {
     }
 
     /// The bank's.
-    pub(super) const fn own(&self) -> Scaling {
+    pub(in crate::train) const fn own(&self) -> Scaling {
         self.own
     }
 
@@ -131,9 +135,17 @@ pub(super) mod tests {
 
     /// Of a bank and two units.
     pub(in crate::train::run) fn scales() -> Scales {
-        let scaling =
-            |minimum, maximum| Scaling::new(97, Span::new(minimum, maximum).unwrap(), Values::Fine).unwrap();
-        Scales { own: scaling(-7, 90), units: vec![scaling(0, 3), scaling(-50, 0)] }
+        let span = |minimum, maximum| Span::new(minimum, maximum).unwrap();
+        Scales::new(span(-7, 90), &[span(0, 3), span(-50, 0)], Values::Fine).unwrap()
+    }
+
+    #[test]
+    fn the_widest_party_gives_the_scale_of_all_and_the_banks_parts_have_all_values() {
+        let span = |minimum, maximum| Span::new(minimum, maximum).unwrap();
+        let lone = Scales::new(span(-7, 10), &[span(-90, 30)], Values::Coarse).unwrap();
+        assert_eq!((lone.widest(), lone.own().values()), (120, Values::Fine));
+        assert_eq!(lone.units(), [Scaling::new(120, span(-90, 30), Values::Coarse).unwrap()]);
+        assert_eq!(scales().widest(), 97);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use windvane_protocols::transcript::Signed;
 
 use super::session::{Session, check_open};
 use super::table::unusable;
-use super::{Claim, Desk, TrainProvider, internal};
+use super::{Desk, TrainProvider, internal};
 use crate::error::Refusal;
 use crate::train::folder::{Document, Fact, Secret, SessionFolder};
 use crate::train::{Stage, TrainRefusal, grant};
@@ -46,23 +46,23 @@ impl TrainProvider {
         Stage::Opened.reached();
         let grant = self.desk.provider.policy().grant(&body.grant).ok_or(Refusal::GrantUnknown)?;
         grant::permit(&grant, body, self.desk.provider.now_ms())?;
-        let claim = self.claim_new(body.session)?;
         let this = self.clone();
-        let opened = tokio::spawn(async move { this.admit(claim, request, grant).await });
+        let opened = tokio::spawn(async move { this.admit(request, grant).await });
         opened.await.map_err(|_| Refusal::Internal)?
     }
 
     async fn admit(
         &self,
-        mut claim: Claim,
         request: Signed<TrainRequest>,
         grant: Grant,
     ) -> Result<Signed<TrainAcceptance>, Refusal> {
         let (desk, asked, named) = (self.desk.clone(), request.clone(), grant.train.named_features);
-        let in_memory = claim.take();
-        // Counted before anything is kept, so that a refused request leaves nothing.
+        // Counted before anything is read or kept and before another session makes room, so that a refused request
+        // costs nobody anything.
         let _one = self.counting.lock().await;
         self.count(&grant, request.body())?;
+        let mut claim = self.claim_new(request.body().session)?;
+        let in_memory = claim.take();
         let accepted = self.compute(move || desk.accept(in_memory, &asked, named)).await?;
         let Accepted { mut session, known } = accepted;
         let (provider, body) = (&self.desk.provider, request.body());
