@@ -2,11 +2,11 @@
 //!
 //! The recordings alone are looked at, with what no single party has: the bank's seed, and everybody's tables. What a
 //! provider received is exactly the list, ciphertexts that are the seed's, decisions about its own unit's trees, what its
-//! unit agreed on, and a scale and a card. What the bank decrypts is exactly sums over real rows of groups that are large
-//! enough, in both children, and of rows the sum over all providers. Then recordings are forged, and what was forged is
-//! found.
+//! unit agreed on, its own unit's scale, and a card. What the bank decrypts is exactly sums over real rows of groups that
+//! are large enough, in both children, and of rows, for each block and for the parts behind them, the sum over all
+//! providers. Then recordings are forged, and what was forged is found.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tokio::sync::OnceCell;
 use windvane::train::sample::Kind;
@@ -18,15 +18,15 @@ use super::recorder::{Call, Recording};
 mod answered;
 mod clear;
 mod forged;
-
 mod received;
+mod scaled;
 mod seen;
 mod shown;
 mod truth;
 
 use clear::Clear;
 use seen::Seen;
-use truth::Truth;
+use truth::{Told, Truth};
 
 /// Calls by provider.
 type Calls = HashMap<&'static str, Vec<Call>>;
@@ -88,8 +88,12 @@ fn trees(recorded: &Recorded, calls: &Calls) -> Vec<String> {
 
 /// Everything that is wrong with what it received of rows.
 fn rows(recorded: &Recorded, calls: &Calls) -> Vec<String> {
+    recorded.truth.all_told().flat_map(|told| rows_of(told, recorded, calls)).collect()
+}
+
+fn rows_of(told: Told, recorded: &Recorded, calls: &Calls) -> Vec<String> {
     let (seen, mut findings) = all_seen(calls);
-    findings.extend(answered::contributions(&recorded.truth, &by_name(&seen)));
+    findings.extend(answered::told(&recorded.truth, told, &by_name(&seen)));
     findings
 }
 
@@ -131,8 +135,13 @@ async fn the_bank_sees_no_small_group_no_single_providers_row_and_nothing_of_dec
     let truth = &recorded.truth;
     let deep = |tree: &Tree| truth::levels(tree, truth.charter.hyperparameters.depth).len() > 1;
     assert!(truth.trees.iter().all(|blocks| blocks.iter().flatten().any(deep)));
-    let added = |row: &usize| truth.members.iter().filter(|member| member.values[0][*row] != 0).count() > 1;
-    let rows: Vec<_> = (0..truth.positions.len()).filter(added).collect();
-    let real = rows.iter().filter(|row| truth.kinds[**row] != Kind::Decoy).count();
-    assert!(real > 100 && rows.len() - real > 100, "{real} of {}", rows.len());
+    for told in truth.all_told() {
+        let add = |row: &usize| truth.members.iter().filter(|member| member.told(told, *row) != 0).count();
+        let rows: Vec<_> = (0..truth.positions.len()).filter(|row| add(row) > 1).collect();
+        let real = rows.iter().filter(|row| truth.kinds[**row] != Kind::Decoy).count();
+        assert!(real > 100 && rows.len() - real > 100, "{told}: {real} of {}", rows.len());
+    }
+    // Parts are of many values, under scales that differ.
+    let sums: HashSet<_> = (0..truth.positions.len()).map(|row| truth.told(Told::Parts, row)).collect();
+    assert!(sums.len() > 20 && truth.scales[0] != truth.scales[1], "{sums:?}, {:?}", truth.scales);
 }

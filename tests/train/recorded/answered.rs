@@ -1,10 +1,9 @@
-//! What the bank received besides sums: contributions and signed records.
+//! What the bank received besides sums: contributions, parts and signed records.
 
 use std::collections::HashMap;
 
 use curve25519_dalek::ristretto::CompressedRistretto;
 use curve25519_dalek::traits::IsIdentity as _;
-use windvane::train::sample::Kind;
 use windvane_protocols::oprf::ELEMENT_BYTES;
 use windvane_protocols::train::PROTOCOL;
 use windvane_protocols::train::elgamal::{CIPHERTEXT_BYTES, EncodedCiphertext, Statistic};
@@ -14,11 +13,15 @@ use windvane_protocols::train::step::returned_digest;
 use super::received::{HOUR_MS, step_hash};
 use super::seen::{Answered, Asked, Seen};
 use super::shown::total;
-use super::truth::{Member, Truth};
+use super::truth::{Member, Told, Truth};
 
-/// A member's answers about a block's rows.
-fn rows(seen: &[Seen], block: u16) -> &[u8] {
-    let of = |seen: &Seen| matches!(seen.asked, Asked::Contributions(found, _) if found == block);
+/// A member's answers about rows.
+fn rows(seen: &[Seen], told: Told) -> &[u8] {
+    let of = |seen: &Seen| match seen.asked {
+        Asked::Contributions(block, _) => told == Told::Block(block),
+        Asked::Parts(_) => told == Told::Parts,
+        _ => false,
+    };
     match seen.iter().find(|seen| of(seen)).map(|seen| &seen.answered) {
         Some(Answered::Ciphertexts(bytes)) => bytes,
         _ => &[],
@@ -27,36 +30,30 @@ fn rows(seen: &[Seen], block: u16) -> &[u8] {
 
 /// What is wrong with what all providers answered about rows: only all answers together decrypt, to the sum over all
 /// providers of rows that the bank holds, and to 0 of decoys.
-pub(super) fn contributions(truth: &Truth, all: &HashMap<&str, &[Seen]>) -> Vec<String> {
-    let mut findings = Vec::new();
-    for block in 0..truth.charter.hyperparameters.blocks {
-        let sent: Vec<_> = truth.members.iter().map(|member| rows(all[member.name], block)).collect();
-        let expected = truth.positions.len() * CIPHERTEXT_BYTES;
-        if sent.iter().any(|bytes| bytes.len() != expected) {
-            findings.push(format!("block {block}: not a ciphertext for every row"));
-            continue;
-        }
-        let sum = |row: usize| match truth.kinds[row] {
-            Kind::Decoy => 0,
-            _ => truth.members.iter().map(|member| i64::from(member.values[usize::from(block)][row])).sum(),
-        };
-        match total(truth, &sent) {
-            Ok(values) => {
-                let wrong = (0..values.len()).find(|row| values[*row] != sum(*row));
-                findings.extend(wrong.map(|row| {
-                    format!("block {block}: row {row}, {:?}, tells {}", truth.kinds[row], values[row])
-                }));
-            }
-            Err(what) => findings.push(format!("block {block}: {what}")),
-        }
-        findings.extend(fewer(truth, block, &sent));
+pub(super) fn told(truth: &Truth, told: Told, all: &HashMap<&str, &[Seen]>) -> Vec<String> {
+    let sent: Vec<_> = truth.members.iter().map(|member| rows(all[member.name], told)).collect();
+    let expected = truth.positions.len() * CIPHERTEXT_BYTES;
+    if sent.iter().any(|bytes| bytes.len() != expected) {
+        return vec![format!("{told}: not a ciphertext for every row")];
     }
-    findings.extend(truth.members.iter().filter_map(|member| repeated(truth, member, all[member.name])));
+    let mut findings = Vec::new();
+    match total(truth, &sent) {
+        Ok(values) => {
+            let wrong = (0..values.len()).find(|row| values[*row] != truth.told(told, *row));
+            findings.extend(wrong.map(|row| {
+                let (kind, expected) = (truth.kinds[row], truth.told(told, row));
+                format!("{told}: row {row}, {kind:?}, tells {} where {expected} is true", values[row])
+            }));
+        }
+        Err(what) => findings.push(format!("{told}: {what}")),
+    }
+    findings.extend(fewer(truth, told, &sent));
+    findings.extend(truth.members.iter().flat_map(|member| repeated(truth, told, member, all[member.name])));
     findings
 }
 
 /// Fewer than all answers tell nothing of any row.
-fn fewer(truth: &Truth, block: u16, sent: &[&[u8]]) -> Vec<String> {
+fn fewer(truth: &Truth, told: Told, sent: &[&[u8]]) -> Vec<String> {
     let chosen = |set: usize| (0..sent.len()).filter(move |member| set >> member & 1 == 1);
     let tells = |set: &usize| {
         (0..truth.positions.len()).any(|row| {
@@ -68,30 +65,37 @@ fn fewer(truth: &Truth, block: u16, sent: &[&[u8]]) -> Vec<String> {
     let sets = (1..(1 << sent.len()) - 1).filter(tells);
     let named = |set: usize| {
         let names: Vec<_> = chosen(set).map(|member| truth.members[member].name).collect();
-        format!("block {block}: {} tell a row without the others", names.join(" and "))
+        format!("{told}: {} tell a row without the others", names.join(" and "))
     };
     sets.map(named).collect()
 }
 
-/// No mask lies on two numbers: differences of neighbouring rows, and of a row's in two blocks, tell nothing.
-fn repeated(truth: &Truth, member: &Member, seen: &[Seen]) -> Option<String> {
-    let blocks = 0..truth.charter.hyperparameters.blocks;
-    let by_block: Vec<&[EncodedCiphertext]> = blocks.map(|block| rows(seen, block).as_chunks().0).collect();
-    let neighbours = by_block.iter().flat_map(|rows| rows.windows(2).map(|pair| (&pair[0], &pair[1])));
-    let later = by_block.windows(2).flat_map(|pair| pair[0].iter().zip(pair[1]));
-    let mut pairs = neighbours.chain(later);
-    let tells = |(one, other): (&EncodedCiphertext, &EncodedCiphertext)| {
-        total(truth, &[one, &negated(other)]).is_ok()
-    };
-    pairs.any(tells).then(|| format!("{}: two rows under one mask", member.name))
+/// No mask lies on two numbers: differences of neighbouring rows, and from what was told of a row before, tell nothing.
+fn repeated(truth: &Truth, told: Told, member: &Member, seen: &[Seen]) -> Vec<String> {
+    let of = |told| -> &[EncodedCiphertext] { rows(seen, told).as_chunks().0 };
+    let (name, here) = (member.name, of(told));
+    let mut findings = Vec::new();
+    if here.windows(2).any(|pair| difference_tells(truth, &pair[0], &pair[1])) {
+        findings.push(format!("{name}: {told} has two rows under one mask"));
+    }
+    for before in truth.all_told().take_while(|before| *before != told) {
+        if of(before).iter().zip(here).any(|(one, other)| difference_tells(truth, one, other)) {
+            findings.push(format!("{name}: {before} and {told} share a mask"));
+        }
+    }
+    findings
 }
 
-fn negated(ciphertext: &EncodedCiphertext) -> EncodedCiphertext {
+/// Whether the difference of two ciphertexts decrypts; what is none is found where all are added up.
+fn difference_tells(truth: &Truth, one: &EncodedCiphertext, other: &EncodedCiphertext) -> bool {
+    negated(other).is_some_and(|negated| total(truth, &[one, &negated]).is_ok())
+}
+
+fn negated(ciphertext: &EncodedCiphertext) -> Option<EncodedCiphertext> {
     let halves: &[[u8; ELEMENT_BYTES]] = ciphertext.as_chunks().0;
-    let half = |half: &[u8; ELEMENT_BYTES]| {
-        (-CompressedRistretto(*half).decompress().unwrap()).compress().to_bytes()
-    };
-    [half(&halves[0]), half(&halves[1])].concat().try_into().unwrap()
+    let half =
+        |half: &[u8; ELEMENT_BYTES]| Some((-CompressedRistretto(*half).decompress()?).compress().to_bytes());
+    [half(&halves[0])?, half(&halves[1])?].concat().try_into().ok()
 }
 
 /// Whether a mask of one member of several lies on two of its sums.
@@ -103,7 +107,7 @@ pub(super) fn sums_repeat(truth: &Truth, seen: &[Seen]) -> bool {
     let all: Vec<&[EncodedCiphertext]> = sums.map(|bytes| bytes.as_chunks().0).collect();
     let neighbours = all.iter().flat_map(|sums| sums.windows(2).map(|pair| (&pair[0], &pair[1])));
     let later = all.windows(2).flat_map(|pair| pair[0].iter().zip(pair[1]));
-    neighbours.chain(later).any(|(one, other)| total(truth, &[one, &negated(other)]).is_ok())
+    neighbours.chain(later).any(|(one, other)| difference_tells(truth, one, other))
 }
 
 /// What is wrong with a member's acceptance, digests and receipt: every field is what it must be, or a digest, a
@@ -126,7 +130,7 @@ pub(super) fn records(truth: &Truth, member: &Member, seen: &[Seen]) -> Vec<Stri
             }
             (Asked::Begin(_) | Asked::Countersign(_), Answered::Nothing)
             | (Asked::Grow(..), Answered::Level(..))
-            | (Asked::Sum(..) | Asked::Contributions(..), Answered::Ciphertexts(_)) => None,
+            | (Asked::Sum(..) | Asked::Contributions(..) | Asked::Parts(_), Answered::Ciphertexts(_)) => None,
             _ => Some("an answer"),
         };
         findings.extend(what.map(|what| format!("{}: {what} is not what it must be", member.name)));
@@ -176,7 +180,7 @@ fn receipts(truth: &Truth, seen: &[Seen], receipt: &TrainReceipt) -> Option<&'st
     let digest = |statistic| truth.upload(statistic).map(|(.., digest)| *digest);
     let blocks = 0..truth.charter.hyperparameters.blocks;
     let sent = blocks.clone().filter_map(|block| digest(Statistic::Residual { block }));
-    let told = blocks.map(|block| returned_digest(&[], rows(seen, block)));
+    let told = blocks.map(|block| returned_digest(&[], rows(seen, Told::Block(block))));
     let all = [
         (Some(acceptance) != accepted, "the acceptance in the receipt"),
         (protocol != PROTOCOL || *attempts != 1, "the receipt's protocol"),

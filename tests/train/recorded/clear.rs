@@ -1,4 +1,4 @@
-//! Labels, residuals and which rows are real, in every encoding in which they might stand in clear in a message.
+//! Labels, residuals, decrypted sums and which rows are real, in every encoding in which they might stand in clear in a message.
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use windvane::train::sample::Kind;
@@ -81,6 +81,11 @@ fn secrets(truth: &Truth) -> Vec<(String, Vec<i64>)> {
         let of = |row: &usize| i64::from(residuals[*row]);
         secrets.push((format!("residuals of block {block}"), (0..residuals.len()).map(|r| of(&r)).collect()));
         secrets.push((format!("residuals of block {block}, real rows"), real.iter().map(of).collect()));
+    }
+    for told in truth.all_told() {
+        let of = |row: &usize| truth.told(told, *row);
+        secrets.push((format!("sums of {told}"), (0..truth.kinds.len()).map(|row| of(&row)).collect()));
+        secrets.push((format!("sums of {told}, real rows"), real.iter().map(of).collect()));
     }
     secrets
 }

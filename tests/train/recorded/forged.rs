@@ -8,14 +8,22 @@ use windvane_protocols::train::elgamal::{CIPHERTEXT_BYTES, Ciphertexts, Encrypto
 use windvane_protocols::train::record::{TrainAcceptance, TrainReceipt, TrainRequest};
 use windvane_protocols::transcript::Signed;
 
-use super::{Calls, Recorded, providers, recorded, records, rows, trees};
+use super::truth::Told;
+use super::{Calls, Recorded, providers, recorded, records, rows_of, trees};
 use crate::train::recorder::Call;
+
+mod parts;
 
 /// A forgery, the check that is to find it, and what it says of it.
 type Forgery = (fn(&Recorded, &mut Calls), fn(&Recorded, &Calls) -> Vec<String>, &'static str);
 
 /// A row that is forged.
 const ROW: usize = 700;
+
+/// Everything that is wrong with the first block's rows.
+fn contributions(recorded: &Recorded, calls: &Calls) -> Vec<String> {
+    rows_of(Told::Block(0), recorded, calls)
+}
 
 fn call<'a>(calls: &'a mut Calls, name: &str, method: &str, time: usize) -> &'a mut Call {
     let named = |call: &&mut Call| call.path.ends_with(&format!("/{method}"));
@@ -232,8 +240,8 @@ const TO_THE_BANK: [Forgery; 11] = [
                     .copy_from_slice(&unmasked(recorded, &[5]));
             });
         },
-        rows,
-        "police tell a row without the others",
+        contributions,
+        "block 0: police tell a row without the others",
     ),
     (
         |recorded, calls| {
@@ -246,13 +254,13 @@ const TO_THE_BANK: [Forgery; 11] = [
                 edit_rows(calls, name, |bytes| copy(bytes, real, decoy));
             }
         },
-        rows,
+        contributions,
         "Decoy, tells",
     ),
     (
         |_, calls| edit_rows(calls, "carrier-a", |bytes| copy(bytes, ROW, ROW + 1)),
-        rows,
-        "two rows under one mask",
+        contributions,
+        "block 0 has two rows under one mask",
     ),
     (
         |_, calls| {
@@ -294,13 +302,13 @@ fn is_found((forge, check, what): &Forgery, recorded: &Recorded) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_provider_must_not_see_is_found_in_a_forged_recording() {
     let recorded = recorded().await;
-    TO_PROVIDERS.iter().for_each(|forgery| is_found(forgery, recorded));
+    TO_PROVIDERS.iter().chain(&parts::TO_PROVIDERS).for_each(|forgery| is_found(forgery, recorded));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_bank_must_not_see_is_found_in_a_forged_recording() {
     let recorded = recorded().await;
-    TO_THE_BANK.iter().for_each(|forgery| is_found(forgery, recorded));
+    TO_THE_BANK.iter().chain(&parts::TO_THE_BANK).for_each(|forgery| is_found(forgery, recorded));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,5 @@
 //! What a provider received, held against what it may: the list, ciphertexts, decisions of its own unit's trees, what
-//! its unit agreed on, and at the end scale and card.
+//! its unit agreed on, and behind the last block its own unit's scale, and the card.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,6 +14,7 @@ use windvane_protocols::train::step::{Place, Step, returned_digest};
 use windvane_protocols::train::tree::Decision;
 use windvane_protocols::transcript::Signed;
 
+use super::scaled;
 use super::seen::{Answered, Asked, Seen};
 use super::truth::{Member, Truth, levels};
 
@@ -30,6 +31,7 @@ enum Due {
     Grow(Place, Vec<Decision>),
     Sum(Place),
     Contributions(u16, Vec<Decision>),
+    Parts,
     Finish,
     Countersign,
 }
@@ -44,6 +46,7 @@ impl Due {
             Asked::Grow(place, decisions) => Self::Grow(*place, decisions.clone()),
             Asked::Sum(place, _) => Self::Sum(*place),
             Asked::Contributions(block, decisions) => Self::Contributions(*block, decisions.clone()),
+            Asked::Parts(_) => Self::Parts,
             Asked::Finish(..) => Self::Finish,
             Asked::Countersign(_) => Self::Countersign,
         }
@@ -67,7 +70,7 @@ impl Due {
             }
             due.push(Self::Contributions(block, last));
         }
-        due.extend([Self::Finish, Self::Countersign]);
+        due.extend([Self::Parts, Self::Finish, Self::Countersign]);
         due
     }
 }
@@ -118,10 +121,11 @@ fn content(
         }
         // Whole in `Due`.
         Asked::Grow(..) | Asked::Contributions(..) => None,
+        Asked::Parts(scale) => scaled::strange(truth, member, scale),
         Asked::Finish(scale, card, steps) => {
             let known = hex::encode(card.digest()) == truth.card;
             let all = [
-                (!is_scale(truth, member, scale), "the scale"),
+                (scaled::strange(truth, member, scale).is_some(), "the scale of the end"),
                 (!known, "the card"),
                 (*steps != step_hash(others[member.name]), "the hash over all steps"),
             ];
@@ -212,24 +216,6 @@ fn shared(
     (0..all[0].len()).map(pair).collect()
 }
 
-/// A scale says no more than the leaves of the unit's own trees do, and holds what they add to any row.
-fn is_scale(truth: &Truth, member: &Member, scale: &windvane_proto::train::v1::Scale) -> bool {
-    let windvane_proto::train::v1::Scale { widest, minimum, maximum, coarse } = scale;
-    let extremes = |pick: fn(i64, i64) -> i64| -> i64 {
-        let tree = |tree: &windvane_protocols::train::tree::Tree| tree.leaves().map(i64::from).fold(0, pick);
-        truth.trees[member.unit].iter().flatten().map(tree).sum()
-    };
-    let (least, most) = (extremes(i64::min), extremes(i64::max));
-    let added = |row: usize| member.values.iter().map(|values| i64::from(values[row])).sum::<i64>();
-    let mut added = (0..truth.positions.len()).map(added);
-    let span = *minimum..=*maximum;
-    !coarse
-        && (least..=0).contains(minimum)
-        && (0..=most).contains(maximum)
-        && added.all(|added| span.contains(&added))
-        && *widest >= maximum.abs_diff(*minimum)
-}
-
 /// The hash over all steps as they passed.
 pub(super) fn step_hash(seen: &[Seen]) -> windvane_protocols::transcript::Hash {
     let acceptance = seen.iter().find_map(|seen| match &seen.answered {
@@ -248,6 +234,10 @@ pub(super) fn step_hash(seen: &[Seen]) -> windvane_protocols::transcript::Hash {
             Asked::Contributions(block, decisions) => {
                 Step::Contributions { block: *block, decisions: decisions.clone() }
             }
+            Asked::Parts(scale) => match scaled::scaling(scale) {
+                Some(scaling) => Step::Parts { scaling },
+                None => continue,
+            },
             _ => continue,
         };
         let returned = match &seen.answered {

@@ -27,6 +27,7 @@ pub(super) enum Asked {
     Grow(Place, Vec<Decision>),
     Sum(Place, Vec<Proposal>),
     Contributions(u16, Vec<Decision>),
+    Parts(wire::Scale),
     Finish(wire::Scale, ModelCard, Hash),
     Countersign(Signed<Countersignature>),
 }
@@ -96,6 +97,7 @@ impl Seen {
             "/windvane.train.v1.Train/Grow" => with(grow(asked)?, grown(answered)?),
             "/windvane.train.v1.Train/Sum" => with(sum(asked)?, sums(answered)?),
             "/windvane.train.v1.Train/Contributions" => with(contributions(asked)?, rows(answered)?),
+            "/windvane.train.v1.Train/Parts" => with(parts(asked)?, told(answered)?),
             "/windvane.train.v1.Train/Finish" => with(finish(asked)?, receipt(answered)?),
             "/windvane.audit.v1.Audit/Countersign" => (None, countersign(asked)?, countersigned(answered)?),
             _ => return Err("a call that nobody knows".to_owned()),
@@ -255,6 +257,17 @@ fn contributions(direction: &Direction) -> Result<(Bytes, Asked), String> {
 
 fn rows(direction: &Direction) -> Result<Answered, String> {
     let rows = |wire::ContributionsResponse { rows }| rows;
+    let chunks: Vec<_> = many(direction)?.into_iter().map(rows).collect();
+    Ok(Answered::Ciphertexts(joined(&chunks)?))
+}
+
+fn parts(direction: &Direction) -> Result<(Bytes, Asked), String> {
+    let wire::PartsRequest { session, scale } = one(direction)?;
+    Ok((session, Asked::Parts(scale.ok_or("no scale")?)))
+}
+
+fn told(direction: &Direction) -> Result<Answered, String> {
+    let rows = |wire::PartsResponse { rows }| rows;
     let chunks: Vec<_> = many(direction)?.into_iter().map(rows).collect();
     Ok(Answered::Ciphertexts(joined(&chunks)?))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use windvane::train::run::{TrainPlan, TrainReport, TrainedTrees, training_seed};
 use windvane::train::sample::Kind;
+use windvane_proto::train::v1::Scale;
 use windvane_protocols::audit::grant::GrantId;
 use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::score::group::Identity;
@@ -15,6 +16,7 @@ use windvane_protocols::train::elgamal::{Encryptor, Statistic, TrainingKey, Trai
 use windvane_protocols::train::tree::{Decision, Tree};
 use windvane_protocols::transcript::Hash;
 
+use super::scaled::{self, Span};
 use crate::train::{SAMPLE, UNITS, World, label, sampled};
 
 /// Sums are looked for up to this, which is beyond what any rows of these trainings have.
@@ -32,6 +34,17 @@ pub(super) struct Member {
     pub(super) identity: Identity,
     /// By block and listed row, what its trees add.
     pub(super) values: Vec<Vec<i32>>,
+    /// By listed row, its part of the joint score.
+    pub(super) parts: Vec<u8>,
+}
+
+/// What all providers answer about every listed row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// What the trees of a block add.
+    Block(u16),
+    /// Parts.
+    Parts,
 }
 
 /// What nobody but the bank, or nobody but a provider, may know, and what all of them agree on.
@@ -48,6 +61,8 @@ pub(super) struct Truth {
     pub(super) members: Vec<Member>,
     /// By unit and block.
     pub(super) trees: Vec<Vec<Vec<Tree>>>,
+    /// By unit, what its members are told of how contributions become parts.
+    pub(super) scales: Vec<Scale>,
     /// By block and listed row, as a block begins.
     pub(super) residuals: Vec<Vec<i32>>,
     /// What is uploaded, encrypted again from the seed.
@@ -67,6 +82,7 @@ impl Truth {
             now_ms: windvane::clock::Clock::now_ms(&world.lab.clock),
             members: members(world, &positions),
             trees: vec![Vec::new(); UNITS.len()],
+            scales: Vec::new(),
             residuals: Vec::new(),
             uploads: Vec::new(),
             seed,
@@ -100,13 +116,14 @@ impl Truth {
         let numbers = World::numbers(plan);
         let listed = self.positions.clone();
         let (own, units) = world.binned_units(&listed, &self.kinds);
-        let holder = Unit::label_holder(own, &numbers);
+        let holder = Unit::label_holder(own.clone(), &numbers);
         let units: Vec<_> = units.into_iter().map(|unit| Unit::providers(unit, &numbers).unwrap()).collect();
         let base = base(labels).unwrap();
         let mut rows: Vec<_> =
             labels.iter().map(|label| windvane_protocols::train::boosting::Row::new(*label, base)).collect();
+        let mut own_trees = Vec::new();
         for _ in 0..numbers.blocks {
-            holder.block(&numbers, &mut rows).unwrap();
+            own_trees.extend(holder.block(&numbers, &mut rows).unwrap().0);
             self.residuals.push(rows.iter().map(|row| row.residual).collect());
             let mut sum = vec![0; rows.len()];
             for (trees, unit) in self.trees.iter_mut().zip(&units) {
@@ -119,6 +136,20 @@ impl Truth {
                 member.values.push((0..rows.len()).map(|row| member.value(trees, row)).collect());
             }
             subtract(&mut rows, &sum).unwrap();
+        }
+        self.scale(scaled::of_rows(&own_trees, &own));
+    }
+
+    /// Parts, once it is known between which values the bank's own trees lie.
+    fn scale(&mut self, own: Span) {
+        let all = self.trees.iter().map(|blocks| scaled::of_trees(&blocks.concat())).collect::<Vec<_>>();
+        let widest = all.iter().chain([&own]).map(Span::width).max().unwrap().max(1);
+        let scale = |span: &Span| Scale { widest, minimum: span.least, maximum: span.most, coarse: false };
+        self.scales = all.iter().map(scale).collect();
+        for member in &mut self.members {
+            let added = |row| member.values.iter().map(|values| i64::from(values[row])).sum();
+            let part = |row| scaled::part(&self.scales[member.unit], added(row));
+            member.parts = (0..self.positions.len()).map(part).collect();
         }
     }
 
@@ -141,6 +172,8 @@ impl Truth {
     fn equals(&self, trained: &TrainedTrees) {
         let trees: Vec<_> = self.trees.iter().map(|blocks| blocks.concat()).collect();
         assert_eq!(trained.units, trees);
+        let sums = (0..self.positions.len()).map(|row| self.told(Told::Parts, row));
+        assert!(trained.sums.iter().flatten().map(|sum| i64::from(*sum)).eq(sums));
     }
 
     /// The members of a unit, in the charter's order.
@@ -153,13 +186,43 @@ impl Truth {
         self.uploads.iter().find(|(known, ..)| *known == statistic)
     }
 
+    /// What all answers about a row add up to: nothing for a decoy.
+    pub(super) fn told(&self, told: Told, row: usize) -> i64 {
+        match self.kinds[row] {
+            Kind::Decoy => 0,
+            _ => self.members.iter().map(|member| member.told(told, row)).sum(),
+        }
+    }
+
+    /// Everything that is told of rows.
+    pub(super) fn all_told(&self) -> impl Iterator<Item = Told> + use<> {
+        (0..self.charter.hyperparameters.blocks).map(Told::Block).chain([Told::Parts])
+    }
+
     /// 1 for rows that are trained on.
     pub(super) fn indicator(&self, row: usize) -> i64 {
         i64::from(matches!(self.kinds[row], Kind::Training(_)))
     }
 }
 
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Block(block) => write!(f, "block {block}"),
+            Self::Parts => f.write_str("parts"),
+        }
+    }
+}
+
 impl Member {
+    /// What its answer about a row hides, where the row is no decoy.
+    pub(super) fn told(&self, told: Told, row: usize) -> i64 {
+        match told {
+            Told::Block(block) => self.values[usize::from(block)][row].into(),
+            Told::Parts => self.parts[row].into(),
+        }
+    }
+
     fn value(&self, trees: &[Tree], row: usize) -> i32 {
         if !self.binned.holds(row) {
             return 0;
@@ -227,6 +290,7 @@ fn members(world: &World, positions: &[u64]) -> Vec<Member> {
                 grant: grant.id,
                 identity: world.providers[name].0.admin.score_identity(),
                 values: Vec::new(),
+                parts: Vec::new(),
             });
         }
     }

@@ -267,6 +267,8 @@ async fn contributions(
     let rows = job.listed.rows();
     let asked = units.iter().zip(grown).flat_map(|(unit, grown)| {
         let step = Step::Contributions { block, decisions: grown.last.clone() };
+        #[cfg(feature = "faults")]
+        let step = unit.crafted_step(job, step);
         unit.links.iter().map(move |link| (link.clone(), step.clone()))
     });
     let answers = each(asked.map(|(link, step)| async move { link.step(&step, rows).await })).await?;

@@ -1,7 +1,7 @@
 //! Banks that cheat in a training, for tests that hold an audit against them.
 
 use windvane_protocols::train::step::Step;
-use windvane_protocols::train::tree::Decision;
+use windvane_protocols::train::tree::{Decision, Tree};
 
 use super::TrainRunner;
 use super::job::Job;
@@ -58,6 +58,15 @@ impl Job {
         if self.craft == Some(Craft::Scale) { scales.widened() } else { scales }
     }
 
+    /// The trees of all units as they were told: a unit takes no scale but that of its own.
+    pub(super) fn crafted_trees(&self, mut units: Vec<Vec<Tree>>) -> Vec<Vec<Tree>> {
+        if self.craft == Some(Craft::Leaves) {
+            let told = |tree: &Tree| Tree::new(zero(tree.nodes())).expect("only leaves differ");
+            units[0] = units[0].iter().map(told).collect();
+        }
+        units
+    }
+
     pub(super) fn crafted_residuals(&self, block: u16, mut residuals: Vec<i32>) -> Vec<i32> {
         if self.craft == Some(Craft::Residual) && block == 1 {
             residuals[self.first()] += 1;
@@ -71,15 +80,21 @@ impl JointUnit {
         let first = job.checked.units[0].iter().map(|member| &member.party);
         let cheated =
             job.craft == Some(Craft::Leaves) && self.links.iter().map(|link| link.party()).eq(first);
-        let zero = |decision| match decision {
-            Decision::Leaf(_) if cheated => Decision::Leaf(0),
-            decision => decision,
-        };
         match step {
-            Step::Grow { place, decisions } => {
-                Step::Grow { place, decisions: decisions.into_iter().map(zero).collect() }
+            Step::Grow { place, decisions } if cheated => Step::Grow { place, decisions: zero(&decisions) },
+            Step::Contributions { block, decisions } if cheated => {
+                Step::Contributions { block, decisions: zero(&decisions) }
             }
             step => step,
         }
     }
+}
+
+/// The same splits with leaves of 0.
+fn zero(decisions: &[Decision]) -> Vec<Decision> {
+    let zero = |decision: &Decision| match decision {
+        Decision::Leaf(_) => Decision::Leaf(0),
+        split => *split,
+    };
+    decisions.iter().map(zero).collect()
 }
