@@ -2,12 +2,13 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 use windvane_keys::enrolment::Partner;
 use windvane_proto::convert::{TrainBegin, TrainFinish, TrainGrown, TrainStep};
@@ -29,8 +30,12 @@ use crate::train::work::Returned;
 #[derive(Debug, Clone)]
 pub struct TrainService(pub Arc<TrainProvider>);
 
-/// A bank that takes no message of an answer for so long has hung up, as far as the session is concerned.
-const UNREAD: Duration = Duration::from_secs(60);
+/// A bank that takes no message of an answer for so long has hung up, as far as the session is concerned. It asks again
+/// for longer than that.
+const UNREAD: Duration = Duration::from_secs(20);
+
+/// However slowly it reads, a session is held no longer than this for one answer.
+const WHOLE: Duration = Duration::from_secs(600);
 
 /// An answer in messages of a bounded size.
 type Answer<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -91,7 +96,9 @@ fn told<T: Send + 'static>(held: Held, messages: Vec<T>) -> Answer<T> {
 
 fn told_within<T: Send + 'static>(held: Held, messages: Vec<T>, unread: Duration) -> Answer<T> {
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(async move {
+    let (is_whole, late) = (Arc::new(AtomicBool::new(false)), "the answer was not read in time; ask again");
+    let whole = is_whole.clone();
+    let send = async move {
         let (mut held, last) = (Some(held), messages.len().saturating_sub(1));
         for (at, message) in messages.into_iter().enumerate() {
             let Ok(Ok(place)) = tokio::time::timeout(unread, sender.reserve()).await else { return };
@@ -100,9 +107,13 @@ fn told_within<T: Send + 'static>(held: Held, messages: Vec<T>, unread: Duration
             }
             place.send(Ok(message));
         }
+        whole.store(true, Ordering::Release);
         drop(held);
-    });
-    Box::pin(ReceiverStream::new(receiver))
+    };
+    tokio::spawn(tokio::time::timeout(WHOLE, send));
+    // What was not read in time ends with an error, and not as if it were whole.
+    let end = move || (!is_whole.swap(true, Ordering::AcqRel)).then(|| Err(Status::deadline_exceeded(late)));
+    Box::pin(ReceiverStream::new(receiver).chain(tokio_stream::iter(std::iter::from_fn(end))))
 }
 
 #[tonic::async_trait]
@@ -192,8 +203,6 @@ impl Train for TrainService {
 
 #[cfg(test)]
 mod tests {
-    use tokio_stream::StreamExt as _;
-
     use super::*;
 
     #[tokio::test]
@@ -217,6 +226,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(answer.next().await.unwrap().unwrap(), 1);
-        assert!(answer.next().await.is_none(), "what was not read in time is gone");
+        assert_eq!(answer.next().await.unwrap().unwrap_err().code(), tonic::Code::DeadlineExceeded);
+        assert!(answer.next().await.is_none());
     }
 }

@@ -81,13 +81,11 @@ impl std::fmt::Display for TrainAudit {
         writeln!(
             f,
             "training {training} with {provider}: {blocks} blocks of {real} rows to train on, {held_out} held out and \
-             {decoys} decoys were drawn, encrypted and decided again"
+             {decoys} decoys"
         )?;
         if findings.is_empty() {
-            return write!(
-                f,
-                "everything that was listed, uploaded and asked follows from seed, labels and answers"
-            );
+            let all = "drawn, encrypted and decided again: all that was listed, uploaded and asked follows from seed";
+            return write!(f, "{all}, labels and answers");
         }
         for finding in findings {
             let block = finding.block.map(|block| format!(" in block {block}")).unwrap_or_default();

@@ -146,7 +146,7 @@ impl Features {
     ) -> Result<Self, FeatureError> {
         let mut values = Values::read(file, &file.features, Some(universe), progress)?;
         let features = values.fit();
-        values.binned(features, file)
+        Ok(values.binned(features))
     }
 
     /// Reads a table whose edges are agreed on.
@@ -161,7 +161,7 @@ impl Features {
     ) -> Result<Self, FeatureError> {
         let names: Vec<_> = schema.features().iter().map(|feature| feature.name.clone()).collect();
         let values = Values::read(file, &names, Some(universe), progress)?;
-        values.binned(schema.features().to_vec(), file)
+        Ok(values.binned(schema.features().to_vec()))
     }
 
     /// The features' names, by their numbers.
@@ -172,6 +172,17 @@ impl Features {
     /// How many bins each feature has.
     pub fn bins(&self) -> &[u8] {
         &self.bins
+    }
+
+    /// Whether sums by bin of all features fit an answer: a provider's must.
+    ///
+    /// # Errors
+    /// [`FeatureError::Bins`].
+    pub fn check_bins(self, file: &FeatureFile) -> Result<Self, FeatureError> {
+        match self.bins.iter().map(|bins| usize::from(*bins)).sum() {
+            found if found > MAX_NODE_CELLS => Err(FeatureError::Bins { path: file.path.clone(), found }),
+            _ => Ok(self),
+        }
     }
 
     /// Where the bins of a feature end.
@@ -325,24 +336,19 @@ impl Values {
         self.names.iter().zip(&self.columns).map(feature).collect()
     }
 
-    fn binned(self, features: Vec<SchemaFeature>, file: &FeatureFile) -> Result<Features, FeatureError> {
-        let bins: Vec<_> = features.iter().map(|feature| feature.edges.bins()).collect();
-        let found = bins.iter().map(|bins| usize::from(*bins)).sum();
-        if found > MAX_NODE_CELLS {
-            return Err(FeatureError::Bins { path: file.path.clone(), found });
-        }
+    fn binned(self, features: Vec<SchemaFeature>) -> Features {
         let column = |(feature, values): (&SchemaFeature, Vec<f64>)| {
             let bin = |(_, _, place): &(u64, u64, u32)| feature.edges.bin(Some(values[*place as usize]));
             self.rows.iter().map(bin).collect()
         };
         let columns = features.iter().zip(self.columns).map(column).collect();
-        Ok(Features {
-            bins,
+        Features {
+            bins: features.iter().map(|feature| feature.edges.bins()).collect(),
             positions: self.rows.iter().map(|row| row.0).collect(),
             digest: self.digest,
             features,
             columns,
-        })
+        }
     }
 }
 

@@ -83,10 +83,8 @@ pub(super) struct Work {
     root: Arc<Root>,
     statistics: Statistics,
     masks: SessionMasks,
-    /// What all providers were told before the first block.
+    /// What all providers were told so far.
     told: Context,
-    /// The same, and the block's residuals.
-    block_told: Context,
     /// The same, and what the unit was asked in the block so far.
     asked: Context,
     threads: usize,
@@ -131,7 +129,6 @@ impl Work {
             statistics,
             masks,
             told,
-            block_told: told,
             asked: told,
             threads,
             block: 0,
@@ -162,11 +159,16 @@ impl Work {
         digest: &Hash,
     ) -> Result<(), TrainRefusal> {
         self.statistics.begin_block(residuals).map_err(|_| TrainRefusal::Sums)?;
-        self.block_told = self.told.uploaded(Statistic::Residual { block }, digest);
-        self.asked = self.block_told;
+        self.told_residuals(block, digest);
         self.values.fill(0);
         (self.block, self.waiting) = (block, Waiting::Block);
         Ok(())
+    }
+
+    /// Takes in what all providers were told by a block's residuals; of blocks that are over the digest is enough.
+    pub(super) fn told_residuals(&mut self, block: u16, digest: &Hash) {
+        self.told = self.told.uploaded(Statistic::Residual { block }, digest);
+        self.asked = self.told;
     }
 
     /// Has the contributions of rows that are held out told too; the digest is that of the upload.
@@ -356,9 +358,15 @@ impl Work {
         for first in (0..self.values.len()).step_by(MAX_CIPHERTEXTS_PER_CHUNK) {
             let values = &self.values[first..self.values.len().min(first + MAX_CIPHERTEXTS_PER_CHUNK)];
             let rows = first as u32..(first + values.len()) as u32;
-            let masks = (!all.is_alone()).then(|| match parts {
-                Some(scaling) => all.parts(&self.told, scaling.scale(), scaling.values(), rows),
-                None => all.contributions(&self.block_told, self.block, rows),
+            let of = |masks: &Masks, context| match parts {
+                Some(scaling) => masks.parts(context, scaling.scale(), scaling.values(), rows.clone()),
+                None => masks.contributions(context, self.block, rows.clone()),
+            };
+            // Over the unit as well: members that were asked different things are no longer one.
+            let masks = (!all.is_alone()).then(|| {
+                let (mut masks, unit) = (of(all, &self.told), of(&self.masks.sums, &self.asked));
+                masks.iter_mut().zip(unit.iter()).for_each(|(mask, more)| *mask += more);
+                masks
             });
             let masks = masks.as_ref().map(|masks| masks.as_slice());
             let rows = self.statistics.contributions(first, values, masks, self.threads, rng);

@@ -1,6 +1,7 @@
 //! An audit under way: everything again, in the order of the training.
 
-use windvane_protocols::limits::MAX_CIPHERTEXTS_PER_CHUNK;
+use windvane_protocols::limits::{MAX_CIPHERTEXTS_PER_CHUNK, MAX_RESIDUAL};
+use windvane_protocols::score::group::{Fingerprint, Pins};
 use windvane_protocols::score::universe::Universe;
 use windvane_protocols::train::boosting::{Row, TrainingError, Unit, base, bound, subtract};
 use windvane_protocols::train::charter::{Charter, list_digest};
@@ -63,10 +64,11 @@ pub(super) fn audit(
     };
     auditor.signatures(signed, request);
     auditor.promises(&secrets, request, &universe);
-    auditor.transcripts()?;
-    auditor.statistics()?;
-    let (own_trees, joint) = auditor.blocks(&own)?;
-    auditor.end(&features, &own_trees, &joint)?;
+    auditor.pins(&plan.pins((keys.party.clone(), Fingerprint::of(&keys.receipt.verifying_key()))));
+    // A bank that cheated may have left what cannot be done again: what was found until there counts.
+    if let Err(error) = auditor.replay(&own, &features) {
+        auditor.find("TRAIN_REPLAY", None, None, format!("the rest cannot be done again: {error}"));
+    }
     Ok(auditor.finish(request))
 }
 
@@ -136,6 +138,21 @@ impl Auditor<'_> {
             let what = format!("the request to {} is not signed by this bank", request.provider);
             self.find("REQUEST_INVALID", None, None, what);
         }
+    }
+
+    /// Whether the providers are those that the plan pins, and no strangers with keys of the bank's making.
+    fn pins(&mut self, pins: &Pins) {
+        if let Err(error) = self.charter.hold_against(pins) {
+            self.find("RECEIPT_INVALID", None, None, error.to_string());
+        }
+    }
+
+    /// Everything again, in the order of the training.
+    fn replay(&mut self, own: &Unit, features: &Features) -> Result<(), TrainError> {
+        self.transcripts()?;
+        self.statistics()?;
+        let (own_trees, joint) = self.blocks(own)?;
+        self.end(features, &own_trees, &joint)
     }
 
     /// Whether seed, key and list are those that the request names, and the list is the one that the seed draws.
@@ -213,11 +230,11 @@ impl Auditor<'_> {
                 self.find("TRAIN_OWN_TREES", Some(block), None, what);
             }
             self.residuals(block, &record, &rows)?;
-            let limit = bound(&rows).map_err(TrainingError::from)?;
+            let limit = self.limit(&rows)?;
             for unit in 0..self.units.len() {
                 self.decisions(block, unit, limit)?;
             }
-            let contributions = self.contributions(block)?;
+            let contributions = self.contributions(block, &record)?;
             if contributions != record.contributions {
                 let row = differs(&contributions, &record.contributions);
                 self.find("TRAIN_CONTRIBUTIONS", Some(block), row, "the answers decrypt to something else");
@@ -279,6 +296,18 @@ impl Auditor<'_> {
         Ok(())
     }
 
+    /// What the residuals of some rows bound. Where they are not those that were uploaded, all that a training may have:
+    /// providers answered about the others.
+    fn limit(&self, rows: &[Row]) -> Result<Bound, TrainError> {
+        let crafted = |finding: &TrainFinding| matches!(finding.code, "TRAIN_RESIDUAL" | "TRAIN_INDICATOR");
+        let limit = if self.findings.iter().any(crafted) {
+            Bound::new(self.listed.real(), MAX_RESIDUAL.into())
+        } else {
+            bound(rows)
+        };
+        Ok(limit.map_err(TrainingError::from)?)
+    }
+
     /// Whether a unit was asked in a block what the answers before decide.
     fn decisions(&mut self, block: u16, unit: usize, limit: Bound) -> Result<(), TrainError> {
         let with = Decryption { key: &self.key, decoder: &self.decoder, threads: THREADS };
@@ -293,8 +322,8 @@ impl Auditor<'_> {
         Ok(())
     }
 
-    /// What all providers' answers add up to, decrypted again.
-    fn contributions(&mut self, block: u16) -> Result<Vec<i32>, TrainError> {
+    /// What all providers' answers add up to, decrypted again; what the bank kept where they do not decrypt.
+    fn contributions(&mut self, block: u16, record: &BlockRecord) -> Result<Vec<i32>, TrainError> {
         let mut sent = Vec::new();
         for member in self.units.iter_mut().flat_map(|unit| &mut unit.members) {
             let answer = member.contributions(block)?;
@@ -304,7 +333,7 @@ impl Auditor<'_> {
             Ok(values) => values,
             Err(error) => {
                 self.find("TRAIN_ANSWER", Some(block), None, format!("the answers do not decrypt: {error}"));
-                vec![0; self.listed.rows()]
+                return Ok(record.contributions.clone());
             }
         };
         let mut decoys = values.iter().zip(self.listed.kinds());

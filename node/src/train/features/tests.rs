@@ -39,11 +39,13 @@ fn rows_stand_by_position_with_missing_values_in_bin_zero() {
 }
 
 #[test]
-fn more_bins_than_a_node_has_cells_are_refused() {
+fn more_bins_than_a_node_has_cells_are_refused_of_a_provider() {
     let names: String = (0..600).map(|i| format!(",f{i}")).collect();
     let row = |row: usize| format!("1380013{row:04}{}\n", format!(",{row}").repeat(600));
-    let table = format!("phone{names}\n{}", (0..40).map(row).collect::<String>());
-    let error = fit(&table).unwrap_err();
+    let text = format!("phone{names}\n{}", (0..40).map(row).collect::<String>());
+    let (_dir, file) = table(&text);
+    let features = Features::fit(&file, &universe(), &()).unwrap();
+    let error = features.check_bins(&file).unwrap_err();
     assert_eq!(error.code(), "TRAIN_BINS");
     assert!(error.to_string().contains("at most 16384"), "{error}");
 }

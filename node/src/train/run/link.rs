@@ -31,7 +31,8 @@ use super::error::{Fault, TrainError};
 use crate::error::PeerError;
 
 /// A provider that is busy with the call before, whose connection broke, is asked again so often, with this pause.
-const BUSY_TRIES: u32 = 50;
+/// For longer than a provider waits for somebody to read an answer.
+const BUSY_TRIES: u32 = 150;
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
 
 /// What a provider says when it is.

@@ -379,7 +379,7 @@ impl Checked {
     }
 
     /// What keys are held against: those of the providers and the bank's own.
-    pub(super) fn pins(&self, own: (PartyId, Fingerprint)) -> Pins {
+    pub(in crate::train) fn pins(&self, own: (PartyId, Fingerprint)) -> Pins {
         self.members().map(|member| (member.party.clone(), member.pinned)).chain([own]).collect()
     }
 }

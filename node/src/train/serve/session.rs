@@ -104,6 +104,10 @@ impl Session {
         let digest = state.uploads.get(&Upload::Residuals(block)).ok_or(Refusal::Internal)?;
         let bytes = self.folder.upload(Upload::Residuals(block)).map_err(|error| internal(&error))?;
         let residuals = Ciphertexts::decode(&bytes, self.threads).map_err(|_| Refusal::Internal)?;
+        for before in 0..block {
+            let digest = state.uploads.get(&Upload::Residuals(before)).ok_or(Refusal::Internal)?;
+            work.told_residuals(before, digest);
+        }
         work.residuals(block, residuals, digest)?;
         for KeptStep { step, .. } in state.steps.iter().filter(|kept| !is_past(&kept.step)) {
             self.move_to(desk, step)?;

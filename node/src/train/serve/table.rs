@@ -56,10 +56,11 @@ impl Table<'_> {
     fn features(&self, universe: &Universe, schema: Option<&TrainSchema>) -> Result<Features, NodeError> {
         let config = self.config;
         let file = FeatureFile::new(&config.file, &config.number, &config.features);
-        Ok(match schema {
+        let features = match schema {
             None => Features::fit(&file, universe, &())?,
             Some(schema) => Features::with_schema(&file, universe, schema, &())?,
-        })
+        };
+        Ok(features.check_bins(&file)?)
     }
 
     /// Everything of it, for a provider that is alone in its unit or one of several.
