@@ -296,12 +296,12 @@ impl Auditor<'_> {
         Ok(())
     }
 
-    /// What the residuals of some rows bound. Where they are not those that were uploaded, all that a training may have:
-    /// providers answered about the others.
+    /// What the residuals of some rows bound. Where they are not those that were uploaded, half of what a training may
+    /// have, the other half being for the trees to come: providers answered about the others.
     fn limit(&self, rows: &[Row]) -> Result<Bound, TrainError> {
         let crafted = |finding: &TrainFinding| matches!(finding.code, "TRAIN_RESIDUAL" | "TRAIN_INDICATOR");
         let limit = if self.findings.iter().any(crafted) {
-            Bound::new(self.listed.real(), MAX_RESIDUAL.into())
+            Bound::new(self.listed.real(), u64::from(MAX_RESIDUAL / 2))
         } else {
             bound(rows)
         };
