@@ -62,7 +62,7 @@ impl TrainService {
             let TrainStep { session: id, step } = TrainStep::try_from(request.into_inner())?;
             session = Some(id);
             let (held, returned) = self.0.step(&partner, id, step).await?;
-            Ok(told(held, answer(returned)))
+            Ok(streamed(held, answer(returned)))
         };
         let result = result.await;
         self.reply(&partner, session, result).await
@@ -90,11 +90,11 @@ fn messages<T>(ciphertexts: Vec<u8>, message: impl Fn(Bytes) -> T) -> Vec<T> {
 
 /// Sends messages as they are taken. The session is free once the last one waits, so that the next call finds it so;
 /// and once nobody takes any.
-fn told<T: Send + 'static>(held: Held, messages: Vec<T>) -> Answer<T> {
-    told_within(held, messages, UNREAD)
+fn streamed<T: Send + 'static>(held: Held, messages: Vec<T>) -> Answer<T> {
+    streamed_within(held, messages, UNREAD)
 }
 
-fn told_within<T: Send + 'static>(held: Held, messages: Vec<T>, unread: Duration) -> Answer<T> {
+fn streamed_within<T: Send + 'static>(held: Held, messages: Vec<T>, unread: Duration) -> Answer<T> {
     let (sender, receiver) = mpsc::channel(1);
     let (is_whole, late) = (Arc::new(AtomicBool::new(false)), "the answer was not read in time; ask again");
     let whole = is_whole.clone();
@@ -208,7 +208,7 @@ mod tests {
     #[tokio::test]
     async fn a_session_is_held_until_the_last_message_of_its_answer_waits() {
         let (held, is_held) = Held::nobodys();
-        let mut answer = told(held, vec![1, 2, 3]);
+        let mut answer = streamed(held, vec![1, 2, 3]);
         assert!(is_held());
         assert_eq!(answer.next().await.unwrap().unwrap(), 1);
         assert!(is_held());
@@ -221,7 +221,7 @@ mod tests {
     #[tokio::test]
     async fn a_session_whose_answer_nobody_reads_is_free_after_a_time() {
         let (held, is_held) = Held::nobodys();
-        let mut answer = told_within(held, vec![1, 2, 3], Duration::from_millis(20));
+        let mut answer = streamed_within(held, vec![1, 2, 3], Duration::from_millis(20));
         while is_held() {
             tokio::task::yield_now().await;
         }

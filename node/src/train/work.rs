@@ -237,10 +237,10 @@ impl Work {
                 Ok(Returned { proposals, ciphertexts: self.sums(*place, settled, rng)? })
             }
             Waiting::Contributed => {
-                Ok(Returned { proposals: Vec::new(), ciphertexts: self.told(None, rng)? })
+                Ok(Returned { proposals: Vec::new(), ciphertexts: self.rows(None, rng)? })
             }
             Waiting::Parted(scaling) => {
-                Ok(Returned { proposals: Vec::new(), ciphertexts: self.told(Some(*scaling), rng)? })
+                Ok(Returned { proposals: Vec::new(), ciphertexts: self.rows(Some(*scaling), rng)? })
             }
             _ => Err(TrainRefusal::Order { found: "a step", expected: "residuals" }),
         }
@@ -348,7 +348,7 @@ impl Work {
     }
 
     /// The value of every listed row, under masks with all providers: of the block, or of parts.
-    fn told(
+    fn rows(
         &self,
         parts: Option<Scaling>,
         rng: &mut impl rand_core::CryptoRng,

@@ -1,12 +1,12 @@
 //! An audit under way: everything again, in the order of the training.
 
-use windvane_protocols::limits::{MAX_CIPHERTEXTS_PER_CHUNK, MAX_RESIDUAL};
+use windvane_protocols::limits::MAX_RESIDUAL;
 use windvane_protocols::score::group::{Fingerprint, Pins};
 use windvane_protocols::score::universe::Universe;
 use windvane_protocols::train::boosting::{Row, TrainingError, Unit, base, bound, subtract};
 use windvane_protocols::train::charter::{Charter, list_digest};
 use windvane_protocols::train::decode::Decoder;
-use windvane_protocols::train::elgamal::{Encryptor, Statistic, TrainingKey};
+use windvane_protocols::train::elgamal::{Statistic, TrainingKey};
 use windvane_protocols::train::growth::Bound;
 use windvane_protocols::train::record::{TrainReceipt, TrainRequest};
 use windvane_protocols::train::step::{Place, Step};
@@ -21,8 +21,8 @@ use crate::train::run::block::BlockRecord;
 use crate::train::run::cells::{RootCounts, decrypt};
 use crate::train::run::growing::{Decryption, Growing, Trees};
 use crate::train::run::inputs::{self, Inputs};
-use crate::train::run::job::{Secrets, decoder, held_out, indicator};
-use crate::train::run::parts::{Scales, told};
+use crate::train::run::job::{Secrets, decoder, encrypt, held_out, indicator};
+use crate::train::run::parts::{Scales, of_known};
 use crate::train::run::{LISTED, PLAN, TrainError, TrainFolder, TrainPlan};
 use crate::train::sample::{Kind, Listed};
 
@@ -187,8 +187,8 @@ impl Auditor<'_> {
             let receipt = member.receipt.body();
             if (steps, &contributions) != (receipt.steps, &receipt.contributions) {
                 let what =
-                    format!("what {} is kept to have been asked and returned is not what", member.party);
-                found.push(("TRAIN_STEPS", what + " its receipt has"));
+                    format!("what was asked of {} and returned is not what its receipt has", member.party);
+                found.push(("TRAIN_STEPS", what));
             }
             let uploads = |of: &TrainReceipt| (of.indicator, of.held_out, of.residuals.clone());
             if uploads(receipt) != uploads(self.receipt) {
@@ -252,7 +252,7 @@ impl Auditor<'_> {
             // What follows from a question that was not decided was not looked at.
             return Ok(());
         }
-        let lone = (self.members().count() == 1).then(|| told(&self.listed, joint));
+        let lone = (self.members().count() == 1).then(|| of_known(&self.listed, joint));
         let trees: Vec<_> = self.units.iter().map(|unit| unit.trees.clone()).collect();
         let Ok(scales) = Scales::of(features, own, &trees, lone.as_deref()) else {
             self.find("TRAIN_DECISIONS", None, None, "the trees make no scale");
@@ -396,15 +396,9 @@ fn otherwise(member: &Member, step: &Step) -> String {
     format!("{} was asked for {of} with other decisions than its unit's answers make", member.party)
 }
 
+/// The digest of a statistic as it should have been uploaded.
 fn encrypted(key: &TrainingKey, statistic: Statistic, values: &[i64]) -> Result<Hash, TrainError> {
-    let encrypt = || {
-        let mut encryptor = Encryptor::new(key, statistic, values.len())?;
-        for chunk in values.chunks(MAX_CIPHERTEXTS_PER_CHUNK) {
-            encryptor.chunk(chunk, THREADS)?;
-        }
-        encryptor.finish()
-    };
-    encrypt().map_err(TrainError::Encryption)
+    encrypt(key, statistic, values, THREADS).map(|(_, digest)| digest).map_err(TrainError::Encryption)
 }
 
 fn wide(values: &[i32]) -> Vec<i64> {

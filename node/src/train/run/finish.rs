@@ -227,7 +227,7 @@ fn scales(job: &Job, joint: &Joint, standing: &Standing) -> Result<Scales, Train
     let units: Vec<_> = (0..joint.units.len()).map(|unit| unit_trees(standing, unit)).collect();
     #[cfg(feature = "faults")]
     let units = job.crafted_trees(units);
-    let lone = (joint.links().count() == 1).then(|| parts::told(&job.listed, &standing.joint));
+    let lone = (joint.links().count() == 1).then(|| parts::of_known(&job.listed, &standing.joint));
     let scales = Scales::of(&job.features, &own_trees(standing), &units, lone.as_deref());
     scales.map_err(|error| TrainError::given("TRAIN_SCALE", error.to_string()))
 }

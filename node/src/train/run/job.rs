@@ -207,7 +207,7 @@ pub(in crate::train) fn held_out(listed: &Listed) -> Vec<i64> {
 }
 
 /// A statistic as it is uploaded, and its digest.
-fn encrypt(
+pub(in crate::train) fn encrypt(
     key: &TrainingKey,
     statistic: Statistic,
     values: &[i64],

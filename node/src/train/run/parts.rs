@@ -80,9 +80,9 @@ impl Scales {
 }
 
 /// The contributions to rows that are no decoys, for [`Scales::of`].
-pub(in crate::train) fn told(listed: &Listed, joint: &[i64]) -> Vec<i64> {
-    let told = listed.kinds().iter().zip(joint).filter(|(kind, _)| **kind != Kind::Decoy);
-    told.map(|(_, value)| *value).collect()
+pub(in crate::train) fn of_known(listed: &Listed, joint: &[i64]) -> Vec<i64> {
+    let known = listed.kinds().iter().zip(joint).filter(|(kind, _)| **kind != Kind::Decoy);
+    known.map(|(_, value)| *value).collect()
 }
 
 /// What the parts of all providers add up to, by listed row; nothing for decoys.

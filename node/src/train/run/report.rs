@@ -193,8 +193,8 @@ impl TrainReport {
 }
 
 /// Questions that wait for one another: opening, announcements, the list and two statistics, in each block residuals,
-/// levels (two questions each where carriers agree first) and contributions, and then parts and the end. Units are asked at a time, so
-/// the one with the most levels counts.
+/// levels (two questions each where carriers agree first) and contributions, and then parts and the end. Units are asked
+/// at a time, so the one with the most levels counts.
 fn rounds(joint: &Joint, standing: &Standing) -> u64 {
     let once = 7;
     let block = |block: &super::block::BlockRecord| {
