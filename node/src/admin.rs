@@ -24,6 +24,7 @@ use crate::error::NodeError;
 use crate::evidence::LogError;
 use crate::http::Token;
 use crate::identity::{Certificate, Layout, NodeKeys, passphrase};
+use crate::peer::transport::{Tcp, Transport};
 use crate::store::Store;
 
 mod data;
@@ -49,6 +50,7 @@ pub struct Admin {
     store: Store,
     layout: Layout,
     clock: Arc<dyn Clock>,
+    transport: Arc<dyn Transport>,
 }
 
 impl Admin {
@@ -89,7 +91,14 @@ impl Admin {
         let layout = Layout::new(config.node.data_dir.clone());
         let keys = NodeKeys::open(config)?;
         let store = Store::open(&layout.state())?;
-        Ok(Self { config: config.clone(), keys, store, layout, clock })
+        let transport = Arc::new(Tcp);
+        Ok(Self { config: config.clone(), keys, store, layout, clock, transport })
+    }
+
+    /// The same files; snapshots are downloaded over another transport.
+    #[must_use]
+    pub fn over(self, transport: Arc<dyn Transport>) -> Self {
+        Self { transport, ..self }
     }
 
     /// The node's keys.

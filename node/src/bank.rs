@@ -5,8 +5,8 @@
 //! Countersignatures follow in batches, off the hot path and at times that tell nothing of a result.
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
 
+use tokio::time::Instant;
 use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::transcript::Record as _;
 
@@ -77,7 +77,7 @@ impl Bank {
             Some(path) => Rules::load(path, &Vocabulary::carrier())?,
             None => Rules::shipped(),
         };
-        let dial = |provider| Contract::new(certificate, provider).map(Arc::new);
+        let dial = |provider| Contract::new(&shared, certificate, provider).map(Arc::new);
         let contracts = config.providers.iter().map(dial).collect::<Result<_, _>>()?;
         let bank = Self {
             config: config.verification.clone(),
@@ -192,6 +192,11 @@ impl Bank {
     /// [`NodeError`].
     pub fn uncountersigned(&self, provider: &str, limit: usize) -> Result<Vec<PendingReceipt>, NodeError> {
         Ok(self.shared.store.uncountersigned(provider, limit)?)
+    }
+
+    /// Records that are being written.
+    pub fn records_waiting(&self) -> usize {
+        self.writer.waiting()
     }
 
     fn active(&self) -> Arc<Active> {

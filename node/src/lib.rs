@@ -39,4 +39,4 @@ pub mod telemetry;
 pub mod train;
 pub mod verification;
 
-pub use server::Node;
+pub use server::{Node, Surroundings};

@@ -16,9 +16,10 @@ use crate::store::Store;
 mod accept;
 mod dial;
 mod tls;
+pub mod transport;
 
 pub use accept::{Incoming, PeerStream};
-pub use dial::channel;
+pub use dial::{channel, channel_over};
 
 /// What a connection's certificate says.
 #[derive(Debug, Clone, PartialEq, Eq)]

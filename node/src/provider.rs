@@ -28,6 +28,7 @@ use crate::error::{NodeError, Refusal};
 use crate::evidence::EvidenceLog;
 use crate::identity::{Layout, NodeKeys};
 use crate::peer::Partners;
+use crate::peer::transport::Transport;
 use crate::policy::Policy;
 use crate::score::members::Members;
 use crate::session::Sessions;
@@ -60,6 +61,8 @@ pub struct Shared {
     pub partners: Arc<Partners>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// How other nodes are reached.
+    pub transport: Arc<dyn Transport>,
     /// Where files are.
     pub layout: Layout,
     /// Digest of the software.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha512};
@@ -29,6 +29,7 @@ use crate::evidence::{EvidenceLog, LogStats};
 use crate::http;
 use crate::identity::{Certificate, Layout, NodeKeys};
 use crate::peer::Incoming;
+use crate::peer::transport::{Tcp, Transport};
 use crate::provider::{Provider, Shared};
 use crate::psi::serve::PsiProvider;
 use crate::score::rounds::Rounds;
@@ -58,6 +59,15 @@ const MAX_STREAMS: u32 = 256;
 /// Receive windows: large messages in few rounds, bounded memory per connection.
 const WINDOW_BYTES: u32 = 4 << 20;
 
+/// What a node takes from outside of itself.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// How other nodes are reached, and reach it.
+    pub transport: Arc<dyn Transport>,
+}
+
 /// A running node. Dropping it without [`Node::stop`] leaves recovery to the next start.
 #[derive(Debug)]
 pub struct Node {
@@ -77,7 +87,15 @@ impl Node {
     /// # Errors
     /// [`NodeError`]: what is missing or damaged, and what to do.
     pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, NodeError> {
-        let shared = open(config, clock).await?;
+        Self::start_in(config, Surroundings { clock, transport: Arc::new(Tcp) }).await
+    }
+
+    /// [`Node::start`] in other surroundings than this machine's network.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_in(config: &Config, surroundings: Surroundings) -> Result<Self, NodeError> {
+        let shared = open(config, surroundings).await?;
         let certificate = Certificate::load(config, &shared.keys)?;
         drain_outbox(&shared).await?;
         shared.partners.reload(&shared.store, &certificate.authority, shared.clock.now_ms())?;
@@ -191,8 +209,9 @@ impl Node {
         let provider = Arc::new(provider);
         let psi = PsiProvider::new(provider.clone(), &config.lists);
         let train = Arc::new(TrainProvider::new(provider.clone(), &config.tables));
-        let listener = listen(grpc.listen).await?;
-        self.grpc = listener.local_addr().ok();
+        let listener = self.shared.transport.listen(grpc.listen).await;
+        let listener = listener.map_err(NodeError::io(format!("listening on {}", grpc.listen)))?;
+        self.grpc = listener.address().ok();
         let incoming = Incoming::new(listener, certificate, grpc.max_connections)?;
         self.tasks.push(tokio::spawn(serve_grpc(provider.clone(), psi, train, incoming, stopped)));
         self.provider = Some(provider);
@@ -248,7 +267,7 @@ impl Node {
     }
 }
 
-async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Shared, NodeError> {
+async fn open(config: &Config, Surroundings { clock, transport }: Surroundings) -> Result<Shared, NodeError> {
     let owned = config.clone();
     let (keys, store, log) = blocking(move || {
         let keys = NodeKeys::open(&owned)?;
@@ -264,6 +283,7 @@ async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Shared, NodeErro
         log,
         partners: Arc::default(),
         clock,
+        transport,
         layout: Layout::new(config.node.data_dir.clone()),
         software,
         configuration,
@@ -281,9 +301,14 @@ pub(crate) fn digests(config: &Config) -> Result<(Hash, Hash), NodeError> {
 }
 
 fn digest_of_software() -> Result<Hash, NodeError> {
+    // What runs stays what it is while it runs.
+    static DIGEST: OnceLock<Hash> = OnceLock::new();
+    if let Some(digest) = DIGEST.get() {
+        return Ok(*digest);
+    }
     let path = Path::new("/proc/self/exe");
     let bytes = std::fs::read(path).map_err(NodeError::io("reading the running program"))?;
-    Ok(Sha512::digest(bytes).into())
+    Ok(*DIGEST.get_or_init(|| Sha512::digest(bytes).into()))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, NodeError> {

@@ -16,7 +16,7 @@ use crate::dataset::{
     publish, published_epochs, remove_epoch, status,
 };
 use crate::error::NodeError;
-use crate::peer::channel;
+use crate::peer::channel_over;
 
 /// What a publication did.
 #[derive(Debug, Clone)]
@@ -140,7 +140,8 @@ impl Admin {
                 code: "DATA_SET_INVALID",
                 message: format!("{error}"),
             })?;
-        let channel = channel(&self.certificate()?, &partner.party, &configured.address)?;
+        let certificate = self.certificate()?;
+        let channel = channel_over(&self.transport, &certificate, &partner.party, &configured.address)?;
         let manifest = fetch(&self.layout, &partner, channel, &data_set, progress).await?;
         self.store.queue_entry(&self.entry(Event::Published(manifest.clone())))?;
         self.flush()?;

@@ -57,13 +57,17 @@ impl LookupPart {
 
 impl Contract {
     /// A contract that was not filled in yet; the channel connects when it is first used.
-    pub(super) fn new(certificate: &Certificate, config: &ProviderConfig) -> Result<Self, NodeError> {
+    pub(super) fn new(
+        shared: &Shared,
+        certificate: &Certificate,
+        config: &ProviderConfig,
+    ) -> Result<Self, NodeError> {
         let given =
             |code, error: &dyn std::fmt::Display| NodeError::Given { code, message: error.to_string() };
         let party: PartyId = config.party.parse().map_err(|e| given("PARTY_INVALID", &e))?;
         let data_set = config.data_set.as_ref().map(|name| name.parse()).transpose();
         let data_set = data_set.map_err(|e| given("DATA_SET_INVALID", &e))?;
-        let channel = peer::channel(certificate, &party, &config.address)?;
+        let channel = peer::channel_over(&shared.transport, certificate, &party, &config.address)?;
         Ok(Self { party, data_set, channel, partner: None, grants: Vec::new(), snapshot: None })
     }
 

@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -16,6 +15,7 @@ use tokio_stream::Stream;
 use tonic::transport::server::Connected;
 use windvane_keys::identity::CertificateIdentity;
 
+use super::transport::{Listener, Stream as Bytes};
 use super::{PeerIdentity, tls};
 use crate::error::NodeError;
 use crate::identity::Certificate;
@@ -29,7 +29,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// An accepted connection with the identity of its certificate. It counts against the limit until dropped.
 #[derive(Debug)]
 pub struct PeerStream {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Box<dyn Bytes>>,
     identity: PeerIdentity,
     _place: OwnedSemaphorePermit,
 }
@@ -46,7 +46,7 @@ impl Incoming {
     /// # Errors
     /// [`NodeError::Tls`].
     pub fn new(
-        listener: TcpListener,
+        listener: impl Listener + 'static,
         certificate: &Certificate,
         max_connections: usize,
     ) -> Result<Self, NodeError> {
@@ -67,7 +67,7 @@ impl Stream for Incoming {
 }
 
 async fn accept_all(
-    listener: TcpListener,
+    mut listener: impl Listener,
     acceptor: TlsAcceptor,
     places: Arc<Semaphore>,
     sender: mpsc::Sender<PeerStream>,
@@ -90,14 +90,12 @@ async fn accept_all(
 }
 
 async fn shake(
-    stream: TcpStream,
+    stream: Box<dyn Bytes>,
     address: SocketAddr,
     acceptor: TlsAcceptor,
     place: OwnedSemaphorePermit,
     sender: mpsc::Sender<PeerStream>,
 ) {
-    // A failed option costs latency, not correctness.
-    let _ = stream.set_nodelay(true);
     let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {

@@ -1,16 +1,17 @@
 //! The bank dials: a channel that connects when it is first used and reconnects when it breaks.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 use windvane_protocols::party::PartyId;
 
 use super::tls;
+use super::transport::{Tcp, Transport};
 use crate::error::NodeError;
 use crate::identity::Certificate;
 
@@ -31,6 +32,19 @@ const SERVER_NAME: &str = "windvane.invalid";
 /// # Errors
 /// [`NodeError`] when the address or the certificate cannot be used.
 pub fn channel(certificate: &Certificate, party: &PartyId, address: &str) -> Result<Channel, NodeError> {
+    channel_over(&(Arc::new(Tcp) as Arc<dyn Transport>), certificate, party, address)
+}
+
+/// [`channel`] over another transport.
+///
+/// # Errors
+/// As [`channel`].
+pub fn channel_over(
+    transport: &Arc<dyn Transport>,
+    certificate: &Certificate,
+    party: &PartyId,
+    address: &str,
+) -> Result<Channel, NodeError> {
     let connector = TlsConnector::from(tls::client_config(certificate, party)?);
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|error| NodeError::Given {
@@ -41,12 +55,11 @@ pub fn channel(certificate: &Certificate, party: &PartyId, address: &str) -> Res
         .http2_keep_alive_interval(KEEP_ALIVE)
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES);
-    let address = address.to_owned();
+    let (transport, address) = (transport.clone(), address.to_owned());
     Ok(endpoint.connect_with_connector_lazy(service_fn(move |_: Uri| {
-        let (connector, address) = (connector.clone(), address.clone());
+        let (connector, transport, address) = (connector.clone(), transport.clone(), address.clone());
         async move {
-            let stream = TcpStream::connect(&address).await?;
-            stream.set_nodelay(true)?;
+            let stream = transport.connect(&address).await?;
             let name = ServerName::try_from(SERVER_NAME).expect("a valid constant");
             Ok::<_, std::io::Error>(TokioIo::new(connector.connect(name, stream).await?))
         }

@@ -1,7 +1,8 @@
 //! Stored verifications: written by one thread, many in one transaction.
 
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -43,6 +44,23 @@ struct Job {
     rows: Vec<VerificationRow>,
     receipts: Vec<(String, [u8; 64])>,
     done: oneshot::Sender<Result<(), StoreError>>,
+    _waits: Waits,
+}
+
+/// Counts a job until it is answered.
+struct Waits(Arc<AtomicUsize>);
+
+impl Waits {
+    fn new(jobs: &Arc<AtomicUsize>) -> Self {
+        jobs.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(jobs))
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// The thread that writes; it ends when the last handle is gone.
@@ -50,6 +68,7 @@ struct Job {
 pub struct VerificationWriter {
     jobs: Option<mpsc::SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
+    waiting: Arc<AtomicUsize>,
 }
 
 impl VerificationWriter {
@@ -64,7 +83,12 @@ impl VerificationWriter {
             .name("verifications".into())
             .spawn(move || run(&mut connection, &queue))
             .map_err(|_| StoreError::Closed)?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), waiting: Arc::default() })
+    }
+
+    /// Jobs that are not answered yet.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
     }
 
     /// Keeps verifications, and receipts for countersigning; returns when they are committed.
@@ -77,7 +101,7 @@ impl VerificationWriter {
         receipts: Vec<(String, [u8; 64])>,
     ) -> Result<(), StoreError> {
         let (done, answer) = oneshot::channel();
-        let job = Job { rows, receipts, done };
+        let job = Job { rows, receipts, done, _waits: Waits::new(&self.waiting) };
         let sender = self.jobs.as_ref().ok_or(StoreError::Closed)?;
         match sender.try_send(job) {
             Ok(()) => {}
@@ -227,7 +251,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.db");
         let store = Store::open(&path).unwrap();
-        let writer = std::sync::Arc::new(VerificationWriter::start(&path).unwrap());
+        let writer = Arc::new(VerificationWriter::start(&path).unwrap());
         let tasks: Vec<_> = (0..50_u8)
             .map(|i| {
                 let writer = writer.clone();
