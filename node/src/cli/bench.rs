@@ -124,10 +124,10 @@ pub(super) enum BenchCommand {
     /// Measure ristretto255 in eight lanes beside curve25519-dalek, on one thread
     Kernels {
         /// Elements that every operation works on
-        #[arg(long, value_name = "N", default_value_t = 4_096, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+        #[arg(long, value_name = "N", default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
         elements: u32,
-        /// Rounds, of which the fastest counts
-        #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        /// Rounds, of which the fastest counts: neighbours of a shared machine disturb most of them
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
         rounds: u32,
         /// Print one JSON object
         #[arg(long)]

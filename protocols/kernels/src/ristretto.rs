@@ -56,7 +56,8 @@
 //! column 4. No product's column is larger (10B + 2¹³ < 2⁵⁶ − 512), so a − b is computed as (a + BIAS) − b,
 //! and the bias costs nothing where it is what the product is accumulated onto. The only longer chain is F of
 //! a doubling, 2·(zz + BIAS) − g, where g = yy + BIAS − xx is at most BIAS + 10B + 2¹³ in each column: less
-//! than 2·BIAS. F is below 2⁶² + 2⁵⁷, the largest sum there is.
+//! than 2·BIAS. F is below 2⁶² + 2⁵⁷, the largest sum there is. Where a product c is negated in some lanes it becomes
+//! BIAS − c, at most BIAS, and so d + BIAS ± c is at least 0 and below 2⁶² + 2⁵⁶.
 //!
 //! **The carry** (`carry`) takes any columns below 2⁶³. What column 4 has above 47 bits, at most 2¹⁶, comes
 //! back 19-fold in column 0, which stays below 2⁶³ + 2²¹ and overflows nothing. Then columns 0 to 3 hand on
@@ -71,9 +72,9 @@
 //!
 //! # Points
 //! Extended twisted Edwards coordinates with the formulas of Hisil, Wong, Carter and Dawson (Asiacrypt 2008),
-//! and signed digits of four bits with a table of eight multiples. Two groups of eight are multiplied at
-//! once, and four chains of squarings run side by side in square roots, since one alone would wait for its
-//! own carries.
+//! and 63 signed digits of four bits of ±k, whichever is at most (ℓ − 1)/2, with a table of eight multiples. Two groups
+//! of eight are multiplied at once, their products row by row in turns, and four chains of squarings run side by side
+//! in square roots, since one alone would wait for its own carries.
 //!
 //! Where the same points are added many times ([`Addends`]) they are brought to Z = 1 first, by shared inversions, and
 //! stand as y + x, y − x and 2·D·xy: 7 multiplications an addition (section 3.1 with Z₂ = 1). 2·Z then takes the place

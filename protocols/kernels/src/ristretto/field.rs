@@ -6,6 +6,10 @@
 
 use std::arch::x86_64::*;
 
+mod product;
+
+use product::{carry, multiply, square};
+
 /// Limbs of an element: four of 52 bits, and one of 47.
 pub(super) const LIMBS: usize = 5;
 /// Elements that one vector holds.
@@ -24,8 +28,6 @@ pub(super) type Masks<const N: usize> = [__mmask8; N];
 pub(super) const ZERO: Lanes = Lanes([0; LANES]);
 const LOW_52: i64 = (1 << 52) - 1;
 const LOW_47: i64 = (1 << 47) - 1;
-/// 2²⁶⁰ modulo p: what a column five places up is worth.
-const FOLD: i64 = 19 << 5;
 /// 512·p, limb by limb: at least as large, column by column, as whatever is taken away from it.
 pub(super) const BIAS: [i64; LIMBS] =
     [(LOW_52 - 18) << 9, LOW_52 << 9, LOW_52 << 9, LOW_52 << 9, LOW_47 << 9];
@@ -174,38 +176,34 @@ impl<const N: usize> Element<N> {
     #[target_feature(enable = "avx512ifma")]
     #[inline]
     pub(super) fn times(&self, other: &Self) -> Columns<N> {
-        self.multiply(other, &[0; LIMBS])
+        Columns(multiply(&self.0, &other.0, &[0; LIMBS]))
     }
 
     /// The product and [`BIAS`], so that a product may be taken away.
     #[target_feature(enable = "avx512ifma")]
     #[inline]
     pub(super) fn times_biased(&self, other: &Self) -> Columns<N> {
-        self.multiply(other, &BIAS)
+        Columns(multiply(&self.0, &other.0, &BIAS))
     }
 
     #[target_feature(enable = "avx512ifma")]
     #[inline]
     pub(super) fn mul(&self, other: &Self) -> Self {
-        let mut product = *self;
-        for n in 0..N {
-            product.0[n] = carry(multiply(&self.0[n], &other.0[n], &[0; LIMBS]));
-        }
-        product
+        self.times(other).carry()
     }
 
     /// The square, not yet carried.
     #[target_feature(enable = "avx512ifma")]
     #[inline]
     pub(super) fn squared(&self) -> Columns<N> {
-        self.square_onto(&[0; LIMBS])
+        Columns(square(&self.0, &[0; LIMBS]))
     }
 
     /// The square and [`BIAS`].
     #[target_feature(enable = "avx512ifma")]
     #[inline]
     pub(super) fn squared_biased(&self) -> Columns<N> {
-        self.square_onto(&BIAS)
+        Columns(square(&self.0, &BIAS))
     }
 
     #[target_feature(enable = "avx512ifma")]
@@ -220,31 +218,9 @@ impl<const N: usize> Element<N> {
     pub(super) fn square_times(&self, count: usize) -> Self {
         let mut power = *self;
         for _ in 0..count {
-            for limbs in &mut power.0 {
-                *limbs = carry(square(limbs, &[0; LIMBS]));
-            }
+            power = power.squared().carry();
         }
         power
-    }
-
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    fn multiply(&self, other: &Self, start: &[i64; LIMBS]) -> Columns<N> {
-        let mut columns = Columns(zeros());
-        for n in 0..N {
-            columns.0[n] = multiply(&self.0[n], &other.0[n], start);
-        }
-        columns
-    }
-
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    fn square_onto(&self, start: &[i64; LIMBS]) -> Columns<N> {
-        let mut columns = Columns(zeros());
-        for n in 0..N {
-            columns.0[n] = square(&self.0[n], start);
-        }
-        columns
     }
 
     /// The one representative below p, without surplus bits.
@@ -307,7 +283,13 @@ impl<const N: usize> Element<N> {
     #[target_feature(enable = "avx512ifma")]
     #[inline]
     pub(super) fn select(self, other: Self, masks: Masks<N>) -> Self {
-        Self(select(self.0, other.0, masks))
+        let mut selected = self;
+        for n in 0..N {
+            for k in 0..LIMBS {
+                selected.0[n][k] = _mm512_mask_blend_epi64(masks[n], self.0[n][k], other.0[n][k]);
+            }
+        }
+        selected
     }
 
     #[target_feature(enable = "avx512ifma")]
@@ -351,6 +333,20 @@ impl<const N: usize> Columns<N> {
         difference
     }
 
+    /// [`BIAS`] less these columns, which no product's exceed, in the lanes of the mask; in constant time.
+    #[target_feature(enable = "avx512ifma")]
+    #[inline]
+    pub(super) fn negated_where(self, masks: Masks<N>) -> Self {
+        let mut columns = self;
+        for n in 0..N {
+            for k in 0..LIMBS {
+                columns.0[n][k] =
+                    _mm512_mask_sub_epi64(self.0[n][k], masks[n], constant(BIAS[k]), self.0[n][k]);
+            }
+        }
+        columns
+    }
+
     #[target_feature(enable = "avx512ifma")]
     #[inline]
     pub(super) fn doubled(self) -> Self {
@@ -363,157 +359,10 @@ impl<const N: usize> Columns<N> {
         self.plus(Self(Element::splat(&BIAS).0))
     }
 
-    /// `other` where the mask has a one, else `self`; in constant time.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn select(self, other: Self, masks: Masks<N>) -> Self {
-        Self(select(self.0, other.0, masks))
-    }
-
     /// Carries columns below 2⁶³ into an element.
     #[target_feature(enable = "avx512ifma")]
     #[inline]
     pub(super) fn carry(self) -> Element<N> {
-        let mut element = Element(self.0);
-        for limbs in &mut element.0 {
-            *limbs = carry(*limbs);
-        }
-        element
+        Element(carry(self.0))
     }
-}
-
-/// `sum` and the lower half of the product, which belongs to the column of the limbs' sum of indices.
-#[target_feature(enable = "avx512ifma")]
-#[inline]
-fn low(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
-    _mm512_madd52lo_epu64(sum, a, b)
-}
-
-/// `sum` and the upper half of the product, which belongs to the next column.
-#[target_feature(enable = "avx512ifma")]
-#[inline]
-fn high(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
-    _mm512_madd52hi_epu64(sum, a, b)
-}
-
-/// What a column has above its 52 bits.
-#[target_feature(enable = "avx512ifma")]
-#[inline]
-fn above(column: __m512i) -> __m512i {
-    _mm512_srli_epi64::<52>(column)
-}
-
-/// Schoolbook multiplication onto `start`. The last two columns begin with what the one before has above 52
-/// bits: that costs less than to fold it, and the chain is short.
-#[target_feature(enable = "avx512ifma")]
-#[inline]
-fn multiply(a: &[__m512i; LIMBS], b: &[__m512i; LIMBS], start: &[i64; LIMBS]) -> [__m512i; LIMBS] {
-    debug_assert!(is_operand(a) && is_operand(b));
-    let mut z = [_mm512_setzero_si512(); 2 * LIMBS];
-    for k in 0..LIMBS {
-        z[k] = constant(start[k]);
-    }
-    for i in 0..LIMBS {
-        for j in 0..LIMBS.min(8 - i) {
-            z[i + j] = low(z[i + j], a[i], b[j]);
-        }
-        for j in 0..LIMBS.min(7 - i) {
-            z[i + j + 1] = high(z[i + j + 1], a[i], b[j]);
-        }
-    }
-    z[8] = high(high(low(above(z[7]), a[4], b[4]), a[3], b[4]), a[4], b[3]);
-    z[9] = high(above(z[8]), a[4], b[4]);
-    fold(&z)
-}
-
-/// As [`multiply`] by itself, with each mixed product computed once: those of the lower limbs are doubled in
-/// their columns, those with the top limb are products of its double, which has room for it.
-#[target_feature(enable = "avx512ifma")]
-#[inline]
-fn square(a: &[__m512i; LIMBS], start: &[i64; LIMBS]) -> [__m512i; LIMBS] {
-    debug_assert!(is_operand(a));
-    let mut z = [_mm512_setzero_si512(); 2 * LIMBS];
-    for k in 1..LIMBS {
-        z[k] = constant(start[k] / 2);
-    }
-    for i in 0..LIMBS - 1 {
-        for j in i + 1..LIMBS - 1 {
-            z[i + j] = low(z[i + j], a[i], a[j]);
-        }
-        for j in i + 1..LIMBS - 1 {
-            z[i + j + 1] = high(z[i + j + 1], a[i], a[j]);
-        }
-    }
-    z[0] = constant(start[0]);
-    for column in &mut z[1..7] {
-        *column = _mm512_add_epi64(*column, *column);
-    }
-    let top = _mm512_add_epi64(a[4], a[4]);
-    for i in (0..LIMBS - 1).rev() {
-        z[i + 4] = low(z[i + 4], a[i], top);
-        if i < 3 {
-            z[i + 5] = high(z[i + 5], a[i], top);
-        }
-        z[2 * i] = low(z[2 * i], a[i], a[i]);
-        z[2 * i + 1] = high(z[2 * i + 1], a[i], a[i]);
-    }
-    z[8] = high(low(above(z[7]), a[4], a[4]), a[3], top);
-    z[9] = high(above(z[8]), a[4], a[4]);
-    fold(&z)
-}
-
-/// Columns 5 to 9 come back into columns 0 to 4, [`FOLD`]-fold. Column 9 needs no high half, and what columns
-/// 5 and 6 have above 52 bits is multiplied on its own.
-#[target_feature(enable = "avx512ifma")]
-#[inline]
-fn fold(z: &[__m512i; 2 * LIMBS]) -> [__m512i; LIMBS] {
-    let fold = constant(FOLD);
-    let mut t = [z[0], z[1], z[2], z[3], z[4]];
-    for k in 0..LIMBS {
-        t[k] = low(t[k], z[k + 5], fold);
-    }
-    for k in 0..LIMBS - 1 {
-        t[k + 1] = high(t[k + 1], z[k + 5], fold);
-    }
-    for k in 0..2 {
-        t[k + 1] = low(t[k + 1], above(z[k + 5]), fold);
-    }
-    t
-}
-
-/// Columns below 2⁶³ become limbs: what exceeds 255 bits comes back 19-fold at the bottom, and then each limb
-/// hands on what exceeds its 52 bits.
-#[target_feature(enable = "avx512ifma")]
-#[inline]
-fn carry(mut t: [__m512i; LIMBS]) -> [__m512i; LIMBS] {
-    debug_assert!(t.iter().all(|&column| _mm512_cmplt_epi64_mask(column, _mm512_setzero_si512()) == 0));
-    t[0] = low(t[0], _mm512_srli_epi64::<47>(t[4]), constant(19));
-    t[4] = _mm512_and_si512(t[4], constant(LOW_47));
-    for k in 0..4 {
-        t[k + 1] = _mm512_add_epi64(t[k + 1], above(t[k]));
-    }
-    t
-}
-
-#[target_feature(enable = "avx512ifma")]
-#[inline]
-fn select<const N: usize>(
-    a: [[__m512i; LIMBS]; N],
-    b: [[__m512i; LIMBS]; N],
-    masks: Masks<N>,
-) -> [[__m512i; LIMBS]; N] {
-    let mut selected = a;
-    for n in 0..N {
-        for k in 0..LIMBS {
-            selected[n][k] = _mm512_mask_blend_epi64(masks[n], a[n][k], b[n][k]);
-        }
-    }
-    selected
-}
-
-/// Whether the top limb is in bounds; the others have no bound.
-#[target_feature(enable = "avx512ifma")]
-#[inline]
-fn is_operand(limbs: &[__m512i; LIMBS]) -> bool {
-    _mm512_cmpgt_epu64_mask(limbs[4], constant((1 << 47) + (1 << 12))) == 0
 }

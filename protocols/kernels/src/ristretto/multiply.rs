@@ -4,8 +4,8 @@ use super::point::{Cached, Completed, Extended, Group};
 use super::scalar::{DIGITS, Digit, Recoded};
 use super::tables::{BaseTable, Window};
 
-/// Each lane's point times its scalar of so many digits, by a fixed window of four bits: 252 doublings and 64
-/// additions for all [`DIGITS`].
+/// Each lane's point times its scalar of so many digits, by a fixed window of four bits: 248 doublings and 62
+/// additions for all [`DIGITS`], the highest of which begins the sum.
 ///
 /// N groups go together: one fills the multiplier while another waits for its carries.
 #[target_feature(enable = "avx512ifma")]
@@ -16,12 +16,11 @@ pub(super) fn multiply<const N: usize>(
     windows: &mut [Window; N],
 ) -> Extended<N> {
     Window::fill(windows, &Extended::load(points));
-    let mut sum = Completed::identity();
-    for position in (0..digits).rev() {
-        if position < digits - 1 {
-            for _ in 0..4 {
-                sum = sum.projective().double();
-            }
+    let digit = Recoded::digit(scalars, digits - 1);
+    let mut sum = Completed::signed(&select(windows, &digit), digit.negative);
+    for position in (0..digits - 1).rev() {
+        for _ in 0..4 {
+            sum = sum.projective().double();
         }
         let digit = Recoded::digit(scalars, position);
         let multiple = select(windows, &digit);
@@ -31,7 +30,7 @@ pub(super) fn multiply<const N: usize>(
 }
 
 /// The sum of several groups' points, each lane's point times its scalar: the doublings are shared, and each term
-/// adds 64 additions. There are as many scalars and windows as points.
+/// adds 63 additions. There are as many scalars and windows as points.
 #[target_feature(enable = "avx512ifma")]
 pub(super) fn multiply_sum(points: &[&Group], scalars: &[Recoded], windows: &mut [Window]) -> Group {
     for (point, window) in points.iter().zip(&mut *windows) {
@@ -65,7 +64,7 @@ fn select<const N: usize>(windows: &[Window; N], digit: &Digit<N>) -> Cached<N> 
     multiples
 }
 
-/// Each lane's scalar times the table's point: 64 additions.
+/// Each lane's scalar times the table's point: 63 additions.
 #[target_feature(enable = "avx512ifma")]
 pub(super) fn multiply_base<const N: usize>(table: &BaseTable, scalars: [&Recoded; N]) -> Extended<N> {
     let mut sum = Completed::identity();

@@ -169,10 +169,9 @@ impl<const N: usize> Summand<N> {
     #[inline]
     pub(super) fn add_or_subtract(&self, other: &Cached<N>, subtract: Masks<N>) -> Completed<N> {
         let (a, b) = self.signed_products(&other.minus, &other.plus, subtract);
-        let c = self.t.times(&other.td2);
+        let c = self.t.times(&other.td2).negated_where(subtract);
         let d = self.z.times_biased(&other.z2);
-        let (f, g) = (d.minus(c), d.plus(c));
-        complete(a, b, f.select(g, subtract), g.select(f, subtract))
+        complete(a, b, d.minus(c), d.plus(c))
     }
 
     /// As [`Self::add`] for a point with Z = 1: 3 multiplications.
@@ -190,10 +189,9 @@ impl<const N: usize> Summand<N> {
     #[inline]
     pub(super) fn add_or_subtract_affine(&self, other: &Affine<N>, subtract: Masks<N>) -> Completed<N> {
         let (a, b) = self.signed_products(&other.minus, &other.plus, subtract);
-        let c = self.t.times(&other.td2);
-        let d = self.z.columns().doubled();
-        let (f, g) = (d.biased().minus(c), d.plus(c));
-        complete(a, b, f.select(g, subtract), g.select(f, subtract))
+        let c = self.t.times(&other.td2).negated_where(subtract);
+        let d = self.z.columns().doubled().biased();
+        complete(a, b, d.minus(c), d.plus(c))
     }
 
     #[target_feature(enable = "avx512ifma")]
@@ -202,7 +200,6 @@ impl<const N: usize> Summand<N> {
         (self.minus.times(minus), self.plus.times_biased(plus))
     }
 
-    /// Negation exchanges Y + X and Y − X.
     #[target_feature(enable = "avx512ifma")]
     #[inline]
     fn signed_products(
@@ -211,8 +208,20 @@ impl<const N: usize> Summand<N> {
         plus: &Element<N>,
         subtract: Masks<N>,
     ) -> (Columns<N>, Columns<N>) {
-        self.products(&minus.select(*plus, subtract), &plus.select(*minus, subtract))
+        let (plus, minus) = exchanged(plus, minus, subtract);
+        self.products(&minus, &plus)
     }
+}
+
+/// Y + X and Y − X of minus a point in the lanes of the mask: negation exchanges them. In constant time.
+#[target_feature(enable = "avx512ifma")]
+#[inline]
+fn exchanged<const N: usize>(
+    plus: &Element<N>,
+    minus: &Element<N>,
+    negative: Masks<N>,
+) -> (Element<N>, Element<N>) {
+    (plus.select(*minus, negative), minus.select(*plus, negative))
 }
 
 /// E = B − A, H = B + A, and F and G as given.
@@ -229,6 +238,27 @@ impl<const N: usize> Completed<N> {
     pub(super) fn identity() -> Self {
         let one = Element::splat(&ONE);
         Self { e: Element::splat(&[0; LIMBS]), f: one, g: one, h: one }
+    }
+
+    /// A point, or minus that point in the lanes of the mask, without a multiplication: E = 2·X, F = G = 2·Z, H = 2·Y.
+    #[target_feature(enable = "avx512ifma")]
+    #[inline]
+    pub(super) fn signed(point: &Cached<N>, negative: Masks<N>) -> Self {
+        let (plus, minus) = exchanged(&point.plus, &point.minus, negative);
+        Self { e: plus.minus(minus), f: point.z2, g: point.z2, h: plus.plus(minus) }
+    }
+
+    /// The point as a right summand, with Y ± X taken before they are carried.
+    #[target_feature(enable = "avx512ifma")]
+    #[inline]
+    pub(super) fn cached(&self) -> Cached<N> {
+        let (x, y) = (self.e.times(&self.f), self.g.times_biased(&self.h));
+        Cached {
+            plus: y.plus(x).carry(),
+            minus: y.minus(x).carry(),
+            z2: self.f.times(&self.g).doubled().carry(),
+            td2: self.e.mul(&self.h).mul(&Element::splat(&D2)),
+        }
     }
 
     /// The identity in the lanes of the mask.

@@ -1,4 +1,7 @@
 //! Scalars of eight lanes in signed radix 16.
+//!
+//! k and k − ℓ name the same multiple, so that of least magnitude is taken: at most (ℓ − 1)/2, little more than 2²⁵¹. It
+//! has 63 digits −8 … 7, of which the highest may also be 8.
 
 #![allow(clippy::needless_range_loop, reason = "loops over limbs index several arrays alike")]
 
@@ -10,12 +13,17 @@ use zeroize::{Zeroize, ZeroizeOnDrop, optimization_barrier};
 use super::field::{LANES, Lanes, Masks, ZERO};
 
 /// Digits of a scalar.
-pub(super) const DIGITS: usize = 64;
+pub(super) const DIGITS: usize = 63;
 const DIGITS_PER_WORD: usize = 16;
 /// 8 in each digit, which turns digits 0 … 15 into −8 … 7 plus 8.
-const OFFSET: u64 = 0x8888_8888_8888_8888;
+const OFFSET: [u64; 4] =
+    [0x8888_8888_8888_8888, 0x8888_8888_8888_8888, 0x8888_8888_8888_8888, 0x0888_8888_8888_8888];
+/// The group's order ℓ = 2²⁵² + 27742317777372353535851937790883648493 (RFC 9496 section 4).
+const ORDER: [u64; 4] = [0x5812_631a_5cf5_d3ed, 0x14de_f9de_a2f7_9cd6, 0, 0x1000_0000_0000_0000];
+/// (ℓ − 1)/2.
+const HALF_ORDER: [u64; 4] = [0x2c09_318d_2e7a_e9f6, 0x0a6f_7cef_517b_ce6b, 0, 0x0800_0000_0000_0000];
 
-/// The scalars of eight lanes, with [`OFFSET`] added to each of their four words.
+/// The scalars of eight lanes, of least magnitude, with [`OFFSET`] added.
 #[derive(Clone)]
 pub(super) struct Recoded([Lanes; 4]);
 
@@ -47,19 +55,28 @@ impl Recoded {
     /// At most eight small integers, of no more than `digits` digits ([`digits_of`]); the other lanes get zero.
     pub(super) fn small(values: &[i32], digits: usize) -> Self {
         let mut recoded = Self([ZERO; 4]);
-        let offset = OFFSET & ((1 << (4 * digits)) - 1);
+        let offset = OFFSET[0] & ((1 << (4 * digits)) - 1);
         for (lane, value) in values.iter().chain(std::iter::repeat(&0)).take(LANES).enumerate() {
             recoded.0[0].0[lane] = offset.wrapping_add_signed(i64::from(*value));
         }
         recoded
     }
 
-    /// Scalars are below 2²⁵³, so the sum stays below 2²⁵⁶.
+    /// The sum of representative and offset is not negative, and below 2²⁵² + 2²⁴⁸: its top digit has five bits.
     fn set(&mut self, lane: usize, scalar: &Scalar) {
         let (words, _) = scalar.as_bytes().as_chunks::<8>();
-        let mut carry = false;
-        for (lanes, word) in self.0.iter_mut().zip(words) {
-            (lanes.0[lane], carry) = u64::from_le_bytes(*word).carrying_add(OFFSET, carry);
+        let words: [u64; 4] = std::array::from_fn(|k| u64::from_le_bytes(words[k]));
+        let above_half = HALF_ORDER
+            .iter()
+            .zip(&words)
+            .fold(false, |borrow, (half, word)| half.borrowing_sub(*word, borrow).1);
+        // A barrier, lest a secret choice become a branch.
+        let mask = std::hint::black_box(u64::from(above_half).wrapping_neg());
+        let (mut carry, mut borrow) = (false, false);
+        for k in 0..4 {
+            let sum;
+            (sum, carry) = words[k].carrying_add(OFFSET[k], carry);
+            (self.0[k].0[lane], borrow) = sum.borrowing_sub(ORDER[k] & mask, borrow);
         }
     }
 
@@ -68,11 +85,11 @@ impl Recoded {
     #[inline]
     pub(super) fn digit<const N: usize>(groups: [&Self; N], position: usize) -> Digit<N> {
         let shift = _mm512_set1_epi64((4 * (position % DIGITS_PER_WORD)) as i64);
-        let (eight, fifteen) = (_mm512_set1_epi64(8), _mm512_set1_epi64(15));
+        let (eight, bits) = (_mm512_set1_epi64(8), if position == DIGITS - 1 { 31 } else { 15 });
         let mut digit = Digit { magnitude: [eight; N], negative: [0; N] };
         for n in 0..N {
             let word = groups[n].0[position / DIGITS_PER_WORD].load();
-            let offset = _mm512_and_si512(_mm512_srlv_epi64(word, shift), fifteen);
+            let offset = _mm512_and_si512(_mm512_srlv_epi64(word, shift), _mm512_set1_epi64(bits));
             digit.negative[n] = _mm512_cmplt_epi64_mask(offset, eight);
             digit.magnitude[n] = _mm512_abs_epi64(_mm512_sub_epi64(offset, eight));
         }

@@ -36,7 +36,7 @@ impl Window {
         let mut multiple = one;
         for i in 0..MULTIPLES {
             if i > 0 {
-                multiple = summand.add(&multiple).extended().cached();
+                multiple = summand.add(&multiple).cached();
             }
             multiple.store(windows.each_mut().map(|window| &mut window.0[i]));
         }

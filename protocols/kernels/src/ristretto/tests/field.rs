@@ -115,6 +115,12 @@ fn operands(rng: &mut ChaCha20Rng) -> Vec<[u64; LIMBS]> {
     operands
 }
 
+/// The same element in three groups: a pair, and one that is left.
+#[target_feature(enable = "avx512ifma")]
+fn threefold(element: Element<1>) -> Element<3> {
+    Element([element.0[0]; 3])
+}
+
 #[target_feature(enable = "avx512ifma")]
 fn check_arithmetic() {
     let operands = operands(&mut rng());
@@ -131,6 +137,11 @@ fn check_arithmetic() {
             assert_eq!(words_of(y.squared_biased().carry()), b.map(|b| reference::multiply_add(zero, b, b)));
             assert_eq!(words_of(x.plus(y)), b.map(|b| reference::multiply_add(a, b, one)));
             assert_eq!(words_of(x.minus(y)), b.map(|b| reference::multiply_add(a, b, minus_one)));
+            for (one, three) in
+                [(x.mul(&y), threefold(x).mul(&threefold(y))), (y.square(), threefold(y).square())]
+            {
+                assert!(three.same_limbs(&threefold(one)) == [0xff; 3], "each group of three as one alone");
+            }
             assert_eq!(words_of(y.negated()), b.map(|b| reference::multiply_add(zero, b, minus_one)));
         }
     }
