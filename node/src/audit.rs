@@ -133,6 +133,7 @@ fn notes(content: &Content, options: &VerifyOptions) -> Vec<String> {
         );
     }
     notes.extend(content.keyring.notes());
+    notes.extend(content.life.iter().cloned());
     let mut unanswered = std::collections::BTreeMap::<&str, u64>::new();
     for (id, session) in content.sessions.iter() {
         if session.requested.is_some() && session.answered.is_none() {

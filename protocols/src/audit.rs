@@ -4,6 +4,7 @@
 //! with `signed-note` checkpoints, so that an auditor can verify it with tools that are not ours.
 
 pub mod checkpoint;
+pub mod destruction;
 pub mod entry;
 pub mod grant;
 pub mod merkle;

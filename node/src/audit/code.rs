@@ -70,6 +70,10 @@ pub const DECISION_REPEATED: &str = "DECISION_REPEATED";
 pub const CUSTOMER_REPEATED: &str = "CUSTOMER_REPEATED";
 /// The commitments in the decisions do not give the root that the request was signed over.
 pub const COMMITMENT_DIFFERS: &str = "COMMITMENT_DIFFERS";
+/// A protocol of destruction is not signed by the log's party.
+pub const DESTRUCTION_SIGNATURE: &str = "DESTRUCTION_SIGNATURE";
+/// The node says that it went on from a backup that had more entries than the log has there.
+pub const RESTORED_AHEAD: &str = "RESTORED_AHEAD";
 /// A receipt of a set intersection says something else of its release than the release request in the log.
 pub const RELEASE_DIFFERS: &str = "RELEASE_DIFFERS";
 /// The same input came again under a grant that does not permit it.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use ed25519_dalek::VerifyingKey;
 use rayon::prelude::*;
+use windvane_protocols::audit::destruction::Destruction;
 use windvane_protocols::audit::entry::{Entry, Event, Keys};
 use windvane_protocols::audit::grant::Grant;
 use windvane_protocols::audit::receipt::{Countersignature, Receipt};
@@ -34,6 +35,7 @@ pub(super) const TIME_TOLERANCE_MS: u64 = 300_000;
 /// Entries that are decoded and checked at a time: enough for every core, and few megabytes.
 const CHUNK: usize = 4_096;
 
+mod life;
 mod psi;
 mod train;
 
@@ -56,6 +58,8 @@ pub(super) struct Content {
     pub(super) span_ms: Option<(u64, u64)>,
     /// Answered customers that may still be decided.
     pub(super) undecided: u64,
+    /// Returns from backups and what was destroyed, in words.
+    pub(super) life: Vec<String>,
     decisions: Decisions,
     latest_ms: u64,
 }
@@ -83,6 +87,7 @@ enum Signature<'a> {
     TrainRequest(&'a Signed<TrainRequest>),
     TrainAcceptance(&'a Signed<TrainAcceptance>),
     TrainReceipt(&'a Signed<TrainReceipt>),
+    Destruction(&'a Signed<Destruction>),
 }
 
 impl Signature<'_> {
@@ -101,6 +106,7 @@ impl Signature<'_> {
             Self::TrainRequest(signed) => signed.verify(key),
             Self::TrainAcceptance(signed) => signed.verify(key),
             Self::TrainReceipt(signed) => signed.verify(key),
+            Self::Destruction(signed) => signed.verify(key),
         }
     }
 
@@ -119,6 +125,7 @@ impl Signature<'_> {
             Self::TrainRequest(signed) => &signed.body().charter.requester,
             Self::TrainAcceptance(signed) => &signed.body().request.body().provider,
             Self::TrainReceipt(signed) => &signed.body().request().provider,
+            Self::Destruction(signed) => &signed.body().party,
         }
     }
 
@@ -148,6 +155,7 @@ impl Signature<'_> {
             Self::PsiAcceptance(_) | Self::PsiReceipt(_) => code::RECEIPT_SIGNATURE,
             Self::TrainAcceptance(_) | Self::TrainReceipt(_) => code::RECEIPT_SIGNATURE,
             Self::PsiRelease(..) => code::RELEASE_SIGNATURE,
+            Self::Destruction(_) => code::DESTRUCTION_SIGNATURE,
         }
     }
 }
@@ -281,6 +289,8 @@ impl Content {
             Event::TrainResult { session, result } => {
                 self.jobs.result(*session, *result).map(|fault| fault.of(*session)).into_iter().collect()
             }
+            Event::Restored { size, log, .. } => one(self.restored(index, at_ms, *size, log)),
+            Event::Destroyed(signed) => self.destroyed(index, at_ms, signed, checks),
             // Starts, keys of epochs and users are said by the node alone: nothing to hold them against.
             _ => Vec::new(),
         }

@@ -3,6 +3,7 @@
 //! An entry is the transcript `windvane/entry/v1` with its kind and time first. Signed records stand in it
 //! whole, so that the log alone is enough to verify them years later.
 
+use super::destruction::Destruction;
 use super::grant::{Grant, GrantId};
 use super::receipt::{Countersignature, Receipt};
 use crate::limits::MAX_CUSTOMERS_PER_SESSION;
@@ -157,6 +158,18 @@ pub enum Event {
         /// Salted commitment to the model and its figures.
         result: [u8; 32],
     },
+    /// The node goes on from a backup.
+    Restored {
+        /// Digest of the backup's seal.
+        backup: Hash,
+        /// Entries of the log that the backup had.
+        size: u64,
+        /// `complete`: the log up to this entry is all that there was. `lost`: what the log had after the backup may
+        /// be missing, and everything that counts was ended.
+        log: String,
+    },
+    /// Data were destroyed for good.
+    Destroyed(Signed<Destruction>),
 }
 
 /// A party's signing keys.
@@ -259,6 +272,10 @@ impl Record for Entry {
             Event::TrainResult { session, result } => {
                 t.bytes("session", session.as_bytes()).bytes("result", result)
             }
+            Event::Restored { backup, size, log } => {
+                t.bytes("backup", backup).u64("size", *size).text("log", log)
+            }
+            Event::Destroyed(signed) => t.bytes("signed", signed.as_bytes()),
         }
     }
 
@@ -326,6 +343,12 @@ impl Record for Entry {
                 session: SessionId::from_bytes(r.array("session")?),
                 result: r.array("result")?,
             },
+            "restored" => Event::Restored {
+                backup: r.array("backup")?,
+                size: r.u64("size")?,
+                log: r.parse("log")?,
+            },
+            "destroyed" => Event::Destroyed(signed(r)?),
             _ => return Err(TranscriptError::Form { label: "kind", expected: "a known kind of entry" }),
         };
         Ok(Self { at_ms, event })
@@ -363,6 +386,8 @@ impl Event {
             Self::TrainAttempted { .. } => "train attempted",
             Self::TrainCompleted(_) => "train completed",
             Self::TrainResult { .. } => "train result",
+            Self::Restored { .. } => "restored",
+            Self::Destroyed(_) => "destroyed",
         }
     }
 }
@@ -487,6 +512,7 @@ mod tests {
             },
             Event::TrainAttempted { session, peer: peer.clone(), number: 2 },
             Event::TrainResult { session, result: [6; 32] },
+            Event::Restored { backup: [7; 64], size: 8, log: "complete".into() },
             Event::Failed { session: None, peer, code: "Y".into() },
             Event::Decided(Decided {
                 verification: [1; 16],
