@@ -29,6 +29,7 @@ use crate::store::Store;
 
 mod data;
 mod grants;
+mod life;
 mod score;
 mod train;
 

@@ -15,6 +15,7 @@ use windvane::telemetry;
 
 mod audit;
 mod authority;
+mod backup;
 mod batch;
 mod bench;
 mod check;
@@ -90,6 +91,10 @@ enum Command {
     /// Check logs offline, as an auditor does
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Back up the node, which may be running, or check a backup
+    Backup(backup::BackupArgs),
+    /// Make a new data directory from a backup, without going back behind the newest log
+    Restore(backup::RestoreArgs),
     /// Check a configuration, and what it names, without the network
     CheckConfig(check::CheckArgs),
     /// Print the REST interface's OpenAPI 3.1 document
@@ -164,6 +169,8 @@ impl Command {
             Self::Train(args) => args.run(),
             Self::Screen(command) => command.run(),
             Self::Audit(command) => command.run(),
+            Self::Backup(args) => args.run(),
+            Self::Restore(args) => args.run(),
             Self::CheckConfig(args) => Ok(args.run()),
             Self::Openapi => Ok(Answer::json(&windvane::http::openapi())),
             Self::Demo(args) => args.run(),

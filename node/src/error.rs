@@ -206,6 +206,9 @@ pub enum NodeError {
     /// A file of the keys.
     #[error(transparent)]
     File(#[from] windvane_keys::files::FileError),
+    /// A backup or a restore.
+    #[error(transparent)]
+    Backup(#[from] crate::backup::BackupError),
     /// A certificate.
     #[error(transparent)]
     Identity(#[from] windvane_keys::identity::IdentityError),
@@ -333,6 +336,7 @@ impl NodeError {
             Self::Keys(error) => error.code(),
             Self::Passphrase(error) => error.code(),
             Self::File(error) => error.code(),
+            Self::Backup(error) => error.code(),
             Self::Identity(error) => error.code(),
             Self::Enrolment(error) => error.code(),
             Self::Snapshot(error) => error.code(),

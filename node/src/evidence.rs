@@ -211,6 +211,14 @@ impl EvidenceLog {
     }
 }
 
+/// How many entries are durable as far as a journal knows, published or not; the log may be another process's.
+///
+/// # Errors
+/// [`LogError`] when the journal is another log's, or cannot be read.
+pub fn durable_size(journal: &Path, log: &LogVerifier) -> Result<u64, LogError> {
+    journal::durable(journal, log)
+}
+
 /// A thread that ends without an answer has failed.
 fn reply<T>(answer: Result<Result<T, LogError>, oneshot::error::RecvError>) -> Result<T, LogError> {
     answer.unwrap_or_else(|_| Err(LogError::Failed { reason: "the log's writer has ended".into() }))

@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod audit;
+pub mod backup;
 pub mod bank;
 pub mod batch;
 pub mod bench;
@@ -26,6 +27,8 @@ pub mod peer;
 pub mod policy;
 pub mod provider;
 pub mod psi;
+pub mod restore;
+pub mod retention;
 pub mod risk;
 pub mod score;
 pub mod screen;

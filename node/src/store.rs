@@ -10,7 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
+mod copy;
 mod psi;
+mod replay;
 mod train;
 mod verifications;
 

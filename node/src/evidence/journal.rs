@@ -79,6 +79,23 @@ impl Journal {
     }
 }
 
+/// How many entries are durable as far as the journal knows, 0 when it is empty. Takes no lock: a writer may be at work,
+/// and what it removes meanwhile is published.
+pub(super) fn durable(path: &Path, log: &LogVerifier) -> Result<u64, LogError> {
+    let header = Sha256::digest(log.to_string()).into();
+    let mut size = 0;
+    for path in [suffixed(path, ".0"), suffixed(path, ".1")] {
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            file => file.map_err(files::at(&path))?,
+        };
+        let records = read_records(&file, &header).map_err(files::at(&path))?;
+        let records = records.ok_or(LogError::OtherJournal { path })?;
+        size = records.last().map_or(size, |(index, _)| size.max(index + 1));
+    }
+    Ok(size)
+}
+
 fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

@@ -71,7 +71,7 @@ impl EpochFolder {
     }
 
     /// Marks the epoch as retired, once; nothing serves it or loads its keys from then on.
-    pub(super) fn retire(&self, by: &str, now_ms: u64) -> Result<(), FolderError> {
+    pub(crate) fn retire(&self, by: &str, now_ms: u64) -> Result<(), FolderError> {
         if stands(&self.join(RETIRED))? {
             return Ok(());
         }

@@ -10,7 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 use windvane_keys::files::FileError;
 
 /// Prefix of a directory that is being removed.
-const REMOVING: &str = "removing-";
+pub(crate) const REMOVING: &str = "removing-";
 
 /// Says at which path the system refused.
 pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> FileError {

@@ -127,6 +127,23 @@ impl SessionFolder {
     /// What the journal says of a session that is through, and its receipt, without working on it; `None` for any
     /// other.
     pub(super) fn ended(root: &Path, session: SessionId) -> Result<Option<Ended>, NodeError> {
+        let Some(folder) = Self::peeked(root, session)? else { return Ok(None) };
+        if folder.state.completed_at_ms.is_none() {
+            return Ok(None);
+        }
+        let receipt = folder.read(Document::Receipt)?;
+        Ok(receipt.map(|receipt| Ended { state: folder.state, receipt }))
+    }
+
+    /// What the journal says, without working on the session; `None` when there is none.
+    ///
+    /// # Errors
+    /// Errors of the system.
+    pub fn peek(root: &Path, session: SessionId) -> Result<Option<SessionState>, NodeError> {
+        Ok(Self::peeked(root, session)?.map(|folder| folder.state))
+    }
+
+    fn peeked(root: &Path, session: SessionId) -> Result<Option<Self>, NodeError> {
         let path = Self::path_of(root, session);
         let journal_path = path.join("journal");
         if !journal_path.exists() {
@@ -134,12 +151,7 @@ impl SessionFolder {
         }
         let journal = File::open(&journal_path).map_err(at(&journal_path))?;
         let state = read_journal(&journal).map_err(at(&journal_path))?.0;
-        let folder = Self { session, path, journal, state };
-        if folder.state.completed_at_ms.is_none() {
-            return Ok(None);
-        }
-        let receipt = folder.read(Document::Receipt)?;
-        Ok(receipt.map(|receipt| Ended { state: folder.state, receipt }))
+        Ok(Some(Self { session, path, journal, state }))
     }
 
     /// The session.

@@ -1,0 +1,3 @@
+//! How long a node keeps what, and the end of it.
+
+pub mod class;
