@@ -11,7 +11,7 @@ use windvane::config::Config;
 use windvane::evidence::LogReader;
 use windvane::evidence::verify::verify_log;
 use windvane::restore::{Restore, Restored, SAFE_STEP};
-use windvane::verification::report::VerificationReport as Report;
+use windvane::verification::VerificationReport as Report;
 use windvane::{Node, error::NodeError};
 use windvane_keys::rotation::{epochs, next_epoch};
 use windvane_protocols::audit::entry::Event;

@@ -29,6 +29,7 @@ mod partner;
 mod place;
 mod progress;
 mod psi;
+mod retain;
 mod score;
 mod screen;
 mod snapshot;
@@ -95,6 +96,9 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Make a new data directory from a backup, without going back behind the newest log
     Restore(backup::RestoreArgs),
+    /// Destroy what was kept as long as its class is, and show what is due
+    #[command(subcommand)]
+    Retain(retain::RetainCommand),
     /// Check a configuration, and what it names, without the network
     CheckConfig(check::CheckArgs),
     /// Print the REST interface's OpenAPI 3.1 document
@@ -171,6 +175,7 @@ impl Command {
             Self::Audit(command) => command.run(),
             Self::Backup(args) => args.run(),
             Self::Restore(args) => args.run(),
+            Self::Retain(command) => command.run(),
             Self::CheckConfig(args) => Ok(args.run()),
             Self::Openapi => Ok(Answer::json(&windvane::http::openapi())),
             Self::Demo(args) => args.run(),

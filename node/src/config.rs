@@ -10,6 +10,10 @@ use windvane_protocols::score::group::Fingerprint;
 
 use crate::score::stability;
 
+mod retention;
+
+pub use retention::RetentionConfig;
+
 /// Larger files are no configuration.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
@@ -55,6 +59,9 @@ pub struct Config {
     /// How the bank watches the joint score.
     #[serde(default)]
     pub score: ScoreConfig,
+    /// How long what is kept.
+    #[serde(default)]
+    pub retention: RetentionConfig,
 }
 
 /// How the bank watches the joint score. A limit counts as reached when it is met.
@@ -409,6 +416,7 @@ impl Config {
         self.check_providers()?;
         self.check_lists()?;
         self.check_tables()?;
+        self.retention.check()?;
         self.score.check()
     }
 

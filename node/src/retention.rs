@@ -1,3 +1,180 @@
 //! How long a node keeps what, and the end of it.
+//!
+//! | class | what | kept |
+//! |---|---|---|
+//! | (the log) | receipts, decisions, grants, public keys, all entries | at least 15 years; nothing in the node removes any |
+//! | `verifications` | sealed details of persons at the bank | `verification_days`, at most 5 years |
+//! | `trainings` | the bank's folders of trainings that are over | `training_days`, at most 5 years |
+//! | `working data` | rows that jobs refused or found twice; leftovers of downloads and builds | `working_days`, at most 30 |
+//! | `rejects` | reports of refused rows of imports, builds and lists | `reject_days`, at most 30 |
+//! | `epochs` | a provider's epochs past their end: tables and secret keys | `epoch_days`, at most 30 |
+//! | `snapshots` | a bank's tables that newer ones replaced | `snapshot_days`, at most 30 |
+//!
+//! Answers that are kept for retries are in memory alone and go with the process. What else stands in a job's folder
+//! (signed records and salts, some KiB) opens commitments in the log and stays as long as that. Files that a command
+//! wrote where its operator said (results of batches, of intersections, of screenings) are the operator's.
+//!
+//! **Promised.** What is due is destroyed, and found to be gone, before the log says so: files are unlinked and their
+//! folders synced; keys are replaced by a record without a secret and their bytes overwritten; rows are overwritten in
+//! the state file (SQLite's `secure_delete`), which has no free page with them left, nor its write-ahead log. Each class
+//! has one signed entry with counts, never an identity ([`Destruction`]). A class that cannot be destroyed is an error
+//! of its own and keeps no other from it; it is tried again at the next run.
+//!
+//! **Not promised.** What a disk or a file system keeps of blocks that it reused; what backups from before hold; what a
+//! process that has a file open still reads until it closes it.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use windvane_keys::record::State;
+use windvane_keys::rotation::{destroy_epoch, epochs};
+use windvane_protocols::audit::destruction::Destruction;
+use windvane_protocols::audit::entry::{Entry, Event};
+use windvane_protocols::lookup::DataSet;
+use windvane_protocols::transcript::{Record as _, Signed};
+
+use crate::config::RetentionConfig;
+use crate::error::NodeError;
+use crate::identity::{Layout, NodeKeys};
+use crate::store::Store;
 
 pub mod class;
+pub(crate) mod destroy;
+mod plan;
+
+pub use class::Class;
+pub use plan::Due;
+
+use destroy::Inventory;
+
+/// One look at what is due.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention<'a> {
+    /// How long what is kept.
+    pub config: &'a RetentionConfig,
+    /// The node's keys.
+    pub keys: &'a NodeKeys,
+    /// The node's state.
+    pub store: &'a Store,
+    /// Where its files are.
+    pub layout: &'a Layout,
+    /// Milliseconds of Unix time.
+    pub now_ms: u64,
+}
+
+/// What became of one class.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    /// The class.
+    pub class: &'static str,
+    /// Everything from before this time, milliseconds of Unix time.
+    pub before_ms: u64,
+    /// How many are gone.
+    pub items: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Why not all that was due is gone: code and text.
+    pub error: Option<String>,
+}
+
+impl Retention<'_> {
+    /// What is due now, by class; nothing is touched.
+    ///
+    /// # Errors
+    /// [`NodeError`] when something cannot be looked at.
+    pub fn plan(&self) -> Result<Vec<Due>, NodeError> {
+        Class::ALL.into_iter().map(|class| self.due(class)).collect()
+    }
+
+    /// Destroys what is due, and queues a signed entry for each class of which something was.
+    pub fn run(&self) -> Vec<Outcome> {
+        Class::ALL.into_iter().map(|class| self.run_class(class)).collect()
+    }
+
+    fn run_class(&self, class: Class) -> Outcome {
+        let before_ms = self.before_ms(class);
+        let done = self.due(class).and_then(|due| {
+            let gone = self.destroy(&due)?;
+            if gone.items > 0 {
+                self.tell(&self.record(class, &due, &gone))?;
+            }
+            Ok(gone)
+        });
+        let (gone, error) = match done {
+            Ok(gone) => (gone, None),
+            Err(error) => {
+                tracing::error!(code = error.code(), class = class.name(), %error, "what is due was not destroyed");
+                (Inventory::default(), Some(format!("{}: {error}", error.code())))
+            }
+        };
+        Outcome { class: class.name(), before_ms, items: gone.items, bytes: gone.bytes, error }
+    }
+
+    fn destroy(&self, due: &Due) -> Result<Inventory, NodeError> {
+        if due.class == Class::Verifications {
+            return destroy::verifications(self.store, due.before_ms);
+        }
+        let mut gone = Inventory::default();
+        for path in &due.paths {
+            gone.add(self.layout.root(), path)?;
+            destroy::remove(path)?;
+        }
+        for (data_set, epoch) in &due.epochs {
+            self.end_epoch(data_set, *epoch)?;
+        }
+        gone.items = due.items;
+        Ok(gone)
+    }
+
+    /// Destroys an epoch's keys, those that are alive.
+    pub(crate) fn end_epoch(&self, data_set: &DataSet, epoch: u64) -> Result<u64, NodeError> {
+        let find = || -> Result<_, NodeError> {
+            let found = epochs(&self.keys.store, data_set)?.into_iter().find(|status| status.epoch == epoch);
+            Ok(found.map(|status| status.keys).unwrap_or_default())
+        };
+        let alive: Vec<_> = find()?.into_iter().filter(|key| key.state != State::Destroyed).collect();
+        if alive.is_empty() {
+            return Ok(0);
+        }
+        destroy_epoch(&self.keys.store, data_set, epoch)?;
+        if find()?.iter().any(|key| key.state != State::Destroyed) {
+            return Err(destroy::still_there(format!("a key of epoch {epoch} of {data_set}")));
+        }
+        for key in &alive {
+            let (purpose, public) = (key.purpose.to_string(), key.public.clone());
+            let state = State::Destroyed.as_str().to_owned();
+            self.store.queue_entry(&self.entry(Event::Key { purpose, public, state }))?;
+        }
+        Ok(alive.len() as u64)
+    }
+
+    fn record(&self, class: Class, due: &Due, gone: &Inventory) -> Destruction {
+        Destruction {
+            party: self.keys.party.clone(),
+            class: class.name().to_owned(),
+            subject: String::new(),
+            cause: class::RETENTION.to_owned(),
+            method: class.method().to_owned(),
+            before_ms: due.before_ms,
+            items: gone.items,
+            bytes: gone.bytes,
+            digest: gone.digest(),
+            destroyed_at_ms: self.now_ms,
+        }
+    }
+
+    /// Signs a protocol of destruction and queues it for the log.
+    pub(crate) fn tell(&self, record: &Destruction) -> Result<Signed<Destruction>, NodeError> {
+        let signed = Signed::sign(record.clone(), self.keys.signing_key());
+        self.store.queue_entry(&self.entry(Event::Destroyed(signed.clone())))?;
+        Ok(signed)
+    }
+
+    pub(crate) fn entry(&self, event: Event) -> Vec<u8> {
+        Entry::new(self.now_ms, event).encode().into_bytes()
+    }
+
+    fn root(&self, name: &str) -> PathBuf {
+        self.layout.root().join(name)
+    }
+}

@@ -23,7 +23,7 @@ use windvane_protocols::transcript::{Hash, Record as _};
 
 use crate::bank::Bank;
 use crate::clock::Clock;
-use crate::config::{Config, GrpcConfig};
+use crate::config::{Config, GrpcConfig, RetentionConfig};
 use crate::error::NodeError;
 use crate::evidence::{EvidenceLog, LogStats};
 use crate::http;
@@ -32,6 +32,7 @@ use crate::peer::Incoming;
 use crate::peer::transport::{Tcp, Transport};
 use crate::provider::{Provider, Shared};
 use crate::psi::serve::PsiProvider;
+use crate::retention::{Outcome, Retention};
 use crate::score::rounds::Rounds;
 use crate::service::{
     audit::AuditService, common::PeerService, lookup::LookupService, psi::PsiService, score::ScoreService,
@@ -116,6 +117,7 @@ impl Node {
         if let Some(http) = &config.http {
             node.start_bank(config, http.listen, &certificate, stopped.clone()).await?;
         }
+        node.start_retention(&config.retention, stopped.clone());
         node.start_upkeep(certificate, stopped);
         tracing::info!(party = %node.shared.keys.party, grpc = ?node.grpc, http = ?node.http, "the node serves");
         Ok(node)
@@ -240,6 +242,21 @@ impl Node {
         Ok(())
     }
 
+    fn start_retention(&mut self, config: &RetentionConfig, stopped: watch::Receiver<bool>) {
+        if config.every_minutes == 0 {
+            return;
+        }
+        let interval = Duration::from_secs(60 * u64::from(config.every_minutes));
+        let (shared, config) = (self.shared.clone(), config.clone());
+        self.tasks.push(every(interval, stopped, move || {
+            let (shared, config) = (shared.clone(), config.clone());
+            async move {
+                // What cannot be destroyed is told by the run itself.
+                let _ = blocking(move || retain(&shared, &config)).await;
+            }
+        }));
+    }
+
     fn start_upkeep(&mut self, certificate: Certificate, stopped: watch::Receiver<bool>) {
         let (shared, provider, bank) = (self.shared.clone(), self.provider.clone(), self.bank.clone());
         let interval = if bank.is_some() { BANK_RELOAD_INTERVAL } else { RELOAD_INTERVAL };
@@ -335,6 +352,16 @@ where
             }
         }
     })
+}
+
+/// Destroys what is due; the entries reach the log as those of commands do.
+fn retain(shared: &Shared, config: &RetentionConfig) {
+    let (keys, store, layout) = (&shared.keys, &shared.store, &shared.layout);
+    let retention = Retention { config, keys, store, layout, now_ms: shared.clock.now_ms() };
+    for outcome in retention.run().into_iter().filter(|outcome| outcome.items > 0) {
+        let Outcome { class, items, bytes, .. } = outcome;
+        tracing::info!(code = "RETENTION", class, items, bytes, "destroyed what was due");
+    }
 }
 
 /// Takes the entries of commands into the log, and then what they changed into effect: whether there were any.

@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 mod copy;
 mod psi;
 mod replay;
+mod retention;
 mod train;
 mod verifications;
 
@@ -49,6 +50,9 @@ const TRAIN_SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS train_run (session BLOB PRIMARY KEY, permit BLOB NOT NULL) STRICT;
     CREATE INDEX IF NOT EXISTS train_run_permit ON train_run (permit);
 ";
+
+/// For what is looked for by its age.
+const AGE_SCHEMA: &str = "CREATE INDEX IF NOT EXISTS verification_at ON verification (at_ms);";
 
 /// The state file.
 #[derive(Debug)]
@@ -154,6 +158,7 @@ impl Store {
         }
         connection.execute_batch(PSI_SCHEMA)?;
         connection.execute_batch(TRAIN_SCHEMA)?;
+        connection.execute_batch(AGE_SCHEMA)?;
         Ok(Self { connection: Mutex::new(connection) })
     }
 
@@ -366,7 +371,7 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(path)?;
     connection.execute_batch(
         "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
-         PRAGMA foreign_keys = ON;",
+         PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;",
     )?;
     Ok(connection)
 }

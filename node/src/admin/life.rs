@@ -5,6 +5,7 @@ use std::path::Path;
 use super::Admin;
 use crate::backup::{Backup, Made, Watch};
 use crate::error::NodeError;
+use crate::retention::{Due, Outcome, Retention};
 
 impl Admin {
     /// Makes a backup into a repository; the node may be running.
@@ -14,5 +15,33 @@ impl Admin {
     pub fn back_up(&self, to: &Path, keep: Option<usize>, watch: Watch<'_>) -> Result<Made, NodeError> {
         let backup = Backup { config: &self.config, keys: &self.keys, store: &self.store, to, keep };
         backup.make(self.clock.as_ref(), watch)
+    }
+
+    /// What retention would destroy now.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn retention_plan(&self) -> Result<Vec<Due>, NodeError> {
+        self.retention().plan()
+    }
+
+    /// Destroys what is due and tells the log.
+    ///
+    /// # Errors
+    /// [`NodeError`] when the log cannot be told; what could not be destroyed is in its outcome.
+    pub fn retain(&self) -> Result<Vec<Outcome>, NodeError> {
+        let outcomes = self.retention().run();
+        self.flush()?;
+        Ok(outcomes)
+    }
+
+    fn retention(&self) -> Retention<'_> {
+        Retention {
+            config: &self.config.retention,
+            keys: &self.keys,
+            store: &self.store,
+            layout: &self.layout,
+            now_ms: self.clock.now_ms(),
+        }
     }
 }

@@ -1,0 +1,84 @@
+//! Destroys, and looks whether it is gone.
+
+use std::fs;
+use std::path::Path;
+
+use sha2::{Digest as _, Sha512};
+use windvane_protocols::transcript::Hash;
+
+use crate::error::NodeError;
+use crate::snapshot::disk::{self, at};
+use crate::store::Store;
+
+/// How many there are of what is destroyed, and which, without their content.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Inventory {
+    /// How many.
+    pub(crate) items: u64,
+    /// Bytes on the disk.
+    pub(crate) bytes: u64,
+    names: Sha512,
+}
+
+impl Inventory {
+    /// Takes one thing by its name and length.
+    pub(crate) fn take(&mut self, name: &[u8], bytes: u64) {
+        self.items += 1;
+        self.bytes += bytes;
+        self.names.update((name.len() as u64).to_be_bytes());
+        self.names.update(name);
+        self.names.update(bytes.to_be_bytes());
+    }
+
+    /// Takes a file, or every file below a folder, by its path below `root`. The order of names makes the digest the
+    /// same for the same files.
+    pub(crate) fn add(&mut self, root: &Path, path: &Path) -> Result<(), NodeError> {
+        if path.is_dir() {
+            let entries = fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(at(path))?;
+            let mut paths: Vec<_> = entries.into_iter().map(|entry| entry.path()).collect();
+            paths.sort_unstable();
+            return paths.iter().try_for_each(|path| self.add(root, path));
+        }
+        let bytes = fs::symlink_metadata(path).map_or(0, |metadata| metadata.len());
+        let name = path.strip_prefix(root).unwrap_or(path);
+        self.take(name.as_os_str().as_encoded_bytes(), bytes);
+        Ok(())
+    }
+
+    /// Digest over names and lengths.
+    pub(crate) fn digest(&self) -> Hash {
+        self.names.clone().finalize().into()
+    }
+}
+
+/// Removes a file or a folder so that it is never seen half removed, and looks whether it is gone.
+pub(crate) fn remove(path: &Path) -> Result<(), NodeError> {
+    match path.is_dir() {
+        true => disk::remove_whole(path)?,
+        false => disk::remove_file(path)?,
+    }
+    if let Some(parent) = path.parent() {
+        disk::sync_directory(parent)?;
+    }
+    if fs::symlink_metadata(path).is_ok() {
+        return Err(still_there(path.display().to_string()));
+    }
+    Ok(())
+}
+
+/// Destroys the details of verifications from before a time, and looks whether any is left.
+pub(crate) fn verifications(store: &Store, before_ms: u64) -> Result<Inventory, NodeError> {
+    let mut gone = Inventory::default();
+    store.destroy_verifications(before_ms, |id, bytes| gone.take(id, bytes))?;
+    let left = store.verifications_before(before_ms)?.0;
+    if left > 0 {
+        return Err(still_there(format!("{left} verifications")));
+    }
+    Ok(gone)
+}
+
+/// What should be gone is not.
+pub(crate) fn still_there(what: String) -> NodeError {
+    let message = format!("{what} should be gone and is still there; find out what holds it, then run it again");
+    NodeError::Given { code: "NOT_DESTROYED", message }
+}
