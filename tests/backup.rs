@@ -58,7 +58,12 @@ impl Pair {
         party.admin.back_up(&self.repository(), None, &|_, _| ()).unwrap()
     }
 
-    pub(crate) fn restore(&self, party: &Party, to: &Path, log: Option<&Path>) -> Result<Restored, NodeError> {
+    pub(crate) fn restore(
+        &self,
+        party: &Party,
+        to: &Path,
+        log: Option<&Path>,
+    ) -> Result<Restored, NodeError> {
         self.restore_with(party, to, log, log.is_none(), &[])
     }
 
@@ -152,7 +157,11 @@ async fn a_backup_under_load_and_a_kill_give_a_node_that_goes_on_where_the_log_i
     let (receipts, total) = (answers(&carrier), asked.load(Ordering::SeqCst));
     assert!(receipts as u64 >= total, "{receipts} of {total}");
     let told = events(&carrier);
-    assert!(matches!(told.last(), Some(Event::Restored { log, .. }) if log == "complete"), "{:?}", told.last());
+    assert!(
+        matches!(told.last(), Some(Event::Restored { log, .. }) if log == "complete"),
+        "{:?}",
+        told.last()
+    );
 
     let mut config = carrier.config.clone();
     config.grpc.as_mut().unwrap().listen = address;
@@ -289,7 +298,11 @@ async fn a_log_that_is_behind_what_others_have_seen_is_refused() {
     assert_eq!(restored.log_size, log_size(&pair.carrier.config.node.data_dir));
     assert!(restored.notes.iter().any(|note| note.contains("teller")), "{restored:?}");
     // Another node's log is none.
-    let other = pair.restore(&pair.carrier, &pair.lab.dir.path().join("other"), Some(&pair.bank.config.node.data_dir));
+    let other = pair.restore(
+        &pair.carrier,
+        &pair.lab.dir.path().join("other"),
+        Some(&pair.bank.config.node.data_dir),
+    );
     assert!(other.is_err());
     assert!(!pair.lab.dir.path().join("other").exists());
 }

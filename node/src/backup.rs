@@ -48,8 +48,8 @@ mod stage;
 mod verify;
 
 pub use error::BackupError;
-pub use manifest::{MANIFEST, SEAL, Seal};
 pub(crate) use manifest::read_seal;
+pub use manifest::{MANIFEST, SEAL, Seal};
 pub use repository::resolve;
 pub use stage::Stage;
 pub use verify::{BackupReport, verify};
@@ -114,7 +114,7 @@ impl Backup<'_> {
     pub fn make(&self, clock: &dyn Clock, watch: Watch<'_>) -> Result<Made, NodeError> {
         let data = Layout::new(self.config.node.data_dir.clone());
         let repository = Repository::open(self.to, data.root())?;
-        let verifier = self.verifier()?;
+        let verifier = verifier(self.keys)?;
         let at_rest = self.publish()?;
         let before = published(&data)?.size;
         let name = repository.name(clock.now_ms())?;
@@ -148,11 +148,6 @@ impl Backup<'_> {
         Ok(Made { path, files, bytes, linked_bytes, log_size: checkpoint.size, removed })
     }
 
-    fn verifier(&self) -> Result<LogVerifier, NodeError> {
-        let verifier = LogVerifier::new(&log_origin(&self.keys.party), self.keys.log.verifying_key());
-        Ok(verifier.map_err(LogError::from)?)
-    }
-
     /// Publishes what a node that is not running left in its journal: whether there is none that runs.
     fn publish(&self) -> Result<bool, NodeError> {
         match outside(|| Ok(self.keys.open_log(self.config)?.seal_blocking()?)) {
@@ -161,6 +156,37 @@ impl Backup<'_> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Archives a log that is at rest, with documents beside it, as a backup is made: sealed, under its time, by one rename.
+pub(crate) fn archive(
+    keys: &NodeKeys,
+    data: &Layout,
+    documents: &Path,
+    to: &Path,
+    now_ms: u64,
+) -> Result<PathBuf, NodeError> {
+    let repository = Repository::open(to, data.root())?;
+    let name = repository.name(now_ms)?;
+    let mut copier = Copier::new(&repository, &name, &keys.receipt.verifying_key(), &|_, _| ())?;
+    copier.files(documents, ROUNDS)?;
+    let checkpoint = copy_log(data, &verifier(keys)?, &mut copier)?;
+    let seal = copier.seal(Seal {
+        party: keys.party.clone(),
+        created_at_ms: now_ms,
+        before: checkpoint.size,
+        log_size: checkpoint.size,
+        log_root: checkpoint.root,
+        files: 0,
+        bytes: 0,
+        manifest: [0; 64],
+    });
+    copier.place(&Signed::sign(seal, keys.signing_key()))
+}
+
+fn verifier(keys: &NodeKeys) -> Result<LogVerifier, NodeError> {
+    let verifier = LogVerifier::new(&log_origin(&keys.party), keys.log.verifying_key());
+    Ok(verifier.map_err(LogError::from)?)
 }
 
 /// Runs work on the log on a thread of its own, because the caller's may drive asynchronous work.

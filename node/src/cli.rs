@@ -30,6 +30,7 @@ mod place;
 mod progress;
 mod psi;
 mod retain;
+mod retire;
 mod score;
 mod screen;
 mod snapshot;
@@ -99,6 +100,9 @@ enum Command {
     /// Destroy what was kept as long as its class is, and show what is due
     #[command(subcommand)]
     Retain(retain::RetainCommand),
+    /// Destroy what leaves service, with a signed protocol: an epoch, a data set, a partner, or this node
+    #[command(subcommand)]
+    Retire(retire::RetireCommand),
     /// Check a configuration, and what it names, without the network
     CheckConfig(check::CheckArgs),
     /// Print the REST interface's OpenAPI 3.1 document
@@ -176,6 +180,7 @@ impl Command {
             Self::Backup(args) => args.run(),
             Self::Restore(args) => args.run(),
             Self::Retain(command) => command.run(),
+            Self::Retire(command) => command.run(),
             Self::CheckConfig(args) => Ok(args.run()),
             Self::Openapi => Ok(Answer::json(&windvane::http::openapi())),
             Self::Demo(args) => args.run(),

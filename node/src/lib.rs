@@ -29,6 +29,7 @@ pub mod provider;
 pub mod psi;
 pub mod restore;
 pub mod retention;
+pub mod retire;
 pub mod risk;
 pub mod score;
 pub mod screen;

@@ -37,7 +37,9 @@ use rustix::fs::syncfs;
 use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::transcript::Record as _;
 
-use crate::backup::{BackupError, Stage, Watch, copy_dir, outside, read_seal, remove_leftover, resolve, verify};
+use crate::backup::{
+    BackupError, Stage, Watch, copy_dir, outside, read_seal, remove_leftover, resolve, verify,
+};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::NodeError;

@@ -138,7 +138,7 @@ impl Retention<'_> {
         }
         destroy_epoch(&self.keys.store, data_set, epoch)?;
         if find()?.iter().any(|key| key.state != State::Destroyed) {
-            return Err(destroy::still_there(format!("a key of epoch {epoch} of {data_set}")));
+            return Err(destroy::still_there(&format!("a key of epoch {epoch} of {data_set}")));
         }
         for key in &alive {
             let (purpose, public) = (key.purpose.to_string(), key.public.clone());

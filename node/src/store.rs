@@ -183,6 +183,15 @@ impl Store {
         .map(drop)
     }
 
+    /// Parts from a partner; the log keeps its enrolment.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`].
+    pub fn remove_partner(&self, party: &str, entry: &[u8]) -> Result<(), StoreError> {
+        let gone = self.change(entry, |t| t.execute("DELETE FROM partner WHERE party = ?1", [party]))?;
+        if gone == 0 { Err(StoreError::Missing { what: format!("partner {party}") }) } else { Ok(()) }
+    }
+
     /// The enrolments of all partners.
     ///
     /// # Errors

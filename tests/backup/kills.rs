@@ -61,7 +61,8 @@ async fn a_backup_that_is_killed_at_any_stage_is_none_and_the_next_one_is_whole(
         assert!(report.is_ok(), "{report}");
     }
     carrier.admin.back_up(&repository, None, &|_, _| ()).unwrap();
-    let names: Vec<_> = std::fs::read_dir(&repository).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> =
+        std::fs::read_dir(&repository).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "{names:?}");
     assert!(backup::verify(&backup::resolve(&repository).unwrap()).unwrap().is_ok());
 }
@@ -110,7 +111,9 @@ fn with_small_disk(test: &str, variables: &[(&str, &Path)]) -> std::process::Exi
 async fn a_full_disk_is_a_stated_error_and_leaves_nothing() {
     let lab = Lab::new();
     let rows: String = (0..3_000)
-        .map(|i| format!("1380013{i:04},张三,居民身份证,11010519491231002X,正常,2015-05-01,,否,1,,2026-11-01\n"))
+        .map(|i| {
+            format!("1380013{i:04},张三,居民身份证,11010519491231002X,正常,2015-05-01,,否,1,,2026-11-01\n")
+        })
         .collect();
     let carrier = lab.carrier("carrier-a", &rows);
     let pages = carrier.config.node.data_dir.join("datasets/subscribers/epochs/1/pages");

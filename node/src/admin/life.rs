@@ -6,6 +6,8 @@ use super::Admin;
 use crate::backup::{Backup, Made, Watch};
 use crate::error::NodeError;
 use crate::retention::{Due, Outcome, Retention};
+use crate::retire::node::retire_node;
+use crate::retire::{Retire, Retired, What};
 
 impl Admin {
     /// Makes a backup into a repository; the node may be running.
@@ -33,6 +35,26 @@ impl Admin {
         let outcomes = self.retention().run();
         self.flush()?;
         Ok(outcomes)
+    }
+
+    /// Destroys what leaves service, with a signed protocol in the log; or shows what would go.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn retire(&self, what: &What, dry_run: bool) -> Result<Retired, NodeError> {
+        let retired = Retire { retention: self.retention(), dry_run }.run(what)?;
+        self.flush()?;
+        Ok(retired)
+    }
+
+    /// Ends the node, which must not be running: log and documents are archived, everything else is destroyed.
+    ///
+    /// # Errors
+    /// [`NodeError`]; the keys stay until the archive was found whole.
+    pub fn retire_node(self, archive: &Path, dry_run: bool) -> Result<Retired, NodeError> {
+        self.flush()?;
+        let Self { config, keys, store, layout, clock, .. } = self;
+        retire_node(&config, keys, store, &layout, archive, (clock.now_ms(), dry_run))
     }
 
     fn retention(&self) -> Retention<'_> {

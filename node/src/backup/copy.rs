@@ -216,7 +216,9 @@ impl<'a> Copier<'a> {
         let Some((dir, manifest)) = self.previous.as_ref().filter(|_| !path.starts_with(KEYS)) else {
             return Ok(None);
         };
-        let (Some(hash), Some(before)) = (manifest.0.get(path), see(&dir.join(path))?) else { return Ok(None) };
+        let (Some(hash), Some(before)) = (manifest.0.get(path), see(&dir.join(path))?) else {
+            return Ok(None);
+        };
         if (before.len, before.modified) != (seen.len, seen.modified) {
             return Ok(None);
         }
@@ -307,7 +309,8 @@ fn list(root: &Path, only_files: bool) -> Result<Files, NodeError> {
             let name = entry.file_name();
             let unnamed = || BackupError::Name { path: entry.path() };
             let name = name.to_str().ok_or_else(unnamed)?;
-            let unfinished = UNFINISHED.iter().any(|prefix| name.starts_with(prefix)) || name.ends_with(".tmp");
+            let unfinished =
+                UNFINISHED.iter().any(|prefix| name.starts_with(prefix)) || name.ends_with(".tmp");
             if unfinished || (only_files && folder.is_empty() && NOT_FILES.contains(&name)) {
                 continue;
             }

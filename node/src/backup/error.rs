@@ -18,7 +18,9 @@ pub enum BackupError {
     #[error(transparent)]
     State(#[from] StoreError),
     /// The place for the backup cannot be written.
-    #[error("{path} cannot be written: {source}; nothing was left there. Make room, or name another directory")]
+    #[error(
+        "{path} cannot be written: {source}; nothing was left there. Make room, or name another directory"
+    )]
     Target {
         /// The file or directory.
         path: PathBuf,
@@ -44,7 +46,9 @@ pub enum BackupError {
         path: PathBuf,
     },
     /// Files changed again and again while they were copied.
-    #[error("{path} changed again and again while it was copied; run the backup when no import or build is running")]
+    #[error(
+        "{path} changed again and again while it was copied; run the backup when no import or build is running"
+    )]
     Unstable {
         /// One of them.
         path: PathBuf,
@@ -66,7 +70,9 @@ pub enum BackupError {
         path: PathBuf,
     },
     /// The backup is not what was sealed.
-    #[error("the backup {path} is damaged ({finding}); use another one. `windvane backup verify` shows everything")]
+    #[error(
+        "the backup {path} is damaged ({finding}); use another one. `windvane backup verify` shows everything"
+    )]
     Damaged {
         /// The backup.
         path: PathBuf,
@@ -74,7 +80,9 @@ pub enum BackupError {
         finding: String,
     },
     /// The backup is another node's.
-    #[error("the backup is of {found}, the configuration is of {expected}; name the backup, or the configuration, of one node")]
+    #[error(
+        "the backup is of {found}, the configuration is of {expected}; name the backup, or the configuration, of one node"
+    )]
     Foreign {
         /// Whose it is.
         found: String,
@@ -93,7 +101,9 @@ pub enum BackupError {
     )]
     LogNotNamed,
     /// The log does not go as far, or not on from where it was seen.
-    #[error("{finding}; restore with the newest log (--log DATA_DIR): a node does not go back behind what others have seen")]
+    #[error(
+        "{finding}; restore with the newest log (--log DATA_DIR): a node does not go back behind what others have seen"
+    )]
     LogBehind {
         /// What the check found.
         finding: String,

@@ -87,7 +87,8 @@ fn backups(path: &Path) -> Result<Vec<PathBuf>, NodeError> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path).map_err(at(path))? {
         let entry = entry.map_err(at(path))?;
-        let named = entry.file_name().to_str().is_some_and(|name| name.starts_with(|c: char| c.is_ascii_digit()));
+        let named =
+            entry.file_name().to_str().is_some_and(|name| name.starts_with(|c: char| c.is_ascii_digit()));
         if named && is_backup(&entry.path()) {
             found.push(entry.path());
         }

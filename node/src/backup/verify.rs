@@ -46,7 +46,10 @@ impl BackupReport {
 impl fmt::Display for BackupReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { party, created, files, bytes, log_size, .. } = self;
-        writeln!(f, "backup of {party} from {created}: {files} files, {bytes} bytes, {log_size} log entries")?;
+        writeln!(
+            f,
+            "backup of {party} from {created}: {files} files, {bytes} bytes, {log_size} log entries"
+        )?;
         writeln!(f, "log key {}", self.log_key)?;
         for finding in &self.findings {
             writeln!(f, "  {finding}")?;

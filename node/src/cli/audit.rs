@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use windvane::audit::{self, AuditReport, ReconcileReport, VerifyOptions};
+use windvane::retire::node::{ArchiveReport, verify_archive};
 use windvane::train::audit::audit_training;
 use windvane_keys::files::read_public;
 use windvane_protocols::audit::checkpoint::{
@@ -26,6 +27,14 @@ pub(super) enum AuditCommand {
         receipt: PathBuf,
         #[command(flatten)]
         place: Place,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check the archive of a node that left service: files, seal, log, and the protocol of its destruction
+    Archive {
+        /// The archive, or the directory that it is in
+        dir: PathBuf,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -81,6 +90,14 @@ impl AuditCommand {
             Self::Training { receipt, place, json } => {
                 let audit = audit_training(&place.load()?, &receipt).map_err(Failure::train(None))?;
                 Ok(Answer::either(json, &audit, ToString::to_string).sound(audit.is_ok()))
+            }
+            Self::Archive { dir, json } => {
+                let report = verify_archive(&dir)?;
+                let text = |report: &ArchiveReport| {
+                    let ArchiveReport { path, files, log, protocol, .. } = report;
+                    format!("{}\n{files}\n{log}\n{protocol}", path.display())
+                };
+                Ok(Answer::either(json, &report, text).sound(report.ok))
             }
             Self::Reconcile { dirs, json } => {
                 let dirs: Vec<_> = dirs.into_iter().map(log_dir).collect();

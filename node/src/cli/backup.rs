@@ -136,7 +136,8 @@ impl RestoreArgs {
             let (from, size) = (restored.backup_size, restored.log_size);
             let head = format!("restored {path} from {backup}: {from} log entries in it, {size} now");
             let notes = restored.notes.iter().map(|note| format!("\n  {note}"));
-            let end = "\nNever start the node that was lost again: two nodes of one identity break its quotas.";
+            let end =
+                "\nNever start the node that was lost again: two nodes of one identity break its quotas.";
             std::iter::once(head).chain(notes).chain([end.to_owned()]).collect()
         }))
     }

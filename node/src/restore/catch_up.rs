@@ -185,9 +185,13 @@ impl<'a> CatchUp<'a> {
             Event::ScorePublished(signed) if signed.body().provider == self.keys.party => {
                 folder.ledger()?.publish(&signed.body().context, &signed.body().root)?;
             }
-            Event::ScoreModel { group, action, .. } if !["added", "approved", "alert"].contains(&action.as_str()) => {
+            Event::ScoreModel { group, action, .. }
+                if !["added", "approved", "alert"].contains(&action.as_str()) =>
+            {
                 disk::remove_file(&folder.group(group).join("state"))?;
-                let note = format!("the choice of model in {group} changed after the backup: `score model activate`");
+                let note = format!(
+                    "the choice of model in {group} changed after the backup: `score model activate`"
+                );
                 self.notes.insert(note);
             }
             _ => {}
@@ -209,7 +213,8 @@ impl<'a> CatchUp<'a> {
         }
         if self.details_lost > 0 {
             let lost = self.details_lost;
-            self.notes.insert(format!("{lost} decisions since the backup are in the log without their details"));
+            self.notes
+                .insert(format!("{lost} decisions since the backup are in the log without their details"));
         }
         Ok((events, self.notes.into_iter().collect()))
     }
@@ -228,7 +233,8 @@ impl<'a> CatchUp<'a> {
         for published in published_epochs(root, data_set)? {
             disk::remove_directory(&published_dir(root, data_set, published))?;
         }
-        let note = format!("epoch {epoch} of {data_set} was published after the backup: build and publish the next");
+        let note =
+            format!("epoch {epoch} of {data_set} was published after the backup: build and publish the next");
         self.notes.insert(note);
         epochs::end_data_set(&self.keys.store, data_set)
     }

@@ -55,7 +55,8 @@ impl KnownKeys {
                 store.destroy(&record.id)?;
             }
         }
-        let note = |purpose| format!("a key for {purpose} was made or ended after the backup; see `keys list`");
+        let note =
+            |purpose| format!("a key for {purpose} was made or ended after the backup; see `keys list`");
         Ok(self.others.into_iter().map(note).collect())
     }
 }

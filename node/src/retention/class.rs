@@ -36,14 +36,8 @@ pub enum Class {
 
 impl Class {
     /// All classes.
-    pub const ALL: [Self; 6] = [
-        Self::Verifications,
-        Self::Trainings,
-        Self::Working,
-        Self::Rejects,
-        Self::Epochs,
-        Self::Snapshots,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Verifications, Self::Trainings, Self::Working, Self::Rejects, Self::Epochs, Self::Snapshots];
 
     /// The class's name in the log.
     pub const fn name(self) -> &'static str {

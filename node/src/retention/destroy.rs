@@ -34,7 +34,8 @@ impl Inventory {
     /// same for the same files.
     pub(crate) fn add(&mut self, root: &Path, path: &Path) -> Result<(), NodeError> {
         if path.is_dir() {
-            let entries = fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(at(path))?;
+            let entries =
+                fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(at(path))?;
             let mut paths: Vec<_> = entries.into_iter().map(|entry| entry.path()).collect();
             paths.sort_unstable();
             return paths.iter().try_for_each(|path| self.add(root, path));
@@ -61,7 +62,7 @@ pub(crate) fn remove(path: &Path) -> Result<(), NodeError> {
         disk::sync_directory(parent)?;
     }
     if fs::symlink_metadata(path).is_ok() {
-        return Err(still_there(path.display().to_string()));
+        return Err(still_there(&path.display().to_string()));
     }
     Ok(())
 }
@@ -72,13 +73,14 @@ pub(crate) fn verifications(store: &Store, before_ms: u64) -> Result<Inventory, 
     store.destroy_verifications(before_ms, |id, bytes| gone.take(id, bytes))?;
     let left = store.verifications_before(before_ms)?.0;
     if left > 0 {
-        return Err(still_there(format!("{left} verifications")));
+        return Err(still_there(&format!("{left} verifications")));
     }
     Ok(gone)
 }
 
 /// What should be gone is not.
-pub(crate) fn still_there(what: String) -> NodeError {
-    let message = format!("{what} should be gone and is still there; find out what holds it, then run it again");
+pub(crate) fn still_there(what: &str) -> NodeError {
+    let message =
+        format!("{what} should be gone and is still there; find out what holds it, then run it again");
     NodeError::Given { code: "NOT_DESTROYED", message }
 }

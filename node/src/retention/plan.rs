@@ -92,7 +92,9 @@ impl Retention<'_> {
         for job in entries(&JobFolder::all(root))? {
             let state = session(&job).and_then(|id| JobFolder::peek(root, id).ok().flatten());
             if state.is_some_and(|state| state.completed_at_ms.or(state.expired_at_ms).is_some()) {
-                due.extend(ROW_REPORTS.iter().map(|name| job.join(name)).filter(|path| is_old(path, before_ms)));
+                due.extend(
+                    ROW_REPORTS.iter().map(|name| job.join(name)).filter(|path| is_old(path, before_ms)),
+                );
             }
         }
         let mut holders = entries(&self.root("datasets"))?;

@@ -29,6 +29,15 @@ impl Store {
         Ok(())
     }
 
+    /// Whether a partner is enrolled.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn has_partner(&self, party: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM partner WHERE party = ?1";
+        Ok(self.lock().query_row(sql, [party], |_| Ok(())).optional()?.is_some())
+    }
+
     /// Takes over a grant, unless it is there.
     ///
     /// # Errors

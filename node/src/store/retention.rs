@@ -89,7 +89,8 @@ mod tests {
         });
         writer.write(rows.collect(), Vec::new()).await.unwrap();
         let found = |i: u8| {
-            let files = std::fs::read_dir(dir.path()).unwrap().map(|entry| std::fs::read(entry.unwrap().path()));
+            let files =
+                std::fs::read_dir(dir.path()).unwrap().map(|entry| std::fs::read(entry.unwrap().path()));
             files.flatten().any(|bytes| bytes.windows(14).any(|window| *window == mark(i)[..14]))
         };
         assert!((0..100).all(found));

@@ -343,11 +343,9 @@ impl Record for Entry {
                 session: SessionId::from_bytes(r.array("session")?),
                 result: r.array("result")?,
             },
-            "restored" => Event::Restored {
-                backup: r.array("backup")?,
-                size: r.u64("size")?,
-                log: r.parse("log")?,
-            },
+            "restored" => {
+                Event::Restored { backup: r.array("backup")?, size: r.u64("size")?, log: r.parse("log")? }
+            }
             "destroyed" => Event::Destroyed(signed(r)?),
             _ => return Err(TranscriptError::Form { label: "kind", expected: "a known kind of entry" }),
         };

@@ -1,0 +1,269 @@
+//! The end of what leaves service: an epoch, a data set, a partner, or the node itself.
+//!
+//! What must be kept of an epoch, a data set or a partner is in the log already: signed manifests, grants, enrolments,
+//! receipts, public keys. So the rest is destroyed, and a signed protocol of the destruction ([`Destruction`]) goes into
+//! the log: what, how, when, how much of it, with a digest over names and lengths. `windvane audit verify` checks its
+//! signature and tells of it.
+//!
+//! A node ends with an archive ([`node`]): its log, complete with that protocol, and the documents beside it, sealed as
+//! a backup is, which `windvane audit archive` verifies offline. Only when the archive was found whole are the keys
+//! overwritten and the data directory removed.
+//!
+//! **Promised.** Grants go first, then tables, then keys, so that a node can start whenever the command was killed;
+//! everything is looked for before the protocol says that it is gone. A command that was interrupted is run again; its protocol then counts what was
+//! left, except for a node, which remembers what it counted.
+//!
+//! **Not promised.** Backups from before hold what was destroyed: destroy them too. A partner's own copies (a bank's
+//! snapshots of a data set) are the partner's to destroy; without the keys nobody reads them.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use windvane_keys::record::State;
+use windvane_keys::rotation::epochs;
+use windvane_protocols::audit::destruction::Destruction;
+use windvane_protocols::audit::entry::Event;
+use windvane_protocols::audit::grant::{Grant, GrantId};
+use windvane_protocols::lookup::DataSet;
+use windvane_protocols::party::PartyId;
+use windvane_protocols::transcript::Signed;
+
+use crate::clock::rfc3339;
+use crate::error::NodeError;
+use crate::retention::destroy::{self, Inventory};
+use crate::retention::{Retention, class};
+use crate::snapshot::disk::DirectoryLock;
+
+pub mod node;
+
+/// What leaves service while the node goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// An epoch of a data set.
+    Epoch(DataSet, u64),
+    /// A data set with all its epochs, and the grants for it alone.
+    DataSet(DataSet),
+    /// A partner: its enrolment, its snapshots, and all grants between it and this node.
+    Partner(PartyId),
+}
+
+/// What was destroyed, or would be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Retired {
+    /// Whether nothing was touched.
+    pub dry_run: bool,
+    /// The class.
+    pub class: String,
+    /// Which one.
+    pub subject: String,
+    /// Files, keys, grants and enrolments.
+    pub items: u64,
+    /// Bytes of the files.
+    pub bytes: u64,
+    /// Digest over names and lengths, as in the protocol.
+    pub digest: String,
+    /// When, RFC 3339.
+    pub at: String,
+    /// Where the archive is, of a node.
+    pub archive: Option<PathBuf>,
+    /// What the operator should know or do.
+    pub notes: Vec<String>,
+}
+
+/// Something on its way out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retire<'a> {
+    pub(crate) retention: Retention<'a>,
+    pub(crate) dry_run: bool,
+}
+
+/// What is to go.
+#[derive(Debug, Default)]
+struct Scope {
+    paths: Vec<PathBuf>,
+    epochs: Vec<(DataSet, u64)>,
+    grants: Vec<GrantId>,
+    inventory: Inventory,
+    notes: Vec<String>,
+}
+
+impl Retire<'_> {
+    /// Ends it; the entries are queued for the log.
+    pub(crate) fn run(&self, what: &What) -> Result<Retired, NodeError> {
+        let scope = match what {
+            What::Epoch(data_set, epoch) => self.epoch(data_set, *epoch)?,
+            What::DataSet(data_set) => self.data_set(data_set)?,
+            What::Partner(party) => self.partner(party)?,
+        };
+        let record = self.record(what, &scope);
+        if !self.dry_run {
+            self.destroy(what, &scope, &record)?;
+        }
+        Ok(Retired::new(&record, self.dry_run, scope.notes))
+    }
+
+    fn destroy(&self, what: &What, scope: &Scope, record: &Destruction) -> Result<(), NodeError> {
+        let Retention { store, now_ms, .. } = self.retention;
+        for id in &scope.grants {
+            let entry = self.retention.entry(Event::GrantEnded(*id));
+            store.end_grant(id.as_bytes(), now_ms, &entry)?;
+        }
+        for path in &scope.paths {
+            // Tables before the folder: a node that starts in between finds none that it cannot open.
+            Some(path.join("epochs"))
+                .filter(|tables| tables.exists())
+                .map_or(Ok(()), |path| destroy::remove(&path))?;
+            destroy::remove(path)?;
+        }
+        for (data_set, epoch) in &scope.epochs {
+            self.retention.end_epoch(data_set, *epoch)?;
+        }
+        match what {
+            What::Partner(party) => {
+                let signed = Signed::sign(record.clone(), self.retention.keys.signing_key());
+                let entry = self.retention.entry(Event::Destroyed(signed));
+                Ok(store.remove_partner(party.as_str(), &entry)?)
+            }
+            _ => self.retention.tell(record).map(drop),
+        }
+    }
+
+    fn epoch(&self, data_set: &DataSet, epoch: u64) -> Result<Scope, NodeError> {
+        let folder = self.folder(data_set);
+        let mut scope = Scope::default();
+        let tables = ["epochs", "built"].map(|kind| folder.join(kind).join(epoch.to_string()));
+        scope.paths.extend(tables.into_iter().filter(|path| path.exists()));
+        scope.epochs.push((data_set.clone(), epoch));
+        self.count(&mut scope)?;
+        if scope.inventory.items == 0 {
+            return Err(nothing(&format!("table or secret key of epoch {epoch} of {data_set}")));
+        }
+        scope
+            .notes
+            .push(format!("build and publish another epoch of {data_set} if it is to be answered again"));
+        Ok(scope)
+    }
+
+    fn data_set(&self, data_set: &DataSet) -> Result<Scope, NodeError> {
+        let folder = self.folder(data_set);
+        let mut scope = Scope::default();
+        if folder.exists() {
+            let busy = || NodeError::Given {
+                code: "DATASET_BUSY",
+                message: format!(
+                    "an import, build or publication of {data_set} is running; wait for it to end"
+                ),
+            };
+            DirectoryLock::try_acquire(&folder)?.ok_or_else(busy)?;
+            scope.paths.push(folder);
+        }
+        let known = epochs(&self.retention.keys.store, data_set)?;
+        scope.epochs.extend(known.into_iter().map(|status| (data_set.clone(), status.epoch)));
+        scope.grants = self.grants(|grant| {
+            grant.provider == self.retention.keys.party && grant.data_sets == [data_set.clone()]
+        })?;
+        self.count(&mut scope)?;
+        if scope.inventory.items == 0 {
+            return Err(nothing(&format!("data set {data_set}")));
+        }
+        scope.notes.push(format!("banks keep their snapshots of {data_set}; ask them to retire these"));
+        Ok(scope)
+    }
+
+    fn partner(&self, party: &PartyId) -> Result<Scope, NodeError> {
+        let own = &self.retention.keys.party;
+        let enrolled = self.retention.store.has_partner(party.as_str())?;
+        if party == own || !enrolled {
+            return Err(nothing(&format!("partner {party}")));
+        }
+        let mut scope = Scope::default();
+        let snapshots = self.retention.layout.root().join("snapshots").join(party.as_str());
+        scope.paths.extend(Some(snapshots).filter(|path| path.exists()));
+        scope.grants = self.grants(|grant| grant.provider == *party || grant.requester == *party)?;
+        self.count(&mut scope)?;
+        scope.inventory.take(party.as_str().as_bytes(), 0);
+        scope.notes.push(format!("remove the sections that name {party} from the configuration"));
+        Ok(scope)
+    }
+
+    /// Takes files, living keys and running grants of a scope.
+    fn count(&self, scope: &mut Scope) -> Result<(), NodeError> {
+        for path in &scope.paths {
+            scope.inventory.add(self.retention.layout.root(), path)?;
+        }
+        for (data_set, epoch) in &scope.epochs {
+            let known = epochs(&self.retention.keys.store, data_set)?;
+            let keys =
+                known.into_iter().filter(|status| status.epoch == *epoch).flat_map(|status| status.keys);
+            for key in keys.filter(|key| key.state != State::Destroyed) {
+                scope.inventory.take(key.purpose.to_string().as_bytes(), 0);
+            }
+        }
+        for id in &scope.grants {
+            scope.inventory.take(id.as_bytes(), 0);
+        }
+        Ok(())
+    }
+
+    /// The running grants that are meant.
+    fn grants(&self, meant: impl Fn(&Grant) -> bool) -> Result<Vec<GrantId>, NodeError> {
+        let mut found = Vec::new();
+        for stored in self.retention.store.grants()?.into_iter().filter(|grant| grant.ended_at_ms.is_none()) {
+            let signed = Signed::<Grant>::from_bytes_unverified(stored.signed)?;
+            found.extend(Some(signed.body()).filter(|grant| meant(grant)).map(|grant| grant.id));
+        }
+        Ok(found)
+    }
+
+    fn folder(&self, data_set: &DataSet) -> PathBuf {
+        self.retention.layout.root().join("datasets").join(data_set.as_str())
+    }
+
+    fn record(&self, what: &What, scope: &Scope) -> Destruction {
+        let (class, subject) = match what {
+            What::Epoch(data_set, epoch) => (class::EPOCH, format!("{data_set}/{epoch}")),
+            What::DataSet(data_set) => (class::DATA_SET, data_set.to_string()),
+            What::Partner(party) => (class::PARTNER, party.to_string()),
+        };
+        let method = "grants ended, files unlinked, folders synced, keys overwritten; none found afterwards";
+        let mut record = retired(&self.retention, class, method, &scope.inventory);
+        record.subject = subject;
+        record
+    }
+}
+
+/// A protocol of something that left service.
+fn retired(retention: &Retention<'_>, class: &str, method: &str, gone: &Inventory) -> Destruction {
+    Destruction {
+        party: retention.keys.party.clone(),
+        class: class.to_owned(),
+        subject: String::new(),
+        cause: class::RETIRED.to_owned(),
+        method: method.to_owned(),
+        before_ms: 0,
+        items: gone.items,
+        bytes: gone.bytes,
+        digest: gone.digest(),
+        destroyed_at_ms: retention.now_ms,
+    }
+}
+
+impl Retired {
+    fn new(record: &Destruction, dry_run: bool, notes: Vec<String>) -> Self {
+        Self {
+            dry_run,
+            class: record.class.clone(),
+            subject: record.subject.clone(),
+            items: record.items,
+            bytes: record.bytes,
+            digest: hex::encode(record.digest),
+            at: rfc3339(record.destroyed_at_ms),
+            archive: None,
+            notes,
+        }
+    }
+}
+
+fn nothing(what: &str) -> NodeError {
+    NodeError::Given { code: "NOTHING_TO_RETIRE", message: format!("there is no {what} here") }
+}
