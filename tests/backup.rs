@@ -11,12 +11,12 @@ use windvane::config::Config;
 use windvane::evidence::LogReader;
 use windvane::evidence::verify::verify_log;
 use windvane::restore::{Restore, Restored, SAFE_STEP};
-use windvane::verification::VerificationReport as Report;
 use windvane::{Node, error::NodeError};
 use windvane_keys::rotation::{epochs, next_epoch};
 use windvane_protocols::audit::entry::Event;
 
-use crate::lab::{Lab, Party, SUBSCRIBERS, bank_of, events, terms, zhang};
+use crate::lab::{HEADER, Lab, Party, SUBSCRIBERS, events, terms, zhang};
+use crate::psi::process::Process;
 
 mod kills;
 
@@ -31,23 +31,11 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) async fn new() -> Self {
-        Self::with(terms()).await
-    }
-
-    async fn with(terms: GrantTerms) -> Self {
         let lab = Lab::new();
         let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
         let carrier_node = lab.start(&carrier).await;
-        let (bank, bank_node) = lab.bank(&[(&carrier, &carrier_node)], &terms).await;
+        let (bank, bank_node) = lab.bank(&[(&carrier, &carrier_node)], &terms()).await;
         Self { lab, carrier, carrier_node: Some(carrier_node), bank, bank_node: Some(bank_node) }
-    }
-
-    fn bank_node(&self) -> &Node {
-        self.bank_node.as_ref().unwrap()
-    }
-
-    async fn verify(&self) -> Report {
-        bank_of(self.bank_node()).verify(zhang()).await.unwrap()
     }
 
     pub(crate) fn repository(&self) -> PathBuf {
@@ -93,14 +81,73 @@ impl Pair {
     }
 }
 
-/// Whether the only provider answered.
-fn answered(report: &Report) -> Result<(), String> {
-    report.providers[0].error.clone().map_or(Ok(()), Err)
+/// A carrier in a process of its own, to be killed, and a bank that asks it.
+struct Drill {
+    lab: Lab,
+    carrier: Party,
+    process: Option<Process>,
+    bank: Party,
+    bank_node: Option<Node>,
 }
 
-/// Elements that the log of a carrier has receipts for.
-fn answers(party: &Party) -> usize {
-    events(party).iter().filter(|event| matches!(event, Event::Answered(_))).count()
+impl Drill {
+    async fn new(terms: GrantTerms) -> Self {
+        let lab = Lab::new();
+        // The restored node has to be found where the lost one was.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let carrier = lab.party("carrier-a", &format!("[grpc]\nlisten = \"{free}\"\n"));
+        let file = lab.dir.path().join("carrier-a.csv");
+        std::fs::write(&file, format!("{HEADER}{SUBSCRIBERS}")).unwrap();
+        carrier.publish(&file);
+        let bank = lab.bank_files(&[(&carrier, free.to_string())], &terms);
+        let config = lab.dir.path().join("carrier-a/windvane.toml");
+        let (process, _) = Process::node(&config, &lab.dir.path().join("ready"), None).await;
+        bank.admin.fetch_snapshot("carrier-a", |_, _| ()).await.unwrap();
+        let bank_node = Some(lab.start(&bank).await);
+        Self { lab, carrier, process: Some(process), bank, bank_node }
+    }
+
+    /// So many verifications at a time; the code of the provider's error in each.
+    async fn verify(&self, count: usize) -> Vec<Option<String>> {
+        let bank = self.bank_node.as_ref().unwrap().bank().unwrap();
+        let ask = |_| {
+            let bank = bank.clone();
+            tokio::spawn(async move { bank.verify(zhang()).await.unwrap().providers.remove(0).error })
+        };
+        let mut codes = Vec::new();
+        for asked in (0..count).map(ask).collect::<Vec<_>>() {
+            codes.push(asked.await.unwrap());
+        }
+        codes
+    }
+
+    fn back_up(&self) -> Made {
+        tokio::task::block_in_place(|| {
+            self.carrier.admin.back_up(&self.lab.dir.path().join("backups"), None, &|_, _| ()).unwrap()
+        })
+    }
+
+    /// Kills the carrier, and starts another one from the backup and the log that the kill left.
+    async fn kill_and_restore(&mut self) -> (Restored, Party, Node) {
+        // SIGKILL: nothing is flushed, nothing is sealed.
+        drop(self.process.take());
+        let to = self.lab.dir.path().join("restored");
+        let restore = Restore {
+            config: &self.carrier.config,
+            from: &self.lab.dir.path().join("backups"),
+            to: &to,
+            log: Some(&self.carrier.config.node.data_dir),
+            log_lost: false,
+            checkpoints: &[],
+        };
+        let restored = tokio::task::block_in_place(|| restore.run(&self.lab.clock, &|_, _| ()).unwrap());
+        let mut config: Config = self.carrier.config.clone();
+        config.node.data_dir = to;
+        let admin = Admin::open(&config, Arc::new(self.lab.clock.clone())).unwrap();
+        let carrier = Party { admin, config, enrolment: self.carrier.enrolment.clone() };
+        let node = self.lab.start(&carrier).await;
+        (restored, carrier, node)
+    }
 }
 
 fn log_size(dir: &Path) -> u64 {
@@ -116,104 +163,74 @@ fn is_sound(party: &Party, since: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_under_load_and_a_kill_give_a_node_that_goes_on_where_the_log_is() {
-    let mut pair = Pair::new().await;
+    let mut drill = Drill::new(terms()).await;
     let (asked, over) = (AtomicU64::new(0), AtomicBool::new(false));
     let load = async {
         while !over.load(Ordering::SeqCst) {
-            let reports = futures_of(&pair, 8).await;
-            assert!(reports.iter().all(|report| answered(report).is_ok()));
-            asked.fetch_add(reports.len() as u64, Ordering::SeqCst);
+            let codes = drill.verify(8).await;
+            assert!(codes.iter().all(Option::is_none), "{codes:?}");
+            asked.fetch_add(codes.len() as u64, Ordering::SeqCst);
+        }
+    };
+    let reached = async |count: u64| {
+        while asked.load(Ordering::SeqCst) < count {
+            tokio::task::yield_now().await;
         }
     };
     let back_up = async {
-        while asked.load(Ordering::SeqCst) < 300 {
-            tokio::task::yield_now().await;
-        }
-        let made = tokio::task::block_in_place(|| {
-            let first = pair.back_up(&pair.carrier);
-            (first, pair.back_up(&pair.carrier))
-        });
-        let enough = asked.load(Ordering::SeqCst) + 100;
-        while asked.load(Ordering::SeqCst) < enough {
-            tokio::task::yield_now().await;
-        }
+        reached(200).await;
+        let first = drill.back_up();
+        reached(asked.load(Ordering::SeqCst) + 100).await;
+        let second = drill.back_up();
+        reached(asked.load(Ordering::SeqCst) + 100).await;
         over.store(true, Ordering::SeqCst);
-        made
+        (first, second)
     };
     let ((), (first, second)) = tokio::join!(load, back_up);
-    let report = backup::verify(&second.path).unwrap();
-    assert!(report.is_ok(), "{report}");
-    assert!(second.linked_bytes > 0 && first.linked_bytes == 0, "{second:?}");
-    assert!(verify_log(&second.path.join("log"), None, None).findings.is_empty());
-
-    // The node dies; its data directory stays as the kill left it.
-    let address = pair.carrier_node.as_ref().unwrap().grpc_address().unwrap();
-    pair.carrier_node.take().unwrap().abandon().await;
-    let to = pair.lab.dir.path().join("restored");
-    let lost = pair.carrier.config.node.data_dir.clone();
-    let restored = pair.restore(&pair.carrier, &to, Some(&lost)).unwrap();
-    assert!(restored.log_size >= restored.backup_size, "{restored:?}");
-    let carrier = pair.party_at(&pair.carrier, &to);
-    let (receipts, total) = (answers(&carrier), asked.load(Ordering::SeqCst));
-    assert!(receipts as u64 >= total, "{receipts} of {total}");
-    let told = events(&carrier);
-    assert!(
-        matches!(told.last(), Some(Event::Restored { log, .. }) if log == "complete"),
-        "{:?}",
-        told.last()
-    );
-
-    let mut config = carrier.config.clone();
-    config.grpc.as_mut().unwrap().listen = address;
-    let carrier = Party { config, ..carrier };
-    let node = pair.lab.start(&carrier).await;
-    let first = pair.verify().await;
-    // The bank's connection may still be the old one.
-    let again = pair.verify().await;
-    assert!(answered(&first).is_ok() || answered(&again).is_ok(), "{again:?}");
-    node.stop().await.unwrap();
-    pair.stop_bank().await;
-    is_sound(&carrier, &second.path);
-    let report = audit::reconcile(&[pair.bank.log_dir(), carrier.log_dir()]);
-    assert!(report.is_ok(), "{report}");
-}
-
-/// So many verifications at a time.
-async fn futures_of(pair: &Pair, count: usize) -> Vec<Report> {
-    let bank = pair.bank_node().bank().unwrap().clone();
-    let tasks: Vec<_> = (0..count)
-        .map(|_| {
-            let bank = bank.clone();
-            tokio::spawn(async move { bank.verify(zhang()).await.unwrap() })
-        })
-        .collect();
-    let mut reports = Vec::new();
-    for task in tasks {
-        reports.push(task.await.unwrap());
+    for made in [&first, &second] {
+        let report = backup::verify(&made.path).unwrap();
+        assert!(report.is_ok(), "{report}");
+        assert!(verify_log(&made.path.join("log"), None, None).findings.is_empty());
     }
-    reports
+    assert!(second.linked_bytes > 0 && first.linked_bytes == 0, "{second:?}");
+    assert!(second.log_size >= first.log_size + 100, "{first:?} {second:?}");
+
+    let (restored, carrier, node) = drill.kill_and_restore().await;
+    assert!(restored.log_size >= restored.backup_size + 100, "{restored:?}");
+    // The first call may find the connection to the node that was killed.
+    let codes = [drill.verify(1).await, drill.verify(1).await].concat();
+    assert_eq!(codes[1], None, "{codes:?}");
+    node.stop().await.unwrap();
+    drill.bank_node.take().unwrap().stop().await.unwrap();
+    let told = events(&carrier);
+    let receipts = told.iter().filter(|event| matches!(event, Event::Answered(_))).count() as u64;
+    assert!(receipts > asked.load(Ordering::SeqCst), "{receipts} of {asked:?}");
+    let returns = told.iter().filter(|event| matches!(event, Event::Restored { log, .. } if log == "complete"));
+    assert_eq!(returns.count(), 1);
+    is_sound(&carrier, &first.path);
+    is_sound(&carrier, &second.path);
+    let report = audit::reconcile(&[drill.bank.log_dir(), carrier.log_dir()]);
+    assert!(report.is_ok(), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_provider_counts_what_was_used_after_the_backup() {
-    let mut pair = Pair::with(GrantTerms { total: 20, ..terms() }).await;
-    tokio::task::block_in_place(|| pair.back_up(&pair.carrier));
-    while answered(&pair.verify().await).is_ok() {}
-    let exhausted = answered(&pair.verify().await).unwrap_err();
-    assert_eq!(exhausted, "GRANT_EXHAUSTED");
-    let address = pair.carrier_node.as_ref().unwrap().grpc_address().unwrap();
-    pair.carrier_node.take().unwrap().abandon().await;
-
-    let (to, lost) = (pair.lab.dir.path().join("restored"), pair.carrier.config.node.data_dir.clone());
-    pair.restore(&pair.carrier, &to, Some(&lost)).unwrap();
-    let mut carrier = pair.party_at(&pair.carrier, &to);
-    carrier.config.grpc.as_mut().unwrap().listen = address;
-    let node = pair.lab.start(&carrier).await;
-    let codes: Vec<_> = [pair.verify().await, pair.verify().await].iter().map(answered).collect();
-    assert!(codes.contains(&Err("GRANT_EXHAUSTED".to_owned())), "{codes:?}");
-    assert!(codes.iter().all(Result::is_err), "{codes:?}");
+    let mut drill = Drill::new(GrantTerms { total: 20, ..terms() }).await;
+    drill.back_up();
+    let exhausted = Some("GRANT_EXHAUSTED".to_owned());
+    let mut answered = 0;
+    while drill.verify(1).await[0] != exhausted {
+        answered += 1;
+        assert!(answered <= 20);
+    }
+    assert!(answered > 0);
+    let (_, carrier, node) = drill.kill_and_restore().await;
+    let codes = [drill.verify(1).await, drill.verify(1).await].concat();
+    assert!(codes.iter().all(Option::is_some) && codes[1] == exhausted, "{codes:?}");
     node.stop().await.unwrap();
-    pair.stop_bank().await;
+    drill.bank_node.take().unwrap().stop().await.unwrap();
+    let report = audit::reconcile(&[drill.bank.log_dir(), carrier.log_dir()]);
+    assert!(report.is_ok(), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

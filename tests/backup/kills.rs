@@ -99,7 +99,7 @@ async fn a_restore_that_is_killed_at_any_stage_is_none_or_whole_and_can_be_done_
 fn with_small_disk(test: &str, variables: &[(&str, &Path)]) -> std::process::ExitStatus {
     let program = std::env::current_exe().unwrap();
     let script = format!(
-        "trap '' XFSZ; ulimit -f 64; exec '{}' --exact backup::kills::{test} --ignored --nocapture",
+        "trap '' XFSZ; ulimit -f 2048; exec '{}' --exact backup::kills::{test} --ignored --nocapture",
         program.display()
     );
     let mut command = Command::new("bash");
@@ -110,14 +110,11 @@ fn with_small_disk(test: &str, variables: &[(&str, &Path)]) -> std::process::Exi
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_a_stated_error_and_leaves_nothing() {
     let lab = Lab::new();
-    let rows: String = (0..3_000)
-        .map(|i| {
-            format!("1380013{i:04},张三,居民身份证,11010519491231002X,正常,2015-05-01,,否,1,,2026-11-01\n")
-        })
-        .collect();
-    let carrier = lab.carrier("carrier-a", &rows);
-    let pages = carrier.config.node.data_dir.join("datasets/subscribers/epochs/1/pages");
-    assert!(std::fs::metadata(&pages).unwrap().len() > 64 << 10);
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    // Larger than the limit, which the journal is not.
+    let large = carrier.config.node.data_dir.join("list-rejects");
+    std::fs::create_dir(&large).unwrap();
+    std::fs::write(large.join("list.csv"), vec![b'0'; 4 << 20]).unwrap();
     let (config, repository) = (config_of(&lab), lab.dir.path().join("backups"));
     let code = lab.dir.path().join("code");
     let status = with_small_disk(
