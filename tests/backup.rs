@@ -205,7 +205,8 @@ async fn a_backup_under_load_and_a_kill_give_a_node_that_goes_on_where_the_log_i
     let told = events(&carrier);
     let receipts = told.iter().filter(|event| matches!(event, Event::Answered(_))).count() as u64;
     assert!(receipts > asked.load(Ordering::SeqCst), "{receipts} of {asked:?}");
-    let returns = told.iter().filter(|event| matches!(event, Event::Restored { log, .. } if log == "complete"));
+    let returns =
+        told.iter().filter(|event| matches!(event, Event::Restored { log, .. } if log == "complete"));
     assert_eq!(returns.count(), 1);
     is_sound(&carrier, &first.path);
     is_sound(&carrier, &second.path);

@@ -23,6 +23,9 @@ const ROW_REPORTS: [&str; 2] = ["rejects.csv", "duplicates.csv"];
 /// Reports of a data set's refused rows.
 const REJECTS: [&str; 2] = ["import-rejects.csv", "build-rejects.csv"];
 
+/// Epochs of data sets.
+type Epochs = Vec<(DataSet, u64)>;
+
 /// What is due of a class.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Due {
@@ -40,7 +43,7 @@ pub struct Due {
     #[serde(skip)]
     pub(super) paths: Vec<PathBuf>,
     #[serde(skip)]
-    pub(super) epochs: Vec<(DataSet, u64)>,
+    pub(super) epochs: Epochs,
 }
 
 fn by_name<S: serde::Serializer>(class: &Class, serializer: S) -> Result<S::Ok, S::Error> {
@@ -124,7 +127,7 @@ impl Retention<'_> {
     }
 
     /// Epochs whose manifest's end is past.
-    fn epochs(&self, before_ms: u64) -> Result<(Vec<PathBuf>, Vec<(DataSet, u64)>), NodeError> {
+    fn epochs(&self, before_ms: u64) -> Result<(Vec<PathBuf>, Epochs), NodeError> {
         let root = self.layout.root();
         let (mut paths, mut due) = (Vec::new(), Vec::new());
         for data_set in self.layout.data_sets()? {
