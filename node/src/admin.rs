@@ -28,11 +28,13 @@ use crate::peer::transport::{Tcp, Transport};
 use crate::store::Store;
 
 mod data;
+mod fetch;
 mod grants;
 mod score;
 mod train;
 
 pub use data::Published;
+pub use fetch::Fetched;
 pub use grants::{GrantTerms, ScoreOutput};
 pub use score::{AddedModel, FetchedScore, ModelFiles, ModelStatus, ScorePublication};
 

@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 mod psi;
+mod publications;
 mod train;
 mod verifications;
 
@@ -152,6 +153,7 @@ impl Store {
         }
         connection.execute_batch(PSI_SCHEMA)?;
         connection.execute_batch(TRAIN_SCHEMA)?;
+        connection.execute_batch(publications::SCHEMA)?;
         Ok(Self { connection: Mutex::new(connection) })
     }
 
