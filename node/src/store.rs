@@ -15,6 +15,7 @@ mod publications;
 mod train;
 mod verifications;
 
+pub use publications::{IdError, KnownIds};
 pub use verifications::{PendingReceipt, VerificationRow, VerificationWriter};
 
 const SCHEMA_VERSION: i64 = 1;
