@@ -12,8 +12,8 @@ use windvane::snapshot::Snapshot;
 use windvane_keys::rotation::load_epoch;
 use windvane_proto::lookup::v1::lookup_server::{Lookup, LookupServer};
 use windvane_proto::lookup::v1::{
-    EvaluateRequest, EvaluateResponse, FetchManifestRequest, FetchManifestResponse, FetchPagesRequest,
-    FetchPagesResponse,
+    EvaluateRequest, EvaluateResponse, FetchDeltasRequest, FetchDeltasResponse, FetchManifestRequest,
+    FetchManifestResponse, FetchPagesRequest, FetchPagesResponse,
 };
 use windvane_protocols::lookup::client::{Answer, Question};
 use windvane_protocols::lookup::provider::{Circumstances, EpochKeys};
@@ -136,6 +136,13 @@ impl Lookup for Liar {
     }
 
     type FetchPagesStream = Iter<std::vec::IntoIter<Result<FetchPagesResponse, Status>>>;
+
+    async fn fetch_deltas(
+        &self,
+        _: Request<FetchDeltasRequest>,
+    ) -> Result<Response<FetchDeltasResponse>, Status> {
+        Ok(Response::new(FetchDeltasResponse::default()))
+    }
 
     async fn fetch_pages(
         &self,

@@ -27,14 +27,17 @@ use crate::identity::{Certificate, Layout, NodeKeys, passphrase};
 use crate::peer::transport::{Tcp, Transport};
 use crate::store::Store;
 
+mod changes;
 mod data;
 mod functions;
+mod fetch;
 mod grants;
 mod life;
 mod score;
 mod train;
 
 pub use data::Published;
+pub use fetch::Fetched;
 pub use grants::{GrantTerms, ScoreOutput};
 pub use score::{AddedModel, FetchedScore, ModelFiles, ModelStatus, ScorePublication};
 

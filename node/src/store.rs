@@ -17,11 +17,13 @@ mod psi;
 mod replay;
 mod retention;
 mod switches;
+mod publications;
 mod train;
 mod verifications;
 
 pub use buckets::StoredBucket;
 pub use idempotency::Remembered;
+pub use publications::{IdError, KnownIds};
 pub use verifications::{PendingReceipt, VerificationRow, VerificationWriter};
 
 const SCHEMA_VERSION: i64 = 1;
@@ -175,6 +177,7 @@ impl Store {
         connection.execute_batch(TRAIN_SCHEMA)?;
         connection.execute_batch(AGE_SCHEMA)?;
         connection.execute_batch(LIMITS_SCHEMA)?;
+        connection.execute_batch(publications::SCHEMA)?;
         Ok(Self { connection: Mutex::new(connection) })
     }
 
