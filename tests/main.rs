@@ -8,6 +8,7 @@ mod liar;
 mod openapi;
 mod psi;
 mod quotas;
+mod reload;
 mod scan;
 mod score;
 mod screen;

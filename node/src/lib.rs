@@ -26,6 +26,7 @@ pub mod peer;
 pub mod policy;
 pub mod provider;
 pub mod psi;
+mod retiring;
 pub mod risk;
 pub mod score;
 pub mod screen;
