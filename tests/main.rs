@@ -13,6 +13,7 @@ mod outages;
 mod psi;
 mod quotas;
 mod retention;
+mod reload;
 mod scan;
 mod score;
 mod screen;

@@ -312,8 +312,13 @@ impl Snapshot {
         self.bytes
     }
 
-    /// Whether the directory still holds exactly what is open here.
+    /// Whether the directory still holds exactly what is open here: another publication of the same epoch has another
+    /// manifest.
     pub(crate) fn is_current(&self, dir: &Path) -> bool {
+        let manifest = read_public(&dir.join(MANIFEST), MAX_DOCUMENT_BYTES);
+        if !manifest.is_ok_and(|bytes| bytes == self.manifest().as_bytes()) {
+            return false;
+        }
         let open = self.chain.deltas();
         let there = delta::indices(dir).unwrap_or_default();
         there.len() == open.len()

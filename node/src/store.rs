@@ -14,16 +14,19 @@ mod buckets;
 mod copy;
 mod idempotency;
 mod psi;
+mod publications;
 mod replay;
 mod retention;
+mod retiring;
 mod switches;
-mod publications;
 mod train;
+mod trust;
 mod verifications;
 
 pub use buckets::StoredBucket;
 pub use idempotency::Remembered;
 pub use publications::{IdError, KnownIds};
+pub use trust::StoredAuthority;
 pub use verifications::{PendingReceipt, VerificationRow, VerificationWriter};
 
 const SCHEMA_VERSION: i64 = 1;
@@ -178,10 +181,12 @@ impl Store {
         connection.execute_batch(AGE_SCHEMA)?;
         connection.execute_batch(LIMITS_SCHEMA)?;
         connection.execute_batch(publications::SCHEMA)?;
+        connection.execute_batch(trust::SCHEMA)?;
+        connection.execute_batch(retiring::SCHEMA)?;
         Ok(Self { connection: Mutex::new(connection) })
     }
 
-    /// Enrols a partner, or renews its enrolment.
+    /// Enrols a partner, or replaces its enrolment; [`Self::renew_partner`] keeps the one before beside it.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -193,6 +198,7 @@ impl Store {
         entry: &[u8],
     ) -> Result<(), StoreError> {
         self.change(entry, |t| {
+            t.execute("DELETE FROM partner_before WHERE party = ?1", [party])?;
             t.execute(
                 "INSERT INTO partner VALUES (?1, ?2, ?3)
                  ON CONFLICT (party) DO UPDATE SET enrolment = ?2, at_ms = ?3",
@@ -385,6 +391,22 @@ impl Store {
         t.execute("INSERT INTO outbox (entry) VALUES (?1)", [entry])?;
         t.commit()?;
         Ok(changed)
+    }
+
+    /// A change of exactly what must be there: without it nothing is written, the entry neither.
+    fn change_one(
+        &self,
+        entry: &[u8],
+        missing: impl FnOnce() -> StoreError,
+        act: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<usize>,
+    ) -> Result<(), StoreError> {
+        let mut connection = self.lock();
+        let t = connection.transaction()?;
+        if act(&t)? == 0 {
+            return Err(missing());
+        }
+        t.execute("INSERT INTO outbox (entry) VALUES (?1)", [entry])?;
+        Ok(t.commit()?)
     }
 
     fn rows<T>(

@@ -15,8 +15,7 @@ use windvane_protocols::transcript::Signed;
 use super::breaker::{Breaker, BreakerSnapshot, CIRCUIT_OPEN};
 use crate::config::ProviderConfig;
 use crate::error::NodeError;
-use crate::identity::Certificate;
-use crate::peer;
+use crate::peer::{Tls, live_channel};
 use crate::provider::Shared;
 use crate::snapshot::{Snapshot, installed_dir, installed_epochs};
 
@@ -26,6 +25,7 @@ pub struct Contract {
     party: PartyId,
     /// Where customers are looked up; a provider without one takes part in scores alone.
     data_set: Option<DataSet>,
+    address: String,
     channel: Channel,
     breaker: Arc<Breaker>,
     suspended: bool,
@@ -62,8 +62,7 @@ impl LookupPart {
 impl Contract {
     /// A contract that was not filled in yet; the channel connects when it is first used.
     pub(super) fn new(
-        shared: &Shared,
-        certificate: &Certificate,
+        tls: &Arc<Tls>,
         config: &ProviderConfig,
         breaker: Arc<Breaker>,
     ) -> Result<Self, NodeError> {
@@ -72,11 +71,11 @@ impl Contract {
         let party: PartyId = config.party.parse().map_err(|e| given("PARTY_INVALID", &e))?;
         let data_set = config.data_set.as_ref().map(|name| name.parse()).transpose();
         let data_set = data_set.map_err(|e| given("DATA_SET_INVALID", &e))?;
-        let channel = peer::channel_over(&shared.transport, certificate, &party, &config.address)?;
         Ok(Self {
+            channel: live_channel(tls, &party, &config.address)?,
+            address: config.address.clone(),
             party,
             data_set,
-            channel,
             breaker,
             suspended: false,
             partner: None,
@@ -98,6 +97,15 @@ impl Contract {
         };
         let suspended = shared.functions.check_partner(&self.party).is_err();
         Ok(Self { partner, grants, snapshot, suspended, ..self.clone() })
+    }
+
+    /// The same contract over a channel of its own, which connects when it is first used.
+    pub(super) fn connected_anew(&self, tls: &Arc<Tls>) -> Self {
+        match live_channel(tls, &self.party, &self.address) {
+            Ok(channel) => Self { channel, ..self.clone() },
+            // It was an address when the bank started.
+            Err(_) => self.clone(),
+        }
     }
 
     /// The provider's name.

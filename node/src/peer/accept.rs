@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,10 +14,12 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 use tonic::transport::server::Connected;
 use windvane_keys::identity::CertificateIdentity;
+use windvane_keys::trust::End;
 
 use super::handshakes::{Handshake, Handshakes};
-use super::transport::{Listener, Stream as Bytes};
-use super::{PeerIdentity, tls};
+use super::open::Watched;
+use super::transport::{Listener, Stream as Bytes, Tcp};
+use super::{PeerIdentity, Tls};
 use crate::error::NodeError;
 use crate::identity::Certificate;
 
@@ -29,7 +32,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// An accepted connection with the identity of its certificate.
 #[derive(Debug)]
 pub struct PeerStream {
-    stream: TlsStream<Box<dyn Bytes>>,
+    stream: Watched<TlsStream<Box<dyn Bytes>>>,
     identity: PeerIdentity,
 }
 
@@ -50,10 +53,14 @@ impl Incoming {
         certificate: &Certificate,
         handshakes: usize,
     ) -> Result<Self, NodeError> {
-        let acceptor = TlsAcceptor::from(tls::server_config(certificate)?);
+        Ok(Self::live(listener, Arc::new(Tls::fixed(certificate, Arc::new(Tcp))?), handshakes))
+    }
+
+    /// The same with what TLS uses at the time of each handshake.
+    pub fn live(listener: impl Listener + 'static, tls: Arc<Tls>, handshakes: usize) -> Self {
         let (sender, accepted) = mpsc::channel(16);
-        tokio::spawn(accept_all(listener, acceptor, Handshakes::new(handshakes), sender));
-        Ok(Self { accepted })
+        tokio::spawn(accept_all(listener, tls, Handshakes::new(handshakes), sender));
+        Self { accepted }
     }
 }
 
@@ -74,7 +81,7 @@ impl Stream for Incoming {
 
 async fn accept_all(
     mut listener: impl Listener,
-    acceptor: TlsAcceptor,
+    tls: Arc<Tls>,
     handshakes: Handshakes,
     sender: mpsc::Sender<PeerStream>,
 ) {
@@ -86,7 +93,7 @@ async fn accept_all(
         match accepted {
             Ok((stream, address)) => match handshakes.begin(address.ip(), place) {
                 Some(begun) => {
-                    tokio::spawn(shake(stream, address, acceptor.clone(), begun, sender.clone()));
+                    tokio::spawn(shake(stream, address, tls.clone(), begun, sender.clone()));
                 }
                 None => tracing::debug!(code = "TOO_MANY_HANDSHAKES", %address, "refused a connection"),
             },
@@ -101,10 +108,12 @@ async fn accept_all(
 async fn shake(
     stream: Box<dyn Bytes>,
     address: SocketAddr,
-    acceptor: TlsAcceptor,
+    tls: Arc<Tls>,
     handshake: Handshake,
     sender: mpsc::Sender<PeerStream>,
 ) {
+    let present = tls.present();
+    let acceptor = TlsAcceptor::from(present.server());
     let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
@@ -113,10 +122,13 @@ async fn shake(
         Err(_) => return tracing::warn!(code = "TLS_HANDSHAKE", %address, "a handshake took too long"),
     };
     drop(handshake);
-    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    match certificate.map(|der| CertificateIdentity::from_der(der)) {
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+    match chain.first().map(|der| CertificateIdentity::from_der(der)) {
         Some(Ok(identity)) => {
-            let identity = PeerIdentity { party: identity.party, keys_digest: identity.keys_digest };
+            let (party, keys_digest) = (identity.party.clone(), identity.keys_digest);
+            let (stream, connection) = tls.open().admit(stream, End::Client, identity, chain);
+            tls.recheck(&present, &connection);
+            let identity = PeerIdentity { party, keys_digest, connection };
             // When the server is gone, so is the connection.
             let _ = sender.send(PeerStream { stream, identity }).await;
         }

@@ -135,7 +135,7 @@ impl LookupService {
         partner: &Partner,
         wanted: PagesWanted,
     ) -> Result<ReceiverStream<Result<FetchPagesResponse, Status>>, Refusal> {
-        let published = self.0.downloadable(&partner.party, &wanted.data_set)?;
+        let published = self.0.downloadable_epoch(&partner.party, &wanted.data_set, wanted.epoch)?;
         published.find(&wanted).ok_or(Refusal::PageUnknown)?;
         let (sender, receiver) = tokio::sync::mpsc::channel(CHUNKS_AHEAD);
         tokio::task::spawn_blocking(move || {
