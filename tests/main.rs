@@ -6,6 +6,7 @@ mod backup;
 mod hostile;
 mod lab;
 mod liar;
+mod observe;
 mod openapi;
 mod psi;
 mod quotas;

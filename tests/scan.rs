@@ -18,6 +18,8 @@ mod rest;
 mod searcher;
 mod tap;
 
+pub(crate) use record::append;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write as _;

@@ -10,8 +10,10 @@ use windvane_protocols::score::group::Fingerprint;
 
 use crate::score::stability;
 
+mod observability;
 mod retention;
 
+pub use observability::ObservabilityConfig;
 pub use retention::RetentionConfig;
 
 /// Larger files are no configuration.
@@ -62,6 +64,9 @@ pub struct Config {
     /// How long what is kept.
     #[serde(default)]
     pub retention: RetentionConfig,
+    /// What the node shows of itself.
+    #[serde(default)]
+    pub observability: ObservabilityConfig,
 }
 
 /// How the bank watches the joint score. A limit counts as reached when it is met.
@@ -417,6 +422,7 @@ impl Config {
         self.check_lists()?;
         self.check_tables()?;
         self.retention.check()?;
+        self.observability.check()?;
         self.score.check()
     }
 

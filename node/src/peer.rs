@@ -18,7 +18,7 @@ mod dial;
 mod tls;
 pub mod transport;
 
-pub use accept::{Incoming, PeerStream};
+pub use accept::{Connections, Incoming, PeerStream};
 pub use dial::{channel, channel_over};
 
 /// What a connection's certificate says.
@@ -56,6 +56,11 @@ impl Partners {
     /// A partner by name.
     pub fn find(&self, party: &PartyId) -> Option<Arc<Partner>> {
         self.by_party.read().unwrap_or_else(PoisonError::into_inner).get(party).cloned()
+    }
+
+    /// All partners.
+    pub fn all(&self) -> Vec<Arc<Partner>> {
+        self.by_party.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// The partner behind a call.

@@ -19,6 +19,10 @@ use windvane_protocols::transcript::{Signed, Transcript};
 use crate::error::{NodeError, Refusal};
 use crate::store::{Counter, Store};
 
+mod usage;
+
+pub use usage::{Quota, QuotaName};
+
 const DAY_MS: u64 = 86_400_000;
 
 /// Stands among the codes of key groups for the elements of scores.

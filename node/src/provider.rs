@@ -27,6 +27,7 @@ use crate::dataset::{published_dir, published_epochs};
 use crate::error::{NodeError, Refusal};
 use crate::evidence::EvidenceLog;
 use crate::identity::{Layout, NodeKeys};
+use crate::observe::Observer;
 use crate::peer::Partners;
 use crate::peer::transport::Transport;
 use crate::policy::Policy;
@@ -37,6 +38,9 @@ use crate::store::{Settled, Store};
 
 mod passes;
 mod receipts;
+mod waiting;
+
+pub use waiting::Waiting;
 
 use passes::{Admitted, Passes, Shareable as _};
 use receipts::Receipts;
@@ -71,6 +75,8 @@ pub struct Shared {
     pub configuration: Hash,
     /// Held while changes of commands are taken over, so that who waits for them does not come too early.
     pub taking_over: Arc<tokio::sync::Mutex<()>>,
+    /// What is told of the node's work.
+    pub observer: Arc<Observer>,
 }
 
 /// A published epoch with its secret keys.
@@ -278,7 +284,9 @@ impl Provider {
             }
             Ok(member) => Ok(member),
         };
+        let work = self.shared.observer.work("evaluate");
         let answer = self.evaluate(Admitted { checked, published, member }, received_at_ms).await?;
+        drop(work);
         let entry = Entry::new(
             answer.receipt.body().answered_at_ms,
             Event::Answered(Box::new(answer.receipt.clone())),
@@ -331,6 +339,7 @@ impl Provider {
     /// Tells the logs of something that a peer was refused.
     async fn note_refusal(&self, peer: &PartyId, session: Option<SessionId>, code: &'static str) {
         tracing::warn!(code, %peer, session = session.map(tracing::field::display), "refused a call");
+        self.shared.observer.metrics.refused(peer.as_str(), code);
         if self.may_log_failure(peer) {
             let event = Event::Failed { session, peer: peer.clone(), code: code.to_owned() };
             // A log that cannot take this entry takes no answer either; the caller has its error already.
@@ -470,6 +479,7 @@ impl Provider {
 
     /// Makes entries durable; gives the index of the first.
     async fn append(&self, entries: Vec<Vec<u8>>) -> Result<u64, Refusal> {
+        let _work = self.shared.observer.work("log");
         match self.shared.log.append(entries).await {
             Ok(appended) => Ok(appended.first_index),
             Err(error) => {

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
+mod condition;
 mod copy;
 mod psi;
 mod replay;
@@ -17,6 +18,7 @@ mod retention;
 mod train;
 mod verifications;
 
+pub use condition::StoreCondition;
 pub use verifications::{PendingReceipt, VerificationRow, VerificationWriter};
 
 const SCHEMA_VERSION: i64 = 1;

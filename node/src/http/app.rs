@@ -15,12 +15,13 @@ use super::problem::Problem;
 use super::verifier::Verifier;
 use super::{bearer, document, health, load, trace, verifications};
 use crate::bank::Bank;
+use crate::observe::health::Readiness;
 
 /// What the handlers share.
 #[derive(Clone)]
 pub(super) struct App {
     pub(super) bank: Arc<dyn Verifier>,
-    pub(super) ready: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    pub(super) ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
     pub(super) places: Places,
     pub(super) document: Bytes,
 }
@@ -33,9 +34,9 @@ impl fmt::Debug for App {
 
 /// The REST interface over `bank`.
 ///
-/// `ready` gives the codes of the checks that fail, empty where the node can answer; it is called on every
-/// `GET /readyz` and must not block.
-pub fn router(bank: Arc<Bank>, ready: impl Fn() -> Vec<String> + Send + Sync + 'static) -> Router {
+/// `ready` tells whether the node can answer, and what keeps it from it; it is called on every `GET /readyz`, on a
+/// thread that may block.
+pub fn router(bank: Arc<Bank>, ready: impl Fn() -> Readiness + Send + Sync + 'static) -> Router {
     router_over(bank, Arc::new(ready))
 }
 
@@ -47,7 +48,7 @@ pub fn routes() -> Vec<(&'static str, String)> {
 
 pub(super) fn router_over(
     bank: Arc<dyn Verifier>,
-    ready: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
 ) -> Router {
     let document = document::openapi().to_json().expect("the document is made of texts and maps");
     let app = App { bank, ready, places: Places::default(), document: document.into() };

@@ -9,21 +9,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::app::App;
+use crate::observe::Finding;
+use crate::observe::health::Readiness;
 
 /// The process answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Live {
     /// Always true.
     pub live: bool,
-}
-
-/// Whether the node can answer verifications.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Readiness {
-    /// Nothing fails.
-    pub ready: bool,
-    /// The codes of the checks that fail.
-    pub failing: Vec<String>,
 }
 
 /// Tells that the process answers.
@@ -44,10 +37,13 @@ pub(super) async fn healthz() -> Json<Live> {
     )
 )]
 pub(super) async fn readyz(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
-    let failing = (app.ready)();
-    let ready = failing.is_empty();
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, failing }))
+    let broken = || {
+        let advice = "look at the node's log; start the node again if it stays";
+        Readiness::of(vec![Finding::problem("CHECK_BROKEN", "a check did not end", advice)])
+    };
+    let readiness = tokio::task::spawn_blocking(move || (app.ready)()).await.unwrap_or_else(|_| broken());
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(readiness))
 }
 
 /// This interface, as OpenAPI 3.1.

@@ -21,6 +21,7 @@ use super::app::router_over;
 use super::verifier::{Answer, Verifier};
 use super::*;
 use crate::bank::{BankError, BankErrorKind, Inquiry};
+use crate::observe::Finding;
 use crate::verification::{Colour, Decision, MatchResult, VerificationReport};
 
 const PHONE: &str = "13800138000";
@@ -129,6 +130,11 @@ impl Verifier for Script {
     }
 }
 
+/// Findings with these codes.
+fn found(codes: &[String]) -> Vec<Finding> {
+    codes.iter().map(|code| Finding::problem(code, "old", "renew it")).collect()
+}
+
 /// A running listener.
 struct Served {
     script: Arc<Script>,
@@ -143,7 +149,7 @@ impl Served {
         let script = Script::new();
         let failing = watch::Sender::new(Vec::new());
         let seen = failing.subscribe();
-        let router = router_over(script.clone(), Arc::new(move || seen.borrow().clone()));
+        let router = router_over(script.clone(), Arc::new(move || Readiness::of(found(&seen.borrow()))));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();

@@ -38,6 +38,22 @@ pub struct PeerStream {
 #[derive(Debug)]
 pub struct Incoming {
     accepted: mpsc::Receiver<PeerStream>,
+    connections: Connections,
+}
+
+/// How many connections are open.
+#[derive(Debug, Clone)]
+pub struct Connections {
+    places: Arc<Semaphore>,
+    most: usize,
+}
+
+impl Connections {
+    /// Those that are open or in their handshake.
+    pub fn open(&self) -> usize {
+        // One place is taken by the next connection before it comes.
+        self.most.saturating_sub(self.places.available_permits()).saturating_sub(1)
+    }
 }
 
 impl Incoming {
@@ -53,8 +69,14 @@ impl Incoming {
         let acceptor = TlsAcceptor::from(tls::server_config(certificate)?);
         let (sender, accepted) = mpsc::channel(16);
         let places = Arc::new(Semaphore::new(max_connections));
+        let connections = Connections { places: places.clone(), most: max_connections };
         tokio::spawn(accept_all(listener, acceptor, places, sender));
-        Ok(Self { accepted })
+        Ok(Self { accepted, connections })
+    }
+
+    /// How many connections are open, to be asked at any time.
+    pub fn connections(&self) -> Connections {
+        self.connections.clone()
     }
 }
 

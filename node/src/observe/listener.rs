@@ -1,0 +1,43 @@
+//! `/healthz`, `/readyz` and `/metrics` on a loopback address, for whoever looks after the machine.
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, http::StatusCode};
+use http::header::CONTENT_TYPE;
+
+use super::health::{self, Readiness};
+use super::{metrics, sample};
+use crate::http::Live;
+use crate::provider::Shared;
+
+/// The three routes.
+pub fn router(shared: Shared) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(text))
+        .with_state(shared)
+}
+
+async fn healthz() -> Json<Live> {
+    Json(Live { live: true })
+}
+
+async fn readyz(State(shared): State<Shared>) -> Response {
+    match tokio::task::spawn_blocking(move || Readiness::of(health::findings(&shared))).await {
+        Ok(readiness) => {
+            let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            (status, Json(readiness)).into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn text(State(shared): State<Shared>) -> Response {
+    match tokio::task::spawn_blocking(move || sample::collect(&shared)).await {
+        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
