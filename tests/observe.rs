@@ -1,9 +1,12 @@
 //! What nodes show of themselves: metrics after known calls, readiness for every cause, spans of both parties.
 
 mod collector;
+mod doctor;
 mod labels;
 mod readiness;
 mod traces;
+
+pub(crate) use collector::Collector;
 
 use std::net::SocketAddr;
 

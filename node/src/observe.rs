@@ -21,6 +21,7 @@ use crate::train::serve::TrainProvider;
 
 pub mod calls;
 pub mod checks;
+pub mod doctor;
 mod finding;
 pub mod grpc;
 pub mod health;
@@ -30,6 +31,7 @@ pub mod metrics;
 mod process;
 pub mod rest;
 mod sample;
+pub mod setup;
 pub mod trace;
 
 pub use finding::{Finding, Scope, Severity};

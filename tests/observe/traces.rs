@@ -102,7 +102,7 @@ async fn only_an_enrolled_peer_with_a_whole_header_joins_its_trace() {
     {
         let channel = channel(&party.certificate(), &"carrier-a".parse().unwrap(), &address).unwrap();
         let protocols = vec!["lookup/v1".to_owned()];
-        let mut request = Request::new(HelloRequest { protocols });
+        let mut request = Request::new(HelloRequest { protocols, now_ms: 0 });
         request.metadata_mut().insert("traceparent", header.parse().unwrap());
         request.metadata_mut().insert("tracestate", "vendor=13800138000".parse().unwrap());
         request.metadata_mut().insert("baggage", "user=13800138000".parse().unwrap());

@@ -57,7 +57,7 @@ pub struct Finding {
     pub subject: Option<String>,
     /// What was found.
     pub what: String,
-    /// What to do.
+    /// What to do; empty where what was found says it.
     pub advice: String,
     /// Which services it concerns.
     #[serde(skip)]
@@ -95,7 +95,7 @@ impl Finding {
     /// An error of which the text says what was wrong and, behind the first `; `, what to do.
     pub fn of_error(code: &str, text: &str) -> Self {
         let text = text.trim_end();
-        let (what, advice) = text.split_once("; ").unwrap_or((text, "see the node's log and the guide"));
+        let (what, advice) = text.split_once("; ").unwrap_or((text, ""));
         Self::problem(code, what, advice)
     }
 
@@ -116,6 +116,13 @@ impl Finding {
         self.severity == Severity::Problem
     }
 
+    /// Subject, what was found and what to do, in one sentence.
+    pub fn message(&self) -> String {
+        let subject = self.subject.as_ref().map(|subject| format!("{subject}: ")).unwrap_or_default();
+        let advice = if self.advice.is_empty() { String::new() } else { format!("; {}", self.advice) };
+        format!("{subject}{}{advice}", self.what)
+    }
+
     /// Subject and code, as readiness lists them.
     pub fn short(&self) -> String {
         match &self.subject {
@@ -127,11 +134,6 @@ impl Finding {
 
 impl std::fmt::Display for Finding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { code, severity, what, advice, .. } = self;
-        write!(f, "{} {code}: ", severity.name())?;
-        if let Some(subject) = &self.subject {
-            write!(f, "{subject}: ")?;
-        }
-        write!(f, "{what}; {advice}")
+        write!(f, "{} {}: {}", self.severity.name(), self.code, self.message())
     }
 }

@@ -55,12 +55,6 @@ pub(super) struct PeerLabels {
     pub(super) peer: String,
 }
 
-/// A code.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(super) struct CodeLabels {
-    pub(super) code: String,
-}
-
 /// A failing check.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(super) struct FindingLabels {

@@ -437,7 +437,7 @@ mod tests {
         }
         assert!(text.contains("windvane_refusals_total{peer=\"bank\",code=\"GRANT_EXPIRED\"} 1\n"), "{text}");
         assert!(
-            text.contains("windvane_peer_call_seconds_bucket{le=\"0.015\",peer=\"carrier-a\"} 1\n"),
+            text.contains("windvane_peer_call_seconds_bucket{peer=\"carrier-a\",le=\"0.015\"} 1\n"),
             "{text}"
         );
         assert!(text.contains("windvane_decisions_total{colour=\"green\"} 1\n"), "{text}");
