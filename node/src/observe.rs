@@ -8,14 +8,16 @@
 //! Prometheus' own (`node/deploy/observability`); what must be kept as evidence is in the log, not here.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
+
+use tokio::sync::Semaphore;
 
 use crate::bank::Bank;
 use crate::config::{Config, ObservabilityConfig};
 use crate::error::NodeError;
 use crate::evidence::EvidenceLog;
 use crate::peer::Connections;
-use crate::provider::Provider;
+use crate::provider::{Provider, Shared};
 use crate::psi::serve::PsiProvider;
 use crate::train::serve::TrainProvider;
 
@@ -48,8 +50,8 @@ pub struct Observer {
     config: ObservabilityConfig,
     tracing: Option<Tracing>,
     parts: Parts,
-    /// Held while gauges are read and written out, so that two who collect do not mix them.
-    sampling: Mutex<()>,
+    /// One look at a time: two who collect must not mix their gauges, and whoever asks often holds one thread.
+    looks: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -76,7 +78,7 @@ impl Observer {
             config: observability,
             tracing: tracing.transpose()?,
             parts: Parts::default(),
-            sampling: Mutex::default(),
+            looks: Arc::new(Semaphore::new(1)),
         })
     }
 
@@ -150,6 +152,20 @@ impl Observer {
             tracing.flush();
         }
     }
+}
+
+/// Looks at a node where that may block, after whoever looks already; `None` when the look broke.
+pub(crate) async fn look<T: Send + 'static>(
+    shared: &Shared,
+    look: impl FnOnce(&Shared) -> T + Send + 'static,
+) -> Option<T> {
+    let place = shared.observer.looks.clone().acquire_owned().await.ok()?;
+    let shared = shared.clone();
+    let looked = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        look(&shared)
+    });
+    looked.await.ok()
 }
 
 impl fmt::Debug for Observer {

@@ -31,7 +31,6 @@ use crate::evidence::{EvidenceLog, LogStats};
 use crate::http;
 use crate::identity::{Certificate, Layout, NodeKeys};
 use crate::observe::calls::CallLayer;
-use crate::observe::health::Readiness;
 use crate::observe::{self, Observer};
 use crate::peer::Incoming;
 use crate::peer::transport::{Tcp, Transport};
@@ -513,7 +512,10 @@ async fn serve_http(
     mut stopped: watch::Receiver<bool>,
 ) {
     let looked = shared.clone();
-    let ready = move || Readiness::of(observe::health::findings(&looked));
+    let ready = move || {
+        let shared = looked.clone();
+        async move { observe::health::readiness(&shared).await }
+    };
     let router = http::router(bank, ready).layer(from_fn_with_state(shared, observe::rest::observe));
     let stop = async move {
         // The sender lives as long as the node; either way it is time to stop.

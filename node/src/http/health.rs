@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::app::App;
-use crate::observe::Finding;
 use crate::observe::health::Readiness;
 
 /// The process answers.
@@ -37,11 +36,7 @@ pub(super) async fn healthz() -> Json<Live> {
     )
 )]
 pub(super) async fn readyz(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
-    let broken = || {
-        let advice = "look at the node's log; start the node again if it stays";
-        Readiness::of(vec![Finding::problem("CHECK_BROKEN", "a check did not end", advice)])
-    };
-    let readiness = tokio::task::spawn_blocking(move || (app.ready)()).await.unwrap_or_else(|_| broken());
+    let readiness = (app.ready)().await;
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness))
 }

@@ -149,7 +149,10 @@ impl Served {
         let script = Script::new();
         let failing = watch::Sender::new(Vec::new());
         let seen = failing.subscribe();
-        let router = router_over(script.clone(), Arc::new(move || Readiness::of(found(&seen.borrow()))));
+        let router = router_over(
+            script.clone(),
+            Arc::new(move || Box::pin(std::future::ready(Readiness::of(found(&seen.borrow()))))),
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();

@@ -17,6 +17,9 @@ use crate::policy::{Quota, QuotaName};
 const DAY_MS: u64 = 86_400_000;
 const HOUR_MS: u64 = 3_600_000;
 
+/// Days before a grant ends at which it is worth a warning; grants are shorter than certificates.
+pub const GRANT_DAYS: u64 = 3;
+
 /// An epoch that ends within this time is worth a warning.
 const EPOCH_WARNING_MS: u64 = 2 * HOUR_MS;
 

@@ -26,9 +26,6 @@ mod log;
 mod peers;
 mod running;
 
-/// Days before a grant ends at which it is worth a warning.
-const GRANT_DAYS: u64 = 3;
-
 /// What the doctor found, gravest first.
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -158,7 +155,7 @@ fn grants(config: &Config, admin: &Admin, now_ms: u64) -> Result<Vec<Finding>, N
     }
     // A provider need not renew what a bank no longer asks for.
     let due = until.iter().filter(|(_, (accepted, end))| *accepted || *end >= now_ms);
-    Ok(due.filter_map(|(party, (_, end))| checks::grant(party, *end, now_ms, GRANT_DAYS)).collect())
+    Ok(due.filter_map(|(party, (_, end))| checks::grant(party, *end, now_ms, checks::GRANT_DAYS)).collect())
 }
 
 /// How much of the issued quotas was used, as of the last time the node kept its counters.

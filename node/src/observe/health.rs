@@ -9,13 +9,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use windvane_protocols::lookup::manifest::Manifest;
 
-use super::checks::{self, Age};
-use super::{Finding, Scope};
+use super::checks::{self, Age, GRANT_DAYS};
+use super::{Finding, Scope, look};
 use crate::bank::{Bank, Contract};
 use crate::provider::{Provider, Shared};
-
-/// Days before a grant ends at which it is worth a warning; grants are shorter than certificates.
-const GRANT_DAYS: u64 = 3;
 
 /// Whether the node can do its work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -34,6 +31,15 @@ impl Readiness {
         let failing: Vec<_> = findings.iter().filter(|f| f.is_problem()).map(Finding::short).collect();
         Self { ready: failing.is_empty(), failing, findings }
     }
+}
+
+/// Whether a running node can do its work.
+pub async fn readiness(shared: &Shared) -> Readiness {
+    let broken = || {
+        let advice = "look at the node's log; start the node again if it stays";
+        vec![Finding::problem("CHECK_BROKEN", "a check did not end", advice)]
+    };
+    Readiness::of(look(shared, findings).await.unwrap_or_else(broken))
 }
 
 /// Everything that is to be said of a running node. Blocks.

@@ -7,8 +7,7 @@ use axum::routing::get;
 use axum::{Json, http::StatusCode};
 use http::header::CONTENT_TYPE;
 
-use super::health::{self, Readiness};
-use super::{metrics, sample};
+use super::{health, look, metrics, sample};
 use crate::http::Live;
 use crate::provider::Shared;
 
@@ -26,18 +25,14 @@ async fn healthz() -> Json<Live> {
 }
 
 async fn readyz(State(shared): State<Shared>) -> Response {
-    match tokio::task::spawn_blocking(move || Readiness::of(health::findings(&shared))).await {
-        Ok(readiness) => {
-            let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-            (status, Json(readiness)).into_response()
-        }
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
+    let readiness = health::readiness(&shared).await;
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(readiness)).into_response()
 }
 
 async fn text(State(shared): State<Shared>) -> Response {
-    match tokio::task::spawn_blocking(move || sample::collect(&shared)).await {
-        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    match look(&shared, sample::collect).await {
+        Some(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

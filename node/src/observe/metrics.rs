@@ -350,9 +350,11 @@ impl Metrics {
 }
 
 const PAGE: &str = "# Metrics\n\nA node with `[observability] listen` serves these at `/metrics`, in the text form of \
-Prometheus. A metric appears with its first value. Labels are bounded: parties that are enrolled, data sets and \
-purposes of the node's own grants, names and codes of the program; a code that a provider gave is `OTHER` once it gave \
-32 different ones. No label and no value is about a customer. A test holds this page against the program.\n\n\
+Prometheus, which collects them with\n\n```yaml\nscrape_configs:\n  - job_name: windvane\n    static_configs:\n      - \
+targets: [\"127.0.0.1:9464\"]\nrule_files: [alerts.yaml]\n```\n\n`dashboard.json` is for Grafana. A metric appears \
+with its first value. Labels are bounded: parties that are enrolled, data sets and purposes of the node's own grants, \
+names and codes of the program; a code that a provider gave is `OTHER` once it gave 32 different ones. No label and no \
+value is about a customer. A test holds this page, the alerts and the dashboard against the program.\n\n\
 | Name | Kind | Labels | What it says |\n|---|---|---|---|\n";
 
 fn peer_code(peer: &str, code: String) -> PeerCodeLabels {

@@ -78,6 +78,12 @@ impl Setup {
         if !Layout::new(config.node.data_dir.clone()).keys().exists() {
             return self.problem("KEYS_MISSING", "the node has no keys; run windvane keys init");
         }
+        let layout = Layout::new(config.node.data_dir.clone());
+        if layout.log().is_dir() && !layout.state().is_file() {
+            // Opening it would make an empty one.
+            let text = "the state file is not there, and the log is; restore it from the last backup";
+            return self.problem("STATE_MISSING", text);
+        }
         let Some(admin) = self.need(Admin::open(config, Arc::new(SystemClock))) else { return };
         for table in &config.tables {
             self.need(crate::train::serve::check_table(table, admin.keys()));
