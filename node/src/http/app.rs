@@ -18,8 +18,11 @@ use super::{bearer, document, health, load, trace, verifications};
 use crate::bank::Bank;
 use crate::observe::health::Readiness;
 
+/// A look at the node under way.
+pub(super) type Look = Pin<Box<dyn Future<Output = Readiness> + Send>>;
+
 /// Tells whether the node can answer, and what keeps it from it.
-pub(super) type Ready = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Readiness> + Send>> + Send + Sync>;
+pub(super) type Ready = Arc<dyn Fn() -> Look + Send + Sync>;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -43,7 +46,7 @@ pub fn router<F>(bank: Arc<Bank>, ready: impl Fn() -> F + Send + Sync + 'static)
 where
     F: Future<Output = Readiness> + Send + 'static,
 {
-    router_over(bank, Arc::new(move || Box::pin(ready())))
+    router_over(bank, Arc::new(move || -> Look { Box::pin(ready()) }))
 }
 
 /// Method and path of every route that [`router`] serves.

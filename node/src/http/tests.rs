@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::app::router_over;
+use super::app::{Look, router_over};
 use super::verifier::{Answer, Verifier};
 use super::*;
 use crate::bank::{BankError, BankErrorKind, Inquiry};
@@ -149,10 +149,11 @@ impl Served {
         let script = Script::new();
         let failing = watch::Sender::new(Vec::new());
         let seen = failing.subscribe();
-        let router = router_over(
-            script.clone(),
-            Arc::new(move || Box::pin(std::future::ready(Readiness::of(found(&seen.borrow()))))),
-        );
+        let ready = move || -> Look {
+            let readiness = Readiness::of(found(&seen.borrow()));
+            Box::pin(async move { readiness })
+        };
+        let router = router_over(script.clone(), Arc::new(ready));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();

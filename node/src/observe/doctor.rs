@@ -39,7 +39,7 @@ pub struct Report {
 
 impl Report {
     fn of(mut findings: Vec<Finding>) -> Self {
-        findings.sort_by(|a, b| b.severity.cmp(&a.severity));
+        findings.sort_by_key(|found| std::cmp::Reverse(found.severity));
         let count = |severity| findings.iter().filter(|found| found.severity == severity).count();
         Self { problems: count(Severity::Problem), warnings: count(Severity::Warning), findings }
     }
@@ -128,7 +128,7 @@ fn keys(admin: &Admin) -> Result<Vec<Finding>, NodeError> {
         if let Err(error) = load_epoch(store, &data_set, epoch) {
             let what = format!("a key of epoch {epoch} does not open: {error}");
             let advice = "restore the key store from the last backup, or build and publish a fresh epoch";
-            found.push(Finding::problem("EPOCH_KEY_MISSING", what, advice).about(&data_set));
+            found.push(Finding::problem("EPOCH_KEY_MISSING", what, advice).about(data_set.as_str()));
         }
     }
     let mut states: BTreeMap<&'static str, usize> = BTreeMap::new();

@@ -101,8 +101,8 @@ impl Finding {
 
     /// The same about a party or a data set.
     #[must_use]
-    pub fn about(self, subject: impl ToString) -> Self {
-        Self { subject: Some(subject.to_string()), ..self }
+    pub fn about(self, subject: impl Into<String>) -> Self {
+        Self { subject: Some(subject.into()), ..self }
     }
 
     /// The same for one service.

@@ -82,7 +82,7 @@ fn sample_certificates(metrics: &Metrics, shared: &Shared) {
     let partners = partners.iter().map(|partner| (partner.party.to_string(), partner.valid_until_ms));
     metrics.certificate_days.clear();
     for (party, until_ms) in own.into_iter().chain(partners) {
-        set_days(metrics.certificate_days.get_or_create(&PartyLabels { party }).clone(), until_ms, now_ms);
+        set_days(&metrics.certificate_days.get_or_create(&PartyLabels { party }), until_ms, now_ms);
     }
 }
 
@@ -104,7 +104,7 @@ fn sample_provider(metrics: &Metrics, shared: &Shared, provider: &Provider) {
         );
     }
     for (party, until_ms) in provider.policy().grants_until() {
-        set_days(metrics.grant_days.get_or_create(&PartyLabels { party }).clone(), until_ms, now_ms);
+        set_days(&metrics.grant_days.get_or_create(&PartyLabels { party }), until_ms, now_ms);
     }
     metrics.quota_used.clear();
     metrics.quota_limit.clear();
@@ -139,7 +139,7 @@ fn sample_bank(metrics: &Metrics, shared: &Shared) {
             sample_table(metrics, &party, manifest.data_set.as_str(), health::age(manifest), now_ms);
         }
         if let Some(until_ms) = contract.granted_until() {
-            set_days(metrics.grant_days.get_or_create(&PartyLabels { party }).clone(), until_ms, now_ms);
+            set_days(&metrics.grant_days.get_or_create(&PartyLabels { party }), until_ms, now_ms);
         }
     }
 }
@@ -151,6 +151,6 @@ fn sample_table(metrics: &Metrics, provider: &str, data_set: &str, age: checks::
     metrics.epoch_left_seconds.get_or_create(&labels).set(seconds(age.until_ms, now_ms));
 }
 
-fn set_days(gauge: Gauge<f64, AtomicU64>, until_ms: u64, now_ms: u64) {
+fn set_days(gauge: &Gauge<f64, AtomicU64>, until_ms: u64, now_ms: u64) {
     gauge.set((until_ms as f64 - now_ms as f64) / DAY_MS);
 }
