@@ -95,10 +95,14 @@ mod tests {
             ("min_free_disk_mb = 512", "otlp_endpoint = \"c\"", "observability.otlp_endpoint"),
             ("min_free_disk_mb = 512", "trace_share = 1.5", "observability.trace_share"),
             ("min_free_disk_mb = 512", "trace_share = nan", "observability.trace_share"),
-            ("min_free_disk_mb = 512", "max_checkpoint_age_ms = 1", "observability.max_checkpoint_age_ms"),
+            (
+                "max_checkpoint_age_ms = 60000",
+                "max_checkpoint_age_ms = 1",
+                "observability.max_checkpoint_age_ms",
+            ),
             ("min_free_disk_mb = 512", "max_data_age_hours = 0", "observability.max_data_age_hours"),
-            ("min_free_disk_mb = 512", "renewal_days = 1000", "observability.renewal_days"),
-            ("min_free_disk_mb = 512", "quota_warning = 2.0", "observability.quota_warning"),
+            ("renewal_days = 30", "renewal_days = 1000", "observability.renewal_days"),
+            ("quota_warning = 0.9", "quota_warning = 2.0", "observability.quota_warning"),
         ] {
             assert!(carrier.contains(from), "{from}");
             let error = Config::parse(&carrier.replacen(from, to, 1)).unwrap_err().to_string();
