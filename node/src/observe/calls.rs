@@ -177,7 +177,9 @@ where
         Box::pin(async move {
             let response = work.within(answered).await?;
             call.hear(response.headers());
-            Ok(response.map(|inner| Counted { inner: Box::pin(inner), call: Some(call) }))
+            // A call ends before its caller can know: with its head where that tells the outcome, or with its trailers.
+            let call = call.code.is_none().then_some(call);
+            Ok(response.map(|inner| Counted { inner: Box::pin(inner), call }))
         })
     }
 }
@@ -200,7 +202,9 @@ impl<R: Body<Data = Bytes>> Body for Counted<R> {
         let frame = ready!(self.inner.as_mut().poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
-                if let (Some(trailers), Some(call)) = (frame.trailers_ref(), &mut self.call) {
+                if let Some(trailers) = frame.trailers_ref()
+                    && let Some(mut call) = self.call.take()
+                {
                     call.hear(trailers);
                 }
             }
