@@ -60,11 +60,17 @@ impl Lab {
     pub(crate) fn party(&self, name: &str, sections: &str) -> Party {
         let config = self.config(name, sections);
         let admin = Admin::init(&config, Arc::new(self.clock.clone())).unwrap();
+        let enrolment = self.enrol(&admin, 20);
+        Party { admin, config, enrolment }
+    }
+
+    /// Has the party's request signed, and takes the enrolment over.
+    pub(crate) fn enrol(&self, admin: &Admin, days: u32) -> String {
         let request = EnrolmentRequest::from_pem(&admin.enrolment_request().unwrap()).unwrap();
         let now_ms = self.clock.now_ms();
-        let enrolment = self.authority.sign(&request, 20, now_ms, &mut rand::rng()).unwrap().to_pem();
+        let enrolment = self.authority.sign(&request, days, now_ms, &mut rand::rng()).unwrap().to_pem();
         admin.import_enrolment(&enrolment).unwrap();
-        Party { admin, config, enrolment }
+        enrolment
     }
 
     /// Signs a request of a party; gives the enrolment.

@@ -8,6 +8,7 @@ mod deltas;
 mod hostile;
 mod lab;
 mod liar;
+mod observe;
 mod openapi;
 mod outages;
 mod psi;

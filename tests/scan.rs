@@ -18,6 +18,8 @@ mod rest;
 mod searcher;
 mod tap;
 
+pub(crate) use record::append;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write as _;
@@ -108,9 +110,8 @@ fn search(searcher: &Searcher, places: &[Place]) -> BTreeSet<String> {
 
 /// A scan of nothing finds nothing: the operations must have left something in every kind of place.
 fn every_kind_is_there(places: &[Place]) {
-    use record::{DEBUG, DOCUMENTS, ERRORS, NETWORK, REPORTS, RESPONSES};
     let census = census(places);
-    let recorded = [DEBUG, DOCUMENTS, ERRORS, NETWORK, REPORTS, RESPONSES].map(Kind::Recorded);
+    let recorded = record::KINDS.map(Kind::Recorded);
     let files = [
         Kind::Log,
         Kind::Journal,

@@ -112,6 +112,16 @@ impl Admin {
         &self.keys
     }
 
+    /// The node's state.
+    pub(crate) const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Where the node's files are.
+    pub(crate) const fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// The verifier key of the node's log, for an auditor.
     ///
     /// # Errors

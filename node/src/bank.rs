@@ -16,6 +16,7 @@ use crate::config::{Config, ScoreConfig, VerificationConfig};
 use crate::error::{NodeError, Refusal};
 use crate::functions::Function;
 use crate::http::Idempotency;
+use crate::observe::trace::FutureExt as _;
 use crate::provider::Shared;
 use crate::risk::{Facts, Rules, Vocabulary, decide};
 use crate::store::{PendingReceipt, VerificationWriter};
@@ -32,6 +33,7 @@ mod retry;
 mod score;
 
 pub use breaker::BreakerSnapshot;
+pub(crate) use breaker::CIRCUIT_OPEN;
 pub use contract::Contract;
 pub(crate) use countersign::Round;
 pub use inquiry::{BankError, BankErrorKind, Inquiry};
@@ -54,6 +56,17 @@ enum Asked {
     Verification,
     /// The score alone.
     Score,
+}
+
+impl Asked {
+    /// The name in metrics.
+    const fn kind(self, customers: usize) -> &'static str {
+        match (self, customers) {
+            (Self::Score, _) => "score",
+            (Self::Verification, 1) => "single",
+            (Self::Verification, _) => "batch",
+        }
+    }
 }
 
 /// The bank.
@@ -140,23 +153,10 @@ impl Bank {
         *self.contracts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(anew);
     }
 
-    /// Whether every contract can be asked, and if not, why: provider and code.
-    pub fn missing(&self) -> Vec<(String, String)> {
-        let now_ms = self.shared.clock.now_ms();
-        let contracts = self.contracts();
-        let missing = |c: &Arc<Contract>| Some((c.party().to_string(), c.terms(now_ms).err()?.to_owned()));
-        let lookups = contracts.iter().filter(|contract| contract.has_lookups()).filter_map(missing);
+    /// Why the active scoring group cannot be used, where it cannot: group and code.
+    pub fn score_failure(&self) -> Option<(String, String)> {
         let active = self.active();
-        let score = active
-            .failure
-            .iter()
-            .map(|report| (report.group.clone(), report.error.clone().unwrap_or_default()));
-        let open = self.breakers().into_iter().filter(|breaker| breaker.state != "closed");
-        let open = open.map(|breaker| {
-            let last = breaker.last_failure.unwrap_or_default();
-            (breaker.provider, format!("CIRCUIT_OPEN after {last}"))
-        });
-        lookups.chain(score).chain(open).collect()
+        active.failure.as_ref().map(|report| (report.group.clone(), report.error.clone().unwrap_or_default()))
     }
 
     /// How each provider is asked at this moment, for health and metrics.
@@ -257,7 +257,8 @@ impl Bank {
         self.scoring.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn contracts(&self) -> Arc<Vec<Arc<Contract>>> {
+    /// The contracts as they stand now.
+    pub(crate) fn contracts(&self) -> Arc<Vec<Arc<Contract>>> {
         self.contracts.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -268,6 +269,30 @@ impl Bank {
         deadline_ms: u64,
     ) -> Result<Vec<VerificationReport>, BankError> {
         let begun = Instant::now();
+        let (observer, kind) = (self.shared.observer.clone(), asked.kind(inquiries.len()));
+        let work = observer.work("verification");
+        work.tell("windvane.kind", kind);
+        work.tell("windvane.customers", i64::try_from(inquiries.len()).unwrap_or(i64::MAX));
+        let reports = work.within(self.answer(inquiries, asked, deadline_ms, begun)).await;
+        match &reports {
+            Ok(reports) => {
+                observer.metrics.answered(kind, begun.elapsed());
+                for report in reports {
+                    observer.metrics.decided(report.result.as_str(), report.decision.colour.as_str());
+                }
+            }
+            Err(error) => work.fail(error.code),
+        }
+        reports
+    }
+
+    async fn answer(
+        &self,
+        inquiries: Vec<Inquiry>,
+        asked: Asked,
+        deadline_ms: u64,
+        begun: Instant,
+    ) -> Result<Vec<VerificationReport>, BankError> {
         let contracts = self.contracts();
         if contracts.is_empty() {
             return Err(BankError::unavailable("NO_PROVIDER", "no provider is configured"));
@@ -285,9 +310,16 @@ impl Bank {
         // All requests in one append: they share its sync.
         let requests: Vec<_> = prepared.iter().filter_map(Prepared::entry).collect();
         if !requests.is_empty() {
-            self.shared.log.append(requests).await?;
+            let work = self.shared.observer.work("log");
+            work.within(self.shared.log.append(requests)).await?;
         }
-        let runs = together(prepared.into_iter().map(|prepared| prepared.converse(deadline))).await?;
+        let observer = &self.shared.observer;
+        let conversations = prepared.into_iter().map(|prepared| {
+            let observer = observer.clone();
+            // The tasks are below what runs here.
+            prepared.converse(observer, deadline).with_current_context()
+        });
+        let runs = together(conversations).await?;
         let (scoring, scored) = match score {
             Planned::Asked(call) => (Some(call.scoring()), call.finish(&runs).await?),
             Planned::Without(report) => (None, Scores::all(&report, inquiries.len())),
@@ -303,7 +335,8 @@ impl Bank {
             };
             scoring.observe(&self.shared, outcomes.into_iter().zip(reports.iter().map(colour)));
         }
-        self.keep(&inquiries, &subjects, &runs, events, &reports).await?;
+        let work = self.shared.observer.work("keep");
+        work.within(self.keep(&inquiries, &subjects, &runs, events, &reports)).await?;
         Ok(reports)
     }
 

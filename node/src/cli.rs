@@ -21,6 +21,7 @@ mod bench;
 mod check;
 mod dataset;
 mod demo;
+mod doctor;
 mod failure;
 mod function;
 mod grant;
@@ -109,6 +110,8 @@ enum Command {
     Retire(retire::RetireCommand),
     /// Check a configuration, and what it names, without the network
     CheckConfig(check::CheckArgs),
+    /// Examine a node, its machine and its partners, with advice for whatever is found
+    Doctor(doctor::DoctorArgs),
     /// Print the REST interface's OpenAPI 3.1 document
     Openapi,
     /// Run a bank and three carriers on this machine against a simulated truth
@@ -187,6 +190,7 @@ impl Command {
             Self::Retain(command) => command.run(),
             Self::Retire(command) => command.run(),
             Self::CheckConfig(args) => Ok(args.run()),
+            Self::Doctor(args) => args.run(),
             Self::Openapi => Ok(Answer::json(&windvane::http::openapi())),
             Self::Demo(args) => args.run(),
             Self::Bench(command) => command.run(),

@@ -10,8 +10,10 @@ use windvane_protocols::score::group::Fingerprint;
 
 use crate::score::stability;
 
+mod observability;
 mod retention;
 
+pub use observability::ObservabilityConfig;
 pub use retention::RetentionConfig;
 mod breaker;
 mod functions;
@@ -84,6 +86,9 @@ pub struct Config {
     /// What the node does at all.
     #[serde(default)]
     pub functions: FunctionsConfig,
+    /// What the node shows of itself.
+    #[serde(default)]
+    pub observability: ObservabilityConfig,
 }
 
 /// How the bank watches the joint score. A limit counts as reached when it is met.
@@ -452,6 +457,7 @@ impl Config {
         self.retention.check()?;
         self.limits.check()?;
         self.breaker.check()?;
+        self.observability.check()?;
         self.score.check()
     }
 

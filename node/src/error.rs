@@ -9,7 +9,7 @@ use windvane_protocols::lookup::provider::QuestionError;
 use crate::functions::Function;
 
 /// Metadata key of the stable code.
-const CODE_KEY: &str = "windvane-code";
+pub(crate) const CODE_KEY: &str = "windvane-code";
 
 /// Metadata key of the time after which another attempt may succeed, milliseconds.
 const RETRY_KEY: &str = "windvane-retry-after-ms";

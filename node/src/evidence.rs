@@ -32,11 +32,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::oneshot;
 use windvane_protocols::audit::checkpoint::{Checkpoint, LogSigner, LogVerifier};
 
 pub use self::error::LogError;
-pub use self::queue::{Appended, LogStats};
+pub use self::queue::{Appended, LogCondition, LogStats};
 pub use self::reader::{Entries, LogReader};
 
 use self::journal::Journal;
@@ -157,6 +158,16 @@ impl EvidenceLog {
     /// Counts and sync times since the log was opened.
     pub fn stats(&self) -> LogStats {
         self.inner.shared.stats()
+    }
+
+    /// How the log stands now.
+    pub fn condition(&self) -> LogCondition {
+        self.inner.shared.condition()
+    }
+
+    /// Counts of sync times since the log was opened; what is given goes on counting.
+    pub fn sync_seconds(&self) -> Histogram {
+        self.inner.shared.sync_seconds()
     }
 
     /// Publishes all entries that are durable now, and returns the checkpoint over them.

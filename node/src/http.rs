@@ -26,6 +26,7 @@ mod trace;
 mod verifications;
 mod verifier;
 
+pub use crate::observe::health::Readiness;
 pub use app::{router, routes};
 pub use bearer::{MalformedToken, Token};
 pub use body::{
@@ -33,7 +34,7 @@ pub use body::{
 };
 pub use client::Client;
 pub use document::openapi;
-pub use health::{Live, Readiness};
+pub use health::Live;
 pub use idempotency::Idempotency;
 pub use problem::Problem;
 pub use serve::serve;

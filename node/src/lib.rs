@@ -2,7 +2,7 @@
 //!
 //! One crate for every party. [`Node::start`] makes a bank's or a provider's node of a configuration: the
 //! gRPC services for other nodes are in [`service`], the provider's state in [`provider`], the bank's in
-//! [`bank`], REST in [`http`], evidence in [`evidence`] and [`audit`]. What both organisations must compute
+//! [`bank`], REST in [`http`], what it shows of itself in [`observe`], evidence in [`evidence`] and [`audit`]. What both organisations must compute
 //! alike is not here but in `windvane-protocols`.
 
 pub mod admin;
@@ -25,6 +25,7 @@ pub mod functions;
 pub mod http;
 pub mod identity;
 pub mod limits;
+pub mod observe;
 pub mod peer;
 pub mod policy;
 pub mod provider;

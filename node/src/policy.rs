@@ -22,6 +22,10 @@ use crate::error::{NodeError, Refusal};
 use crate::limits::Bucket;
 use crate::store::{Counter, Store, StoredBucket};
 
+mod usage;
+
+pub use usage::{Quota, QuotaName};
+
 const DAY_MS: u64 = 86_400_000;
 
 /// Stands among the codes of key groups for the elements of scores.

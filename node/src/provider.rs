@@ -28,6 +28,7 @@ use crate::error::{NodeError, Refusal};
 use crate::evidence::EvidenceLog;
 use crate::functions::{Function, Functions};
 use crate::identity::{Layout, NodeKeys};
+use crate::observe::Observer;
 use crate::peer::transport::Transport;
 use crate::peer::{Partners, Tls};
 use crate::policy::Policy;
@@ -40,6 +41,9 @@ use crate::store::{Settled, Store};
 mod epochs;
 mod passes;
 mod receipts;
+mod waiting;
+
+pub use waiting::Waiting;
 
 use epochs::PublishedEpochs;
 use passes::{Admitted, Passes, Shareable as _};
@@ -86,6 +90,8 @@ pub struct Shared {
     pub configuration: Hash,
     /// Held while changes of commands are taken over, so that who waits for them does not come too early.
     pub taking_over: Arc<tokio::sync::Mutex<()>>,
+    /// What is told of the node's work.
+    pub observer: Arc<Observer>,
 }
 
 /// A published epoch with its secret keys.
@@ -299,10 +305,12 @@ impl Provider {
             Ok(member) => Ok(member),
         };
         let admitted = Admitted { checked, published, member };
+        let work = self.shared.observer.work("evaluate");
         let answer = tokio::select! {
             answer = self.evaluate(admitted, received_at_ms) => answer?,
             () = given_up => return Err(Refusal::DeadlineExceeded),
         };
+        drop(work);
         let entry = Entry::new(
             answer.receipt.body().answered_at_ms,
             Event::Answered(Box::new(answer.receipt.clone())),
@@ -387,6 +395,7 @@ impl Provider {
     /// Tells the logs of something that a peer was refused.
     async fn note_refusal(&self, peer: &PartyId, session: Option<SessionId>, code: &'static str) {
         tracing::warn!(code, %peer, session = session.map(tracing::field::display), "refused a call");
+        self.shared.observer.metrics.refused(peer.as_str(), code);
         if self.may_log_failure(peer) {
             let event = Event::Failed { session, peer: peer.clone(), code: code.to_owned() };
             // A log that cannot take this entry takes no answer either; the caller has its error already.
@@ -504,6 +513,7 @@ impl Provider {
 
     /// Makes entries durable; gives the index of the first.
     async fn append(&self, entries: Vec<Vec<u8>>) -> Result<u64, Refusal> {
+        let _work = self.shared.observer.work("log");
         match self.shared.log.append(entries).await {
             Ok(appended) => Ok(appended.first_index),
             Err(error) => {

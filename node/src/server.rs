@@ -5,12 +5,15 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use axum::middleware::from_fn_with_state;
 use sha2::{Digest as _, Sha512};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
-use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::{HealthReporter, HealthService};
+use tower::Layer as _;
 use windvane_proto::audit::v1::audit_server::AuditServer;
 use windvane_proto::common::v1::peer_server::PeerServer;
 use windvane_proto::lookup::v1::lookup_server::LookupServer;
@@ -30,6 +33,8 @@ use crate::functions::Functions;
 use crate::http;
 use crate::identity::{Certificate, Layout, NodeKeys};
 use crate::limits::{self, Limits};
+use crate::observe::calls::CallLayer;
+use crate::observe::{self, Observer};
 use crate::peer::transport::{Tcp, Transport};
 use crate::peer::{Incoming, Tls, renew::renew};
 use crate::provider::{Provider, Shared};
@@ -76,6 +81,7 @@ pub struct Node {
     limits: Option<Arc<Limits>>,
     grpc: Option<SocketAddr>,
     http: Option<SocketAddr>,
+    observability: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     grace: Duration,
@@ -106,6 +112,7 @@ impl Node {
             limits: None,
             grpc: None,
             http: None,
+            observability: None,
             stop,
             tasks: Vec::new(),
             grace: Duration::from_millis(config.service.stop_grace_ms),
@@ -118,6 +125,9 @@ impl Node {
             node.start_bank(config, http.listen, stopped.clone()).await?;
         }
         node.start_retention(&config.retention, stopped.clone());
+        if let Some(address) = config.observability.listen {
+            node.start_observing(address, stopped.clone()).await?;
+        }
         node.start_upkeep(stopped);
         tracing::info!(party = %node.shared.keys.party, grpc = ?node.grpc, http = ?node.http, "the node serves");
         Ok(node)
@@ -131,6 +141,11 @@ impl Node {
     /// Where the organisation's own systems reach it.
     pub const fn http_address(&self) -> Option<SocketAddr> {
         self.http
+    }
+
+    /// Where health and metrics are.
+    pub const fn observability_address(&self) -> Option<SocketAddr> {
+        self.observability
     }
 
     /// The bank's side, where there is one.
@@ -188,6 +203,9 @@ impl Node {
         if let Some(provider) = &self.provider {
             provider.persist()?;
         }
+        let observer = self.shared.observer.clone();
+        // What a collector does not take in time is lost.
+        let _ = tokio::time::timeout(self.grace, blocking(move || observer.flush())).await;
         let log = self.shared.log.clone();
         log.clone().seal().await?;
         let LogStats { entries, fsyncs, fsync_p50_us } = log.stats();
@@ -218,7 +236,7 @@ impl Node {
         let (service, elements_per_s) = (config.service.clone(), config.limits.elements_per_s);
         let provider = blocking(move || Provider::start(shared, service, elements_per_s)).await??;
         let provider = Arc::new(provider);
-        let psi = PsiProvider::new(provider.clone(), &config.lists);
+        let psi = Arc::new(PsiProvider::new(provider.clone(), &config.lists));
         let train = Arc::new(TrainProvider::new(provider.clone(), &config.tables));
         let listener = self.shared.transport.listen(grpc.listen).await;
         let listener = listener.map_err(NodeError::io(format!("listening on {}", grpc.listen)))?;
@@ -226,7 +244,20 @@ impl Node {
         let incoming = Incoming::live(listener, self.shared.tls.clone(), config.limits.handshakes);
         let limits = Arc::new(Limits::new(config.limits.clone(), grpc.max_connections));
         self.limits = Some(limits.clone());
-        self.tasks.push(tokio::spawn(serve_grpc(provider.clone(), psi, train, incoming, limits, stopped)));
+        self.shared.observer.watch_provider(&provider, &psi, &train);
+        let health = HealthReporter::new();
+        observe::grpc::refresh(&health, &self.shared).await;
+        self.tasks.push(tokio::spawn(serve_grpc(
+            Services { provider: provider.clone(), psi, train, health: health.clone() },
+            incoming,
+            limits,
+            stopped.clone(),
+        )));
+        let shared = self.shared.clone();
+        self.tasks.push(every(observe::grpc::INTERVAL, stopped, move || {
+            let (health, shared) = (health.clone(), shared.clone());
+            async move { observe::grpc::refresh(&health, &shared).await }
+        }));
         self.provider = Some(provider);
         Ok(())
     }
@@ -242,7 +273,13 @@ impl Node {
         let bank = Arc::new(blocking(move || Bank::start(shared, &config)).await??);
         let listener = listen(address).await?;
         self.http = listener.local_addr().ok();
-        self.tasks.push(tokio::spawn(serve_http(bank.clone(), listener, stopped.clone())));
+        self.shared.observer.watch_bank(&bank);
+        self.tasks.push(tokio::spawn(serve_http(
+            bank.clone(),
+            self.shared.clone(),
+            listener,
+            stopped.clone(),
+        )));
         let countersigner = bank.clone();
         self.tasks.push(every(interval, stopped, move || {
             let bank = countersigner.clone();
@@ -265,6 +302,26 @@ impl Node {
                 let _ = blocking(move || retain(&shared, &config)).await;
             }
         }));
+    }
+
+    async fn start_observing(
+        &mut self,
+        address: SocketAddr,
+        mut stopped: watch::Receiver<bool>,
+    ) -> Result<(), NodeError> {
+        let listener = listen(address).await?;
+        self.observability = listener.local_addr().ok();
+        let router = observe::listener::router(self.shared.clone());
+        self.tasks.push(tokio::spawn(async move {
+            let stop = async move {
+                // The sender lives as long as the node; either way it is time to stop.
+                let _ = stopped.changed().await;
+            };
+            if let Err(error) = http::serve(listener, router, stop).await {
+                tracing::error!(code = "SERVE_FAILED", %error, "the listener for health and metrics ended");
+            }
+        }));
+        Ok(())
     }
 
     fn start_upkeep(&mut self, stopped: watch::Receiver<bool>) {
@@ -309,6 +366,7 @@ async fn open(config: &Config, Surroundings { clock, transport }: Surroundings) 
     })
     .await??;
     let (software, configuration) = digests(config)?;
+    let observer = Arc::new(Observer::new(config, &log)?);
     let partners = Arc::default();
     let tls = Tls::new(certificate, Arc::clone(&partners), clock.clone(), transport.clone())?;
     let tls = Arc::new(tls);
@@ -326,6 +384,7 @@ async fn open(config: &Config, Surroundings { clock, transport }: Surroundings) 
         software,
         configuration,
         taking_over: Arc::default(),
+        observer,
     };
     let started = Event::Started { software: shared.software, configuration: shared.configuration };
     let entry = Entry::new(shared.clock.now_ms(), started).encode().into_bytes();
@@ -416,29 +475,35 @@ async fn drain_outbox(shared: &Shared) -> Result<bool, NodeError> {
     Ok(true)
 }
 
-async fn serve_grpc(
+/// What a provider's node serves.
+struct Services {
     provider: Arc<Provider>,
-    psi: PsiProvider,
+    psi: Arc<PsiProvider>,
     train: Arc<TrainProvider>,
+    health: HealthReporter,
+}
+
+async fn serve_grpc(
+    Services { provider, psi, train, health }: Services,
     incoming: Incoming,
     limits: Arc<Limits>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_service_status("", ServingStatus::Serving).await;
+    let shared = provider.shared().clone();
+    let health_service = HealthServer::new(HealthService::from_health_reporter(health.clone()));
+    let (calls, functions) = (CallLayer::new(&shared), shared.functions.clone());
     let stop = async move {
         // The sender lives as long as the node; either way it is time to stop.
         let _ = stopped.changed().await;
-        health.set_service_status("", ServingStatus::NotServing).await;
+        observe::grpc::refresh(&health, &shared).await;
     };
-    let functions = provider.shared().functions.clone();
     let routes = Routes::new(health_service)
         .add_service(PeerServer::new(PeerService(provider.clone())))
         .add_service(
             AuditServer::new(AuditService(provider.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES),
         )
         .add_service(
-            PsiServer::new(PsiService(Arc::new(psi)))
+            PsiServer::new(PsiService(psi))
                 .max_decoding_message_size(MAX_MESSAGE_BYTES)
                 .max_encoding_message_size(MAX_MESSAGE_BYTES),
         )
@@ -457,18 +522,26 @@ async fn serve_grpc(
                 .max_decoding_message_size(MAX_MESSAGE_BYTES)
                 .max_encoding_message_size(MAX_MESSAGE_BYTES),
         );
-    limits::serve(incoming, routes, limits, functions, stop).await;
+    limits::serve(incoming, calls.layer(routes.prepare()), limits, functions, stop).await;
 }
 
-async fn serve_http(bank: Arc<Bank>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
-    let ready = bank.clone();
-    let failing =
-        move || ready.missing().into_iter().map(|(party, code)| format!("{party}: {code}")).collect();
+async fn serve_http(
+    bank: Arc<Bank>,
+    shared: Shared,
+    listener: TcpListener,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let looked = shared.clone();
+    let ready = move || {
+        let shared = looked.clone();
+        async move { observe::health::readiness(&shared).await }
+    };
+    let router = http::router(bank, ready).layer(from_fn_with_state(shared, observe::rest::observe));
     let stop = async move {
         // The sender lives as long as the node; either way it is time to stop.
         let _ = stopped.changed().await;
     };
-    if let Err(error) = http::serve(listener, http::router(bank, failing), stop).await {
+    if let Err(error) = http::serve(listener, router, stop).await {
         tracing::error!(code = "SERVE_FAILED", %error, "the REST server ended");
     }
 }

@@ -94,6 +94,11 @@ impl Sessions {
         }
     }
 
+    /// How many sessions are remembered.
+    pub fn remembered(&self) -> usize {
+        self.lock().seen.len()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 mod buckets;
+mod condition;
 mod copy;
 mod idempotency;
 mod psi;
@@ -24,6 +25,7 @@ mod trust;
 mod verifications;
 
 pub use buckets::StoredBucket;
+pub use condition::StoreCondition;
 pub use idempotency::Remembered;
 pub use publications::{IdError, KnownIds};
 pub use trust::StoredAuthority;

@@ -1,6 +1,7 @@
 //! Every operation that exists, with marked people, in a process of its own: its standard error is then the
 //! structured log as an operator has it, and the place where panics end.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,11 +18,12 @@ use windvane::verification::VerificationReport;
 use windvane_protocols::identity::{DocumentKind, Person};
 
 use super::marks::{Marked, REFUSED, STRANGERS, SUBSCRIBERS, WRONG_NAME};
-use super::record::{DEBUG, DOCUMENTS, NETWORK, REPORTS, Record};
+use super::record::{DEBUG, DOCUMENTS, METRICS, NETWORK, REPORTS, Record, TRACES};
 use super::tap::Tap;
 use super::{debug, imports, rest};
 use crate::lab::{Lab, Party, bank_of, terms};
 use crate::liar::{Liar, Lie};
+use crate::observe::{Collector, page, shown};
 
 /// Names the folder in which the scan wants what the operations leave behind.
 pub(crate) const FOLDER: &str = "WINDVANE_SCAN_FOLDER";
@@ -84,8 +86,9 @@ async fn every_operation_with_marked_people() {
     let spare = tempfile::tempdir().unwrap();
     let record = Record::new(folder.unwrap_or_else(|| spare.path().to_owned()));
     let stage = Stage { lab: Lab::new(), desk: tempfile::tempdir().unwrap(), record };
-    let carriers = carriers(&stage);
-    let (bank, nodes) = ask(&stage, &carriers).await;
+    let (_, collector) = Collector::serve(Some(stage.record.file(TRACES, "spans"))).await;
+    let carriers = carriers(&stage, collector);
+    let (bank, nodes) = ask(&stage, &carriers, collector).await;
     fail(&stage, &carriers, bank, nodes).await;
     check_logs(&stage, &carriers);
     debug::everything(&stage, &carriers);
@@ -103,11 +106,26 @@ struct Nodes {
     b: Node,
 }
 
+/// Lets a node show itself, and send its spans where the scan gets them.
+fn show(party: &mut Party, collector: SocketAddr) {
+    shown(&mut party.config);
+    party.config.observability.otlp_endpoint = Some(format!("http://{collector}"));
+}
+
+/// Keeps what a node shows of itself.
+async fn look(stage: &Stage, name: &str, node: &Node) {
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        let (_, body) = page(node.observability_address().unwrap(), path).await;
+        stage.record.keep(METRICS, name, body.as_bytes());
+    }
+}
+
 /// Two carriers; the first one's operator makes every mistake before the file is right.
-fn carriers(stage: &Stage) -> Carriers {
+fn carriers(stage: &Stage, collector: SocketAddr) -> Carriers {
     let listen = "[grpc]\nlisten = \"127.0.0.1:0\"\n";
-    let a = stage.lab.party("carrier-a", listen);
-    let b = Arc::new(stage.lab.party("carrier-b", listen));
+    let [mut a, mut b] = ["carrier-a", "carrier-b"].map(|name| stage.lab.party(name, listen));
+    [&mut a, &mut b].into_iter().for_each(|party| show(party, collector));
+    let b = Arc::new(b);
     imports::refused(stage, &a);
     imports::accepted(stage, &a, &b);
     stage.moment("published");
@@ -115,13 +133,14 @@ fn carriers(stage: &Stage) -> Carriers {
 }
 
 /// The good path, in the process and over REST, behind a tap.
-async fn ask(stage: &Stage, carriers: &Carriers) -> (Party, Nodes) {
+async fn ask(stage: &Stage, carriers: &Carriers, collector: SocketAddr) -> (Party, Nodes) {
     let (a, b) = (stage.lab.start(&carriers.a).await, stage.lab.start(&carriers.b).await);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let tapped = listener.local_addr().unwrap().to_string();
     let addresses = [(&carriers.a, tapped), (&*carriers.b, b.grpc_address().unwrap().to_string())];
     let terms = GrantTerms { purposes: vec![PURPOSE.into(), "review".into()], ..terms() };
-    let bank = stage.lab.bank_files(&addresses, &terms);
+    let mut bank = stage.lab.bank_files(&addresses, &terms);
+    show(&mut bank, collector);
     let keep = stage.record.file(NETWORK, "carrier-a");
     Tap::serve(listener, &carriers.a, &bank, a.grpc_address().unwrap(), keep);
     for (party, node) in [(&carriers.a, &a), (&*carriers.b, &b)] {
@@ -137,6 +156,9 @@ async fn ask(stage: &Stage, carriers: &Carriers) -> (Party, Nodes) {
     rest::calls(stage, &nodes.bank, &token, &reports[0].id).await;
     bank_of(&nodes.bank).countersign().await;
     nodes.bank.log().publish().await.unwrap();
+    for (name, node) in [("bank", &nodes.bank), ("carrier-a", &nodes.a), ("carrier-b", &nodes.b)] {
+        look(stage, name, node).await;
+    }
     stage.moment("while the nodes run");
     (bank, nodes)
 }
@@ -183,6 +205,8 @@ async fn fail(stage: &Stage, carriers: &Carriers, mut bank: Party, nodes: Nodes)
     end_grants(stage, &bank);
     bank.taken_over_by(&node).await;
     verify_all(stage, &node).await;
+    look(stage, "bank", &node).await;
+    look(stage, "carrier-a", &nodes.a).await;
     damage(&bank);
     stage.record.error("damaged record", bank_of(&node).report(&reports[0].id).await);
     node.stop().await.unwrap();

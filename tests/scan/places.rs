@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
-use super::record::TREES;
+use super::record::{KINDS, TREES};
 
 /// A kind of place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,16 +94,12 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 /// The kind by the path below the folder.
 fn kind(relative: &str) -> Option<Kind> {
-    use super::record::{DEBUG, DOCUMENTS, ERRORS, NETWORK, REPORTS, RESPONSES};
     let parts: Vec<_> = relative.split('/').collect();
     match parts[..] {
         ["stderr"] => Some(Kind::StandardError),
         ["stdout"] => Some(Kind::StandardOutput),
         [TREES, _moment, _party, ref rest @ ..] => in_tree(rest),
-        [kind, _source] => {
-            let all = [RESPONSES, ERRORS, DEBUG, NETWORK, REPORTS, DOCUMENTS];
-            all.into_iter().find(|known| *known == kind).map(Kind::Recorded)
-        }
+        [kind, _source] => KINDS.into_iter().find(|known| *known == kind).map(Kind::Recorded),
         _ => None,
     }
 }

@@ -14,6 +14,11 @@ pub(crate) const DEBUG: &str = "debug output";
 pub(crate) const NETWORK: &str = "network messages";
 pub(crate) const REPORTS: &str = "reports";
 pub(crate) const DOCUMENTS: &str = "documents";
+pub(crate) const METRICS: &str = "metrics and health";
+pub(crate) const TRACES: &str = "traces";
+
+/// All of them.
+pub(crate) const KINDS: [&str; 8] = [RESPONSES, ERRORS, DEBUG, NETWORK, REPORTS, DOCUMENTS, METRICS, TRACES];
 
 /// The folder of copies of the nodes' folders.
 pub(crate) const TREES: &str = "trees";
@@ -26,7 +31,7 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn new(out: PathBuf) -> Self {
-        for kind in [RESPONSES, ERRORS, DEBUG, NETWORK, REPORTS, DOCUMENTS, TREES] {
+        for kind in KINDS.into_iter().chain([TREES]) {
             fs::create_dir_all(out.join(kind)).unwrap();
         }
         Self { out }

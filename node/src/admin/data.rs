@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use windvane_keys::rotation::{create_epoch, next_epoch};
-use windvane_protocols::audit::entry::Event;
 use windvane_protocols::lookup::manifest::Manifest;
 use windvane_protocols::lookup::{DataSet, KeyGroup};
 use windvane_protocols::transcript::Signed;

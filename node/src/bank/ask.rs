@@ -26,6 +26,8 @@ use super::contract::{Contract, LookupPart, SessionTerms};
 use super::score::ScoreQuestion;
 use super::{BankError, Inquiry, retry, together};
 use crate::error::PeerError;
+use crate::observe::Observer;
+use crate::observe::trace::carry;
 use crate::provider::Shared;
 use crate::snapshot::Snapshot;
 use crate::verification::{Presence, ProviderAnswer, Question as Fields};
@@ -207,12 +209,21 @@ impl Prepared {
     }
 
     /// Asks and reads the answer until the deadline. A provider's failure is a result.
-    pub(super) async fn converse(self, deadline: Instant) -> Result<Run, BankError> {
+    pub(super) async fn converse(self, observer: Arc<Observer>, deadline: Instant) -> Result<Run, BankError> {
         let Self { mut run, contract, inquiries, looks_up, scores, question, .. } = self;
+        let (asked, begun) = (question.is_ok(), Instant::now());
+        let work = observer.asking("windvane.lookup.v1.Lookup/Evaluate");
+        work.with_peer(run.provider.as_str());
         let outcome = match question {
-            Ok(asking) => asking.converse(&contract, &inquiries, deadline).await?,
+            Ok(asking) => work.within(asking.converse(&contract, &inquiries, deadline)).await?,
             Err(code) => Err(code),
         };
+        let took = asked.then(|| begun.elapsed());
+        let code = outcome.as_ref().err().map_or("OK", String::as_str);
+        observer.metrics.asked(run.provider.as_str(), code, took);
+        if outcome.is_err() {
+            work.fail(code);
+        }
         match outcome {
             Ok(finished) => {
                 (run.receipt, run.answers, run.score) =
@@ -304,6 +315,7 @@ async fn attempted(
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let mut request = Request::new(message);
     request.set_timeout(left);
+    carry(&mut request);
     let late = |_| Status::deadline_exceeded("no answer in time");
     let response = tokio::time::timeout(left, client.evaluate(request)).await.map_err(late)??;
     Ok(response.into_inner())

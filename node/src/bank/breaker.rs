@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::config::BreakerConfig;
 
 /// The code of an answer that was not asked for.
-pub(super) const CIRCUIT_OPEN: &str = "CIRCUIT_OPEN";
+pub(crate) const CIRCUIT_OPEN: &str = "CIRCUIT_OPEN";
 
 /// Outcomes that are remembered, however many there are within the window.
 const MAX_OUTCOMES: usize = 4_096;

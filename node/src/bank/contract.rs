@@ -147,6 +147,21 @@ impl Contract {
         self.data_set.is_some()
     }
 
+    /// The downloaded snapshot, where there is one.
+    pub(crate) const fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+        self.snapshot.as_ref()
+    }
+
+    /// When the last grant ends, milliseconds of Unix time.
+    pub(crate) fn granted_until(&self) -> Option<u64> {
+        self.grants.iter().map(|grant| grant.not_after_ms).max()
+    }
+
+    /// The code of what lookups lack now, where customers are looked up there.
+    pub(crate) fn lacks(&self, now_ms: u64) -> Option<&'static str> {
+        self.has_lookups().then(|| self.terms(now_ms).err()).flatten()
+    }
+
     /// What a lookup may run under now, or the code of what is missing.
     pub(super) fn terms(&self, now_ms: u64) -> Result<SessionTerms, &'static str> {
         let data_set = self.data_set.as_ref().ok_or("DATA_SET_MISSING")?;

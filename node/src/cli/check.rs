@@ -1,25 +1,15 @@
-//! `windvane check-config`: everything that would keep a node from starting, and what it still lacks.
+//! `windvane check-config`: what would keep a node from starting, and what it still lacks, without the network.
 //!
-//! A **problem** keeps the node from starting or its work from being right; with one the exit code is 1. A
-//! **note** names a step that is still to do, such as a grant or a publication. The network is not used, so
-//! whether partners answer is not known here; the log's content is checked by `audit verify`.
+//! With a **problem** the exit code is 1. A **note** names a step that is still to do. The log's content is checked by
+//! `audit verify`; `doctor` checks more, and asks partners.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde::Serialize;
-use windvane::admin::Admin;
-use windvane::clock::{Clock as _, SystemClock};
-use windvane::config::Config;
-use windvane::error::NodeError;
-use windvane::identity::{Layout, passphrase};
-use windvane::risk::{Rules, Vocabulary};
+use windvane::observe::Finding;
+use windvane::observe::setup::Setup;
 
 use super::Answer;
-use super::failure::Failure;
-
-mod contracts;
-mod offers;
 
 /// Options of `check-config`.
 #[derive(Debug, clap::Args)]
@@ -47,22 +37,13 @@ struct Findings {
 }
 
 impl Findings {
-    /// Keeps the value, or the error as a problem.
-    fn need<T, E: Into<Failure>>(&mut self, result: Result<T, E>) -> Option<T> {
-        result.map_err(|error| self.fail(&error.into())).ok()
-    }
-
-    fn fail(&mut self, failure: &Failure) {
-        let (code, message) = (failure.code().to_owned(), failure.advice().into_owned());
-        self.problems.push(Found { code, message });
-    }
-
-    fn problem(&mut self, code: &str, message: impl Into<String>) {
-        self.problems.push(Found { code: code.to_owned(), message: message.into() });
-    }
-
-    fn note(&mut self, code: &str, message: impl Into<String>) {
-        self.notes.push(Found { code: code.to_owned(), message: message.into() });
+    fn of(findings: Vec<Finding>) -> Self {
+        let mut sorted = Self::default();
+        for finding in findings {
+            let found = Found { code: finding.code.clone(), message: finding.message() };
+            if finding.is_problem() { sorted.problems.push(found) } else { sorted.notes.push(found) }
+        }
+        sorted
     }
 
     fn text(&self) -> String {
@@ -80,81 +61,9 @@ impl Findings {
 
 impl CheckArgs {
     pub(super) fn run(&self) -> Answer {
-        let mut found = Findings::default();
-        if let Some(config) = found.need(Config::load(&self.file).map_err(NodeError::from)) {
-            check(&config, &mut found);
-        }
+        let found = Findings::of(Setup::of(&self.file).findings);
         let sound = found.problems.is_empty();
         Answer::either(self.json, &found, Findings::text).sound(sound)
-    }
-}
-
-fn check(config: &Config, found: &mut Findings) {
-    check_sections(config, found);
-    check_rules(config, found);
-    for list in &config.lists {
-        found.need(windvane::psi::check_list(list).map_err(Failure::psi(None)));
-    }
-    if found.need(passphrase(&config.keys)).is_none() {
-        return;
-    }
-    if !Layout::new(config.node.data_dir.clone()).keys().exists() {
-        return found.problem("KEYS_MISSING", "the node has no keys; run windvane keys init");
-    }
-    let Some(admin) = found.need(Admin::open(config, Arc::new(SystemClock))) else { return };
-    for table in &config.tables {
-        found.need(windvane::train::serve::check_table(table, admin.keys()));
-    }
-    if found.need(admin.certificate()).is_none() {
-        return;
-    }
-    check_work(config, &admin, found);
-}
-
-fn check_sections(config: &Config, found: &mut Findings) {
-    match (&config.grpc, &config.http) {
-        (None, None) => found.problem(
-            "INTERFACE_MISSING",
-            "neither [grpc] nor [http]: the node would serve nobody; a provider needs [grpc], a bank [http]",
-        ),
-        (_, Some(_)) if config.providers.is_empty() => {
-            found.note(
-                "PROVIDER_MISSING",
-                "[http] without a [[provider]]: nobody is asked; add the contracts",
-            );
-        }
-        (_, None) if !config.providers.is_empty() => {
-            found.problem("INTERFACE_MISSING", "[[provider]] without [http]: nobody can ask; add [http]");
-        }
-        _ => {}
-    }
-}
-
-fn check_rules(config: &Config, found: &mut Findings) {
-    if let Some(path) = &config.verification.rules {
-        found.need(Rules::load(path, &Vocabulary::carrier()).map_err(NodeError::from));
-    }
-}
-
-/// What only an enrolled node can be asked.
-fn check_work(config: &Config, admin: &Admin, found: &mut Findings) {
-    let now_ms = SystemClock.now_ms();
-    found.need(admin.check_own_enrolment(now_ms));
-    let (Some(partners), Some(grants)) = (found.need(admin.partners()), found.need(admin.grants())) else {
-        return;
-    };
-    for ending in found.need(admin.endings()).into_iter().flatten() {
-        found.note(ending.code, ending.message);
-    }
-    if config.http.is_some() {
-        let bank = contracts::Known { config, partners: &partners, grants: &grants, now_ms };
-        bank.check(found);
-    }
-    if config.grpc.is_some() {
-        offers::check(config, &grants, now_ms, found);
-    }
-    if partners.is_empty() {
-        found.note("PARTNER_MISSING", "no partner is enrolled; run windvane partner import");
     }
 }
 
@@ -164,11 +73,15 @@ mod tests {
 
     #[test]
     fn a_problem_is_counted_and_a_note_does_not_spoil_the_result() {
-        let mut found = Findings::default();
-        assert_eq!(found.text(), "OK");
-        found.note("GRANT_MISSING", "ask for one");
-        assert!(found.text().starts_with("note GRANT_MISSING: ask for one\nOK"), "{}", found.text());
-        found.problem("KEYS_MISSING", "make them");
+        assert_eq!(Findings::of(Vec::new()).text(), "OK");
+        let note = || Finding::note("GRANT_MISSING", "there is none", "ask for one");
+        let found = Findings::of(vec![note()]);
+        assert!(
+            found.text().starts_with("note GRANT_MISSING: there is none; ask for one\nOK"),
+            "{}",
+            found.text()
+        );
+        let found = Findings::of(vec![note(), Finding::problem("KEYS_MISSING", "none", "make them")]);
         assert!(found.text().ends_with("1 to correct before the node can start"), "{}", found.text());
     }
 }

@@ -149,12 +149,17 @@ fn a_node_is_keyed_enrolled_and_checked_from_the_command_line() {
     assert!(good(&["keys", "init", "--config", &config]).contains("partner request"));
     assert!(bad(&["keys", "init", "--config", &config]).starts_with("error ALREADY_EXISTS: "));
     assert!(bad(&["check-config", &config]).contains("NOT_ENROLLED"));
+    assert!(bad(&["doctor", "--config", &config]).starts_with("problem NOT_ENROLLED: "));
     good(&["keys", "ca", "init", "--dir", &ca, "--name", "Trial"]);
     good(&["partner", "request", "--config", &config, "--out", &request]);
     good(&["partner", "sign", "--ca", &ca, &request, "--out", &enrolment]);
     assert!(good(&["partner", "import", "--config", &config, &enrolment]).contains("this node"));
     let checked = good(&["check-config", &config]);
     assert!(checked.contains("note DATASET_MISSING") && checked.contains("\nOK"), "{checked}");
+    let examined: serde_json::Value =
+        serde_json::from_str(&good(&["doctor", "--config", &config, "--json"])).unwrap();
+    assert_eq!(examined["problems"], 0, "{examined}");
+    assert_eq!(examined["findings"][0]["severity"], "warning", "{examined}");
     let keys: serde_json::Value =
         serde_json::from_str(&good(&["keys", "list", "--config", &config, "--json"])).unwrap();
     assert_eq!(keys.as_array().unwrap().len(), 6);

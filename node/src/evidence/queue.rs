@@ -3,6 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::oneshot;
 use windvane_protocols::audit::checkpoint::Checkpoint;
 use windvane_protocols::limits::MAX_ENTRY_BYTES;
@@ -22,6 +23,9 @@ const MAX_HERE_BYTES: usize = 64 << 10;
 /// Sync times that [`LogStats`] looks back on.
 const SAMPLES: usize = 1_024;
 
+/// Upper bounds of the counted sync times, seconds: from a good flash disk to one that is about to fail.
+const SYNC_SECONDS: [f64; 11] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5];
+
 /// Where an append's entries are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
@@ -38,6 +42,21 @@ pub struct LogStats {
     pub fsyncs: u64,
     /// Median duration of the last thousand syncs, with their writes, in microseconds.
     pub fsync_p50_us: u64,
+}
+
+/// How a log stands at a moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogCondition {
+    /// Why it accepts nothing, where it does not.
+    pub refuses: Option<String>,
+    /// Appends that wait for the writer.
+    pub waiting: u64,
+    /// Their bytes.
+    pub waiting_bytes: u64,
+    /// For how long the oldest durable entry has waited for a checkpoint over it; `None` while none waits.
+    pub unpublished_for: Option<Duration>,
+    /// Since when the last checkpoint stands, or the log was opened.
+    pub published_for: Duration,
 }
 
 pub(super) type Answer<T> = oneshot::Sender<Result<T, LogError>>;
@@ -80,6 +99,9 @@ struct State {
     /// The journal file that is not in use; the publisher has it while it publishes.
     spare: Option<Half>,
     checkpoint: Checkpoint,
+    published_at: Instant,
+    /// Since when entries wait that the publisher has in its hands.
+    publishing_since: Option<Instant>,
     appended: u64,
     syncs: u64,
     sync_times: Vec<u32>,
@@ -91,6 +113,7 @@ pub(super) struct Shared {
     wake: Condvar,
     interval: Duration,
     gather: Duration,
+    sync_seconds: Histogram,
 }
 
 /// Appends to make durable, and the journal file for them.
@@ -124,12 +147,15 @@ impl Shared {
             awaited: false,
             spare: None,
             checkpoint,
+            published_at: Instant::now(),
+            publishing_since: None,
             appended: 0,
             syncs: 0,
             sync_times: Vec::with_capacity(SAMPLES),
         };
         let (interval, gather) = (config.checkpoint_interval, config.gather);
-        Self { state: Mutex::new(state), wake: Condvar::new(), interval, gather }
+        let sync_seconds = Histogram::new(SYNC_SECONDS);
+        Self { state: Mutex::new(state), wake: Condvar::new(), interval, gather, sync_seconds }
     }
 
     /// The state stays consistent between statements, so that a poisoned lock says nothing.
@@ -152,6 +178,22 @@ impl Shared {
         times.sort_unstable();
         let fsync_p50_us = times.get(times.len() / 2).copied().unwrap_or_default().into();
         LogStats { entries, fsyncs, fsync_p50_us }
+    }
+
+    pub(super) fn condition(&self) -> LogCondition {
+        let state = self.lock();
+        LogCondition {
+            refuses: state.phase.accepts().err().map(|error| error.to_string()),
+            waiting: state.queue.len() as u64,
+            waiting_bytes: state.queued_bytes as u64,
+            unpublished_for: state.publishing_since.or(state.unpublished_since).map(|since| since.elapsed()),
+            published_for: state.published_at.elapsed(),
+        }
+    }
+
+    /// Counts of sync times, which go on counting.
+    pub(super) fn sync_seconds(&self) -> Histogram {
+        self.sync_seconds.clone()
     }
 
     /// Queues entries; the answer comes when they are durable. A commit that comes with it is the caller's to
@@ -297,6 +339,7 @@ impl Shared {
         durable: u64,
         took: Duration,
     ) {
+        self.sync_seconds.observe(took.as_secs_f64());
         let mut state = self.lock();
         state.half = Some(half);
         state.appended += durable - state.durable;
@@ -339,6 +382,8 @@ impl Shared {
     pub(super) fn published(&self, checkpoint: Checkpoint, spare: Half) {
         let mut state = self.lock();
         state.checkpoint = checkpoint;
+        state.published_at = Instant::now();
+        state.publishing_since = None;
         state.spare = Some(spare);
         drop(state);
         self.wake.notify_one();
@@ -364,7 +409,7 @@ impl State {
     fn cut(&mut self) -> Option<Task> {
         let half = self.half.take_if(|_| self.spare.is_some())?;
         self.half = self.spare.take();
-        self.unpublished_since = None;
+        self.publishing_since = self.unpublished_since.take();
         let entries = std::mem::take(&mut self.unpublished);
         Some(Task::Publish { half, entries, answers: std::mem::take(&mut self.requests) })
     }

@@ -10,7 +10,7 @@ use windvane_protocols::audit::tiles::{TILE_WIDTH, Tile, TileKind, decode_bundle
 
 use super::LogError;
 use super::files;
-use super::tree::{CHECKPOINT, read_tile};
+use super::tree::{CHECKPOINT, read_edge, read_tile};
 
 /// A log as its checkpoint has it. Signatures and hashes are not checked here: see
 /// [`super::verify::verify_log`].
@@ -42,6 +42,17 @@ impl LogReader {
     /// [`CheckpointError`] when it is not signed by this key.
     pub fn verify(&self, log: &super::LogVerifier) -> Result<&Checkpoint, CheckpointError> {
         self.checkpoint.verify(log)
+    }
+
+    /// The checkpoint, once it is signed by this key and the tiles' right edge, with the entries in it, gives its
+    /// root: what a node checks of its log at a start. [`super::verify::verify_log`] checks everything.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub fn verify_edge(&self, log: &super::LogVerifier) -> Result<&Checkpoint, LogError> {
+        let checkpoint = self.checkpoint.verify(log)?;
+        read_edge(&self.dir, checkpoint)?;
+        Ok(checkpoint)
     }
 
     /// The entries from this index to the checkpoint's size. The iteration ends after an error.

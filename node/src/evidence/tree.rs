@@ -164,7 +164,7 @@ fn read_checkpoint(dir: &Path, signer: &LogSigner) -> Result<Option<Checkpoint>,
 }
 
 /// The right edge and the partial bundle, both proven by the checkpoint's root.
-fn read_edge(dir: &Path, checkpoint: &Checkpoint) -> Result<(TileEdge, Vec<u8>), LogError> {
+pub(super) fn read_edge(dir: &Path, checkpoint: &Checkpoint) -> Result<(TileEdge, Vec<u8>), LogError> {
     let size = checkpoint.size;
     let mut levels: Vec<Vec<TreeHash>> = kinds(size).skip(1).map(|_| Vec::new()).collect();
     let mut bundle = (Vec::new(), Vec::new());

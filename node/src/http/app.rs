@@ -1,6 +1,7 @@
 //! The router: one table of routes, from which the interface's description and the routing both come.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
@@ -15,12 +16,19 @@ use super::problem::Problem;
 use super::verifier::Verifier;
 use super::{bearer, document, health, load, trace, verifications};
 use crate::bank::Bank;
+use crate::observe::health::Readiness;
+
+/// A look at the node under way.
+pub(super) type Look = Pin<Box<dyn Future<Output = Readiness> + Send>>;
+
+/// Tells whether the node can answer, and what keeps it from it.
+pub(super) type Ready = Arc<dyn Fn() -> Look + Send + Sync>;
 
 /// What the handlers share.
 #[derive(Clone)]
 pub(super) struct App {
     pub(super) bank: Arc<dyn Verifier>,
-    pub(super) ready: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    pub(super) ready: Ready,
     pub(super) places: Places,
     pub(super) document: Bytes,
 }
@@ -33,10 +41,12 @@ impl fmt::Debug for App {
 
 /// The REST interface over `bank`.
 ///
-/// `ready` gives the codes of the checks that fail, empty where the node can answer; it is called on every
-/// `GET /readyz` and must not block.
-pub fn router(bank: Arc<Bank>, ready: impl Fn() -> Vec<String> + Send + Sync + 'static) -> Router {
-    router_over(bank, Arc::new(ready))
+/// `ready` tells whether the node can answer, and what keeps it from it; it is asked on every `GET /readyz`.
+pub fn router<F>(bank: Arc<Bank>, ready: impl Fn() -> F + Send + Sync + 'static) -> Router
+where
+    F: Future<Output = Readiness> + Send + 'static,
+{
+    router_over(bank, Arc::new(move || -> Look { Box::pin(ready()) }))
 }
 
 /// Method and path of every route that [`router`] serves.
@@ -45,10 +55,7 @@ pub fn routes() -> Vec<(&'static str, String)> {
     app_less(open()).chain(app_less(guarded())).map(|(method, path)| (name(&method), path)).collect()
 }
 
-pub(super) fn router_over(
-    bank: Arc<dyn Verifier>,
-    ready: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
-) -> Router {
+pub(super) fn router_over(bank: Arc<dyn Verifier>, ready: Ready) -> Router {
     let document = document::openapi().to_json().expect("the document is made of texts and maps");
     let app = App { bank, ready, places: Places::default(), document: document.into() };
     let guarded = guarded().into_iter().fold(Router::new(), |router, route| {

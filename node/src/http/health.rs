@@ -9,21 +9,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::app::App;
+use crate::observe::health::Readiness;
 
 /// The process answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Live {
     /// Always true.
     pub live: bool,
-}
-
-/// Whether the node can answer verifications.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Readiness {
-    /// Nothing fails.
-    pub ready: bool,
-    /// The codes of the checks that fail.
-    pub failing: Vec<String>,
 }
 
 /// Tells that the process answers.
@@ -44,10 +36,9 @@ pub(super) async fn healthz() -> Json<Live> {
     )
 )]
 pub(super) async fn readyz(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
-    let failing = (app.ready)();
-    let ready = failing.is_empty();
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, failing }))
+    let readiness = (app.ready)().await;
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(readiness))
 }
 
 /// This interface, as OpenAPI 3.1.

@@ -19,11 +19,12 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use windvane_protocols::secret::Secret;
 
-use super::app::router_over;
+use super::app::{Look, router_over};
 use super::verifier::{Answer, Verifier};
 use super::*;
 use crate::bank::{BankError, BankErrorKind, Inquiry};
 use crate::clock::SystemClock;
+use crate::observe::Finding;
 use crate::store::Store;
 use crate::verification::{Colour, Decision, MatchResult, VerificationReport};
 
@@ -150,6 +151,11 @@ impl Verifier for Script {
     }
 }
 
+/// Findings with these codes.
+fn found(codes: &[String]) -> Vec<Finding> {
+    codes.iter().map(|code| Finding::problem(code, "old", "renew it")).collect()
+}
+
 /// A running listener.
 struct Served {
     script: Arc<Script>,
@@ -164,7 +170,11 @@ impl Served {
         let script = Script::new();
         let failing = watch::Sender::new(Vec::new());
         let seen = failing.subscribe();
-        let router = router_over(script.clone(), Arc::new(move || seen.borrow().clone()));
+        let ready = move || -> Look {
+            let readiness = Readiness::of(found(&seen.borrow()));
+            Box::pin(async move { readiness })
+        };
+        let router = router_over(script.clone(), Arc::new(ready));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();

@@ -21,16 +21,20 @@ use super::received::Received;
 use super::{Account, Limits, deadline};
 use crate::error::{Refusal, is_fault};
 use crate::functions::Functions;
+use crate::observe::calls::CallService;
 use crate::peer::PeerIdentity;
 
 /// A peer whose calls are all refused for its faults gets each refusal this much later, so that asking again and again
 /// costs it more than the node.
 const FAULT_PAUSE: Duration = Duration::from_millis(250);
 
+/// The services, with every call of theirs counted.
+pub(crate) type Routed = CallService<Routes>;
+
 /// The calls of one connection.
 #[derive(Debug, Clone)]
 pub(super) struct Calls {
-    pub(super) routes: Routes,
+    pub(super) routes: Routed,
     pub(super) identity: PeerIdentity,
     pub(super) account: Arc<Account>,
     pub(super) limits: Arc<Limits>,
@@ -117,13 +121,14 @@ impl Calls {
         let mut routes = self.routes.clone();
         // Routes are always ready, and every error of theirs is a response.
         match routes.call(request).await {
-            Ok(response) => response,
+            Ok(response) => response.map(tonic::body::Body::new),
             Err(never) => match never {},
         }
     }
 
     /// A refusal before the services; the structured log hears of it now and then.
     async fn refused(&self, refusal: Refusal, until: Instant) -> Response<Answered> {
+        self.routes.refused(self.account.party.as_str(), refusal.code());
         if let Some(times) = self.account.note_shed(Instant::now()) {
             let party = &self.account.party;
             tracing::warn!(code = refusal.code(), peer = %party, times, "calls were refused before they were read");

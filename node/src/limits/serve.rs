@@ -9,9 +9,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::StreamExt as _;
-use tonic::service::Routes;
 
-use super::call::Calls;
+use super::call::{Calls, Routed};
 use super::connection::Connection;
 use super::{Limits, Seat};
 use crate::functions::Functions;
@@ -47,12 +46,11 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Serves connections until `stop`, then lets calls that run end.
 pub(crate) async fn serve(
     mut incoming: Incoming,
-    routes: Routes,
+    routes: Routed,
     limits: Arc<Limits>,
     functions: Arc<Functions>,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let routes = routes.prepare();
     let (closing, closed) = watch::channel(false);
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
@@ -89,7 +87,7 @@ impl One {
     /// `None` where the peer, or all peers together, have as many as they may.
     fn new(
         stream: &PeerStream,
-        routes: &Routes,
+        routes: &Routed,
         limits: &Arc<Limits>,
         functions: &Arc<Functions>,
     ) -> Option<Self> {

@@ -66,6 +66,11 @@ impl PublishedEpochs {
         self.all().get(data_set).map(|epochs| epochs.current.clone())
     }
 
+    /// The current epoch of every data set.
+    pub(super) fn every(&self) -> Vec<Arc<Published>> {
+        self.all().values().map(|epochs| epochs.current.clone()).collect()
+    }
+
     /// The epoch, where it still answers.
     pub(super) fn answering(
         &self,

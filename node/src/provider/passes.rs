@@ -110,6 +110,11 @@ impl<S: Shareable> Passes<S> {
         outcome.await.map_err(|_| Refusal::Internal)
     }
 
+    /// How many wait for the next pass.
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.0).waiting.len()
+    }
+
     /// The turn of whoever finds nothing running.
     fn enter(&self, arrived: Waiting<S>) -> Option<First<S>> {
         let mut state = lock(&self.0);

@@ -103,6 +103,11 @@ impl Receipts {
         self.lock().open.first().copied()
     }
 
+    /// How many wait.
+    pub(super) fn open(&self) -> usize {
+        self.lock().open.len()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

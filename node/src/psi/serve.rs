@@ -83,6 +83,16 @@ impl PsiProvider {
         }
     }
 
+    /// How many jobs have an open connection.
+    pub fn jobs(&self) -> usize {
+        self.running().len()
+    }
+
+    /// The lists that are offered.
+    pub(crate) fn lists(&self) -> impl Iterator<Item = (&DataSet, &ListConfig)> {
+        self.lists.iter()
+    }
+
     /// Who answers.
     pub(crate) const fn provider(&self) -> &Arc<Provider> {
         &self.provider
@@ -122,6 +132,7 @@ impl PsiProvider {
         let _claim = self.claim(request.session)?;
         let admitted = self.admit(&open).await?;
         let run = self.run(partner, frames, out, admitted).await;
+        self.provider.shared().observer.metrics.job_ended("psi", run.is_ok());
         if let Err(error) = &run {
             self.end(request.session, error.code()).await;
         }

@@ -98,6 +98,19 @@ impl TrainProvider {
         }
     }
 
+    /// How many sessions have a call under way, and how many are in memory.
+    pub fn sessions(&self) -> (usize, usize) {
+        let slots = self.slots();
+        // What is held elsewhere has another owner than this map.
+        let running = slots.values().filter(|slot| Arc::strong_count(&slot.session) > 1).count();
+        (running, slots.len())
+    }
+
+    /// The tables that are offered.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = (&DataSet, &TrainConfig)> {
+        self.desk.tables.iter()
+    }
+
     /// Who answers.
     pub(crate) const fn provider(&self) -> &Arc<Provider> {
         &self.desk.provider

@@ -46,7 +46,7 @@ impl Attacker {
         let address = address.to_string();
         let (admin, certificate, grant) = tokio::task::block_in_place(|| {
             let admin = Admin::open(config, Arc::new(SystemClock))?;
-            let certificate = Certificate::load(config, admin.keys())?;
+            let certificate = admin.certificate()?;
             let permits = |(grant, _): &(Grant, Option<u64>)| {
                 grant.provider == *provider && grant.operations.contains(&Operation::Verify)
             };

@@ -15,11 +15,14 @@ async fn health_and_description_are_open_to_everybody() {
     };
     assert_eq!(open("/healthz").await.json(), json!({ "live": true }));
     let ready = open("/readyz").await;
-    assert_eq!((ready.status, ready.json()), (200, json!({ "ready": true, "failing": [] })));
+    assert_eq!((ready.status, ready.json()), (200, json!({ "ready": true, "failing": [], "findings": [] })));
     served.failing.send_replace(vec!["EPOCH_STALE".into()]);
     let failing = open("/readyz").await;
     assert_eq!(failing.status, 503);
-    assert_eq!(failing.json(), json!({ "ready": false, "failing": ["EPOCH_STALE"] }));
+    let finding =
+        json!({ "code": "EPOCH_STALE", "severity": "problem", "what": "old", "advice": "renew it" });
+    let told = json!({ "ready": false, "failing": ["EPOCH_STALE"], "findings": [finding] });
+    assert_eq!(failing.json(), told);
     let document = open("/openapi.json").await;
     assert_eq!(document.json(), serde_json::to_value(openapi()).unwrap());
 }

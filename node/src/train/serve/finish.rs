@@ -66,6 +66,7 @@ impl TrainProvider {
         session.note(&Fact::Completed { at_ms: provider.now_ms() })?;
         session.folder().forget().map_err(|error| internal(&error))?;
         let session = receipt.body().request().session;
+        provider.shared().observer.metrics.job_ended("train", true);
         tracing::info!(code = "TRAIN_COMPLETED", %session, "a training is through");
         Ok(receipt)
     }

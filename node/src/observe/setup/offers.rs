@@ -1,14 +1,15 @@
 //! What a provider needs to answer.
 
-use windvane::config::Config;
-use windvane::dataset::{DataSetStatus, status};
-use windvane::identity::Layout;
 use windvane_protocols::audit::grant::Grant;
 
-use super::Findings;
+use super::Setup;
+use crate::config::{Config, ObservabilityConfig};
+use crate::dataset::{DataSetStatus, status};
+use crate::identity::Layout;
+use crate::observe::checks::{self, Age};
 
 /// Checks the published data sets and the issued grants.
-pub(super) fn check(config: &Config, grants: &[(Grant, Option<u64>)], now_ms: u64, found: &mut Findings) {
+pub(super) fn check(config: &Config, grants: &[(Grant, Option<u64>)], now_ms: u64, found: &mut Setup) {
     let layout = Layout::new(config.node.data_dir.clone());
     let names = found.need(layout.data_sets()).unwrap_or_default();
     if names.is_empty() && config.lists.is_empty() {
@@ -16,7 +17,7 @@ pub(super) fn check(config: &Config, grants: &[(Grant, Option<u64>)], now_ms: u6
     }
     for name in names {
         if let Some(status) = found.need(status(layout.root(), &name)) {
-            check_data_set(name.as_str(), &status, now_ms, found);
+            check_data_set(name.as_str(), &status, now_ms, &config.observability, found);
         }
     }
     let ours = config.party();
@@ -28,21 +29,22 @@ pub(super) fn check(config: &Config, grants: &[(Grant, Option<u64>)], now_ms: u6
     }
 }
 
-fn check_data_set(name: &str, status: &DataSetStatus, now_ms: u64, found: &mut Findings) {
+fn check_data_set(
+    name: &str,
+    status: &DataSetStatus,
+    now_ms: u64,
+    config: &ObservabilityConfig,
+    found: &mut Setup,
+) {
     let next = match (&status.imported, status.built.is_empty()) {
         (None, _) => "import",
         (Some(_), true) => "build",
         (Some(_), false) => "publish",
     };
-    match status.published.last() {
-        None => {
-            let advice = format!("{name} is not published; run windvane dataset {next}");
-            found.note("DATASET_UNPUBLISHED", advice);
-        }
-        Some(epoch) if epoch.not_after_ms.is_some_and(|end| end < now_ms) => {
-            let advice = format!("epoch {} of {name} has ended; run windvane dataset {next}", epoch.epoch);
-            found.note("EPOCH_EXPIRED", advice);
-        }
-        Some(_) => {}
-    }
+    let Some(epoch) = status.published.last() else {
+        let advice = format!("{name} is not published; run windvane dataset {next}");
+        return found.note("DATASET_UNPUBLISHED", &advice);
+    };
+    let age = Age { built_at_ms: epoch.built_at_ms, until_ms: epoch.not_after_ms.unwrap_or(u64::MAX) };
+    found.step(checks::epoch(name, age, now_ms, config, &format!("run windvane dataset {next}")));
 }

@@ -1,13 +1,14 @@
 //! What a bank needs of every provider that it asks.
 
-use windvane::config::{Config, ProviderConfig};
-use windvane::snapshot::{Snapshot, SnapshotError, installed_dir, installed_epochs};
 use windvane_keys::enrolment::Partner;
 use windvane_protocols::audit::grant::Grant;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::PartyId;
 
-use super::Findings;
+use super::Setup;
+use crate::config::{Config, ProviderConfig};
+use crate::observe::{checks, health};
+use crate::snapshot::{Snapshot, SnapshotError, installed_dir, installed_epochs};
 
 /// What a node knows of its partners.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub(super) struct Known<'a> {
 
 impl Known<'_> {
     /// Checks every contract.
-    pub(super) fn check(&self, found: &mut Findings) {
+    pub(super) fn check(&self, found: &mut Setup) {
         for provider in &self.config.providers {
             // Both were checked when the configuration was read.
             let Ok(party) = provider.party.parse() else { continue };
@@ -34,23 +35,21 @@ impl Known<'_> {
         provider: &ProviderConfig,
         party: &PartyId,
         data_set: Option<&DataSet>,
-        found: &mut Findings,
+        found: &mut Setup,
     ) {
         let name = &provider.party;
         let Some(partner) = self.partners.iter().find(|partner| partner.party == *party) else {
             let advice =
                 format!("{name} is not enrolled here; run windvane partner import with its enrolment");
-            return found.note("PARTNER_MISSING", advice);
+            return found.note("PARTNER_MISSING", &advice);
         };
-        if partner.valid_until_ms < self.now_ms {
-            let advice = format!("the certificate of {name} has ended; import its new enrolment");
-            found.note("CERTIFICATE_ENDED", advice);
-        }
+        let days = self.config.observability.renewal_days;
+        found.step(checks::certificate(name, partner.valid_until_ms, self.now_ms, days));
         let Some(data_set) = data_set else { return };
         if !self.grants.iter().any(|grant| self.runs(grant, party, data_set)) {
             let advice =
                 format!("no running grant of {name} for {data_set}; ask for one, windvane grant accept");
-            found.note("GRANT_MISSING", advice);
+            found.note("GRANT_MISSING", &advice);
         }
         self.check_snapshot(partner, data_set, found);
     }
@@ -63,7 +62,7 @@ impl Known<'_> {
             && (grant.not_before_ms..=grant.not_after_ms).contains(&self.now_ms)
     }
 
-    fn check_snapshot(&self, partner: &Partner, data_set: &DataSet, found: &mut Findings) {
+    fn check_snapshot(&self, partner: &Partner, data_set: &DataSet, found: &mut Setup) {
         let (root, party) = (&self.config.node.data_dir, &partner.party);
         let Some(epochs) = found.need(installed_epochs(root, party, data_set).map_err(SnapshotError::from))
         else {
@@ -71,16 +70,19 @@ impl Known<'_> {
         };
         let missing = |why: &str| format!("{why} {data_set} of {party}; run windvane snapshot fetch {party}");
         let Some(&epoch) = epochs.last() else {
-            return found.note("SNAPSHOT_MISSING", missing("no snapshot of"));
+            return found.note("SNAPSHOT_MISSING", &missing("no snapshot of"));
         };
         let opened = Snapshot::open(&installed_dir(root, party, data_set, epoch));
         let Some(snapshot) = found.need(opened) else { return };
         if !snapshot.verify(&partner.receipt_key) {
             let advice =
                 format!("the manifest of {data_set} is not signed by {party}; remove it, fetch again");
-            found.problem("MANIFEST_INVALID", advice);
-        } else if snapshot.manifest().body().not_after_ms < self.now_ms {
-            found.note("EPOCH_EXPIRED", missing("the epoch has ended of"));
+            found.problem("MANIFEST_INVALID", &advice);
+        } else {
+            let age = health::age(snapshot.manifest().body());
+            let fetch = format!("run windvane snapshot fetch {party}");
+            let config = &self.config.observability;
+            found.step(checks::epoch(party.as_str(), age, self.now_ms, config, &fetch));
         }
     }
 }
