@@ -82,6 +82,20 @@ impl Policy {
         self.charge(request, provider, place, &lookup_charges(request), now_ms)
     }
 
+    /// [`Policy::admit`] without the counting: a deliberate bug.
+    #[cfg(feature = "faults")]
+    pub(crate) fn admit_uncounted(
+        &self,
+        request: &Request,
+        provider: &PartyId,
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
+        let before = self.lock().used.clone();
+        let admitted = self.admit(request, provider, now_ms);
+        self.lock().used = before;
+        admitted
+    }
+
     /// Holds a request's score against its grant and counts its elements.
     ///
     /// # Errors

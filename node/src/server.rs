@@ -25,6 +25,7 @@ use crate::bank::Bank;
 use crate::clock::Clock;
 use crate::config::{Config, GrpcConfig, RetentionConfig};
 use crate::error::NodeError;
+use crate::evidence::disk::{Disk, SystemDisk};
 use crate::evidence::{EvidenceLog, LogStats};
 use crate::http;
 use crate::identity::{Certificate, Layout, NodeKeys};
@@ -62,11 +63,30 @@ const WINDOW_BYTES: u32 = 4 << 20;
 
 /// What a node takes from outside of itself.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Surroundings {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// How other nodes are reached, and reach it.
     pub transport: Arc<dyn Transport>,
+    /// What the log is written to.
+    pub disk: Arc<dyn Disk>,
+    /// A deliberate bug.
+    #[cfg(feature = "faults")]
+    pub bug: Option<crate::faults::Bug>,
+}
+
+impl Surroundings {
+    /// These.
+    pub fn new(clock: Arc<dyn Clock>, transport: Arc<dyn Transport>, disk: Arc<dyn Disk>) -> Self {
+        Self {
+            clock,
+            transport,
+            disk,
+            #[cfg(feature = "faults")]
+            bug: None,
+        }
+    }
 }
 
 /// A running node. Dropping it without [`Node::stop`] leaves recovery to the next start.
@@ -88,7 +108,7 @@ impl Node {
     /// # Errors
     /// [`NodeError`]: what is missing or damaged, and what to do.
     pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, NodeError> {
-        Self::start_in(config, Surroundings { clock, transport: Arc::new(Tcp) }).await
+        Self::start_in(config, Surroundings::new(clock, Arc::new(Tcp), Arc::new(SystemDisk))).await
     }
 
     /// [`Node::start`] in other surroundings than this machine's network.
@@ -284,12 +304,13 @@ impl Node {
     }
 }
 
-async fn open(config: &Config, Surroundings { clock, transport }: Surroundings) -> Result<Shared, NodeError> {
+async fn open(config: &Config, surroundings: Surroundings) -> Result<Shared, NodeError> {
+    let disk = surroundings.disk.clone();
     let owned = config.clone();
     let (keys, store, log) = blocking(move || {
         let keys = NodeKeys::open(&owned)?;
         let store = Store::open(&Layout::new(owned.node.data_dir.clone()).state())?;
-        let log = keys.open_log(&owned)?;
+        let log = keys.open_log_on(&owned, &disk)?;
         Ok::<_, NodeError>((keys, store, log))
     })
     .await??;
@@ -299,8 +320,10 @@ async fn open(config: &Config, Surroundings { clock, transport }: Surroundings) 
         store: Arc::new(store),
         log,
         partners: Arc::default(),
-        clock,
-        transport,
+        clock: surroundings.clock,
+        transport: surroundings.transport,
+        #[cfg(feature = "faults")]
+        bug: surroundings.bug,
         layout: Layout::new(config.node.data_dir.clone()),
         software,
         configuration,

@@ -92,6 +92,8 @@ impl LookupService {
         let slot = self.0.sessions().slot(id, checked.request().digest(), received_at_ms)?;
         let answer = slot.answer.get_or_try_init(|| async {
             let answer = self.0.answer(checked, received_at_ms).await?;
+            #[cfg(feature = "faults")]
+            crate::faults::after_the_reply(self.0.clone(), &answer);
             let response = EvaluateResponse::from(&answer);
             self.0.sessions().stored(id, response.encoded_len());
             Ok::<_, Refusal>(Arc::new(response))
