@@ -23,6 +23,7 @@ mod contract;
 mod countersign;
 pub mod fetch;
 mod inquiry;
+mod interrupted;
 mod record;
 mod score;
 
@@ -31,6 +32,7 @@ pub(crate) use countersign::Round;
 pub use inquiry::{BankError, BankErrorKind, Inquiry};
 
 use ask::{Prepared, Run, Session};
+use interrupted::Running;
 use record::{Sealer, Subject};
 use score::{Active, Planned, Scores};
 
@@ -60,6 +62,7 @@ pub struct Bank {
     score: ScoreConfig,
     callers: RwLock<Arc<Vec<Caller>>>,
     writer: VerificationWriter,
+    running: Running,
     sealer: Arc<Sealer>,
 }
 
@@ -87,9 +90,11 @@ impl Bank {
             score: config.score.clone(),
             callers: RwLock::default(),
             writer: VerificationWriter::start(&shared.layout.state())?,
+            running: Running::default(),
             sealer: Arc::new(Sealer::new(&shared.keys)),
             shared,
         };
+        interrupted::explain(&bank.shared)?;
         bank.reload()?;
         Ok(bank)
     }
@@ -194,6 +199,14 @@ impl Bank {
         Ok(self.shared.store.uncountersigned(provider, limit)?)
     }
 
+    /// Keeps how far the log's requests have their ends, so that the next start looks at less of it.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn persist(&self) -> Result<(), NodeError> {
+        Ok(self.shared.store.put_explained(self.running.ended(&self.shared.log))?)
+    }
+
     /// Records that are being written.
     pub fn records_waiting(&self) -> usize {
         self.writer.waiting()
@@ -230,6 +243,7 @@ impl Bank {
         let prepared = ask::prepare(&self.shared, sessions, question, &inquiries).await?;
         // All requests in one append: they share its sync.
         let requests: Vec<_> = prepared.iter().filter_map(Prepared::entry).collect();
+        let begun_in_log = self.running.begin(&self.shared.log);
         if !requests.is_empty() {
             self.shared.log.append(requests).await?;
         }
@@ -250,6 +264,7 @@ impl Bank {
             scoring.observe(&self.shared, outcomes.into_iter().zip(reports.iter().map(colour)));
         }
         self.keep(&inquiries, &subjects, &runs, events, &reports).await?;
+        self.running.end(begun_in_log);
         Ok(reports)
     }
 

@@ -73,6 +73,19 @@ impl Policy {
         Ok(())
     }
 
+    /// Forgets the grants that were ended, and takes no others over yet.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn withdraw(&self, store: &Store) -> Result<(), NodeError> {
+        let mut running = HashMap::clone(&self.grants.read().unwrap_or_else(PoisonError::into_inner));
+        for stored in store.grants()?.into_iter().filter(|g| g.issued && g.ended_at_ms.is_some()) {
+            running.remove(&Signed::<Grant>::from_bytes_unverified(stored.signed)?.body().id);
+        }
+        *self.grants.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(running);
+        Ok(())
+    }
+
     /// Holds a request's lookup against its grant and counts its elements.
     ///
     /// # Errors

@@ -118,7 +118,6 @@ impl Node {
     pub async fn start_in(config: &Config, surroundings: Surroundings) -> Result<Self, NodeError> {
         let shared = open(config, surroundings).await?;
         let certificate = Certificate::load(config, &shared.keys)?;
-        drain_outbox(&shared).await?;
         shared.partners.reload(&shared.store, &certificate.authority, shared.clock.now_ms())?;
         let (stop, stopped) = watch::channel(false);
         let mut node = Self {
@@ -194,6 +193,7 @@ impl Node {
         }
         if let Some(bank) = &self.bank {
             let _ = tokio::time::timeout(self.grace, bank.countersign()).await;
+            bank.persist()?;
         }
         if let Some(provider) = &self.provider {
             provider.persist()?;
@@ -290,17 +290,20 @@ impl Node {
                 }
             }
         }));
-        if let Some(provider) = self.provider.clone() {
-            self.tasks.push(every(PERSIST_INTERVAL, stopped, move || {
-                let provider = provider.clone();
-                async move {
-                    let kept = blocking(move || provider.persist()).await;
-                    if let Err(error) = kept.and_then(|kept| kept) {
-                        tracing::error!(code = error.code(), %error, "counters could not be kept");
-                    }
+        let (provider, bank) = (self.provider.clone(), self.bank.clone());
+        self.tasks.push(every(PERSIST_INTERVAL, stopped, move || {
+            let (provider, bank) = (provider.clone(), bank.clone());
+            async move {
+                let keep = move || {
+                    provider.map_or(Ok(()), |provider| provider.persist())?;
+                    bank.map_or(Ok(()), |bank| bank.persist())
+                };
+                let kept = blocking(keep).await;
+                if let Err(error) = kept.and_then(|kept| kept) {
+                    tracing::error!(code = error.code(), %error, "counters could not be kept");
                 }
-            }));
-        }
+            }
+        }));
     }
 }
 
@@ -329,6 +332,8 @@ async fn open(config: &Config, surroundings: Surroundings) -> Result<Shared, Nod
         configuration,
         taking_over: Arc::default(),
     };
+    // What commands did before comes before in the log, too.
+    drain_outbox(&shared).await?;
     let started = Event::Started { software: shared.software, configuration: shared.configuration };
     let entry = Entry::new(shared.clock.now_ms(), started).encode().into_bytes();
     shared.log.append(vec![entry]).await?;
@@ -395,6 +400,12 @@ async fn reload(
     certificate: &Certificate,
 ) -> Result<bool, NodeError> {
     let _one = shared.taking_over.lock().await;
+    if let Some(provider) = &provider
+        && !shared.store.outbox()?.is_empty()
+    {
+        // A grant is refused before the log says that it was ended, or an answer would stand after its end.
+        provider.policy().withdraw(&shared.store)?;
+    }
     if !drain_outbox(shared).await? {
         return Ok(false);
     }
