@@ -28,6 +28,7 @@ mod contract;
 mod countersign;
 pub mod fetch;
 mod inquiry;
+mod interrupted;
 mod record;
 mod retry;
 mod score;
@@ -40,6 +41,7 @@ pub use inquiry::{BankError, BankErrorKind, Inquiry};
 
 use ask::{Prepared, Run, Session};
 use breaker::Breaker;
+use interrupted::Running;
 use record::{Sealer, Subject};
 use score::{Active, Planned, Scores};
 
@@ -80,6 +82,7 @@ pub struct Bank {
     score: ScoreConfig,
     callers: RwLock<Arc<Vec<Caller>>>,
     writer: VerificationWriter,
+    running: Running,
     sealer: Arc<Sealer>,
     idempotency: Idempotency,
 }
@@ -110,6 +113,7 @@ impl Bank {
             score: config.score.clone(),
             callers: RwLock::default(),
             writer: VerificationWriter::start(&shared.layout.state())?,
+            running: Running::default(),
             sealer: Arc::new(Sealer::new(&shared.keys)),
             idempotency: Idempotency::new(
                 shared.store.clone(),
@@ -119,6 +123,7 @@ impl Bank {
             ),
             shared,
         };
+        interrupted::explain(&bank.shared)?;
         bank.reload()?;
         Ok(bank)
     }
@@ -243,6 +248,14 @@ impl Bank {
         Ok(self.shared.store.uncountersigned(provider, limit)?)
     }
 
+    /// Keeps how far the log's requests have their ends, so that the next start looks at less of it.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn persist(&self) -> Result<(), NodeError> {
+        Ok(self.shared.store.put_explained(self.running.ended(&self.shared.log))?)
+    }
+
     /// Records that are being written.
     pub fn records_waiting(&self) -> usize {
         self.writer.waiting()
@@ -309,6 +322,7 @@ impl Bank {
         let prepared = ask::prepare(&self.shared, sessions, question, &inquiries).await?;
         // All requests in one append: they share its sync.
         let requests: Vec<_> = prepared.iter().filter_map(Prepared::entry).collect();
+        let begun_in_log = self.running.begin(&self.shared.log);
         if !requests.is_empty() {
             let work = self.shared.observer.work("log");
             work.within(self.shared.log.append(requests)).await?;
@@ -337,6 +351,7 @@ impl Bank {
         }
         let work = self.shared.observer.work("keep");
         work.within(self.keep(&inquiries, &subjects, &runs, events, &reports)).await?;
+        self.running.end(begun_in_log);
         Ok(reports)
     }
 

@@ -17,6 +17,7 @@
 //! refused as a gap when the other journal file continues after them, and otherwise are lost; the other
 //! party's log still names them.
 
+pub mod disk;
 mod error;
 mod files;
 mod journal;
@@ -40,6 +41,7 @@ pub use self::error::LogError;
 pub use self::queue::{Appended, LogCondition, LogStats};
 pub use self::reader::{Entries, LogReader};
 
+use self::disk::{Disk, SystemDisk};
 use self::journal::Journal;
 use self::queue::{Queued, Shared};
 use self::tree::Tree;
@@ -84,13 +86,21 @@ impl EvidenceLog {
     /// [`LogError::Locked`] when another process or handle has the log; any other [`LogError`] when the
     /// directory and the journal are not what this log left. Nothing is changed then.
     pub fn open(config: LogConfig, key: SigningKey) -> Result<Self, LogError> {
+        Self::open_on(config, key, &(Arc::new(SystemDisk) as Arc<dyn Disk>))
+    }
+
+    /// [`EvidenceLog::open`] on another disk.
+    ///
+    /// # Errors
+    /// As [`EvidenceLog::open`].
+    pub fn open_on(config: LogConfig, key: SigningKey, disk: &Arc<dyn Disk>) -> Result<Self, LogError> {
         let signer = LogSigner::new(&config.origin, key)?;
         let verifier = signer.verifier().clone();
         if config.journal.starts_with(&config.dir) {
             return Err(LogError::JournalInside { dir: config.dir });
         }
-        let mut tree = Tree::open(&config.dir, signer)?;
-        let (mut journal, recovered) = Journal::open(&config.journal, &verifier, tree.size())?;
+        let mut tree = Tree::open(&config.dir, signer, disk.clone())?;
+        let (mut journal, recovered) = Journal::open(&config.journal, &verifier, tree.size(), disk)?;
         let checkpoint = tree.publish(recovered)?;
         journal.reset()?;
         Self::start(config, verifier, tree, journal, checkpoint)

@@ -19,6 +19,7 @@ use windvane_protocols::party::PartyId;
 
 use crate::config::{CertificatesConfig, Config, KeysConfig};
 use crate::error::NodeError;
+use crate::evidence::disk::{Disk, SystemDisk};
 use crate::evidence::{EvidenceLog, LogConfig};
 use crate::store::{Store, StoredAuthority};
 
@@ -142,6 +143,14 @@ impl NodeKeys {
     /// # Errors
     /// [`NodeError`], `LOG_IN_USE` when another process has it.
     pub fn open_log(&self, config: &Config) -> Result<EvidenceLog, NodeError> {
+        self.open_log_on(config, &(Arc::new(SystemDisk) as Arc<dyn Disk>))
+    }
+
+    /// [`NodeKeys::open_log`] on another disk.
+    ///
+    /// # Errors
+    /// As [`NodeKeys::open_log`].
+    pub fn open_log_on(&self, config: &Config, disk: &Arc<dyn Disk>) -> Result<EvidenceLog, NodeError> {
         let layout = Layout::new(config.node.data_dir.clone());
         let log = LogConfig {
             dir: layout.log(),
@@ -150,7 +159,7 @@ impl NodeKeys {
             checkpoint_interval: std::time::Duration::from_millis(config.log.checkpoint_interval_ms),
             gather: std::time::Duration::from_micros(config.log.commit_delay_us),
         };
-        Ok(EvidenceLog::open(log, self.log.signing_key().clone())?)
+        Ok(EvidenceLog::open_on(log, self.log.signing_key().clone(), disk)?)
     }
 }
 

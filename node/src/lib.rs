@@ -20,6 +20,8 @@ pub mod demo;
 pub mod document;
 pub mod error;
 pub mod evidence;
+#[cfg(feature = "faults")]
+pub mod faults;
 pub mod fleet;
 pub mod functions;
 pub mod http;

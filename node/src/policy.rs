@@ -85,6 +85,19 @@ impl Policy {
         Ok(())
     }
 
+    /// Forgets the grants that were ended, and takes no others over yet.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn withdraw(&self, store: &Store) -> Result<(), NodeError> {
+        let mut running = HashMap::clone(&self.grants.read().unwrap_or_else(PoisonError::into_inner));
+        for stored in store.grants()?.into_iter().filter(|g| g.issued && g.ended_at_ms.is_some()) {
+            running.remove(&Signed::<Grant>::from_bytes_unverified(stored.signed)?.body().id);
+        }
+        *self.grants.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(running);
+        Ok(())
+    }
+
     /// Holds a request's lookup against its grant and counts its elements.
     ///
     /// # Errors
@@ -92,6 +105,20 @@ impl Policy {
     pub fn admit(&self, request: &Request, provider: &PartyId, now_ms: u64) -> Result<(), Refusal> {
         let place = (Operation::Verify, &request.data_set);
         self.charge(request, provider, place, &lookup_charges(request), now_ms)
+    }
+
+    /// [`Policy::admit`] without the counting: a deliberate bug.
+    #[cfg(feature = "faults")]
+    pub(crate) fn admit_uncounted(
+        &self,
+        request: &Request,
+        provider: &PartyId,
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
+        let before = self.lock().used.clone();
+        let admitted = self.admit(request, provider, now_ms);
+        self.lock().used = before;
+        admitted
     }
 
     /// Holds a request's score against its grant and counts its elements.

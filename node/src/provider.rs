@@ -10,12 +10,13 @@ use tonic::Status;
 use windvane_keys::enrolment::Partner;
 use windvane_proto::convert::PagesWanted;
 use windvane_protocols::audit::entry::{Entry, Event};
-use windvane_protocols::audit::receipt::Countersignature;
+use windvane_protocols::audit::receipt::{Countersignature, Receipt};
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::lookup::client::{Answer, Question};
 use windvane_protocols::lookup::delta::Delta;
 use windvane_protocols::lookup::manifest::Manifest;
 use windvane_protocols::lookup::provider::{Checked, Circumstances, EpochKeys, Evaluated};
+use windvane_protocols::lookup::request::Request;
 use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::psi::PsiReceipt;
 use windvane_protocols::score::epoch::Member;
@@ -82,6 +83,9 @@ pub struct Shared {
     pub clock: Arc<dyn Clock>,
     /// How other nodes are reached.
     pub transport: Arc<dyn Transport>,
+    /// A deliberate bug.
+    #[cfg(feature = "faults")]
+    pub bug: Option<crate::faults::Bug>,
     /// Where files are.
     pub layout: Layout,
     /// Digest of the software.
@@ -289,7 +293,7 @@ impl Provider {
             self.shared.functions.check(Function::Batches)?;
         }
         if looked_up {
-            self.policy.admit(request, self.party(), received_at_ms)?;
+            self.admit(request, received_at_ms)?;
         }
         let requester = request.requester.clone();
         let member = match self.scorer(&checked, received_at_ms) {
@@ -315,9 +319,32 @@ impl Provider {
             answer.receipt.body().answered_at_ms,
             Event::Answered(Box::new(answer.receipt.clone())),
         );
-        let appended = self.append(vec![entry.encode().into_bytes()]).await?;
-        self.receipts.expect(answer.receipt.digest(), requester, appended);
+        #[cfg(feature = "faults")]
+        if self.shared.bug == Some(crate::faults::Bug::LogAfterReply) {
+            return Ok(answer);
+        }
+        self.logged(&answer.receipt, entry.encode().into_bytes(), requester).await?;
         Ok(answer)
+    }
+
+    /// Makes a receipt's entry durable, and waits for the countersignature.
+    pub(crate) async fn logged(
+        &self,
+        receipt: &Signed<Receipt>,
+        entry: Vec<u8>,
+        requester: PartyId,
+    ) -> Result<(), Refusal> {
+        let index = self.append(vec![entry]).await?;
+        self.receipts.expect(receipt.digest(), requester, index);
+        Ok(())
+    }
+
+    fn admit(&self, request: &Request, received_at_ms: u64) -> Result<(), Refusal> {
+        #[cfg(feature = "faults")]
+        if self.shared.bug == Some(crate::faults::Bug::QuotaAfterReply) {
+            return self.policy.admit_uncounted(request, self.party(), received_at_ms);
+        }
+        self.policy.admit(request, self.party(), received_at_ms)
     }
 
     /// Takes a countersignature into the log.

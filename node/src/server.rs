@@ -28,6 +28,7 @@ use crate::bank::Bank;
 use crate::clock::Clock;
 use crate::config::{Config, GrpcConfig, RetentionConfig};
 use crate::error::NodeError;
+use crate::evidence::disk::{Disk, SystemDisk};
 use crate::evidence::{EvidenceLog, LogStats};
 use crate::functions::Functions;
 use crate::http;
@@ -65,11 +66,30 @@ const PERSIST_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What a node takes from outside of itself.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Surroundings {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// How other nodes are reached, and reach it.
     pub transport: Arc<dyn Transport>,
+    /// What the log is written to.
+    pub disk: Arc<dyn Disk>,
+    /// A deliberate bug.
+    #[cfg(feature = "faults")]
+    pub bug: Option<crate::faults::Bug>,
+}
+
+impl Surroundings {
+    /// These.
+    pub fn new(clock: Arc<dyn Clock>, transport: Arc<dyn Transport>, disk: Arc<dyn Disk>) -> Self {
+        Self {
+            clock,
+            transport,
+            disk,
+            #[cfg(feature = "faults")]
+            bug: None,
+        }
+    }
 }
 
 /// A running node. Dropping it without [`Node::stop`] leaves recovery to the next start.
@@ -93,7 +113,7 @@ impl Node {
     /// # Errors
     /// [`NodeError`]: what is missing or damaged, and what to do.
     pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, NodeError> {
-        Self::start_in(config, Surroundings { clock, transport: Arc::new(Tcp) }).await
+        Self::start_in(config, Surroundings::new(clock, Arc::new(Tcp), Arc::new(SystemDisk))).await
     }
 
     /// [`Node::start`] in other surroundings than this machine's network.
@@ -102,7 +122,6 @@ impl Node {
     /// As [`Node::start`].
     pub async fn start_in(config: &Config, surroundings: Surroundings) -> Result<Self, NodeError> {
         let shared = open(config, surroundings).await?;
-        drain_outbox(&shared).await?;
         let trust = shared.tls.certificate().trust;
         shared.partners.reload(&shared.store, &trust, shared.clock.now_ms())?;
         let (stop, stopped) = watch::channel(false);
@@ -199,6 +218,7 @@ impl Node {
         }
         if let Some(bank) = &self.bank {
             let _ = tokio::time::timeout(self.grace, bank.countersign()).await;
+            bank.persist()?;
         }
         if let Some(provider) = &self.provider {
             provider.persist()?;
@@ -337,39 +357,42 @@ impl Node {
                 }
             }
         }));
-        if let Some(provider) = self.provider.clone() {
-            self.tasks.push(every(PERSIST_INTERVAL, stopped, move || {
-                let provider = provider.clone();
-                async move {
-                    let kept = blocking(move || (provider.persist(), provider.end_due())).await;
-                    match kept.map(|(kept, ended)| kept.and(ended)) {
-                        Ok(Ok(())) => {}
-                        Ok(Err(error)) | Err(error) => {
-                            tracing::error!(code = error.code(), %error, "counters or epochs could not be kept up");
-                        }
-                    }
+        let (provider, bank) = (self.provider.clone(), self.bank.clone());
+        self.tasks.push(every(PERSIST_INTERVAL, stopped, move || {
+            let (provider, bank) = (provider.clone(), bank.clone());
+            async move {
+                let keep = move || {
+                    let provider = provider.as_ref();
+                    let kept = provider.map_or(Ok(()), |provider| provider.persist());
+                    let ended = provider.map_or(Ok(()), |provider| provider.end_due());
+                    kept.and(ended).and(bank.map_or(Ok(()), |bank| bank.persist()))
+                };
+                let kept = blocking(keep).await;
+                if let Err(error) = kept.and_then(|kept| kept) {
+                    tracing::error!(code = error.code(), %error, "counters or epochs could not be kept up");
                 }
-            }));
-        }
+            }
+        }));
     }
 }
 
-async fn open(config: &Config, Surroundings { clock, transport }: Surroundings) -> Result<Shared, NodeError> {
+async fn open(config: &Config, surroundings: Surroundings) -> Result<Shared, NodeError> {
+    let disk = surroundings.disk.clone();
     let owned = config.clone();
     let (keys, store, functions, log, certificate) = blocking(move || {
         let keys = NodeKeys::open(&owned)?;
         let store = Store::open(&Layout::new(owned.node.data_dir.clone()).state())?;
         let functions = Functions::open(owned.functions.clone(), &store)?;
         let certificate = Certificate::load(&owned, &keys, &store)?;
-        let log = keys.open_log(&owned)?;
+        let log = keys.open_log_on(&owned, &disk)?;
         Ok::<_, NodeError>((keys, store, functions, log, certificate))
     })
     .await??;
     let (software, configuration) = digests(config)?;
     let observer = Arc::new(Observer::new(config, &log)?);
     let partners = Arc::default();
-    let tls = Tls::new(certificate, Arc::clone(&partners), clock.clone(), transport.clone())?;
-    let tls = Arc::new(tls);
+    let (clock, transport) = (surroundings.clock.clone(), surroundings.transport.clone());
+    let tls = Arc::new(Tls::new(certificate, Arc::clone(&partners), clock, transport)?);
     let shared = Shared {
         tls,
         certificates: config.certificates,
@@ -378,14 +401,18 @@ async fn open(config: &Config, Surroundings { clock, transport }: Surroundings) 
         log,
         partners,
         functions: Arc::new(functions),
-        clock,
-        transport,
+        clock: surroundings.clock,
+        transport: surroundings.transport,
+        #[cfg(feature = "faults")]
+        bug: surroundings.bug,
         layout: Layout::new(config.node.data_dir.clone()),
         software,
         configuration,
         taking_over: Arc::default(),
         observer,
     };
+    // What commands did before comes before in the log, too.
+    drain_outbox(&shared).await?;
     let started = Event::Started { software: shared.software, configuration: shared.configuration };
     let entry = Entry::new(shared.clock.now_ms(), started).encode().into_bytes();
     shared.log.append(vec![entry]).await?;
@@ -451,6 +478,12 @@ async fn reload(
     bank: Option<Arc<Bank>>,
 ) -> Result<bool, NodeError> {
     let _one = shared.taking_over.lock().await;
+    if let Some(provider) = &provider
+        && !shared.store.outbox()?.is_empty()
+    {
+        // A grant is refused before the log says that it was ended, or an answer would stand after its end.
+        provider.policy().withdraw(&shared.store)?;
+    }
     if !drain_outbox(shared).await? {
         return Ok(false);
     }

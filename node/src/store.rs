@@ -150,6 +150,7 @@ pub type PsiRun = ([u8; 16], [u8; 32]);
 
 const COUNTED: &str = "counted entries";
 const COUNTERSIGNED: &str = "countersigned entries";
+const EXPLAINED: &str = "explained entries";
 
 /// A counter of one grant or key, key group and day (0 stands for the whole life).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,6 +172,8 @@ impl Store {
     /// [`StoreError::Sqlite`], [`StoreError::Version`].
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let connection = connect(path)?;
+        // An operator was told that a grant is ended before the log has it: that must outlast a cut of power.
+        connection.execute_batch("PRAGMA synchronous = FULL;")?;
         let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         match found {
             0 => connection
@@ -371,6 +374,24 @@ impl Store {
         Ok(t.commit()?)
     }
 
+    /// Log entries among which every request has its end, or its explanation.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn explained(&self) -> Result<u64, StoreError> {
+        self.fact(EXPLAINED)
+    }
+
+    /// Keeps that; it only grows.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_explained(&self, entries: u64) -> Result<(), StoreError> {
+        let sql = "INSERT INTO fact VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = max(value, ?2)";
+        self.lock().execute(sql, params![EXPLAINED, int(entries)])?;
+        Ok(())
+    }
+
     fn fact(&self, name: &str) -> Result<u64, StoreError> {
         let sql = "SELECT value FROM fact WHERE name = ?1";
         let value: Option<i64> = self.lock().query_row(sql, [name], |row| row.get(0)).optional()?;
@@ -423,8 +444,8 @@ impl Store {
     }
 }
 
-/// Write-ahead logging without an `fsync` per commit: a cut of power may lose the last moments, which the log
-/// still has; a killed process loses nothing.
+/// Write-ahead logging without an `fsync` per commit, for records of verifications: a cut of power may lose the last
+/// moments, of which the log still tells; a killed process loses nothing.
 fn connect(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(path)?;
     connection.execute_batch(

@@ -1,4 +1,5 @@
 //! Simulations of Windvane: network faults, adversaries and capacity; one seed in, one table out.
 //!
-//! The simulated world itself, which demo, benches and tests share, is the crate `windvane-world`. Faults under
-//! virtual time will stand here.
+//! The simulated world itself, which demo, benches and tests share, is the crate `windvane-world`.
+
+pub mod faults;

@@ -1,10 +1,11 @@
 //! Files that are whole or not there.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use super::LogError;
+use super::disk::Disk;
 
 /// Turns a system error into one that names the file.
 pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> LogError + '_ {
@@ -35,10 +36,16 @@ pub(super) fn read(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, LogErro
 }
 
 /// Writes `temporary`, makes it durable and names it `path`. The directory's entry is not yet durable.
-pub(super) fn replace(temporary: &Path, path: &Path, content: &[u8]) -> Result<(), LogError> {
-    let mut file = File::create(temporary).map_err(at(temporary))?;
-    file.write_all(content).map_err(at(temporary))?;
-    file.sync_all().map_err(at(temporary))?;
+pub(super) fn replace(
+    disk: &dyn Disk,
+    temporary: &Path,
+    path: &Path,
+    content: &[u8],
+) -> Result<(), LogError> {
+    let file = File::create(temporary).map_err(at(temporary))?;
+    disk.write(&file, content, 0).map_err(at(temporary))?;
+    // The length of a new file is part of its content.
+    disk.sync(&file).map_err(at(temporary))?;
     fs::rename(temporary, path).map_err(at(path))
 }
 

@@ -10,14 +10,15 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read};
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use windvane_protocols::audit::checkpoint::LogVerifier;
 use windvane_protocols::limits::MAX_ENTRY_BYTES;
 
 use super::LogError;
+use super::disk::Disk;
 use super::files;
 
 /// Written ahead in each file: a second of entries at a thousand a second fits.
@@ -35,6 +36,7 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 pub(super) struct Half {
     file: File,
     path: PathBuf,
+    disk: Arc<dyn Disk>,
     /// Where the next record goes.
     end: u64,
 }
@@ -49,10 +51,15 @@ pub(super) struct Journal {
 impl Journal {
     /// Opens or creates both files and reads the entries that continue a tree of `size` entries. Writes
     /// nothing; [`Journal::reset`] does, once the entries are published.
-    pub(super) fn open(path: &Path, log: &LogVerifier, size: u64) -> Result<(Self, Vec<Vec<u8>>), LogError> {
+    pub(super) fn open(
+        path: &Path,
+        log: &LogVerifier,
+        size: u64,
+        disk: &Arc<dyn Disk>,
+    ) -> Result<(Self, Vec<Vec<u8>>), LogError> {
         let header = Sha256::digest(log.to_string()).into();
-        let (first, first_records) = Half::open(suffixed(path, ".0"), &header)?;
-        let (second, second_records) = Half::open(suffixed(path, ".1"), &header)?;
+        let (first, first_records) = Half::open(suffixed(path, ".0"), &header, disk.clone())?;
+        let (second, second_records) = Half::open(suffixed(path, ".1"), &header, disk.clone())?;
         let entries = connect([first_records, second_records], size)?;
         Ok((Self { halves: [first, second], header }, entries))
     }
@@ -109,7 +116,7 @@ pub(super) fn remove(halves: &[Half; 2]) -> Result<(), LogError> {
 }
 
 impl Half {
-    fn open(path: PathBuf, header: &[u8; 32]) -> Result<(Self, Vec<Record>), LogError> {
+    fn open(path: PathBuf, header: &[u8; 32], disk: Arc<dyn Disk>) -> Result<(Self, Vec<Record>), LogError> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -120,20 +127,21 @@ impl Half {
         files::lock(&file, &path)?;
         let records = read_records(&file, header).map_err(files::at(&path))?;
         let records = records.ok_or_else(|| LogError::OtherJournal { path: path.clone() })?;
-        Ok((Self { file, path, end: HEADER_BYTES }, records))
+        Ok((Self { file, path, disk, end: HEADER_BYTES }, records))
     }
 
     fn reset(&mut self, header: &[u8; 32]) -> io::Result<()> {
         self.file.set_len(0)?;
-        self.file.write_all_at(header, 0)?;
+        self.disk.write(&self.file, header, 0)?;
         self.zero(HEADER_BYTES, PREALLOCATED)?;
         self.end = HEADER_BYTES;
-        self.file.sync_all()
+        self.disk.sync(&self.file)
     }
 
     /// Makes records durable: one write, one `fdatasync`.
     pub(super) fn append(&mut self, records: &[u8]) -> Result<(), LogError> {
-        let written = self.file.write_all_at(records, self.end).and_then(|()| self.file.sync_data());
+        let written = self.disk.write(&self.file, records, self.end);
+        let written = written.and_then(|()| self.disk.sync(&self.file));
         written.map_err(files::at(&self.path))?;
         self.end += records.len() as u64;
         Ok(())
@@ -145,7 +153,7 @@ impl Half {
             if self.end > MAX_KEPT {
                 self.file.set_len(PREALLOCATED)?;
             }
-            self.file.sync_data()
+            self.disk.sync(&self.file)
         });
         cleared.map_err(files::at(&self.path))?;
         self.end = HEADER_BYTES;
@@ -156,7 +164,7 @@ impl Half {
         let mut at = from;
         while at < to {
             let len = usize::try_from(to - at).unwrap_or(usize::MAX).min(ZEROS.len());
-            self.file.write_all_at(&ZEROS[..len], at)?;
+            self.disk.write(&self.file, &ZEROS[..len], at)?;
             at += len as u64;
         }
         Ok(())

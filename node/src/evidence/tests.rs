@@ -384,8 +384,9 @@ fn a_failed_journal_refuses_everything_and_acknowledges_nothing() {
     let place = Place::new();
     let signer = LogSigner::new(ORIGIN, key()).unwrap();
     let verifier = signer.verifier().clone();
-    let mut tree = Tree::open(&place.dir(), signer).unwrap();
-    let (mut journal, _) = Journal::open(&place.config().journal, &verifier, 0).unwrap();
+    let mut tree = Tree::open(&place.dir(), signer, Arc::new(SystemDisk)).unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
+    let (mut journal, _) = Journal::open(&place.config().journal, &verifier, 0, &disk).unwrap();
     let checkpoint = tree.publish(Vec::new()).unwrap();
     journal.reset().unwrap();
     journal.fail_writes();

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use windvane_protocols::audit::checkpoint::{Checkpoint, LogSigner, MAX_CHECKPOINT_BYTES};
 use windvane_protocols::audit::merkle::{TreeHash, leaf_hash};
@@ -11,6 +12,7 @@ use windvane_protocols::audit::tiles::{
 };
 
 use super::LogError;
+use super::disk::Disk;
 use super::files;
 
 /// Name of the checkpoint's file.
@@ -25,6 +27,7 @@ const TEMPORARY: &str = ".publishing";
 pub(super) struct Tree {
     dir: PathBuf,
     _lock: File,
+    disk: Arc<dyn Disk>,
     signer: LogSigner,
     edge: TileEdge,
     /// The entries of the partial bundle, encoded.
@@ -36,7 +39,7 @@ pub(super) struct Tree {
 
 impl Tree {
     /// Locks the directory, checks the checkpoint, and reads the right edge under it.
-    pub(super) fn open(dir: &Path, signer: LogSigner) -> Result<Self, LogError> {
+    pub(super) fn open(dir: &Path, signer: LogSigner, disk: Arc<dyn Disk>) -> Result<Self, LogError> {
         fs::create_dir_all(dir).map_err(files::at(dir))?;
         let lock = File::open(dir).map_err(files::at(dir))?;
         files::lock(&lock, dir)?;
@@ -49,7 +52,7 @@ impl Tree {
             }
         };
         let dir = dir.to_owned();
-        Ok(Self { dir, _lock: lock, signer, edge, bundle, checkpoint, renamed: BTreeSet::new() })
+        Ok(Self { dir, _lock: lock, disk, signer, edge, bundle, checkpoint, renamed: BTreeSet::new() })
     }
 
     /// Entries in the tree.
@@ -118,7 +121,7 @@ impl Tree {
             self.renamed.extend(above.map(Path::to_owned));
         }
         self.renamed.insert(parent);
-        files::replace(&self.dir.join(TEMPORARY), &path, content)
+        files::replace(&*self.disk, &self.dir.join(TEMPORARY), &path, content)
     }
 
     fn sync_names(&mut self) -> Result<(), LogError> {
@@ -130,7 +133,7 @@ impl Tree {
     fn write_checkpoint(&mut self) -> Result<Checkpoint, LogError> {
         let signed = self.signer.sign(self.size(), self.edge.root());
         let note = signed.to_string();
-        files::replace(&self.dir.join(TEMPORARY), &self.dir.join(CHECKPOINT), note.as_bytes())?;
+        files::replace(&*self.disk, &self.dir.join(TEMPORARY), &self.dir.join(CHECKPOINT), note.as_bytes())?;
         files::sync_dir(&self.dir)?;
         let checkpoint = signed.unverified().clone();
         self.checkpoint = Some(checkpoint.clone());

@@ -113,6 +113,8 @@ impl LookupService {
             let answer = slot.answer.get_or_try_init(|| async {
                 let given_up = async move { given_up.await.unwrap_or_default() };
                 let answer = provider.answer(checked, received_at_ms, given_up).await?;
+                #[cfg(feature = "faults")]
+                crate::faults::after_the_reply(provider.clone(), &answer);
                 let response = EvaluateResponse::from(&answer);
                 provider.sessions().stored(id, response.encoded_len());
                 Ok::<_, Refusal>(Arc::new(response))

@@ -1,0 +1,286 @@
+//! What was promised, and what the logs say: the invariants that hold at every moment.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use windvane::evidence::LogReader;
+use windvane_protocols::audit::checkpoint::Checkpoint;
+use windvane_protocols::audit::entry::{Entry, Event};
+use windvane_protocols::audit::grant::{Grant, GrantId};
+use windvane_protocols::audit::receipt::Receipt;
+use windvane_protocols::lookup::KeyGroup;
+use windvane_protocols::party::SessionId;
+use windvane_protocols::transcript::{Hash, Record as _};
+
+const DAY_MS: u64 = 86_400_000;
+
+/// What must always hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Invariant {
+    /// No quota is exceeded.
+    Quota,
+    /// No grant is used before its time, after it, or after its end.
+    Grant,
+    /// What was acknowledged stands in the log.
+    Acknowledged,
+    /// Logs only grow.
+    AppendOnly,
+    /// A session is answered once, and both parties have the same receipt.
+    Receipts,
+    /// An answer is the truth, or there is an error that says why there is none.
+    Answers,
+    /// A node starts again on what its last run left, and stops when it is told to.
+    Recovery,
+}
+
+impl Invariant {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Quota,
+        Self::Grant,
+        Self::Acknowledged,
+        Self::AppendOnly,
+        Self::Receipts,
+        Self::Answers,
+        Self::Recovery,
+    ];
+}
+
+/// An invariant that does not hold.
+#[derive(Debug, Clone, Serialize)]
+pub struct Violation {
+    /// Which.
+    pub invariant: Invariant,
+    /// Operations begun when it was noticed.
+    pub operation: u64,
+    /// What was found.
+    pub text: String,
+}
+
+/// Something that a machine's log must have, because somebody was told so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Promise {
+    /// A receipt that a requester has.
+    Receipt(Hash),
+    /// A verification whose report the bank's caller has.
+    Decided([u8; 16]),
+    /// A grant that was issued.
+    Granted(GrantId),
+    /// A grant that was ended.
+    Ended(GrantId),
+}
+
+impl fmt::Display for Promise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Receipt(digest) => write!(f, "receipt {}", hex::encode(&digest[..8])),
+            Self::Decided(id) => write!(f, "the decision of {}", hex::encode(id)),
+            Self::Granted(id) => write!(f, "grant {id}"),
+            Self::Ended(id) => write!(f, "the end of grant {id}"),
+        }
+    }
+}
+
+/// One machine's log, as far as it was read.
+#[derive(Debug, Default)]
+struct Log {
+    entries: Vec<[u8; 32]>,
+    checkpoints: Vec<Checkpoint>,
+    grants: HashMap<GrantId, Grant>,
+    used: HashMap<(GrantId, KeyGroup), u64>,
+    days: HashMap<(GrantId, KeyGroup, u64), u64>,
+    answered: HashSet<SessionId>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    promised: HashMap<(&'static str, Promise), u64>,
+    /// Promises that a log was seen to keep.
+    kept: HashSet<(&'static str, Promise)>,
+    logs: HashMap<&'static str, Log>,
+    violations: Vec<Violation>,
+    checks: u64,
+}
+
+/// What was promised and seen in one seed.
+#[derive(Debug, Default)]
+pub struct Ledger(Mutex<Inner>);
+
+impl Ledger {
+    /// Somebody was told what a machine's log must have.
+    pub fn promise(&self, machine: &'static str, promise: Promise, operation: u64) {
+        let mut inner = self.lock();
+        if !inner.kept.contains(&(machine, promise)) {
+            inner.promised.entry((machine, promise)).or_insert(operation);
+        }
+    }
+
+    /// An invariant does not hold.
+    pub fn violate(&self, invariant: Invariant, operation: u64, text: impl Into<String>) {
+        self.lock().violations.push(Violation { invariant, operation, text: text.into() });
+    }
+
+    /// Holds a condition.
+    pub fn hold(&self, invariant: Invariant, operation: u64, condition: bool, text: impl FnOnce() -> String) {
+        self.lock().checks += 1;
+        if !condition {
+            self.violate(invariant, operation, text());
+        }
+    }
+
+    /// Whether everything held so far.
+    pub fn is_clean(&self) -> bool {
+        self.lock().violations.is_empty()
+    }
+
+    /// What does not hold.
+    pub fn violations(&self) -> Vec<Violation> {
+        self.lock().violations.clone()
+    }
+
+    /// Conditions that were held so far.
+    pub fn checks(&self) -> u64 {
+        self.lock().checks
+    }
+
+    /// Entries that were read in all logs.
+    pub fn entries(&self) -> u64 {
+        self.lock().logs.values().map(|log| log.entries.len() as u64).sum()
+    }
+
+    /// An earlier checkpoint of a machine's log, as an auditor may have kept it.
+    pub fn earlier(&self, machine: &str) -> Option<Checkpoint> {
+        let inner = self.lock();
+        let checkpoints = &inner.logs.get(machine)?.checkpoints;
+        checkpoints.get(checkpoints.len() / 2).cloned()
+    }
+
+    /// Reads what a log has beyond what was read before, and one earlier entry again.
+    pub fn read(&self, machine: &'static str, dir: &Path, operation: u64, again: u64) {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let log = inner.logs.entry(machine).or_default();
+        let mut found = Vec::new();
+        if let Err(text) = log.read(dir, again, &mut inner.checks, &mut found) {
+            found.push((Invariant::AppendOnly, format!("the log of {machine}: {text}")));
+        }
+        for promise in log.kept(dir, &mut found) {
+            inner.promised.remove(&(machine, promise));
+            inner.kept.insert((machine, promise));
+        }
+        let told = found.into_iter().map(|(invariant, text)| Violation { invariant, operation, text });
+        inner.violations.extend(told);
+    }
+
+    /// Everything that was promised must have been seen by now.
+    pub fn settle(&self, operation: u64) {
+        let mut inner = self.lock();
+        let open: Vec<_> = inner.promised.drain().collect();
+        for ((machine, promise), since) in open {
+            let text = format!("the log of {machine} lacks {promise}, acknowledged in operation {since}");
+            inner.violations.push(Violation { invariant: Invariant::Acknowledged, operation, text });
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Found = Vec<(Invariant, String)>;
+
+impl Log {
+    /// Checks what was read before, as far as that is cheap.
+    fn read(&mut self, dir: &Path, again: u64, checks: &mut u64, found: &mut Found) -> Result<(), String> {
+        let reader = LogReader::open(dir).map_err(|error| error.to_string())?;
+        let checkpoint = reader.checkpoint().unverified().clone();
+        let size = self.entries.len() as u64;
+        *checks += 1;
+        if checkpoint.size < size {
+            return Err(format!("it has {} entries, and had {size}", checkpoint.size));
+        }
+        if let Some(last) = self.checkpoints.last()
+            && last.size == checkpoint.size
+            && last.root != checkpoint.root
+        {
+            return Err(format!("two roots over {size} entries"));
+        }
+        if size > 0 {
+            let index = again % size;
+            let entry = reader.entries(index).next().transpose().map_err(|error| error.to_string())?;
+            *checks += 1;
+            if entry.map(|(_, bytes)| digest(&bytes)) != Some(self.entries[index as usize]) {
+                found.push((Invariant::AppendOnly, format!("entry {index} has changed")));
+            }
+        }
+        self.checkpoints.push(checkpoint);
+        Ok(())
+    }
+
+    /// Takes new entries; gives what they keep of what was promised.
+    fn kept(&mut self, dir: &Path, found: &mut Found) -> Vec<Promise> {
+        let mut kept = Vec::new();
+        let Ok(reader) = LogReader::open(dir) else { return kept };
+        for entry in reader.entries(self.entries.len() as u64) {
+            let Ok((_, bytes)) = entry else {
+                found.push((Invariant::AppendOnly, "a published entry cannot be read".to_owned()));
+                return kept;
+            };
+            self.entries.push(digest(&bytes));
+            match Entry::decode(&bytes).map(|entry| entry.event) {
+                Ok(Event::Answered(receipt)) => {
+                    kept.push(Promise::Receipt(receipt.digest()));
+                    self.answered(receipt.body(), found);
+                }
+                Ok(Event::Granted(grant)) => {
+                    kept.push(Promise::Granted(grant.body().id));
+                    self.grants.insert(grant.body().id, grant.body().clone());
+                }
+                Ok(Event::GrantEnded(id)) => kept.push(Promise::Ended(id)),
+                Ok(Event::Decided(decided)) => kept.push(Promise::Decided(decided.verification)),
+                Ok(_) => {}
+                Err(error) => {
+                    found.push((Invariant::AppendOnly, format!("an entry does not parse: {error}")));
+                }
+            }
+        }
+        kept
+    }
+
+    fn answered(&mut self, receipt: &Receipt, found: &mut Found) {
+        let request = receipt.request.body();
+        if !self.answered.insert(request.session) {
+            let text = format!("session {} was answered twice", request.session);
+            found.push((Invariant::Receipts, text));
+        }
+        let Some(grant) = self.grants.get(&request.grant) else {
+            return found.push((Invariant::Grant, format!("an answer under no grant: {}", request.grant)));
+        };
+        if !(grant.not_before_ms..=grant.not_after_ms).contains(&receipt.received_at_ms) {
+            found.push((Invariant::Grant, format!("an answer outside of the time of {}", grant.id)));
+        }
+        let day = receipt.received_at_ms / DAY_MS;
+        for &(group, count) in &receipt.elements {
+            let used = self.used.entry((grant.id, group)).or_default();
+            *used += count;
+            let of_day = self.days.entry((grant.id, group, day)).or_default();
+            *of_day += count;
+            if *used > grant.total || *of_day > grant.per_day {
+                let text = format!(
+                    "grant {}: {used} of {} in all, {of_day} of {} in the day",
+                    grant.id, grant.total, grant.per_day
+                );
+                found.push((Invariant::Quota, text));
+            }
+        }
+    }
+}
+
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
