@@ -100,7 +100,7 @@ impl Desk {
         config: &windvane::config::Config,
         transport: &Arc<dyn Transport>,
     ) -> Result<Self, SimulationError> {
-        let certificate = Certificate::load(config, admin.keys())?;
+        let certificate = admin.certificate()?;
         let partners = admin.partners()?;
         let grants = admin.grants()?;
         let mut sides = Vec::new();
