@@ -28,6 +28,7 @@ use crate::peer::transport::{Tcp, Transport};
 use crate::store::Store;
 
 mod data;
+mod functions;
 mod grants;
 mod life;
 mod score;

@@ -22,6 +22,7 @@ mod check;
 mod dataset;
 mod demo;
 mod failure;
+mod function;
 mod grant;
 mod keys;
 mod node;
@@ -63,6 +64,9 @@ enum Command {
     /// Make and list a node's keys, admit callers, run a trial authority
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Switch what the node does at all
+    #[command(subcommand)]
+    Function(function::FunctionCommand),
     /// Enrol this node and its partners
     #[command(subcommand)]
     Partner(partner::PartnerCommand),
@@ -174,6 +178,7 @@ impl Command {
             Self::VerifyBatch(args) => args.run(),
             Self::Psi(command) => command.run(),
             Self::Score(command) => command.run(),
+            Self::Function(command) => command.run(),
             Self::Train(args) => args.run(),
             Self::Screen(command) => command.run(),
             Self::Audit(command) => command.run(),

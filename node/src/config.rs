@@ -13,6 +13,11 @@ use crate::score::stability;
 mod retention;
 
 pub use retention::RetentionConfig;
+mod functions;
+mod limits;
+
+pub use functions::FunctionsConfig;
+pub use limits::LimitsConfig;
 
 /// Larger files are no configuration.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -62,6 +67,12 @@ pub struct Config {
     /// How long what is kept.
     #[serde(default)]
     pub retention: RetentionConfig,
+    /// How much one peer may take of a provider's node.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+    /// What the node does at all.
+    #[serde(default)]
+    pub functions: FunctionsConfig,
 }
 
 /// How the bank watches the joint score. A limit counts as reached when it is met.
@@ -417,6 +428,7 @@ impl Config {
         self.check_lists()?;
         self.check_tables()?;
         self.retention.check()?;
+        self.limits.check()?;
         self.score.check()
     }
 

@@ -6,6 +6,8 @@ use windvane_proto::convert::WireError;
 use windvane_protocols::audit::grant::GrantError;
 use windvane_protocols::lookup::provider::QuestionError;
 
+use crate::functions::Function;
+
 /// Metadata key of the stable code.
 const CODE_KEY: &str = "windvane-code";
 
@@ -75,6 +77,35 @@ pub enum Refusal {
     /// A training does not begin, or does not go on.
     #[error(transparent)]
     Train(#[from] crate::train::TrainRefusal),
+    /// More than one peer, or all of them, may take of this node at a time.
+    #[error("this is more than one peer, or all of them, may take at a time ({what}); try again later")]
+    Overloaded {
+        /// What there was too much of.
+        what: &'static str,
+        /// When another attempt may succeed.
+        retry_after_ms: u64,
+    },
+    /// More elements than one peer may ask for in a time.
+    #[error("more elements were asked for than one peer may for one purpose in a time; try again later")]
+    RateExceeded {
+        /// When another attempt may succeed.
+        retry_after_ms: u64,
+    },
+    /// Too many calls of the peer were refused for its own fault.
+    #[error("too many of your calls were malformed, repeated or forbidden; all are refused for a while")]
+    PeerFaults {
+        /// When another attempt may succeed.
+        retry_after_ms: u64,
+    },
+    /// The call took longer than its caller or this node waits.
+    #[error("the call took longer than its deadline")]
+    DeadlineExceeded,
+    /// A function is switched off here.
+    #[error("{0} is switched off at this node")]
+    FunctionOff(Function),
+    /// The caller is suspended here.
+    #[error("this node has suspended its work with the caller; ask its operator")]
+    PartnerSuspended,
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,
@@ -111,15 +142,41 @@ impl Refusal {
             Self::Psi(refusal) => refusal.code(),
             Self::Score(refusal) => refusal.code(),
             Self::Train(refusal) => refusal.code(),
+            Self::Overloaded { .. } => "OVERLOADED",
+            Self::RateExceeded { .. } => "RATE_EXCEEDED",
+            Self::PeerFaults { .. } => "PEER_FAULTS",
+            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::FunctionOff(function) => function.off_code(),
+            Self::PartnerSuspended => "PARTNER_SUSPENDED",
             Self::Stopping => "STOPPING",
             Self::Internal => "INTERNAL",
         }
     }
 
+    /// When another attempt may succeed, milliseconds; `None` when waiting does not help.
+    pub const fn retry_after_ms(&self) -> Option<u64> {
+        match self {
+            Self::QuotaExhausted { retry_after_ms, .. } => *retry_after_ms,
+            Self::Overloaded { retry_after_ms, .. }
+            | Self::RateExceeded { retry_after_ms }
+            | Self::PeerFaults { retry_after_ms } => Some(*retry_after_ms),
+            _ => None,
+        }
+    }
+
     const fn grpc(&self) -> Code {
         match self {
-            Self::PeerUnknown | Self::Parties | Self::GrantUnknown | Self::Grant(_) => Code::PermissionDenied,
-            Self::QuotaExhausted { .. } => Code::ResourceExhausted,
+            Self::PeerUnknown
+            | Self::Parties
+            | Self::GrantUnknown
+            | Self::Grant(_)
+            | Self::PartnerSuspended => Code::PermissionDenied,
+            Self::QuotaExhausted { .. }
+            | Self::Overloaded { .. }
+            | Self::RateExceeded { .. }
+            | Self::PeerFaults { .. } => Code::ResourceExhausted,
+            Self::DeadlineExceeded => Code::DeadlineExceeded,
+            Self::FunctionOff(_) => Code::FailedPrecondition,
             Self::SessionReplayed => Code::AlreadyExists,
             Self::DataSetUnknown | Self::PageUnknown => Code::NotFound,
             Self::EpochUnknown { .. } | Self::EpochExpired | Self::ScoreEpochUnknown => {
@@ -139,11 +196,21 @@ impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let mut status = Self::new(refusal.grpc(), refusal.to_string());
         status.metadata_mut().insert(CODE_KEY, MetadataValue::from_static(refusal.code()));
-        if let Refusal::QuotaExhausted { retry_after_ms: Some(ms), .. } = refusal {
+        if let Some(ms) = refusal.retry_after_ms() {
             status.metadata_mut().insert(RETRY_KEY, ms.into());
         }
         status
     }
+}
+
+/// Whether a response refuses a call for its caller's own fault: malformed, a replay, or of a stranger. What a
+/// grant or a quota forbids is none.
+pub(crate) fn is_fault(headers: &http::HeaderMap) -> bool {
+    let status = headers.get("grpc-status").map_or(Code::Ok, |value| Code::from_bytes(value.as_bytes()));
+    let faulty =
+        [Code::InvalidArgument, Code::AlreadyExists, Code::OutOfRange, Code::Unimplemented].contains(&status);
+    let of = |refusal: &Refusal| headers.get(CODE_KEY).is_some_and(|code| code == refusal.code());
+    faulty || of(&Refusal::PeerUnknown) || of(&Refusal::Parties)
 }
 
 /// What a peer answered instead of an answer.

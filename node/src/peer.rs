@@ -15,6 +15,7 @@ use crate::store::Store;
 
 mod accept;
 mod dial;
+mod handshakes;
 mod tls;
 pub mod transport;
 

@@ -26,6 +26,7 @@ use crate::config::ServiceConfig;
 use crate::dataset::{published_dir, published_epochs};
 use crate::error::{NodeError, Refusal};
 use crate::evidence::EvidenceLog;
+use crate::functions::Functions;
 use crate::identity::{Layout, NodeKeys};
 use crate::peer::Partners;
 use crate::peer::transport::Transport;
@@ -59,6 +60,8 @@ pub struct Shared {
     pub log: EvidenceLog,
     /// Who is enrolled.
     pub partners: Arc<Partners>,
+    /// What the node does at all, and with whom.
+    pub functions: Arc<Functions>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// How other nodes are reached.

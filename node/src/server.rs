@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha512};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tonic::transport::Server;
+use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use windvane_proto::audit::v1::audit_server::AuditServer;
 use windvane_proto::common::v1::peer_server::PeerServer;
@@ -26,8 +26,10 @@ use crate::clock::Clock;
 use crate::config::{Config, GrpcConfig, RetentionConfig};
 use crate::error::NodeError;
 use crate::evidence::{EvidenceLog, LogStats};
+use crate::functions::Functions;
 use crate::http;
 use crate::identity::{Certificate, Layout, NodeKeys};
+use crate::limits::{self, Limits};
 use crate::peer::Incoming;
 use crate::peer::transport::{Tcp, Transport};
 use crate::provider::{Provider, Shared};
@@ -54,12 +56,6 @@ const BANK_RELOAD_INTERVAL: Duration = Duration::from_millis(25);
 /// How often counters are written to the state file.
 const PERSIST_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Streams of one connection.
-const MAX_STREAMS: u32 = 256;
-
-/// Receive windows: large messages in few rounds, bounded memory per connection.
-const WINDOW_BYTES: u32 = 4 << 20;
-
 /// What a node takes from outside of itself.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
@@ -75,6 +71,7 @@ pub struct Node {
     shared: Shared,
     provider: Option<Arc<Provider>>,
     bank: Option<Arc<Bank>>,
+    limits: Option<Arc<Limits>>,
     grpc: Option<SocketAddr>,
     http: Option<SocketAddr>,
     stop: watch::Sender<bool>,
@@ -104,6 +101,7 @@ impl Node {
         let mut node = Self {
             provider: None,
             bank: None,
+            limits: None,
             grpc: None,
             http: None,
             stop,
@@ -141,6 +139,11 @@ impl Node {
     /// The provider's side, where there is one.
     pub const fn provider(&self) -> Option<&Arc<Provider>> {
         self.provider.as_ref()
+    }
+
+    /// What its peers take of it, where it has any.
+    pub const fn limits(&self) -> Option<&Arc<Limits>> {
+        self.limits.as_ref()
     }
 
     /// The log.
@@ -214,8 +217,10 @@ impl Node {
         let listener = self.shared.transport.listen(grpc.listen).await;
         let listener = listener.map_err(NodeError::io(format!("listening on {}", grpc.listen)))?;
         self.grpc = listener.address().ok();
-        let incoming = Incoming::new(listener, certificate, grpc.max_connections)?;
-        self.tasks.push(tokio::spawn(serve_grpc(provider.clone(), psi, train, incoming, stopped)));
+        let incoming = Incoming::new(listener, certificate, config.limits.handshakes)?;
+        let limits = Arc::new(Limits::new(config.limits.clone(), grpc.max_connections));
+        self.limits = Some(limits.clone());
+        self.tasks.push(tokio::spawn(serve_grpc(provider.clone(), psi, train, incoming, limits, stopped)));
         self.provider = Some(provider);
         Ok(())
     }
@@ -286,11 +291,12 @@ impl Node {
 
 async fn open(config: &Config, Surroundings { clock, transport }: Surroundings) -> Result<Shared, NodeError> {
     let owned = config.clone();
-    let (keys, store, log) = blocking(move || {
+    let (keys, store, functions, log) = blocking(move || {
         let keys = NodeKeys::open(&owned)?;
         let store = Store::open(&Layout::new(owned.node.data_dir.clone()).state())?;
+        let functions = Functions::open(owned.functions.clone(), &store)?;
         let log = keys.open_log(&owned)?;
-        Ok::<_, NodeError>((keys, store, log))
+        Ok::<_, NodeError>((keys, store, functions, log))
     })
     .await??;
     let (software, configuration) = digests(config)?;
@@ -299,6 +305,7 @@ async fn open(config: &Config, Surroundings { clock, transport }: Surroundings) 
         store: Arc::new(store),
         log,
         partners: Arc::default(),
+        functions: Arc::new(functions),
         clock,
         transport,
         layout: Layout::new(config.node.data_dir.clone()),
@@ -375,6 +382,7 @@ async fn reload(
     if !drain_outbox(shared).await? {
         return Ok(false);
     }
+    shared.functions.reload(&shared.store)?;
     // Each by itself: what one cannot take over must not keep the others from it. Files are opened and checked.
     let partners = shared.partners.reload(&shared.store, &certificate.authority, shared.clock.now_ms());
     let provider = blocking(move || provider.map_or(Ok(()), |provider| provider.reload())).await?;
@@ -395,6 +403,7 @@ async fn serve_grpc(
     psi: PsiProvider,
     train: Arc<TrainProvider>,
     incoming: Incoming,
+    limits: Arc<Limits>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -404,12 +413,8 @@ async fn serve_grpc(
         let _ = stopped.changed().await;
         health.set_service_status("", ServingStatus::NotServing).await;
     };
-    let served = Server::builder()
-        .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES)
-        .tcp_nodelay(true)
-        .add_service(health_service)
+    let functions = provider.shared().functions.clone();
+    let routes = Routes::new(health_service)
         .add_service(PeerServer::new(PeerService(provider.clone())))
         .add_service(
             AuditServer::new(AuditService(provider.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES),
@@ -433,12 +438,8 @@ async fn serve_grpc(
             LookupServer::new(LookupService(provider))
                 .max_decoding_message_size(MAX_MESSAGE_BYTES)
                 .max_encoding_message_size(MAX_MESSAGE_BYTES),
-        )
-        .serve_with_incoming_shutdown(incoming, stop)
-        .await;
-    if let Err(error) = served {
-        tracing::error!(code = "SERVE_FAILED", %error, "the gRPC server ended");
-    }
+        );
+    limits::serve(incoming, routes, limits, functions, stop).await;
 }
 
 async fn serve_http(bank: Arc<Bank>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {

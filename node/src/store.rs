@@ -14,6 +14,7 @@ mod copy;
 mod psi;
 mod replay;
 mod retention;
+mod switches;
 mod train;
 mod verifications;
 
@@ -53,6 +54,12 @@ const TRAIN_SCHEMA: &str = "
 
 /// For what is looked for by its age.
 const AGE_SCHEMA: &str = "CREATE INDEX IF NOT EXISTS verification_at ON verification (at_ms);";
+/// And this after it: what is switched off, and how full token buckets were.
+const LIMITS_SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS switched_off (subject TEXT PRIMARY KEY, at_ms INTEGER NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS bucket (subject BLOB NOT NULL, key_group INTEGER NOT NULL, tokens INTEGER NOT NULL,
+        at_ms INTEGER NOT NULL, PRIMARY KEY (subject, key_group)) STRICT, WITHOUT ROWID;
+";
 
 /// The state file.
 #[derive(Debug)]
@@ -159,6 +166,7 @@ impl Store {
         connection.execute_batch(PSI_SCHEMA)?;
         connection.execute_batch(TRAIN_SCHEMA)?;
         connection.execute_batch(AGE_SCHEMA)?;
+        connection.execute_batch(LIMITS_SCHEMA)?;
         Ok(Self { connection: Mutex::new(connection) })
     }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use windvane::admin::read_text;
 use windvane::clock::rfc3339;
 use windvane_keys::enrolment::Partner;
+use windvane_protocols::party::PartyId;
 
 use super::Answer;
 use super::authority::SignArgs;
@@ -33,6 +34,20 @@ pub(super) enum PartnerCommand {
         #[command(flatten)]
         place: Place,
     },
+    /// Refuse every call of a partner's, and ask it nothing, until it is resumed
+    Suspend {
+        /// The partner's name
+        party: PartyId,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// End a partner's suspension
+    Resume {
+        /// The partner's name
+        party: PartyId,
+        #[command(flatten)]
+        place: Place,
+    },
     /// List the enrolled partners
     List {
         #[command(flatten)]
@@ -51,6 +66,16 @@ impl PartnerCommand {
             }
             Self::Sign(args) => args.run(),
             Self::Import { file, place } => import(&place, &file),
+            Self::Suspend { party, place } => {
+                place.admin()?.suspend(&party)?;
+                Ok(Answer::text(format!(
+                    "{party} is suspended; its calls are refused with PARTNER_SUSPENDED"
+                )))
+            }
+            Self::Resume { party, place } => {
+                place.admin()?.resume(&party)?;
+                Ok(Answer::text(format!("{party} is no longer suspended")))
+            }
             Self::List { place, json } => list(&place, json),
         }
     }

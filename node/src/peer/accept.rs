@@ -3,18 +3,18 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 use tonic::transport::server::Connected;
 use windvane_keys::identity::CertificateIdentity;
 
+use super::handshakes::{Handshake, Handshakes};
 use super::transport::{Listener, Stream as Bytes};
 use super::{PeerIdentity, tls};
 use crate::error::NodeError;
@@ -26,12 +26,11 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after the system could not accept, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// An accepted connection with the identity of its certificate. It counts against the limit until dropped.
+/// An accepted connection with the identity of its certificate.
 #[derive(Debug)]
 pub struct PeerStream {
     stream: TlsStream<Box<dyn Bytes>>,
     identity: PeerIdentity,
-    _place: OwnedSemaphorePermit,
 }
 
 /// Connections as they are accepted.
@@ -41,20 +40,27 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Begins to accept on a listener; at most `max_connections` are open or in their handshake.
+    /// Begins to accept on a listener; at most so many connections are in their handshake. How many are open is for
+    /// whoever takes them.
     ///
     /// # Errors
     /// [`NodeError::Tls`].
     pub fn new(
         listener: impl Listener + 'static,
         certificate: &Certificate,
-        max_connections: usize,
+        handshakes: usize,
     ) -> Result<Self, NodeError> {
         let acceptor = TlsAcceptor::from(tls::server_config(certificate)?);
         let (sender, accepted) = mpsc::channel(16);
-        let places = Arc::new(Semaphore::new(max_connections));
-        tokio::spawn(accept_all(listener, acceptor, places, sender));
+        tokio::spawn(accept_all(listener, acceptor, Handshakes::new(handshakes), sender));
         Ok(Self { accepted })
+    }
+}
+
+impl PeerStream {
+    /// Whose it is.
+    pub const fn identity(&self) -> &PeerIdentity {
+        &self.identity
     }
 }
 
@@ -69,18 +75,21 @@ impl Stream for Incoming {
 async fn accept_all(
     mut listener: impl Listener,
     acceptor: TlsAcceptor,
-    places: Arc<Semaphore>,
+    handshakes: Handshakes,
     sender: mpsc::Sender<PeerStream>,
 ) {
-    while let Ok(place) = places.clone().acquire_owned().await {
+    while let Some(place) = handshakes.place().await {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = sender.closed() => return,
         };
         match accepted {
-            Ok((stream, address)) => {
-                tokio::spawn(shake(stream, address, acceptor.clone(), place, sender.clone()));
-            }
+            Ok((stream, address)) => match handshakes.begin(address.ip(), place) {
+                Some(begun) => {
+                    tokio::spawn(shake(stream, address, acceptor.clone(), begun, sender.clone()));
+                }
+                None => tracing::debug!(code = "TOO_MANY_HANDSHAKES", %address, "refused a connection"),
+            },
             Err(error) => {
                 tracing::warn!(code = "ACCEPT_FAILED", %error, "could not accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -93,7 +102,7 @@ async fn shake(
     stream: Box<dyn Bytes>,
     address: SocketAddr,
     acceptor: TlsAcceptor,
-    place: OwnedSemaphorePermit,
+    handshake: Handshake,
     sender: mpsc::Sender<PeerStream>,
 ) {
     let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
@@ -103,12 +112,13 @@ async fn shake(
         }
         Err(_) => return tracing::warn!(code = "TLS_HANDSHAKE", %address, "a handshake took too long"),
     };
+    drop(handshake);
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     match certificate.map(|der| CertificateIdentity::from_der(der)) {
         Some(Ok(identity)) => {
             let identity = PeerIdentity { party: identity.party, keys_digest: identity.keys_digest };
             // When the server is gone, so is the connection.
-            let _ = sender.send(PeerStream { stream, identity, _place: place }).await;
+            let _ = sender.send(PeerStream { stream, identity }).await;
         }
         _ => tracing::warn!(code = "PEER_CERTIFICATE", %address, "a certificate without a party's identity"),
     }

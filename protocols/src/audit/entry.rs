@@ -61,6 +61,13 @@ pub enum Event {
         /// `admitted` or `dismissed`.
         action: String,
     },
+    /// A function of the node was switched, or a partner was suspended or resumed.
+    Switched {
+        /// `function/` or `partner/`, and the name.
+        subject: String,
+        /// `on`, `off`, `suspended` or `resumed`.
+        action: String,
+    },
     /// A grant was issued, or accepted by the requester.
     Granted(Signed<Grant>),
     /// A grant was ended before its time.
@@ -231,6 +238,7 @@ impl Record for Entry {
             }
             Event::Enrolled { keys, enrolment } => keys.write(t).bytes("enrolment", enrolment),
             Event::User { name, action } => t.text("name", name).text("action", action),
+            Event::Switched { subject, action } => t.text("subject", subject).text("action", action),
             Event::Granted(signed) => t.bytes("signed", signed.as_bytes()),
             Event::GrantEnded(id) => t.bytes("grant", id.as_bytes()),
             Event::Published(signed) => t.bytes("signed", signed.as_bytes()),
@@ -294,6 +302,7 @@ impl Record for Entry {
             },
             "enrolled" => Event::Enrolled { keys: Keys::read(r)?, enrolment: r.bytes("enrolment")?.to_vec() },
             "user" => Event::User { name: r.parse("name")?, action: r.parse("action")? },
+            "switched" => Event::Switched { subject: r.parse("subject")?, action: r.parse("action")? },
             "granted" => Event::Granted(signed(r)?),
             "grant ended" => Event::GrantEnded(GrantId::from_bytes(r.array("grant")?)),
             "published" => Event::Published(signed(r)?),
@@ -362,6 +371,7 @@ impl Event {
             Self::Key { .. } => "key",
             Self::Enrolled { .. } => "enrolled",
             Self::User { .. } => "user",
+            Self::Switched { .. } => "switched",
             Self::Granted(_) => "granted",
             Self::GrantEnded(_) => "grant ended",
             Self::Published(_) => "published",
@@ -487,6 +497,7 @@ mod tests {
             Event::Key { purpose: "log".into(), public: vec![1], state: "active".into() },
             Event::Enrolled { keys, enrolment: vec![1, 2, 3] },
             Event::User { name: "teller".into(), action: "admitted".into() },
+            Event::Switched { subject: "function/scoring".into(), action: "off".into() },
             Event::GrantEnded(GrantId::from_bytes([1; 16])),
             Event::Countersigned(Signed::sign(countersignature, &SigningKey::from_bytes(&[1; 32]))),
             Event::Failed { session: Some(session), peer: peer.clone(), code: "X".into() },

@@ -1,0 +1,106 @@
+//! Token buckets: on the wall clock for what is kept over a restart, on the monotonic one for what is not.
+
+use tokio::time::Instant;
+
+/// A bucket whose level is kept. It never fills faster than its rate, whatever the clock does: a step back gives
+/// nothing, and a jump forward fills it once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bucket {
+    /// What is left.
+    pub(crate) tokens: u64,
+    /// When that was so, milliseconds of Unix time.
+    pub(crate) at_ms: u64,
+}
+
+impl Bucket {
+    /// A full one.
+    pub(crate) const fn full(capacity: u64, now_ms: u64) -> Self {
+        Self { tokens: capacity, at_ms: now_ms }
+    }
+
+    /// The bucket as it is now; `rate` is a second's.
+    pub(crate) fn at(self, now_ms: u64, rate: u64, capacity: u64) -> Self {
+        let tokens = self.tokens.min(capacity);
+        let Some(elapsed) = now_ms.checked_sub(self.at_ms) else {
+            // The clock went back: it goes on from here, with what there is.
+            return Self { tokens, at_ms: now_ms };
+        };
+        let gained = elapsed.saturating_mul(rate) / 1_000;
+        if gained == 0 {
+            return Self { tokens, ..self };
+        }
+        // What is not yet a whole token is kept as time.
+        let used_ms = gained.saturating_mul(1_000).div_ceil(rate.max(1)).min(elapsed);
+        let full = tokens.saturating_add(gained) >= capacity;
+        Self {
+            tokens: tokens.saturating_add(gained).min(capacity),
+            at_ms: if full { now_ms } else { self.at_ms + used_ms },
+        }
+    }
+
+    /// Milliseconds until there are `count`, at most a bucket's worth.
+    pub(crate) fn wait_ms(self, count: u64, rate: u64) -> u64 {
+        count.saturating_sub(self.tokens).saturating_mul(1_000).div_ceil(rate.max(1)).max(1)
+    }
+}
+
+/// A bucket that lives as long as the process.
+#[derive(Debug)]
+pub(super) struct Pace {
+    begun: Instant,
+    rate: u64,
+    capacity: u64,
+    bucket: Bucket,
+}
+
+impl Pace {
+    pub(super) fn new(rate: u64, capacity: u64) -> Self {
+        Self { begun: Instant::now(), rate, capacity, bucket: Bucket::full(capacity, 0) }
+    }
+
+    /// Takes a token; where there is none, gives the milliseconds until there is one.
+    pub(super) fn take(&mut self, now: Instant) -> Option<u64> {
+        let wait = self.wait(now);
+        self.bucket.tokens = self.bucket.tokens.saturating_sub(1);
+        wait
+    }
+
+    /// Milliseconds until there is a token, where there is none.
+    pub(super) fn wait(&mut self, now: Instant) -> Option<u64> {
+        let now_ms = now.saturating_duration_since(self.begun).as_millis() as u64;
+        self.bucket = self.bucket.at(now_ms, self.rate, self.capacity);
+        (self.bucket.tokens == 0).then(|| self.bucket.wait_ms(1, self.rate))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_fills_at_its_rate_and_no_further_than_full() {
+        let empty = Bucket { tokens: 0, at_ms: 10_000 };
+        assert_eq!(empty.at(10_500, 100, 200).tokens, 50);
+        assert_eq!(empty.at(60_000, 100, 200).tokens, 200);
+        assert_eq!(empty.wait_ms(50, 100), 500);
+    }
+
+    #[test]
+    fn many_short_looks_gain_as_much_as_one_long_one() {
+        let mut bucket = Bucket { tokens: 0, at_ms: 0 };
+        for now_ms in 1..=1_000 {
+            bucket = bucket.at(now_ms, 7, 100);
+        }
+        assert_eq!(bucket.tokens, 7);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_gives_nothing_and_one_that_jumps_fills_it_once() {
+        let empty = Bucket { tokens: 0, at_ms: 1_000_000 };
+        let back = empty.at(1_000, 100, 200);
+        assert_eq!(back, Bucket { tokens: 0, at_ms: 1_000 });
+        let jumped = back.at(u64::MAX, 100, 200);
+        assert_eq!(jumped, Bucket { tokens: 200, at_ms: u64::MAX });
+        assert_eq!(Bucket { tokens: 0, ..jumped }.at(u64::MAX, 100, 200).tokens, 0);
+    }
+}
