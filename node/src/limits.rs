@@ -28,6 +28,7 @@ mod method;
 mod received;
 mod serve;
 
+pub(crate) use bucket::Bucket;
 pub(crate) use serve::serve;
 
 use admission::{Admission, Place};

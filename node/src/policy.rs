@@ -1,6 +1,8 @@
 //! Grants and quotas at a provider. Nothing runs without a grant, and counts only grow.
 //!
 //! A session may ask for a lookup, for a score, or for both; each is held against the grant and counted by itself.
+//! Beside the quotas there are rates: a grant's own, and one of each peer for each purpose. Both are token buckets whose
+//! levels are kept as the counters are, so that neither a restart nor a clock that is set fills one.
 //! Elements are counted before they are evaluated, per grant and key group for every day (UTC) and in all,
 //! and per key. The log is the truth: at a start the counters are brought up to date from the receipts in it,
 //! so they survive a kill without a second `fsync` per call. A call that fails after it was counted stays
@@ -17,7 +19,8 @@ use windvane_protocols::party::PartyId;
 use windvane_protocols::transcript::{Signed, Transcript};
 
 use crate::error::{NodeError, Refusal};
-use crate::store::{Counter, Store};
+use crate::limits::Bucket;
+use crate::store::{Counter, Store, StoredBucket};
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -28,8 +31,10 @@ const SCORE: u8 = 0x80;
 const ALL_DAYS: u64 = 0;
 
 /// What a provider permits, and how much of it was used.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Policy {
+    /// Elements of one peer a second, for one purpose and key group.
+    elements_per_s: u64,
     grants: RwLock<Arc<HashMap<GrantId, Grant>>>,
     ledger: Mutex<Ledger>,
 }
@@ -37,7 +42,7 @@ pub struct Policy {
 #[derive(Debug, Default)]
 struct Ledger {
     used: HashMap<(Subject, u8, u64), u64>,
-    rates: HashMap<(GrantId, u8), Bucket>,
+    rates: HashMap<(Subject, u8), Bucket>,
 }
 
 /// Elements to count: under which code, how many, and for which key.
@@ -51,14 +56,17 @@ struct Charge {
 /// A grant's id, or a key's: both are 16 bytes.
 type Subject = [u8; 16];
 
-/// A token bucket that holds one second of its rate.
+/// The buckets that elements are taken from, each of which holds one second of its rate: the grant's, and the peer's
+/// for this purpose.
 #[derive(Debug, Clone, Copy)]
-struct Bucket {
-    tokens: u64,
-    at_ms: u64,
-}
+struct Rates([(Subject, u64); 2]);
 
 impl Policy {
+    /// Without grants yet. `elements_per_s` are what one peer may ask for a second, for one purpose and key group.
+    pub fn new(elements_per_s: u64) -> Self {
+        Self { elements_per_s, grants: RwLock::default(), ledger: Mutex::default() }
+    }
+
     /// Reads all issued grants again.
     ///
     /// # Errors
@@ -117,7 +125,12 @@ impl Policy {
             purpose: &request.purpose,
             now_ms,
         })?;
-        self.lock().reserve(grant, charges, now_ms)
+        self.lock().reserve(grant, self.rates(grant, request), charges, now_ms)
+    }
+
+    fn rates(&self, grant: &Grant, request: &Request) -> Rates {
+        let peer = peer_subject(&request.requester, &request.purpose);
+        Rates([(*grant.id.as_bytes(), grant.rate_per_s), (peer, self.elements_per_s)])
     }
 
     /// A grant that this node issued and did not end.
@@ -146,9 +159,12 @@ impl Policy {
         })
     }
 
-    /// Takes counters from the state file.
-    pub fn restore(&self, counters: &[Counter]) {
+    /// Takes counters and buckets from the state file.
+    pub fn restore(&self, counters: &[Counter], buckets: &[StoredBucket]) {
         let mut ledger = self.lock();
+        for &StoredBucket { subject, group, tokens, at_ms } in buckets {
+            ledger.rates.insert((subject, group), Bucket { tokens, at_ms });
+        }
         for c in counters {
             let used = ledger.used.entry((c.subject, c.group, c.day)).or_default();
             *used = (*used).max(c.used);
@@ -159,7 +175,11 @@ impl Policy {
     pub fn recount(&self, request: &Request, scored: u64, at_ms: u64) {
         let scored = request.score.as_ref().map(|asked| score_charge(asked, scored));
         let charges: Vec<_> = lookup_charges(request).into_iter().chain(scored).collect();
-        self.lock().count(request.grant, &charges, at_ms / DAY_MS);
+        let mut ledger = self.lock();
+        if let Some(grant) = self.grant(&request.grant) {
+            ledger.take(self.rates(&grant, request), &charges, at_ms);
+        }
+        ledger.count(request.grant, &charges, at_ms / DAY_MS);
     }
 
     /// All counters, to be kept.
@@ -168,13 +188,26 @@ impl Policy {
         self.lock().used.iter().map(counter).collect()
     }
 
+    /// The levels of all buckets, to be kept.
+    pub fn buckets(&self) -> Vec<StoredBucket> {
+        let stored =
+            |(&(subject, group), &Bucket { tokens, at_ms })| StoredBucket { subject, group, tokens, at_ms };
+        self.lock().rates.iter().map(stored).collect()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Ledger {
-    fn reserve(&mut self, grant: &Grant, charges: &[Charge], now_ms: u64) -> Result<(), Refusal> {
+    fn reserve(
+        &mut self,
+        grant: &Grant,
+        rates: Rates,
+        charges: &[Charge],
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
         let day = now_ms / DAY_MS;
         let until_tomorrow = DAY_MS - now_ms % DAY_MS;
         let exhausted = |quota, retry_after_ms| Err(Refusal::QuotaExhausted { quota, retry_after_ms });
@@ -189,15 +222,15 @@ impl Ledger {
             if after(key, ALL_DAYS) > MAX_EVALUATIONS_PER_KEY {
                 return exhausted("of the key", None);
             }
-            if self.bucket(grant, code, now_ms).tokens < count.min(grant.rate_per_s) {
-                return exhausted("per second", Some(1_000));
+            let Rates([(own, per_s), peers]) = rates;
+            if let Some(wait_ms) = self.wait_ms(own, per_s, code, count, now_ms) {
+                return exhausted("per second", Some(wait_ms));
+            }
+            if let Some(retry_after_ms) = self.wait_ms(peers.0, peers.1, code, count, now_ms) {
+                return Err(Refusal::RateExceeded { retry_after_ms });
             }
         }
-        for &Charge { code, count, .. } in charges {
-            let bucket = self.bucket(grant, code, now_ms);
-            let tokens = bucket.tokens.saturating_sub(count);
-            self.rates.insert((grant.id, code), Bucket { tokens, ..bucket });
-        }
+        self.take(rates, charges, now_ms);
         self.count(grant.id, charges, day);
         Ok(())
     }
@@ -215,16 +248,26 @@ impl Ledger {
         self.used.get(&(subject, group, day)).copied().unwrap_or(0)
     }
 
-    /// The bucket as it is now. A batch larger than one second's rate may empty a full bucket.
-    fn bucket(&self, grant: &Grant, group: u8, now_ms: u64) -> Bucket {
-        let full = Bucket { tokens: grant.rate_per_s, at_ms: now_ms };
-        self.rates.get(&(grant.id, group)).map_or(full, |bucket| {
-            let gained = now_ms.saturating_sub(bucket.at_ms).saturating_mul(grant.rate_per_s) / 1_000;
-            if gained == 0 {
-                return *bucket;
+    /// Milliseconds until there are `count` elements, where there are not. A batch larger than one second's rate may empty
+    /// a full bucket.
+    fn wait_ms(&self, subject: Subject, rate: u64, code: u8, count: u64, now_ms: u64) -> Option<u64> {
+        let (bucket, needed) = (self.bucket(subject, rate, code, now_ms), count.min(rate));
+        (bucket.tokens < needed).then(|| bucket.wait_ms(needed, rate))
+    }
+
+    fn take(&mut self, Rates(rates): Rates, charges: &[Charge], now_ms: u64) {
+        for &Charge { code, count, .. } in charges {
+            for (subject, rate) in rates {
+                let bucket = self.bucket(subject, rate, code, now_ms);
+                let tokens = bucket.tokens.saturating_sub(count);
+                self.rates.insert((subject, code), Bucket { tokens, ..bucket });
             }
-            Bucket { tokens: bucket.tokens.saturating_add(gained).min(grant.rate_per_s), at_ms: now_ms }
-        })
+        }
+    }
+
+    fn bucket(&self, subject: Subject, rate: u64, code: u8, now_ms: u64) -> Bucket {
+        let kept = self.rates.get(&(subject, code));
+        kept.map_or(Bucket::full(rate, now_ms), |bucket| bucket.at(now_ms, rate, rate))
     }
 }
 
@@ -238,11 +281,19 @@ fn score_charge(asked: &ScoreAsked, count: u64) -> Charge {
     Charge { code: SCORE, count, key: key_subject(&asked.group, asked.epoch) }
 }
 
+/// What stands for a peer and a purpose.
+fn peer_subject(requester: &PartyId, purpose: &str) -> Subject {
+    let named = Transcript::new("windvane/peer-rate/v1").text("requester", requester.as_str());
+    subject(named.text("purpose", purpose))
+}
+
 fn key_subject(data_set: &DataSet, epoch: u64) -> Subject {
-    let digest = Transcript::new("windvane/key-counter/v1")
-        .text("data set", data_set.as_str())
-        .u64("epoch", epoch)
-        .digest();
+    let named = Transcript::new("windvane/key-counter/v1").text("data set", data_set.as_str());
+    subject(named.u64("epoch", epoch))
+}
+
+fn subject(named: Transcript) -> Subject {
+    let digest = named.digest();
     let mut subject = [0; 16];
     subject.copy_from_slice(&digest[..16]);
     subject

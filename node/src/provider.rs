@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use ed25519_dalek::VerifyingKey;
+use tokio::sync::Semaphore;
 use tonic::Status;
 use windvane_keys::enrolment::Partner;
 use windvane_keys::rotation::load_epoch;
@@ -26,7 +27,7 @@ use crate::config::ServiceConfig;
 use crate::dataset::{published_dir, published_epochs};
 use crate::error::{NodeError, Refusal};
 use crate::evidence::EvidenceLog;
-use crate::functions::Functions;
+use crate::functions::{Function, Functions};
 use crate::identity::{Layout, NodeKeys};
 use crate::peer::Partners;
 use crate::peer::transport::Transport;
@@ -48,6 +49,11 @@ const SMALL_CUSTOMERS: u64 = 8;
 
 /// Failures of one peer that reach the log, per second; the structured log has them all.
 const FAILURES_PER_SECOND: u32 = 50;
+
+/// Sessions of many customers that are evaluated at a time: half the processors, so that single calls find one.
+fn large_at_a_time() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| (processors.get() / 2).max(1))
+}
 
 /// What every part of a node shares.
 #[derive(Debug, Clone)]
@@ -92,6 +98,8 @@ pub struct Provider {
     sessions: Sessions,
     receipts: Receipts,
     passes: Passes<Admitted>,
+    /// Places of sessions that have a pass of their own.
+    large: Semaphore,
     members: Members,
     published: RwLock<HashMap<DataSet, Arc<Published>>>,
     failures: Mutex<HashMap<PartyId, (u64, u32)>>,
@@ -123,12 +131,13 @@ impl Provider {
     ///
     /// # Errors
     /// [`NodeError`].
-    pub fn start(shared: Shared, config: ServiceConfig) -> Result<Self, NodeError> {
+    pub fn start(shared: Shared, config: ServiceConfig, elements_per_s: u64) -> Result<Self, NodeError> {
         let sessions = Sessions::new(2 * config.clock_tolerance_ms, config.stored_answer_bytes);
         let provider = Self {
-            policy: Policy::default(),
+            policy: Policy::new(elements_per_s),
             receipts: Receipts::default(),
             passes: Passes::default(),
+            large: Semaphore::new(large_at_a_time()),
             members: Members::default(),
             published: RwLock::default(),
             failures: Mutex::default(),
@@ -137,6 +146,8 @@ impl Provider {
             config,
             sessions,
         };
+        // Rates are recounted by the grants.
+        provider.policy.reload(&provider.shared.store)?;
         provider.catch_up()?;
         provider.reload()?;
         Ok(provider)
@@ -253,18 +264,30 @@ impl Provider {
         Ok(question.check(requester, now_ms, self.config.clock_tolerance_ms)?)
     }
 
-    /// Counts, evaluates, signs and logs one session; the entry is durable when this returns.
+    /// Counts, evaluates, signs and logs one session; the entry is durable when this returns. Once `given_up` is through,
+    /// what is not evaluated yet is left; what is, is logged.
     ///
     /// # Errors
     /// [`Refusal`].
-    pub async fn answer(&self, checked: Checked, received_at_ms: u64) -> Result<Answer, Refusal> {
+    pub async fn answer(
+        &self,
+        checked: Checked,
+        received_at_ms: u64,
+        given_up: impl Future<Output = ()> + Send,
+    ) -> Result<Answer, Refusal> {
         if self.stopping.load(Ordering::Relaxed) {
             return Err(Refusal::Stopping);
         }
         let request = checked.request().body();
         let looked_up = !request.families.is_empty();
         let published = looked_up.then(|| self.epoch_for(&request.data_set, request.epoch)).transpose()?;
-        self.receipts.check_room()?;
+        self.receipts.check_room(&request.requester)?;
+        if looked_up {
+            self.shared.functions.check(Function::Verification)?;
+        }
+        if request.customers > 1 {
+            self.shared.functions.check(Function::Batches)?;
+        }
         if looked_up {
             self.policy.admit(request, self.party(), received_at_ms)?;
         }
@@ -281,7 +304,11 @@ impl Provider {
             }
             Ok(member) => Ok(member),
         };
-        let answer = self.evaluate(Admitted { checked, published, member }, received_at_ms).await?;
+        let admitted = Admitted { checked, published, member };
+        let answer = tokio::select! {
+            answer = self.evaluate(admitted, received_at_ms) => answer?,
+            () = given_up => return Err(Refusal::DeadlineExceeded),
+        };
         let entry = Entry::new(
             answer.receipt.body().answered_at_ms,
             Event::Answered(Box::new(answer.receipt.clone())),
@@ -317,6 +344,7 @@ impl Provider {
     /// # Errors
     /// [`Refusal`].
     pub fn downloadable(&self, partner: &PartyId, data_set: &DataSet) -> Result<Arc<Published>, Refusal> {
+        self.shared.functions.check(Function::Verification)?;
         let published = self.published(data_set).ok_or(Refusal::DataSetUnknown)?;
         if self.policy.may_download(partner, data_set, self.now_ms()) {
             Ok(published)
@@ -354,12 +382,13 @@ impl Provider {
         // Taken before the counters: what is logged in between is counted twice at a start, never missed.
         let size = self.shared.log.size();
         let settled = Settled { counted: size, countersigned: self.receipts.first_open().unwrap_or(size) };
-        Ok(self.shared.store.put_counters(settled, &self.policy.counters())?)
+        let (counters, buckets) = (self.policy.counters(), self.policy.buckets());
+        Ok(self.shared.store.put_counters(settled, &counters, &buckets)?)
     }
 
     fn catch_up(&self) -> Result<(), NodeError> {
         let (settled, counters) = self.shared.store.counters()?;
-        self.policy.restore(&counters);
+        self.policy.restore(&counters, &self.shared.store.buckets()?);
         let still_known_ms = self.now_ms().saturating_sub(2 * self.config.clock_tolerance_ms);
         let from = settled.counted.min(settled.countersigned);
         for entry in self.shared.log.entries_from(from)? {
@@ -435,6 +464,7 @@ impl Provider {
         if session.checked.request().body().customers <= SMALL_CUSTOMERS {
             return Ok(sign(self.passes.share(session).await??));
         }
+        let _place = self.large.acquire().await.map_err(|_| Refusal::Internal)?;
         let work =
             move || Admitted::pass(vec![session]).pop().expect("an outcome for each session").map(sign);
         Ok(tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::Internal)??)
@@ -457,6 +487,7 @@ impl Provider {
     /// Who answers for a session's score, once it is counted. A score that is refused keeps nobody from the rest of
     /// the session.
     fn scorer(&self, checked: &Checked, received_at_ms: u64) -> Result<Arc<Member>, Refusal> {
+        self.shared.functions.check(Function::Scoring)?;
         let request = checked.request().body();
         let (Some(asked), Some(question)) = (&request.score, checked.score()) else {
             return Err(Refusal::ScoreEpochUnknown);

@@ -209,8 +209,8 @@ impl Node {
         stopped: watch::Receiver<bool>,
     ) -> Result<(), NodeError> {
         let shared = self.shared.clone();
-        let service = config.service.clone();
-        let provider = blocking(move || Provider::start(shared, service)).await??;
+        let (service, elements_per_s) = (config.service.clone(), config.limits.elements_per_s);
+        let provider = blocking(move || Provider::start(shared, service, elements_per_s)).await??;
         let provider = Arc::new(provider);
         let psi = PsiProvider::new(provider.clone(), &config.lists);
         let train = Arc::new(TrainProvider::new(provider.clone(), &config.tables));

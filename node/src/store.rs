@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 mod copy;
+mod buckets;
 mod psi;
 mod replay;
 mod retention;
@@ -18,6 +19,7 @@ mod switches;
 mod train;
 mod verifications;
 
+pub use buckets::StoredBucket;
 pub use verifications::{PendingReceipt, VerificationRow, VerificationWriter};
 
 const SCHEMA_VERSION: i64 = 1;
@@ -323,11 +325,16 @@ impl Store {
         Ok((settled, counters))
     }
 
-    /// Replaces the counters; they only grow.
+    /// Replaces the counters, which only grow, and the levels of the token buckets.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn put_counters(&self, settled: Settled, counters: &[Counter]) -> Result<(), StoreError> {
+    pub fn put_counters(
+        &self,
+        settled: Settled,
+        counters: &[Counter],
+        buckets: &[StoredBucket],
+    ) -> Result<(), StoreError> {
         let mut connection = self.lock();
         let t = connection.transaction()?;
         for c in counters {
@@ -337,6 +344,7 @@ impl Store {
                 params![c.subject, c.group, int(c.day), int(c.used)],
             )?;
         }
+        buckets::put(&t, buckets)?;
         for (name, value) in [(COUNTED, settled.counted), (COUNTERSIGNED, settled.countersigned)] {
             t.execute(
                 "INSERT INTO fact VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = max(value, ?2)",
@@ -424,8 +432,8 @@ mod tests {
         let (_dir, store) = store();
         let counter = |used| Counter { subject: [1; 16], group: 2, day: 3, used };
         let settled = |counted| Settled { counted, countersigned: 1 };
-        store.put_counters(settled(10), &[counter(5)]).unwrap();
-        store.put_counters(settled(8), &[counter(4)]).unwrap();
+        store.put_counters(settled(10), &[counter(5)], &[]).unwrap();
+        store.put_counters(settled(8), &[counter(4)], &[]).unwrap();
         assert_eq!(store.counters().unwrap(), (settled(10), vec![counter(5)]));
     }
 

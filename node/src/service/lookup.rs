@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use prost::Message as _;
+use tokio::sync::oneshot;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
+use tracing::Instrument as _;
 use windvane_keys::enrolment::Partner;
 use windvane_proto::convert::PagesWanted;
 use windvane_proto::lookup::v1::{
@@ -90,13 +92,21 @@ impl LookupService {
         let id = request.session;
         let checked = self.0.check(question, &partner.receipt_key, received_at_ms)?;
         let slot = self.0.sessions().slot(id, checked.request().digest(), received_at_ms)?;
-        let answer = slot.answer.get_or_try_init(|| async {
-            let answer = self.0.answer(checked, received_at_ms).await?;
-            let response = EvaluateResponse::from(&answer);
-            self.0.sessions().stored(id, response.encoded_len());
-            Ok::<_, Refusal>(Arc::new(response))
-        });
-        answer.await.cloned()
+        // On a task of its own: a caller that gives up must not stop it between its log entry and the stored answer. What
+        // is not evaluated by then is left.
+        let (_waits, given_up) = oneshot::channel::<()>();
+        let provider = self.0.clone();
+        let answering = async move {
+            let answer = slot.answer.get_or_try_init(|| async {
+                let given_up = async move { given_up.await.unwrap_or_default() };
+                let answer = provider.answer(checked, received_at_ms, given_up).await?;
+                let response = EvaluateResponse::from(&answer);
+                provider.sessions().stored(id, response.encoded_len());
+                Ok::<_, Refusal>(Arc::new(response))
+            });
+            answer.await.cloned()
+        };
+        tokio::spawn(answering.in_current_span()).await.map_err(|_| Refusal::Internal)?
     }
 
     fn pages(
