@@ -4,6 +4,7 @@
 //! the log before it leaves; receipts and results are durable before the caller has its answer.
 //! Countersignatures follow in batches, off the hot path and at times that tell nothing of a result.
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::time::Instant;
@@ -12,25 +13,31 @@ use windvane_protocols::transcript::Record as _;
 
 use crate::clock::rfc3339;
 use crate::config::{Config, ScoreConfig, VerificationConfig};
-use crate::error::NodeError;
+use crate::error::{NodeError, Refusal};
+use crate::functions::Function;
+use crate::http::Idempotency;
 use crate::provider::Shared;
 use crate::risk::{Facts, Rules, Vocabulary, decide};
 use crate::store::{PendingReceipt, VerificationWriter};
 use crate::verification::{MatchResult, ScoreReport, VerificationReport, merge};
 
 mod ask;
+mod breaker;
 mod contract;
 mod countersign;
 pub mod fetch;
 mod inquiry;
 mod record;
+mod retry;
 mod score;
 
+pub use breaker::BreakerSnapshot;
 pub use contract::Contract;
 pub(crate) use countersign::Round;
 pub use inquiry::{BankError, BankErrorKind, Inquiry};
 
 use ask::{Prepared, Run, Session};
+use breaker::Breaker;
 use record::{Sealer, Subject};
 use score::{Active, Planned, Scores};
 
@@ -61,6 +68,7 @@ pub struct Bank {
     callers: RwLock<Arc<Vec<Caller>>>,
     writer: VerificationWriter,
     sealer: Arc<Sealer>,
+    idempotency: Idempotency,
 }
 
 impl Bank {
@@ -77,8 +85,14 @@ impl Bank {
             Some(path) => Rules::load(path, &Vocabulary::carrier())?,
             None => Rules::shipped(),
         };
-        let dial = |provider| Contract::new(&shared, certificate, provider).map(Arc::new);
-        let contracts = config.providers.iter().map(dial).collect::<Result<_, _>>()?;
+        // One for all contracts with a provider.
+        let mut breakers: HashMap<&str, Arc<Breaker>> = HashMap::new();
+        let mut contracts = Vec::with_capacity(config.providers.len());
+        for provider in &config.providers {
+            let new = || Arc::new(Breaker::new(config.breaker.clone()));
+            let breaker = breakers.entry(&provider.party).or_insert_with(new).clone();
+            contracts.push(Arc::new(Contract::new(&shared, certificate, provider, breaker)?));
+        }
         let bank = Self {
             config: config.verification.clone(),
             rules,
@@ -88,6 +102,12 @@ impl Bank {
             callers: RwLock::default(),
             writer: VerificationWriter::start(&shared.layout.state())?,
             sealer: Arc::new(Sealer::new(&shared.keys)),
+            idempotency: Idempotency::new(
+                shared.store.clone(),
+                shared.clock.clone(),
+                shared.keys.lookup.secret(),
+                config.http.as_ref().map_or(0, |http| http.idempotency_minutes * 60_000),
+            ),
             shared,
         };
         bank.reload()?;
@@ -124,7 +144,24 @@ impl Bank {
             .failure
             .iter()
             .map(|report| (report.group.clone(), report.error.clone().unwrap_or_default()));
-        lookups.chain(score).collect()
+        let open = self.breakers().into_iter().filter(|breaker| breaker.state != "closed");
+        let open = open.map(|breaker| {
+            let last = breaker.last_failure.unwrap_or_default();
+            (breaker.provider, format!("CIRCUIT_OPEN after {last}"))
+        });
+        lookups.chain(score).chain(open).collect()
+    }
+
+    /// How each provider is asked at this moment, for health and metrics.
+    pub fn breakers(&self) -> Vec<BreakerSnapshot> {
+        let mut all: Vec<_> = self.contracts().iter().map(|contract| contract.breaker_snapshot()).collect();
+        all.dedup_by(|a, b| a.provider == b.provider);
+        all
+    }
+
+    /// What was answered under which idempotency key.
+    pub const fn idempotency(&self) -> &Idempotency {
+        &self.idempotency
     }
 
     /// The name of the caller that was admitted with this token.
@@ -143,6 +180,7 @@ impl Bank {
     /// # Errors
     /// [`BankError`] when there is no durable answer; a missing provider is part of an answer.
     pub async fn verify(&self, inquiry: Inquiry) -> Result<VerificationReport, BankError> {
+        self.check_function(Function::Verification)?;
         let mut reports = self.run(vec![inquiry], Asked::Verification, self.config.deadline_ms).await?;
         reports.pop().ok_or_else(BankError::internal)
     }
@@ -152,6 +190,8 @@ impl Bank {
     /// # Errors
     /// [`BankError`].
     pub async fn verify_batch(&self, inquiries: Vec<Inquiry>) -> Result<Vec<VerificationReport>, BankError> {
+        self.check_function(Function::Verification)?;
+        self.check_function(Function::Batches)?;
         check_batch(&inquiries)?;
         self.run(inquiries, Asked::Verification, self.config.batch_deadline_ms).await
     }
@@ -161,6 +201,8 @@ impl Bank {
     /// # Errors
     /// [`BankError`]; `SCORE_INACTIVE` when no scoring group is active.
     pub async fn score_batch(&self, inquiries: Vec<Inquiry>) -> Result<Vec<VerificationReport>, BankError> {
+        self.check_function(Function::Scoring)?;
+        self.check_function(Function::Batches)?;
         check_batch(&inquiries)?;
         self.run(inquiries, Asked::Score, self.config.batch_deadline_ms).await
     }
@@ -197,6 +239,11 @@ impl Bank {
     /// Records that are being written.
     pub fn records_waiting(&self) -> usize {
         self.writer.waiting()
+    }
+
+    fn check_function(&self, function: Function) -> Result<(), BankError> {
+        let off = |refusal: Refusal| BankError::unavailable(refusal.code(), &refusal.to_string());
+        self.shared.functions.check(function).map_err(off)
     }
 
     fn active(&self) -> Arc<Active> {
@@ -263,11 +310,17 @@ impl Bank {
     ) -> Result<(Vec<Session>, Planned), BankError> {
         let now_ms = self.shared.clock.now_ms();
         let looked_up = |contract: &&Arc<Contract>| asked == Asked::Verification && contract.has_lookups();
-        let session =
-            |c: &Arc<Contract>| Session { contract: c.clone(), looks_up: true, terms: c.terms(now_ms) };
+        let session = |c: &Arc<Contract>| Session {
+            contract: c.clone(),
+            looks_up: true,
+            terms: c.admitted(c.terms(now_ms)),
+        };
         let mut sessions: Vec<_> = contracts.iter().filter(looked_up).map(session).collect();
         let active = self.active();
         let planned = match (&active.scoring, &active.failure) {
+            (Some(scoring), _) if !self.shared.functions.has(Function::Scoring) => {
+                Planned::Without(Box::new(scoring.without(Function::Scoring.off_code())))
+            }
             (Some(scoring), _) => {
                 let call = scoring.clone().ask(inquiries.clone()).await?;
                 call.plan(&mut sessions, contracts, now_ms)

@@ -15,6 +15,7 @@ mod build;
 mod command;
 mod echo;
 mod filesystem;
+pub mod hostile;
 mod kernels;
 mod load;
 mod process;
@@ -25,6 +26,7 @@ mod train;
 mod verify;
 
 pub use build::{BuildBench, BuildFigures};
+pub use hostile::{HostileBench, HostileFigures};
 pub use kernels::{KernelsBench, KernelsFigures, OperationFigures};
 pub use process::peak_mib;
 pub use psi::{InCommon, PsiBench, PsiFigures};

@@ -13,9 +13,11 @@ use crate::score::stability;
 mod retention;
 
 pub use retention::RetentionConfig;
+mod breaker;
 mod functions;
 mod limits;
 
+pub use breaker::BreakerConfig;
 pub use functions::FunctionsConfig;
 pub use limits::LimitsConfig;
 
@@ -70,6 +72,9 @@ pub struct Config {
     /// How much one peer may take of a provider's node.
     #[serde(default)]
     pub limits: LimitsConfig,
+    /// When the bank stops asking a provider that does not answer.
+    #[serde(default)]
+    pub breaker: BreakerConfig,
     /// What the node does at all.
     #[serde(default)]
     pub functions: FunctionsConfig,
@@ -197,6 +202,9 @@ pub struct GrpcConfig {
 pub struct HttpConfig {
     /// A loopback address; a proxy that terminates TLS stands in front.
     pub listen: SocketAddr,
+    /// How long an `Idempotency-Key` is remembered with its answer.
+    #[serde(default = "defaults::idempotency_minutes")]
+    pub idempotency_minutes: u64,
 }
 
 /// The log.
@@ -310,6 +318,10 @@ mod defaults {
     pub(super) const fn connections() -> usize {
         256
     }
+
+    pub(super) const fn idempotency_minutes() -> u64 {
+        60
+    }
 }
 
 /// Why a configuration is refused.
@@ -418,6 +430,9 @@ impl Config {
                 "must be a loopback address; put a proxy that terminates TLS in front",
             );
         }
+        if self.http.as_ref().is_some_and(|http| !(1..=7 * 24 * 60).contains(&http.idempotency_minutes)) {
+            return refuse("http.idempotency_minutes", "is 1 to 10080");
+        }
         if !(100..=3_600_000).contains(&self.log.checkpoint_interval_ms) {
             return refuse("log.checkpoint_interval_ms", "is 100 to 3600000");
         }
@@ -429,6 +444,7 @@ impl Config {
         self.check_tables()?;
         self.retention.check()?;
         self.limits.check()?;
+        self.breaker.check()?;
         self.score.check()
     }
 

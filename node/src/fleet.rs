@@ -62,6 +62,8 @@ pub struct Plan {
     pub dir: PathBuf,
     /// The carriers' party ids and the files that they deliver.
     pub carriers: Vec<(String, PathBuf)>,
+    /// Other banks' party ids: enrolled at the carriers, with grants of theirs, and no node of their own.
+    pub rivals: Vec<String>,
     /// The joint score that they are to give, if any.
     pub scoring: Option<Scoring>,
     /// The `windvane` program.
@@ -75,7 +77,7 @@ impl Plan {
     /// [`FleetError::Io`] when the system does not tell where it is.
     pub fn new(dir: PathBuf, carriers: Vec<(String, PathBuf)>) -> Result<Self, FleetError> {
         let program = std::env::current_exe().map_err(FleetError::io("finding this program"))?;
-        Ok(Self { dir, carriers, scoring: None, program })
+        Ok(Self { dir, carriers, rivals: Vec::new(), scoring: None, program })
     }
 }
 
@@ -205,6 +207,14 @@ impl Fleet {
         party::load(&self.dir.join(BANK)).map_err(FleetError::party(BANK))
     }
 
+    /// The configuration of another bank of the plan.
+    ///
+    /// # Errors
+    /// [`FleetError`].
+    pub fn rival_config(&self, rival: &str) -> Result<Config, FleetError> {
+        party::load(&self.dir.join(rival)).map_err(FleetError::party(rival))
+    }
+
     /// What each node has written to standard error so far: party id and text.
     ///
     /// # Errors
@@ -252,7 +262,17 @@ fn found(plan: &Plan, bank: &Party) -> Result<Vec<Party>, FleetError> {
         bank.accept(&scorer.grant_score(BANK)?)?;
         Ok(scorer)
     });
-    carriers.chain(scorers).collect()
+    let providers: Vec<Party> = carriers.chain(scorers).collect::<Result<_, _>>()?;
+    for rival in &plan.rivals {
+        let bank = Party::bank(&plan.dir.join(rival), rival)?;
+        let theirs = bank.enrol(&authority)?;
+        for carrier in providers.iter().take(plan.carriers.len()) {
+            carrier.import_enrolment(&theirs)?;
+            bank.import_enrolment(&carrier.enrolment()?)?;
+            bank.accept(&carrier.grant(rival)?)?;
+        }
+    }
+    Ok(providers)
 }
 
 /// Enrols a provider, and makes it and the bank each other's partners.

@@ -20,6 +20,7 @@ mod tls;
 pub mod transport;
 
 pub use accept::{Incoming, PeerStream};
+pub(crate) use dial::connect;
 pub use dial::{channel, channel_over};
 
 /// What a connection's certificate says.

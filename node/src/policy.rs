@@ -284,15 +284,15 @@ fn score_charge(asked: &ScoreAsked, count: u64) -> Charge {
 /// What stands for a peer and a purpose.
 fn peer_subject(requester: &PartyId, purpose: &str) -> Subject {
     let named = Transcript::new("windvane/peer-rate/v1").text("requester", requester.as_str());
-    subject(named.text("purpose", purpose))
+    subject(&named.text("purpose", purpose))
 }
 
 fn key_subject(data_set: &DataSet, epoch: u64) -> Subject {
     let named = Transcript::new("windvane/key-counter/v1").text("data set", data_set.as_str());
-    subject(named.u64("epoch", epoch))
+    subject(&named.u64("epoch", epoch))
 }
 
-fn subject(named: Transcript) -> Subject {
+fn subject(named: &Transcript) -> Subject {
     let digest = named.digest();
     let mut subject = [0; 16];
     subject.copy_from_slice(&digest[..16]);

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 mod copy;
 mod buckets;
+mod idempotency;
 mod psi;
 mod replay;
 mod retention;
@@ -20,6 +21,7 @@ mod train;
 mod verifications;
 
 pub use buckets::StoredBucket;
+pub use idempotency::Remembered;
 pub use verifications::{PendingReceipt, VerificationRow, VerificationWriter};
 
 const SCHEMA_VERSION: i64 = 1;
@@ -56,11 +58,15 @@ const TRAIN_SCHEMA: &str = "
 
 /// For what is looked for by its age.
 const AGE_SCHEMA: &str = "CREATE INDEX IF NOT EXISTS verification_at ON verification (at_ms);";
-/// And this after it: what is switched off, and how full token buckets were.
+
+/// And this after it: what is switched off, how full token buckets were, and what was answered under which key.
 const LIMITS_SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS switched_off (subject TEXT PRIMARY KEY, at_ms INTEGER NOT NULL) STRICT;
     CREATE TABLE IF NOT EXISTS bucket (subject BLOB NOT NULL, key_group INTEGER NOT NULL, tokens INTEGER NOT NULL,
         at_ms INTEGER NOT NULL, PRIMARY KEY (subject, key_group)) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS idempotency (key BLOB PRIMARY KEY, body BLOB NOT NULL, at_ms INTEGER NOT NULL,
+        answer BLOB) STRICT, WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS idempotency_at ON idempotency (at_ms);
 ";
 
 /// The state file.

@@ -36,8 +36,8 @@ use crate::lab::failures;
 /// What is pushed at a node.
 const FLOOD_BYTES: usize = 1 << 30;
 
-/// A frame's ballast.
-const BALLAST_BYTES: usize = 1 << 20;
+/// A frame's ballast: what a frame of 1 MiB has room for.
+const BALLAST_BYTES: usize = (1 << 20) - 64;
 
 /// Frames that may be on their way when the last one was given to the connection: windows and buffers.
 const FRAMES_AHEAD: usize = 16;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use tonic::Request;
+use tonic::{Request, Status};
 use windvane_proto::lookup::v1::lookup_client::LookupClient;
 use windvane_proto::lookup::v1::{EvaluateRequest, EvaluateResponse};
 use windvane_protocols::audit::entry::{Asked, Entry, Event};
@@ -24,7 +24,7 @@ use windvane_protocols::transcript::{Hash, Record as _, Signed};
 
 use super::contract::{Contract, LookupPart, SessionTerms};
 use super::score::ScoreQuestion;
-use super::{BankError, Inquiry, together};
+use super::{BankError, Inquiry, retry, together};
 use crate::error::PeerError;
 use crate::provider::Shared;
 use crate::snapshot::Snapshot;
@@ -266,19 +266,47 @@ async fn call(
     question: &Question,
     deadline: Instant,
 ) -> Result<EvaluateResponse, PeerError> {
+    let (message, mut attempt) = (EvaluateRequest::from(question), 0);
+    loop {
+        attempt += 1;
+        let status = match attempted(contract, message.clone(), deadline).await {
+            Ok(response) => {
+                contract.breaker().answered(Instant::now());
+                return Ok(response);
+            }
+            Err(status) => status,
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if let Some(pause) = retry::pause(&status, attempt, left) {
+            tokio::time::sleep(pause).await;
+            continue;
+        }
+        let error = PeerError::from(&status);
+        if !retry::is_outage(&status) {
+            contract.breaker().answered(Instant::now());
+        } else if contract.breaker().failed(Instant::now(), &error.code) {
+            tracing::warn!(code = "CIRCUIT_OPEN", provider = %contract.party(), last = error.code,
+                "a provider that does not answer is not asked for a while");
+        }
+        return Err(error);
+    }
+}
+
+/// The same session's bytes every time: a provider answers them once.
+async fn attempted(
+    contract: &Contract,
+    message: EvaluateRequest,
+    deadline: Instant,
+) -> Result<EvaluateResponse, Status> {
     let left = deadline.saturating_duration_since(Instant::now());
     let mut client = LookupClient::new(contract.channel())
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let mut request = Request::new(EvaluateRequest::from(question));
+    let mut request = Request::new(message);
     request.set_timeout(left);
-    let late = || PeerError {
-        code: "DEADLINE_EXCEEDED".into(),
-        message: "no answer in time".into(),
-        retry_after_ms: None,
-    };
-    let response = tokio::time::timeout(left, client.evaluate(request)).await.map_err(|_| late())?;
-    response.map(tonic::Response::into_inner).map_err(|status| PeerError::from(&status))
+    let late = |_| Status::deadline_exceeded("no answer in time");
+    let response = tokio::time::timeout(left, client.evaluate(request)).await.map_err(late)??;
+    Ok(response.into_inner())
 }
 
 /// What a session gave.

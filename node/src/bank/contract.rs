@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tonic::transport::Channel;
 use windvane_keys::enrolment::Partner;
 use windvane_protocols::audit::grant::{Grant, Operation};
@@ -11,6 +12,7 @@ use windvane_protocols::lookup::client::LookupTerms;
 use windvane_protocols::party::PartyId;
 use windvane_protocols::transcript::Signed;
 
+use super::breaker::{Breaker, BreakerSnapshot, CIRCUIT_OPEN};
 use crate::config::ProviderConfig;
 use crate::error::NodeError;
 use crate::identity::Certificate;
@@ -25,6 +27,8 @@ pub struct Contract {
     /// Where customers are looked up; a provider without one takes part in scores alone.
     data_set: Option<DataSet>,
     channel: Channel,
+    breaker: Arc<Breaker>,
+    suspended: bool,
     partner: Option<Arc<Partner>>,
     grants: Vec<Grant>,
     snapshot: Option<Arc<Snapshot>>,
@@ -61,6 +65,7 @@ impl Contract {
         shared: &Shared,
         certificate: &Certificate,
         config: &ProviderConfig,
+        breaker: Arc<Breaker>,
     ) -> Result<Self, NodeError> {
         let given =
             |code, error: &dyn std::fmt::Display| NodeError::Given { code, message: error.to_string() };
@@ -68,7 +73,16 @@ impl Contract {
         let data_set = config.data_set.as_ref().map(|name| name.parse()).transpose();
         let data_set = data_set.map_err(|e| given("DATA_SET_INVALID", &e))?;
         let channel = peer::channel_over(&shared.transport, certificate, &party, &config.address)?;
-        Ok(Self { party, data_set, channel, partner: None, grants: Vec::new(), snapshot: None })
+        Ok(Self {
+            party,
+            data_set,
+            channel,
+            breaker,
+            suspended: false,
+            partner: None,
+            grants: Vec::new(),
+            snapshot: None,
+        })
     }
 
     /// The same contract with the partner, grants and snapshot as they stand now.
@@ -82,7 +96,8 @@ impl Contract {
             Some(partner) => self.newest_snapshot(shared, partner)?,
             None => None,
         };
-        Ok(Self { partner, grants, snapshot, ..self.clone() })
+        let suspended = shared.functions.check_partner(&self.party).is_err();
+        Ok(Self { partner, grants, snapshot, suspended, ..self.clone() })
     }
 
     /// The provider's name.
@@ -93,6 +108,25 @@ impl Contract {
     /// The channel to the provider.
     pub(super) fn channel(&self) -> Channel {
         self.channel.clone()
+    }
+
+    /// What is known of how it answers.
+    pub(super) fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
+    /// How it is asked at this moment.
+    pub(super) fn breaker_snapshot(&self) -> BreakerSnapshot {
+        self.breaker.snapshot(self.party.as_str(), Instant::now())
+    }
+
+    /// Terms that a call is made under now, unless the provider has not been answering.
+    pub(super) fn admitted(
+        &self,
+        terms: Result<SessionTerms, &'static str>,
+    ) -> Result<SessionTerms, &'static str> {
+        let terms = terms?;
+        if self.breaker.admits(Instant::now()) { Ok(terms) } else { Err(CIRCUIT_OPEN) }
     }
 
     /// The partner, once it is enrolled.
@@ -137,6 +171,9 @@ impl Contract {
         now_ms: u64,
     ) -> Result<(Arc<Partner>, Grant), &'static str> {
         let partner = self.partner.clone().ok_or("PARTNER_MISSING")?;
+        if self.suspended {
+            return Err("PARTNER_SUSPENDED");
+        }
         let permits = |grant: &&Grant| permits(grant, operation, data_set);
         let runs = |g: &&Grant| (g.not_before_ms..=g.not_after_ms).contains(&now_ms);
         let mut permitting = self.grants.iter().rev().filter(permits);

@@ -62,11 +62,11 @@ impl BankError {
         Self::new(BankErrorKind::BadInput, code, message)
     }
 
-    pub(super) fn unavailable(code: &'static str, message: &str) -> Self {
+    pub(crate) fn unavailable(code: &'static str, message: &str) -> Self {
         Self::new(BankErrorKind::Unavailable, code, message)
     }
 
-    pub(super) fn internal() -> Self {
+    pub(crate) fn internal() -> Self {
         Self::new(BankErrorKind::Internal, "INTERNAL", "the node could not complete the call")
     }
 

@@ -113,6 +113,12 @@ impl Scoring {
         .await?
     }
 
+    /// The report of a score that nobody is asked for, by the code of why.
+    pub(super) fn without(&self, code: &str) -> ScoreReport {
+        let terms = self.epoch.charter().terms();
+        ScoreReport::unavailable(&terms.group, terms.epoch, self.card.name(), code)
+    }
+
     fn members(&self) -> impl Iterator<Item = &PartyId> {
         self.epoch.charter().providers().iter().map(|identity| &identity.party)
     }
@@ -163,11 +169,7 @@ impl ScoreCall {
         let mut riding = sessions.clone();
         self.ride(&mut riding, contracts, now_ms);
         if self.output == Output::Nothing {
-            let scoring = &self.scoring;
-            let terms = scoring.epoch.charter().terms();
-            let (model, code) = (scoring.card.name(), "SCORE_BANDS_DIFFER");
-            let report = ScoreReport::unavailable(&terms.group, terms.epoch, model, code);
-            return Planned::Without(Box::new(report));
+            return Planned::Without(Box::new(self.scoring.without("SCORE_BANDS_DIFFER")));
         }
         *sessions = riding;
         Planned::Asked(self)
@@ -185,7 +187,7 @@ impl ScoreCall {
                 }
                 None => {
                     let Some(contract) = contracts.iter().find(|c| c.party() == member) else { continue };
-                    let terms = contract.score_terms(group, now_ms);
+                    let terms = contract.admitted(contract.score_terms(group, now_ms));
                     sessions.push(Session {
                         contract: contract.clone(),
                         looks_up: false,

@@ -67,7 +67,31 @@ pub(super) fn children_cpu_ms() -> f64 {
 }
 
 fn peak(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    figure(status, "VmHWM:")
+}
+
+/// Resident memory of a process, MiB, once its peak so far is forgotten.
+pub(super) fn settled_mib(pid: u32) -> Result<f64, DemoError> {
+    let path = format!("/proc/{pid}/clear_refs");
+    std::fs::write(&path, "5").map_err(DemoError::io(path))?;
+    of(pid, "VmRSS:")
+}
+
+/// The peak of a process's resident memory since then, MiB.
+pub(super) fn peak_of_mib(pid: u32) -> Result<f64, DemoError> {
+    of(pid, "VmHWM:")
+}
+
+fn of(pid: u32, name: &str) -> Result<f64, DemoError> {
+    let path = format!("/proc/{pid}/status");
+    let status = std::fs::read_to_string(&path).map_err(DemoError::io(&path))?;
+    let kib = figure(&status, name).ok_or_else(|| DemoError::Unfit(format!("{path} has no {name}")))?;
+    Ok(kib as f64 / 1_024.0)
+}
+
+/// A figure of `proc_pid_status(5)`, KiB.
+fn figure(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix(" kB")?.parse().ok()
 }
 

@@ -1,11 +1,16 @@
 //! `windvane bench`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use windvane::bench::hostile::{self, Attack};
 use windvane::bench::{
-    BuildBench, InCommon, KernelsBench, PsiBench, ScoreBench, ScreenBench, TrainBench, TrainSet, VerifyBench,
+    BuildBench, HostileBench, InCommon, KernelsBench, PsiBench, ScoreBench, ScreenBench, TrainBench,
+    TrainSet, VerifyBench,
 };
 use windvane::train::run::ModelKind;
+use windvane_protocols::party::PartyId;
 
 use super::failure::Failure;
 use super::{Answer, runtime};
@@ -113,6 +118,41 @@ pub(super) enum BenchCommand {
         #[command(flatten)]
         place: Place,
     },
+    /// Measure a carrier's node, and an honest bank's verifications, while a partner attacks
+    Hostile {
+        /// How long each attack runs, and the quiet load before it
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+        seconds: u64,
+        /// Honest verifications a second
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        per_second: u32,
+        /// Subscribers of each carrier
+        #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
+        subscribers: u32,
+        /// Which attacks; all when not given
+        #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',')]
+        attacks: Vec<Attack>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Attack a provider's node of a trial, as a partner of its
+    #[command(hide = true)]
+    Attacker {
+        #[command(flatten)]
+        own: super::place::Place,
+        /// The provider's name
+        #[arg(long)]
+        provider: PartyId,
+        /// Where it listens
+        #[arg(long)]
+        address: SocketAddr,
+        /// What to do
+        #[arg(long)]
+        attack: Attack,
+        /// For how long
+        #[arg(long)]
+        seconds: u64,
+    },
     /// Measure the import and the build of a data set
     Build {
         /// Row-families to build: subscribers times the four families of a carrier
@@ -204,6 +244,17 @@ impl BenchCommand {
                 let carriers = carriers.into();
                 let bench = TrainBench { data, dataset, model, folds, carriers, seed, dir, json };
                 runtime()?.block_on(bench.run()).map(drop)
+            }
+            Self::Hostile { seconds, per_second, subscribers, attacks, place: Place { dir, json } } => {
+                let (per_second, subscribers) = (per_second.into(), subscribers as usize);
+                let bench = HostileBench { seconds, per_second, subscribers, attacks, dir, json };
+                runtime()?.block_on(bench.run()).map(drop)
+            }
+            Self::Attacker { own, provider, address, attack, seconds } => {
+                hostile::give_way();
+                let (config, time) = (own.load()?, Duration::from_secs(seconds));
+                let told = runtime()?.block_on(hostile::attack(&config, &provider, address, attack, time))?;
+                return Ok(Answer::json(&told));
             }
             Self::Build { rows, place: Place { dir, json } } => {
                 let bench = BuildBench { rows: rows as usize, dir, json };

@@ -105,6 +105,12 @@ impl Party {
         Ok(enrolment)
     }
 
+    /// The party's own enrolment, once it has one.
+    pub(super) fn enrolment(&self) -> Result<String, FleetError> {
+        let path = crate::identity::Layout::new(self.dir.join("data")).enrolment();
+        crate::admin::read_text(&path).map_err(self.failed())
+    }
+
     /// Takes over an enrolment.
     pub(super) fn import_enrolment(&self, pem: &str) -> Result<(), FleetError> {
         self.admin.import_enrolment(pem).map(drop).map_err(self.failed())

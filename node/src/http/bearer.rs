@@ -54,12 +54,21 @@ impl Token {
     }
 }
 
+/// Who sent a request: the name that its token was admitted under.
+#[derive(Debug, Clone)]
+pub(super) struct Caller(pub(super) String);
+
 /// Lets a request pass whose token a user was admitted with.
-pub(super) async fn admit(State(app): State<App>, request: Request, next: Next) -> Result<Response, Problem> {
+pub(super) async fn admit(
+    State(app): State<App>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
     let token = token_of(request.headers())?;
     match app.bank.user_of_token(token.digest()).await? {
         Some(caller) => {
-            tracing::Span::current().record("caller", caller);
+            tracing::Span::current().record("caller", &caller);
+            request.extensions_mut().insert(Caller(caller));
             Ok(next.run(request).await)
         }
         None => Err(invalid("the token is not admitted")),

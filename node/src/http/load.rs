@@ -49,7 +49,7 @@ pub(super) async fn batch(State(app): State<App>, request: Request, next: Next) 
 
 async fn with_place(places: &Semaphore, request: Request, next: Next) -> Result<Response, Problem> {
     let Ok(_place) = places.try_acquire() else {
-        let problem = Problem::new(503, "OVERLOADED", "too many calls at once", "wait as Retry-After says");
+        let problem = Problem::new(429, "OVERLOADED", "too many calls at once", "wait as Retry-After says");
         return Err(problem.after(RETRY_AFTER_MS));
     };
     Ok(next.run(request).await)

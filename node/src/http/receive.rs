@@ -37,13 +37,14 @@ const FIELDS: [&str; 13] = [
 
 const ADVICE: &str = "send JSON as GET /openapi.json describes it";
 
-/// Reads and parses a JSON body of at most `limit` bytes.
-pub(super) async fn json<T: DeserializeOwned>(request: Request, limit: usize) -> Result<T, Problem> {
+/// Reads and parses a JSON body of at most `limit` bytes; gives its bytes too.
+pub(super) async fn json<T: DeserializeOwned>(request: Request, limit: usize) -> Result<(T, Bytes), Problem> {
     if !is_json(request.headers()) {
         return Err(Problem::new(415, "BODY_TYPE", "Content-Type is not application/json", ADVICE));
     }
     let bytes = bytes_of(request, limit).await?;
-    serde_json::from_slice(&bytes).map_err(|error| misfit::<T>(&error, &bytes))
+    let body = serde_json::from_slice(&bytes).map_err(|error| misfit::<T>(&error, &bytes))?;
+    Ok((body, bytes))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

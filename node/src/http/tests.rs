@@ -2,6 +2,7 @@
 
 mod asking;
 mod refusing;
+mod repeating;
 mod running;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,11 +17,14 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use windvane_protocols::secret::Secret;
 
 use super::app::router_over;
 use super::verifier::{Answer, Verifier};
 use super::*;
 use crate::bank::{BankError, BankErrorKind, Inquiry};
+use crate::clock::SystemClock;
+use crate::store::Store;
 use crate::verification::{Colour, Decision, MatchResult, VerificationReport};
 
 const PHONE: &str = "13800138000";
@@ -39,16 +43,23 @@ struct Script {
     waiting: watch::Sender<usize>,
     answered: watch::Sender<usize>,
     gate: watch::Sender<bool>,
+    idempotency: Idempotency,
+    _dir: tempfile::TempDir,
 }
 
 impl Script {
     fn new() -> Arc<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(&dir.path().join("state.db")).unwrap());
+        let idempotency = Idempotency::new(store, Arc::new(SystemClock), &Secret::new([9; 32]), 60_000);
         Arc::new(Self {
             asked: Mutex::default(),
             batches: Mutex::default(),
             waiting: watch::Sender::new(0),
             answered: watch::Sender::new(0),
             gate: watch::Sender::new(false),
+            idempotency,
+            _dir: dir,
         })
     }
 
@@ -121,7 +132,17 @@ impl Verifier for Script {
     }
 
     fn report<'a>(&'a self, id: &'a str) -> Answer<'a, Option<VerificationReport>> {
-        Box::pin(async move { Ok((id == "known-1").then(|| report(id))) })
+        Box::pin(async move {
+            {
+                let known =
+                    id == "known-1" || self.asked.lock().unwrap().iter().any(|asked| asked.ticket == id);
+                Ok(known.then(|| report(id)))
+            }
+        })
+    }
+
+    fn idempotency(&self) -> &Idempotency {
+        &self.idempotency
     }
 
     fn user_of_token(&self, token_sha256: [u8; 32]) -> Answer<'_, Option<String>> {
@@ -171,6 +192,12 @@ impl Served {
     async fn post(&self, path: &str, body: impl Into<Bytes>) -> Reply {
         let request = self.request("POST", path).header("content-type", "application/json");
         self.send(request.body(Full::new(body.into())).unwrap()).await
+    }
+
+    async fn post_under(&self, key: &str, path: &str, body: &Value) -> Reply {
+        let request = self.request("POST", path).header("content-type", "application/json");
+        let request = request.header("idempotency-key", key);
+        self.send(request.body(Full::new(body.to_string().into())).unwrap()).await
     }
 
     fn request(&self, method: &str, path: &str) -> http::request::Builder {

@@ -5,14 +5,18 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
+use http::HeaderMap;
 use tokio::task::JoinError;
 use tracing::Instrument as _;
 use utoipa::IntoResponses;
 
 use super::app::App;
+use super::bearer::Caller;
 use super::body::{Asker, BatchBody, BatchItem, BatchResult, BatchResults, VerificationBody};
+use super::idempotency::{Begun, Claim, HEADER, Kept};
 use super::problem::Problem;
 use super::receive;
+use super::verifier::Verifier;
 use crate::bank::{BankError, Inquiry};
 use crate::verification::VerificationReport;
 
@@ -50,6 +54,9 @@ enum NotAsked {
     /// No grant covers the question.
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(Problem),
+    /// A call under the same Idempotency-Key is under way.
+    #[response(status = 409, content_type = "application/problem+json")]
+    InProgress(Problem),
     /// The body came too slowly.
     #[response(status = 408, content_type = "application/problem+json")]
     TooSlow(Problem),
@@ -59,10 +66,10 @@ enum NotAsked {
     /// The body is not said to be JSON.
     #[response(status = 415, content_type = "application/problem+json")]
     WrongType(Problem),
-    /// A field breaks a rule, or the body does not fit the schema.
+    /// A field breaks a rule, the body does not fit the schema, or its Idempotency-Key came with another body.
     #[response(status = 422, content_type = "application/problem+json")]
     Refused(Problem),
-    /// A quota is used up; Retry-After says when to ask again.
+    /// A quota is used up, or there are too many calls at once; Retry-After says when to ask again.
     #[response(status = 429, content_type = "application/problem+json")]
     Exhausted(Problem),
 }
@@ -71,6 +78,7 @@ enum NotAsked {
 #[utoipa::path(
     post, path = "/v1/verifications", tag = "verifications",
     request_body = VerificationBody, security(("bearer" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes the call once, however often it comes")),
     responses(
         (status = 200, description = "The answer", body = VerificationReport),
         Refused, NotAsked,
@@ -80,12 +88,22 @@ pub(super) async fn verify(
     State(app): State<App>,
     request: Request,
 ) -> Result<Json<VerificationReport>, Problem> {
-    let body: VerificationBody = receive::json(request, MAX_BODY_BYTES).await?;
+    let under = Under::of(&request);
+    let (body, bytes) = receive::json::<VerificationBody>(request, MAX_BODY_BYTES).await?;
     let (asker, item) = body.into_item();
     asker.check()?;
     let inquiry = item.inquiry(&asker)?;
+    let claim = match under.begin(&app, &bytes).await? {
+        Begun::Make(claim) => claim,
+        Begun::Made(kept) => return again(&app, kept).await?.pop().and_then(single).ok_or_else(unknown),
+    };
     let bank = Arc::clone(&app.bank);
-    to_the_end(async move { bank.verify(inquiry).await }).await.map(Json)
+    let call = async move {
+        let report = bank.verify(inquiry).await?;
+        keep(claim, || vec![Kept::Report(report.id.clone())]).await;
+        Ok(report)
+    };
+    to_the_end(call).await.map(Json)
 }
 
 /// Verifies up to 4,096 people in one session, or scores them.
@@ -95,6 +113,7 @@ pub(super) async fn verify(
 #[utoipa::path(
     post, path = "/v1/verifications:batch", tag = "verifications",
     request_body = BatchBody, security(("bearer" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes the call once, however often it comes")),
     responses(
         (status = 200, description = "One answer for every item, in order", body = BatchResults),
         Refused, NotAsked,
@@ -104,16 +123,28 @@ pub(super) async fn verify_batch(
     State(app): State<App>,
     request: Request,
 ) -> Result<Json<BatchResults>, Problem> {
-    let body: BatchBody = receive::json(request, MAX_BATCH_BYTES).await?;
+    let under = Under::of(&request);
+    let (body, bytes) = receive::json::<BatchBody>(request, MAX_BATCH_BYTES).await?;
     let asker = Asker { purpose: body.purpose, operator: body.operator };
     asker.check()?;
     let score_only = body.score_only;
     if body.items.is_empty() {
         return Err(Problem::rule("items", "ITEMS_COUNT", "items: none, expected at least 1"));
     }
+    let claim = match under.begin(&app, &bytes).await? {
+        Begun::Make(claim) => claim,
+        Begun::Made(kept) => return Ok(Json(BatchResults { results: again(&app, kept).await? })),
+    };
+    drop(bytes);
     let (inquiries, refused) = sorted(body.items, &asker);
-    let reports = ask_all(&app, inquiries, score_only).await?;
-    joined(refused, reports).map(|results| Json(BatchResults { results }))
+    let bank = Arc::clone(&app.bank);
+    let call = async move {
+        let reports = ask_all(&*bank, inquiries, score_only).await?;
+        let results = joined(refused, reports).ok_or_else(BankError::internal)?;
+        keep(claim, || results.iter().map(kept).collect()).await;
+        Ok(results)
+    };
+    to_the_end(call).await.map(|results| Json(BatchResults { results }))
 }
 
 /// Reads an answer again.
@@ -158,31 +189,82 @@ fn sorted(items: Vec<BatchItem>, asker: &Asker) -> (Vec<Inquiry>, Vec<Option<Pro
 }
 
 async fn ask_all(
-    app: &App,
+    bank: &dyn Verifier,
     inquiries: Vec<Inquiry>,
     score_only: bool,
-) -> Result<Vec<VerificationReport>, Problem> {
+) -> Result<Vec<VerificationReport>, BankError> {
     if inquiries.is_empty() {
         return Ok(Vec::new());
     }
-    let bank = Arc::clone(&app.bank);
-    to_the_end(async move {
-        if score_only { bank.score_batch(inquiries).await } else { bank.verify_batch(inquiries).await }
-    })
-    .await
+    if score_only { bank.score_batch(inquiries).await } else { bank.verify_batch(inquiries).await }
+}
+
+/// What a call's key is looked up by, apart from its body.
+struct Under {
+    headers: HeaderMap,
+    caller: String,
+    path: String,
+}
+
+impl Under {
+    fn of(request: &Request) -> Self {
+        let caller = request.extensions().get::<Caller>().map_or_else(String::new, |caller| caller.0.clone());
+        let mut headers = HeaderMap::new();
+        for key in request.headers().get_all(HEADER) {
+            headers.append(HEADER, key.clone());
+        }
+        Self { headers, caller, path: request.uri().path().to_owned() }
+    }
+
+    async fn begin(&self, app: &App, body: &[u8]) -> Result<Begun, Problem> {
+        app.bank.idempotency().begin(&self.headers, &self.caller, &self.path, body).await
+    }
+}
+
+/// Keeps an answer under its key. One that cannot be kept is an answer all the same.
+async fn keep(claim: Option<Claim>, kept: impl FnOnce() -> Vec<Kept>) {
+    let Some(claim) = claim else { return };
+    if let Err(error) = claim.finish(&kept()).await {
+        tracing::error!(code = error.code, %error, "an answer could not be kept under its Idempotency-Key");
+    }
+}
+
+fn kept(result: &BatchResult) -> Kept {
+    match result {
+        BatchResult::Report(report) => Kept::Report(report.id.clone()),
+        BatchResult::Error(problem) => Kept::Error(problem.clone()),
+    }
+}
+
+/// What was answered under a key before.
+async fn again(app: &App, kept: Vec<Kept>) -> Result<Vec<BatchResult>, Problem> {
+    let mut results = Vec::with_capacity(kept.len());
+    for kept in kept {
+        results.push(match kept {
+            Kept::Report(id) => {
+                BatchResult::Report(Box::new(app.bank.report(&id).await?.ok_or_else(unknown)?))
+            }
+            Kept::Error(problem) => BatchResult::Error(problem),
+        });
+    }
+    Ok(results)
+}
+
+fn single(result: BatchResult) -> Option<Json<VerificationReport>> {
+    match result {
+        BatchResult::Report(report) => Some(Json(*report)),
+        BatchResult::Error(_) => None,
+    }
 }
 
 /// Puts the reports back between the errors.
-fn joined(
-    refused: Vec<Option<Problem>>,
-    reports: Vec<VerificationReport>,
-) -> Result<Vec<BatchResult>, Problem> {
+fn joined(refused: Vec<Option<Problem>>, reports: Vec<VerificationReport>) -> Option<Vec<BatchResult>> {
     let mut reports = reports.into_iter();
     let results = refused.into_iter().map(|refusal| match refusal {
         Some(problem) => Some(BatchResult::Error(problem)),
         None => reports.next().map(|report| BatchResult::Report(Box::new(report))),
     });
-    results.collect::<Option<Vec<_>>>().ok_or_else(failed)
+    results.collect()
 }
 
 /// Runs a call on its own task: a caller that hangs up must not stop it between its log entries.

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 
+use super::idempotency::Idempotency;
 use crate::bank::{Bank, BankError, Inquiry};
 use crate::verification::VerificationReport;
 
@@ -15,6 +16,7 @@ pub(super) trait Verifier: Send + Sync {
     fn score_batch(&self, inquiries: Vec<Inquiry>) -> Answer<'_, Vec<VerificationReport>>;
     fn report<'a>(&'a self, id: &'a str) -> Answer<'a, Option<VerificationReport>>;
     fn user_of_token(&self, token_sha256: [u8; 32]) -> Answer<'_, Option<String>>;
+    fn idempotency(&self) -> &Idempotency;
 }
 
 impl Verifier for Bank {
@@ -32,6 +34,10 @@ impl Verifier for Bank {
 
     fn report<'a>(&'a self, id: &'a str) -> Answer<'a, Option<VerificationReport>> {
         Box::pin(self.report(id))
+    }
+
+    fn idempotency(&self) -> &Idempotency {
+        self.idempotency()
     }
 
     fn user_of_token(&self, token_sha256: [u8; 32]) -> Answer<'_, Option<String>> {

@@ -6,12 +6,13 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 use windvane_protocols::party::PartyId;
 
 use super::tls;
-use super::transport::{Tcp, Transport};
+use super::transport::{Stream, Tcp, Transport};
 use crate::error::NodeError;
 use crate::identity::Certificate;
 
@@ -33,6 +34,23 @@ const SERVER_NAME: &str = "windvane.invalid";
 /// [`NodeError`] when the address or the certificate cannot be used.
 pub fn channel(certificate: &Certificate, party: &PartyId, address: &str) -> Result<Channel, NodeError> {
     channel_over(&(Arc::new(Tcp) as Arc<dyn Transport>), certificate, party, address)
+}
+
+/// A connection to a party at `host:port` on which nothing has been said yet, for whoever rehearses what a peer may do.
+///
+/// # Errors
+/// As [`channel`], and what connecting ends with.
+pub(crate) async fn connect(
+    certificate: &Certificate,
+    party: &PartyId,
+    address: &str,
+) -> Result<TlsStream<Box<dyn Stream>>, NodeError> {
+    let connector = TlsConnector::from(tls::client_config(certificate, party)?);
+    let connecting = async {
+        let stream = Tcp.connect(address).await?;
+        connector.connect(ServerName::try_from(SERVER_NAME).expect("a valid constant"), stream).await
+    };
+    connecting.await.map_err(NodeError::io(format!("connecting to {address}")))
 }
 
 /// [`channel`] over another transport.

@@ -56,7 +56,7 @@ async fn more_batches_than_places_are_refused_at_once_while_single_calls_pass() 
         .collect();
     served.script.waiting.subscribe().wait_for(|count| *count == 8).await.unwrap();
     let refused = served.client().verify_batch(&waiting).await.unwrap_err();
-    assert_eq!((refused.status, refused.code.as_str()), (503, "OVERLOADED"));
+    assert_eq!((refused.status, refused.code.as_str()), (429, "OVERLOADED"));
     assert_eq!(refused.retry_after_ms, Some(1_000));
     assert_eq!(served.post("/v1/verifications", question(&json!({})).to_string()).await.status, 200);
     served.script.gate.send_replace(true);
