@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod backup;
+mod attacks;
 mod hostile;
 mod lab;
 mod liar;
 mod openapi;
+mod outages;
 mod psi;
 mod quotas;
 mod retention;

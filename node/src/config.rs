@@ -580,6 +580,21 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_that_permits_nothing_is_refused() {
+        let (_, carrier) = SAMPLES[1];
+        for (from, to, expected) in [
+            ("calls_per_peer = 32", "calls_per_peer = 0", "limits.calls_per_peer"),
+            ("memory_per_peer_mb = 16", "memory_per_peer_mb = 1", "limits.memory_per_peer_mb"),
+            ("slow_reader_ms = 30000", "slow_reader_ms = 1", "limits.slow_reader_ms"),
+            ("handshakes = 256", "handshake = 256", "handshake"),
+        ] {
+            assert!(carrier.contains(from), "{from}");
+            let error = Config::parse(&carrier.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
     fn what_breaks_a_rule_is_named() {
         let (_, bank) = SAMPLES[0];
         for (from, to, expected) in [
@@ -591,6 +606,11 @@ mod tests {
             ("psi_alert = 0.1", "psi_alert = 0.3", "score.psi_alert"),
             ("psi_alert = 0.1", "psi_alert = nan", "score.psi_alert"),
             ("unavailable_fallback = 0.5", "unavailable_fallback = 1.5", "score.unavailable_alert"),
+            ("idempotency_minutes = 60", "idempotency_minutes = 0", "http.idempotency_minutes"),
+            ("failures = 5", "failures = 0", "breaker.failures"),
+            ("share = 0.5\nopen", "share = 1.5\nopen", "breaker.share"),
+            ("max_open_ms = 30000", "max_open_ms = 1", "breaker.max_open_ms"),
+            ("training = true", "trainings = true", "trainings"),
             ("window = 1000", "window = 376", "score.window"),
             ("window = 1000", "red_alert = 0.0", "score.red_alert"),
             ("fallback = \"rules\"", "fallback = \"none\"", "fallback"),

@@ -9,8 +9,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use windvane_protocols::party::PartyId;
 
-use crate::config::FunctionsConfig;
-use crate::error::Refusal;
+use crate::config::{Config, FunctionsConfig};
+use crate::error::{NodeError, Refusal};
 use crate::store::{Store, StoreError};
 
 /// What stands before a function's name in the state file and the log.
@@ -89,6 +89,21 @@ impl FromStr for Function {
 /// A partner's name in the state file and the log.
 pub(crate) fn partner_subject(party: &PartyId) -> String {
     format!("{PARTNER}{party}")
+}
+
+/// Whether a job of the bank's may use a function and ask a partner now.
+///
+/// # Errors
+/// [`NodeError`] with the code of what is off.
+pub(crate) fn check_job(
+    config: &Config,
+    store: &Store,
+    function: Function,
+    partner: &PartyId,
+) -> Result<(), NodeError> {
+    let functions = Functions::open(config.functions.clone(), store)?;
+    functions.check(function)?;
+    Ok(functions.check_partner(partner)?)
 }
 
 /// What is off, and who is suspended.

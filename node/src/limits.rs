@@ -28,11 +28,10 @@ mod method;
 mod received;
 mod serve;
 
-pub(crate) use bucket::Bucket;
+pub(crate) use bucket::{Bucket, Pace};
 pub(crate) use serve::serve;
 
 use admission::{Admission, Place};
-use bucket::Pace;
 use method::Class;
 
 /// Memory is counted in these.

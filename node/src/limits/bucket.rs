@@ -50,7 +50,7 @@ impl Bucket {
 
 /// A bucket that lives as long as the process.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     begun: Instant,
     rate: u64,
     capacity: u64,
@@ -58,19 +58,19 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(rate: u64, capacity: u64) -> Self {
+    pub(crate) fn new(rate: u64, capacity: u64) -> Self {
         Self { begun: Instant::now(), rate, capacity, bucket: Bucket::full(capacity, 0) }
     }
 
     /// Takes a token; where there is none, gives the milliseconds until there is one.
-    pub(super) fn take(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn take(&mut self, now: Instant) -> Option<u64> {
         let wait = self.wait(now);
         self.bucket.tokens = self.bucket.tokens.saturating_sub(1);
         wait
     }
 
     /// Milliseconds until there is a token, where there is none.
-    pub(super) fn wait(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn wait(&mut self, now: Instant) -> Option<u64> {
         let now_ms = now.saturating_duration_since(self.begun).as_millis() as u64;
         self.bucket = self.bucket.at(now_ms, self.rate, self.capacity);
         (self.bucket.tokens == 0).then(|| self.bucket.wait_ms(1, self.rate))

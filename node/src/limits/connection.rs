@@ -30,7 +30,9 @@ struct Reading {
     unread_since: Option<Instant>,
     /// How long it was waited for before.
     waited: Duration,
-    bytes: u64,
+    /// Bytes that it took, and that it is given.
+    taken: u64,
+    given: u64,
 }
 
 /// A call under way.
@@ -69,7 +71,7 @@ impl Connection {
 impl Reading {
     fn is_stalled(&self, now: Instant, patience: Duration, whole: Duration) -> bool {
         let waits = self.unread_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        let read = Duration::from_millis(self.bytes.saturating_mul(1_000) / LEAST_BYTES_PER_S);
+        let read = Duration::from_millis(self.taken.saturating_mul(1_000) / LEAST_BYTES_PER_S);
         let is_waited_for = self.unread_since.is_some();
         let unread = is_waited_for && self.waited + waits > patience + read;
         unread || now.saturating_duration_since(self.begun) > whole
@@ -97,7 +99,8 @@ impl Outgoing {
         let mut state = connection.lock();
         let (now, number) = (Instant::now(), state.next);
         state.next += 1;
-        let reading = Reading { begun: now, unread_since: Some(now), waited: Duration::ZERO, bytes: 0 };
+        let reading =
+            Reading { begun: now, unread_since: Some(now), waited: Duration::ZERO, taken: 0, given: 0 };
         state.answers.insert(number, reading);
         drop(state);
         Self { connection: connection.clone(), number }
@@ -106,6 +109,7 @@ impl Outgoing {
     /// The peer took what there was.
     pub(super) fn taken(&self, now: Instant) {
         self.change(|reading| {
+            reading.taken += std::mem::take(&mut reading.given);
             if let Some(since) = reading.unread_since.take() {
                 reading.waited += now.saturating_duration_since(since);
             }
@@ -115,7 +119,7 @@ impl Outgoing {
     /// There are more bytes for the peer to take.
     pub(super) fn given(&self, bytes: usize, now: Instant) {
         self.change(|reading| {
-            reading.bytes += bytes as u64;
+            reading.given = bytes as u64;
             reading.unread_since = Some(now);
         });
     }
@@ -149,10 +153,14 @@ mod tests {
         answer.taken(at(0));
         assert!(!stalled(3_600), "the answer is not ready");
         answer.given(4 << 10, at(3_600));
-        assert!(!stalled(3_630), "there is another second for the bytes");
-        assert!(stalled(3_632));
+        assert!(!stalled(3_630));
+        assert!(stalled(3_631));
+        answer.taken(at(3_631));
+        answer.given(1, at(3_631));
+        assert!(!stalled(3_631), "there is a second more for the bytes that it took");
+        assert!(stalled(3_633));
         drop(answer);
-        assert!(!stalled(3_632));
+        assert!(!stalled(3_633));
     }
 
     #[test]

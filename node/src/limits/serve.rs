@@ -111,18 +111,13 @@ impl One {
     }
 
     async fn run(self, stream: PeerStream, mut closed: watch::Receiver<bool>) {
-        let limits = self.calls.limits.clone();
-        let (connection, party) = (self.calls.connection.clone(), self.calls.account.party.clone());
-        let functions = self.calls.functions.clone();
-        let patience = Duration::from_millis(limits.config.slow_reader_ms);
-        let whole = Duration::from_millis(limits.config.transfer_deadline_ms);
-        let idle = Duration::from_millis(limits.config.idle_ms);
-        let serving = builder(limits.config.streams_per_connection)
+        let party = &self.calls.account.party;
+        let serving = builder(self.calls.limits.config.streams_per_connection)
             .serve_connection(TokioIo::new(stream), self.calls.clone());
         tokio::pin!(serving);
-        let mut look = tokio::time::interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut ends_by: Option<Instant> = None;
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut is_ending, mut ends_by) = (false, None);
         loop {
             tokio::select! {
                 ended = &mut serving => {
@@ -131,31 +126,56 @@ impl One {
                     }
                     return;
                 }
-                _ = closed.changed(), if ends_by.is_none() => {
+                // The node's own grace ends what does not end by itself.
+                _ = closed.changed(), if !is_ending => {
+                    is_ending = true;
                     serving.as_mut().graceful_shutdown();
-                    // The node's own grace ends it.
-                    ends_by = Some(Instant::now() + Duration::from_secs(86_400));
                 }
-                _ = look.tick() => {
-                    let now = Instant::now();
-                    if connection.is_stalled(now, patience, whole) {
-                        return tracing::warn!(code = "SLOW_READER", peer = %party, "closed a connection that is not read");
-                    }
-                    if functions.check_partner(&party).is_err() {
-                        return tracing::warn!(code = "PARTNER_SUSPENDED", peer = %party, "closed a connection");
-                    }
-                    if ends_by.is_none() && connection.idle(now).is_some_and(|for_| for_ > idle) {
-                        tracing::debug!(peer = %party, "closed an idle connection");
+                _ = looks.tick() => match self.look(Instant::now(), ends_by) {
+                    Looked::Well => {}
+                    Looked::Idle if is_ending => {}
+                    Looked::Idle => {
+                        (is_ending, ends_by) = (true, Some(Instant::now() + DRAIN));
                         serving.as_mut().graceful_shutdown();
-                        ends_by = Some(now + DRAIN);
                     }
-                    if ends_by.is_some_and(|by| now > by) {
-                        return;
+                    Looked::Over => return,
+                    Looked::Bad(code) => {
+                        return tracing::warn!(code, peer = %party, "closed a connection");
                     }
-                }
+                },
             }
         }
     }
+
+    fn look(&self, now: Instant, ends_by: Option<Instant>) -> Looked {
+        let Calls { limits, functions, connection, account, .. } = &self.calls;
+        let patience = Duration::from_millis(limits.config.slow_reader_ms);
+        let whole = Duration::from_millis(limits.config.transfer_deadline_ms);
+        let idle = Duration::from_millis(limits.config.idle_ms);
+        if connection.is_stalled(now, patience, whole) {
+            return Looked::Bad("SLOW_READER");
+        }
+        // A suspended partner's calls are refused one by one; what is under way for longer ends with its connection.
+        if functions.check_partner(&account.party).is_err() && connection.is_stalled(now, whole, LOOK) {
+            return Looked::Bad("PARTNER_SUSPENDED");
+        }
+        match ends_by {
+            Some(ends_by) if now > ends_by => Looked::Over,
+            None if connection.idle(now).is_some_and(|so_long| so_long > idle) => Looked::Idle,
+            _ => Looked::Well,
+        }
+    }
+}
+
+/// What a look at a connection finds.
+enum Looked {
+    Well,
+    /// There was no call for long.
+    Idle,
+    /// It was told to end, and has had its time.
+    Over,
+    /// Its peer does what it must not, by this code.
+    Bad(&'static str),
 }
 
 fn builder(streams: u32) -> http2::Builder<TokioExecutor> {

@@ -5,22 +5,39 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use crate::limits::Pace;
 
 /// Handshakes of one address at a time: a bank's processes come from one, and a stranger that opens connections and
 /// says nothing does too.
 const HANDSHAKES_PER_ADDRESS: usize = 64;
 
+/// Handshakes of one address a second, and at once: each costs a millisecond of a processor before anybody is known.
+const PER_SECOND: u64 = 50;
+const AT_ONCE: u64 = 200;
+
+/// Addresses that are remembered beside those with handshakes under way.
+const MAX_ADDRESSES: usize = 1_024;
+
 /// So many at a time, and so many from one address.
 #[derive(Debug, Clone)]
 pub(super) struct Handshakes {
     places: Arc<Semaphore>,
-    addresses: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    addresses: Arc<Mutex<HashMap<IpAddr, Address>>>,
+}
+
+/// What one address does.
+#[derive(Debug)]
+struct Address {
+    running: usize,
+    pace: Pace,
 }
 
 /// A handshake's place, until it is through.
 #[derive(Debug)]
 pub(super) struct Handshake {
-    addresses: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    addresses: Arc<Mutex<HashMap<IpAddr, Address>>>,
     address: IpAddr,
     _place: OwnedSemaphorePermit,
 }
@@ -38,11 +55,15 @@ impl Handshakes {
     /// None where the address has too many.
     pub(super) fn begin(&self, address: IpAddr, place: OwnedSemaphorePermit) -> Option<Handshake> {
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = addresses.entry(address).or_default();
-        if *count >= HANDSHAKES_PER_ADDRESS {
+        if addresses.len() > MAX_ADDRESSES {
+            addresses.retain(|_, known| known.running > 0);
+        }
+        let new = || Address { running: 0, pace: Pace::new(PER_SECOND, AT_ONCE) };
+        let known = addresses.entry(address).or_insert_with(new);
+        if known.running >= HANDSHAKES_PER_ADDRESS || known.pace.take(Instant::now()).is_some() {
             return None;
         }
-        *count += 1;
+        known.running += 1;
         Some(Handshake { addresses: self.addresses.clone(), address, _place: place })
     }
 }
@@ -50,11 +71,8 @@ impl Handshakes {
 impl Drop for Handshake {
     fn drop(&mut self) {
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = addresses.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                addresses.remove(&self.address);
-            }
+        if let Some(known) = addresses.get_mut(&self.address) {
+            known.running -= 1;
         }
     }
 }
@@ -62,6 +80,18 @@ impl Drop for Handshake {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn one_address_that_comes_again_and_again_has_to_wait() {
+        let handshakes = Handshakes::new(1);
+        let address = IpAddr::from([127, 0, 0, 1]);
+        let mut begun = 0;
+        for _ in 0..2 * AT_ONCE {
+            let place = handshakes.place().await.unwrap();
+            begun += u64::from(handshakes.begin(address, place).is_some());
+        }
+        assert!((AT_ONCE..2 * AT_ONCE).contains(&begun), "{begun}");
+    }
 
     #[tokio::test]
     async fn one_address_leaves_places_for_others() {

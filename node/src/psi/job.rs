@@ -29,6 +29,7 @@ use super::{JobProgress, PsiError, Stage};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::NodeError;
+use crate::functions::{Function, check_job};
 use crate::identity::{Certificate, Layout, NodeKeys};
 use crate::peer::Partners;
 use crate::store::Store;
@@ -129,6 +130,7 @@ impl JobRunner {
             .partners
             .find(&checked.provider)
             .ok_or_else(|| given("PARTNER_MISSING", format!("{} is not enrolled here", checked.provider)))?;
+        check_job(&self.config, &self.store, Function::Screening, &checked.provider)?;
         self.countersign_waiting(&checked.provider).await;
         let job = Job { id, checked, partner, folder: Arc::new(Mutex::new(folder)) };
         let run = self.go_on(&job, progress).await;

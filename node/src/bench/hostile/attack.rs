@@ -25,6 +25,9 @@ const AT_A_TIME: usize = 64;
 /// Connections that an attacker opens, where it needs many: more than one peer may have.
 const CONNECTIONS: usize = 24;
 
+/// Pause before another connection is tried in the place of one that was closed.
+const AGAIN: Duration = Duration::from_millis(20);
+
 /// Streams that it opens at once.
 const STREAMS: u32 = 10_000;
 
@@ -191,7 +194,10 @@ async fn flooded(attacker: &Attacker, flood: Flood, until: Instant) -> Result<To
     while Instant::now() < until {
         match attacker.connect().await {
             Ok(stream) => raw::flood(stream, flood, until, &mut told.0).await,
-            Err(_) => told.add("NO_CONNECTION"),
+            Err(_) => {
+                told.add("NO_CONNECTION");
+                tokio::time::sleep(AGAIN).await;
+            }
         }
     }
     Ok(told)
@@ -214,7 +220,7 @@ where
             while Instant::now() < until {
                 let Some((requests, driver)) = handshake(&attacker).await else {
                     told.add("NO_CONNECTION");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    tokio::time::sleep(AGAIN).await;
                     continue;
                 };
                 let driver = tokio::spawn(driver);
@@ -225,6 +231,7 @@ where
                     told.add("CONNECTION_CLOSED");
                 }
                 driver.abort();
+                tokio::time::sleep(AGAIN).await;
             }
             told
         });
@@ -368,18 +375,18 @@ async fn unread(requests: SendRequest<Bytes>, attacker: Arc<Attacker>, until: In
 
 async fn connections(attacker: &Attacker, until: Instant) -> Result<Told, NodeError> {
     let mut told = Told::default();
-    let mut silent = Vec::new();
-    for _ in 0..SILENT {
-        match tokio::net::TcpStream::connect(attacker.address()).await {
-            Ok(stream) => silent.push(stream),
-            Err(_) => told.add("NO_CONNECTION"),
-        }
-    }
     let mut open = Vec::new();
     for _ in 0..4 * CONNECTIONS {
         match timeout_at(until, attacker.connect()).await {
             Ok(Ok(stream)) => open.push(stream),
             Ok(Err(_)) | Err(_) => told.add("NO_CONNECTION"),
+        }
+    }
+    let mut silent = Vec::new();
+    for _ in 0..SILENT {
+        match tokio::net::TcpStream::connect(attacker.address()).await {
+            Ok(stream) => silent.push(stream),
+            Err(_) => told.add("NO_CONNECTION"),
         }
     }
     sleep_until(until - Duration::from_millis(100)).await;

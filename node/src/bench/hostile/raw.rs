@@ -1,10 +1,9 @@
 //! HTTP/2 frames as no library would send them, RFC 9113.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 /// The client's first bytes, section 3.4, and an empty SETTINGS frame.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
@@ -18,12 +17,6 @@ const END_HEADERS: u8 = 4;
 
 /// CANCEL, section 7.
 const CANCEL: u32 = 8;
-
-/// Bytes of a header block's fragment.
-const FRAGMENT: usize = 16 << 10;
-
-/// A peer that takes no bytes for so long takes none at all.
-const UNWRITABLE: Duration = Duration::from_secs(5);
 
 /// What the peer is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,32 +38,9 @@ pub(super) async fn flood(
 ) {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let write = async {
-        writer.write_all(PREFACE).await?;
-        match flood {
-            Flood::Streams(count) => {
-                for stream in 0..count {
-                    writer.write_all(&open(2 * stream + 1)).await?;
-                }
-            }
-            Flood::Resets => {
-                for stream in 0.. {
-                    let number = 2 * stream + 1;
-                    let reset = frame(RST_STREAM, 0, number, &CANCEL.to_be_bytes());
-                    writer.write_all(&[open(number), reset].concat()).await?;
-                }
-            }
-            Flood::Headers => {
-                writer.write_all(&frame(HEADERS, 0, 1, &fields())).await?;
-                let filling = [literal("x", &"y".repeat(1_000)), Vec::new()].concat().repeat(16);
-                loop {
-                    writer
-                        .write_all(&frame(CONTINUATION, 0, 1, &filling[..filling.len().min(FRAGMENT)]))
-                        .await?;
-                }
-            }
-        }
-        writer.flush().await?;
-        std::future::pending::<std::io::Result<()>>().await
+        // That nothing can be written any more is found out by reading what the peer said last.
+        let _ = write(&mut writer, flood).await;
+        std::future::pending::<()>().await;
     };
     let read = async {
         let mut head = [0; 9];
@@ -96,13 +66,38 @@ pub(super) async fn flood(
     };
     let both = async {
         tokio::select! {
-            // What the peer said last is still to be read.
-            _ = write => drop(timeout(UNWRITABLE, std::future::pending::<()>()).await),
+            () = write => {}
             () = read => {}
         }
     };
     // Whoever is not thrown out by then has its answer, too.
     let _ = timeout_at(until, both).await;
+}
+
+async fn write(writer: &mut (impl AsyncWrite + Unpin), flood: Flood) -> std::io::Result<()> {
+    writer.write_all(PREFACE).await?;
+    match flood {
+        Flood::Streams(count) => {
+            for stream in 0..count {
+                writer.write_all(&open(2 * stream + 1)).await?;
+            }
+        }
+        Flood::Resets => {
+            for stream in 0..u32::MAX / 4 {
+                let number = 2 * stream + 1;
+                let reset = frame(RST_STREAM, 0, number, &CANCEL.to_be_bytes());
+                writer.write_all(&[open(number), reset].concat()).await?;
+            }
+        }
+        Flood::Headers => {
+            writer.write_all(&frame(HEADERS, 0, 1, &fields())).await?;
+            let filling = literal("x", &"y".repeat(1_000)).repeat(16);
+            loop {
+                writer.write_all(&frame(CONTINUATION, 0, 1, &filling)).await?;
+            }
+        }
+    }
+    writer.flush().await
 }
 
 fn open(stream: u32) -> Vec<u8> {

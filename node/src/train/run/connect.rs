@@ -26,6 +26,7 @@ use super::model::Model;
 use super::plan::Member;
 use super::unit::{JointUnit, each};
 use super::{BankStage, TrainRunner};
+use crate::functions::{Function, check_job};
 use crate::peer::channel;
 
 /// Everybody of a training, once all have accepted.
@@ -148,6 +149,7 @@ impl TrainRunner {
     }
 
     fn partner(&self, party: &PartyId) -> Result<Arc<Partner>, TrainError> {
+        check_job(&self.config, &self.store, Function::Training, party)?;
         let missing = || TrainError::given("PARTNER_MISSING", format!("{party} is not enrolled here"));
         self.partners.find(party).ok_or_else(missing)
     }
