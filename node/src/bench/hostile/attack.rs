@@ -224,9 +224,7 @@ where
                     continue;
                 };
                 let driver = tokio::spawn(driver);
-                told.join(
-                    timeout_at(until, work(requests, attacker.clone(), until)).await.unwrap_or_default(),
-                );
+                told.join(work(requests, attacker.clone(), until).await);
                 if driver.is_finished() {
                     told.add("CONNECTION_CLOSED");
                 }
@@ -273,10 +271,9 @@ fn code(response: &http::Response<h2::RecvStream>) -> String {
 }
 
 /// A gigabyte in one field, as fast as the window permits, until the peer refuses it.
-async fn gigabyte(mut requests: SendRequest<Bytes>, _: Arc<Attacker>, _: Instant) -> Told {
+async fn gigabyte(requests: SendRequest<Bytes>, _: Arc<Attacker>, until: Instant) -> Told {
     let mut told = Told::default();
-    while let Ok(ready) = requests.ready().await {
-        requests = ready;
+    while let Ok(Ok(mut requests)) = timeout_at(until, requests.clone().ready()).await {
         let Ok((response, mut body)) = requests.send_request(head(SMALL), false) else { break };
         let chunk = Bytes::from(vec![b'x'; 16 << 10]);
         let push = async {
@@ -299,6 +296,7 @@ async fn gigabyte(mut requests: SendRequest<Bytes>, _: Arc<Attacker>, _: Instant
                 Err(_) => { told.add("BROKEN"); break }
             },
             () = push => {}
+            () = sleep_until(until) => break,
         }
     }
     told
@@ -350,9 +348,9 @@ async fn unread(requests: SendRequest<Bytes>, attacker: Arc<Attacker>, until: In
     let mut told = Told::default();
     let message = attacker.download();
     let mut unread = Vec::new();
-    while let Ok(Ok(mut ready)) =
-        timeout_at(Instant::now() + Duration::from_millis(500), requests.clone().ready()).await
-    {
+    while Instant::now() < until {
+        let ready = timeout_at(Instant::now() + Duration::from_millis(500), requests.clone().ready()).await;
+        let Ok(Ok(mut ready)) = ready else { break };
         let Ok((response, mut body)) = ready.send_request(head(DOWNLOAD), false) else { break };
         let _ = body.send_data(framed(message.len(), &message), true);
         match timeout_at(until, response).await {
