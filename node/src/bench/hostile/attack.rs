@@ -306,9 +306,9 @@ async fn gigabyte(requests: SendRequest<Bytes>, _: Arc<Attacker>, until: Instant
 async fn partial(requests: SendRequest<Bytes>, _: Arc<Attacker>, until: Instant) -> Told {
     let mut told = Told::default();
     let mut streams = JoinSet::new();
-    while let Ok(Ok(mut ready)) =
-        timeout_at(Instant::now() + Duration::from_millis(500), requests.clone().ready()).await
-    {
+    while Instant::now() < until {
+        let ready = timeout_at(Instant::now() + Duration::from_millis(500), requests.clone().ready()).await;
+        let Ok(Ok(mut ready)) = ready else { break };
         let Ok((response, mut body)) = ready.send_request(head(EVALUATE), false) else { break };
         streams.spawn(async move {
             let _ = body.send_data(framed(MAX_MESSAGE_BYTES, &[]), false);
