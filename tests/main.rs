@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod backup;
 mod attacks;
+mod backup;
 mod hostile;
 mod lab;
 mod liar;

@@ -10,8 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-mod copy;
 mod buckets;
+mod copy;
 mod idempotency;
 mod psi;
 mod replay;

@@ -80,6 +80,10 @@ impl<'a> CatchUp<'a> {
             }
             Event::GrantEnded(id) => self.store.replay_grant_end(id.as_bytes(), at_ms)?,
             Event::User { name, action } => self.user(&name, &action)?,
+            Event::Switched { subject, action } => {
+                let off = matches!(action.as_str(), "off" | "suspended");
+                self.store.replay_switch(&subject, off, at_ms)?;
+            }
             Event::Key { purpose, public, state } => self.known_keys.take(&purpose, &public, &state),
             Event::Published(signed) => self.published(signed),
             Event::Answered(signed) if signed.body().request.body().provider != *own => {

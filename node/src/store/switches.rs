@@ -27,6 +27,21 @@ impl Store {
         .map(drop)
     }
 
+    /// Takes over from the log that something was switched.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn replay_switch(&self, subject: &str, off: bool, at_ms: u64) -> Result<(), StoreError> {
+        let connection = self.lock();
+        if off {
+            let sql = "INSERT OR IGNORE INTO switched_off VALUES (?1, ?2)";
+            connection.execute(sql, params![subject, int(at_ms)])?;
+        } else {
+            connection.execute("DELETE FROM switched_off WHERE subject = ?1", [subject])?;
+        }
+        Ok(())
+    }
+
     /// Switches something on again.
     ///
     /// # Errors
