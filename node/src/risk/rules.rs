@@ -9,9 +9,6 @@ use super::decision::Facts;
 use super::vocabulary::Vocabulary;
 use crate::verification::{Advice, Colour, MatchResult, Mismatch, ScoreReport};
 
-/// The shipped policy's text.
-const SHIPPED: &str = include_str!("../../rules.toml");
-
 /// A policy: at least one rule, all ids different.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
@@ -20,9 +17,12 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// The shipped policy's text.
+    pub const SHIPPED: &str = include_str!("../../rules.toml");
+
     /// The policy that ships with the node.
     pub fn shipped() -> Self {
-        Self::parse(SHIPPED, &Vocabulary::carrier()).expect("a test parses the shipped rules")
+        Self::parse(Self::SHIPPED, &Vocabulary::carrier()).expect("a test parses the shipped rules")
     }
 
     /// The policy's own version, as its file states it.
