@@ -39,6 +39,13 @@ pub const MAX_PAGES: u64 = 1 << 28;
 /// Publications (a snapshot and its deltas) of one epoch: the index has 16 bits.
 pub const MAX_PUBLICATIONS: usize = 1 << 16;
 
+/// Deltas of one epoch: every lookup reads a page of each, and all their records fit one message.
+pub const MAX_DELTAS: usize = 32;
+
+/// Rows that all deltas of an epoch may hold whatever the snapshot's size, so that small data sets can change too;
+/// beyond it half of the snapshot's rows.
+pub const MIN_DELTA_ROWS: u64 = 4_096;
+
 /// Pages in one message of a download: 256 KiB, large enough to stream, small enough to hold many.
 pub const MAX_PAGES_PER_CHUNK: usize = 64;
 

@@ -6,8 +6,8 @@
 //! nothing of others. One call opens a person's rows until the epoch ends. **Not promised**: anything
 //! against a leaked OPRF key, which opens a whole snapshot; hiding the number of rows.
 //!
-//! [`client`] and [`provider`] are the two sides of a call; [`row`], [`snapshot`] and [`schema`] the table;
-//! [`request`] what the bank signs. Grants, receipts and the log are in [`crate::audit`].
+//! [`client`] and [`provider`] are the two sides of a call; [`row`], [`snapshot`] and [`schema`] the table, and
+//! [`delta`] its changes within an epoch; [`request`] what the bank signs. Grants, receipts and the log are in [`crate::audit`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,6 +16,7 @@ use crate::identity::Family;
 use crate::limits::MAX_DATA_SET_BYTES;
 
 pub mod client;
+pub mod delta;
 pub mod manifest;
 pub mod provider;
 pub mod request;

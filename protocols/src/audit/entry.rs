@@ -8,6 +8,7 @@ use super::grant::{Grant, GrantId};
 use super::receipt::{Countersignature, Receipt};
 use crate::limits::MAX_CUSTOMERS_PER_SESSION;
 use crate::lookup::DataSet;
+use crate::lookup::delta::Delta;
 use crate::lookup::manifest::Manifest;
 use crate::lookup::request::Request;
 use crate::party::{PartyId, SessionId};
@@ -74,6 +75,8 @@ pub enum Event {
     GrantEnded(GrantId),
     /// A provider published an epoch of a data set, or the bank installed one.
     Published(Signed<Manifest>),
+    /// A provider published a delta of an epoch, or the bank applied one.
+    DeltaPublished(Signed<Delta>),
     /// The bank is about to send a request.
     Requested(Signed<Request>),
     /// A provider answered.
@@ -242,6 +245,7 @@ impl Record for Entry {
             Event::Granted(signed) => t.bytes("signed", signed.as_bytes()),
             Event::GrantEnded(id) => t.bytes("grant", id.as_bytes()),
             Event::Published(signed) => t.bytes("signed", signed.as_bytes()),
+            Event::DeltaPublished(signed) => t.bytes("signed", signed.as_bytes()),
             Event::Requested(signed) => t.bytes("signed", signed.as_bytes()),
             Event::Answered(signed) => t.bytes("signed", signed.as_bytes()),
             Event::Countersigned(signed) => t.bytes("signed", signed.as_bytes()),
@@ -306,6 +310,7 @@ impl Record for Entry {
             "granted" => Event::Granted(signed(r)?),
             "grant ended" => Event::GrantEnded(GrantId::from_bytes(r.array("grant")?)),
             "published" => Event::Published(signed(r)?),
+            "delta published" => Event::DeltaPublished(signed(r)?),
             "requested" => Event::Requested(signed(r)?),
             "answered" => Event::Answered(Box::new(signed(r)?)),
             "countersigned" => Event::Countersigned(signed(r)?),
@@ -375,6 +380,7 @@ impl Event {
             Self::Granted(_) => "granted",
             Self::GrantEnded(_) => "grant ended",
             Self::Published(_) => "published",
+            Self::DeltaPublished(_) => "delta published",
             Self::Requested(_) => "requested",
             Self::Answered(_) => "answered",
             Self::Countersigned(_) => "countersigned",

@@ -3,6 +3,9 @@
 //! Locator and key come from the PRF's output, so only who may evaluate finds and opens a row. The key binds
 //! the publication id, which is fresh for every snapshot or delta ever sealed; with the zero nonce no
 //! (key, nonce) ever seals two labels, not after a rebuild, a restore, or a delete and re-insert.
+//!
+//! A row that says "deleted" looks like any other to who cannot open it: it seals zeros of a label's length, and
+//! its associated data has one byte `01` more, so that no label can be taken for it, whatever the schema.
 
 use super::DataSet;
 use crate::kdf::{self, PseudorandomKey};
@@ -108,7 +111,7 @@ impl RowKeys {
     }
 
     /// Opens the person's label among all rows of its locator: the highest publication index that opens wins.
-    /// `None` when there is no row.
+    /// `None` when there is no row, or the one that wins says "deleted".
     ///
     /// # Errors
     /// [`RowError::Corrupt`] when rows are there and none opens.
@@ -119,32 +122,43 @@ impl RowKeys {
         rows: &[&[u8]],
     ) -> Result<Option<Vec<u8>>, RowError> {
         let opened = rows.iter().filter_map(|row| {
-            let index = u16::from_be_bytes([row[LOCATOR_BYTES], row[LOCATOR_BYTES + 1]]);
-            let label = self.open_one(table, &publication(index)?, row)?;
-            Some((index, label))
+            let index = index_of(row);
+            Some((index, self.open_one(table, &publication(index)?, row)?))
         });
         match opened.max_by_key(|(index, _)| *index) {
-            Some((_, label)) => Ok(Some(label)),
+            Some((_, Opened::Label(label))) => Ok(Some(label)),
+            Some((_, Opened::Deleted)) => Ok(None),
             None if rows.is_empty() => Ok(None),
             None => Err(RowError::Corrupt),
         }
     }
 
-    fn open_one(&self, table: &Table, id: &PublicationId, row: &[u8]) -> Option<Vec<u8>> {
+    /// Whether a row of this locator is this key's, and not another's that shares the locator.
+    pub fn owns(&self, table: &Table, id: &PublicationId, row: &[u8]) -> bool {
+        self.open_one(table, id, row).is_some()
+    }
+
+    fn open_one(&self, table: &Table, id: &PublicationId, row: &[u8]) -> Option<Opened> {
         let sealed = row.get(LOCATOR_BYTES + 2..table.row_bytes())?;
         let (text, tag) = sealed.split_at(table.label_bytes);
-        let mut label = text.to_vec();
-        self.sealer(table, id)
-            .cipher()
-            .decrypt_inout_detached(
-                &Nonce::from(NONCE),
-                &aad(table, &self.locator),
-                label.as_mut_slice().into(),
-                &Tag::try_from(tag).ok()?,
-            )
-            .ok()?;
-        Some(label)
+        let tag = Tag::try_from(tag).ok()?;
+        let cipher = self.sealer(table, id).cipher();
+        let open = |aad: &[u8]| {
+            let mut label = text.to_vec();
+            let opened =
+                cipher.decrypt_inout_detached(&Nonce::from(NONCE), aad, label.as_mut_slice().into(), &tag);
+            opened.ok().map(|()| label)
+        };
+        let aad = aad(table, &self.locator);
+        let deleted = || open(&deleted_aad(&aad)).map(|_| Opened::Deleted);
+        open(&aad).map(Opened::Label).or_else(deleted)
     }
+}
+
+/// What a row says.
+enum Opened {
+    Label(Vec<u8>),
+    Deleted,
 }
 
 /// Seals a person's rows of one publication.
@@ -158,17 +172,26 @@ pub struct RowSealer<'a> {
 impl RowSealer<'_> {
     /// Seals a label into `row`, which must have the table's row length.
     pub fn seal(&self, index: u16, label: &[u8], row: &mut [u8]) {
+        self.seal_under(&aad(self.table, self.keys.locator()), index, label, row);
+    }
+
+    /// Seals "deleted" into `row`, which must have the table's row length.
+    pub fn seal_deleted(&self, index: u16, row: &mut [u8]) {
+        let aad = deleted_aad(&aad(self.table, self.keys.locator()));
+        self.seal_under(&aad, index, &vec![0; self.table.label_bytes], row);
+    }
+
+    fn seal_under(&self, aad: &[u8], index: u16, label: &[u8], row: &mut [u8]) {
         assert_eq!(label.len(), self.table.label_bytes, "labels are packed by the table's schema");
-        let locator = self.keys.locator();
         let (place, rest) = row.split_at_mut(LOCATOR_BYTES);
         let (position, rest) = rest.split_at_mut(2);
         let (text, tag) = rest.split_at_mut(label.len());
-        place.copy_from_slice(locator);
+        place.copy_from_slice(self.keys.locator());
         position.copy_from_slice(&index.to_be_bytes());
         text.copy_from_slice(label);
         let sealed = self
             .cipher()
-            .encrypt_inout_detached(&Nonce::from(NONCE), &aad(self.table, locator), text.into())
+            .encrypt_inout_detached(&Nonce::from(NONCE), aad, text.into())
             .expect("labels are far below the cipher's limit");
         tag.copy_from_slice(&sealed);
     }
@@ -211,6 +234,16 @@ fn aad(table: &Table, locator: &Locator) -> Vec<u8> {
     aad.extend_from_slice(&table.schema_version.to_be_bytes());
     aad.extend_from_slice(locator);
     aad
+}
+
+/// The associated data of a row that says "deleted": a label's, and `01`.
+fn deleted_aad(aad: &[u8]) -> Vec<u8> {
+    [aad, &[1]].concat()
+}
+
+/// The publication index in a row.
+pub fn index_of(row: &[u8]) -> u16 {
+    u16::from_be_bytes([row[LOCATOR_BYTES], row[LOCATOR_BYTES + 1]])
 }
 
 #[cfg(test)]
@@ -291,6 +324,25 @@ mod tests {
             [sealed(&keys(1), 0, &[1; 14]), sealed(&keys(1), 2, &[3; 14]), sealed(&keys(1), 1, &[2; 14])];
         let rows: Vec<_> = rows.iter().map(Vec::as_slice).collect();
         assert_eq!(keys(1).open(&table(), publication, &rows), Ok(Some(vec![3; 14])));
+    }
+
+    #[test]
+    fn a_deletion_hides_what_is_below_it_and_a_new_row_above_it_counts() {
+        let bury = |index: u16| {
+            let mut row = vec![0; table().row_bytes()];
+            keys(1).sealer(&table(), &[index as u8; 16]).seal_deleted(index, &mut row);
+            row
+        };
+        let rows = [sealed(&keys(1), 0, &[1; 14]), bury(1), sealed(&keys(1), 2, &[0; 14])];
+        let open = |rows: &[Vec<u8>]| {
+            let rows: Vec<_> = rows.iter().map(Vec::as_slice).collect();
+            keys(1).open(&table(), publication, &rows)
+        };
+        assert_eq!(open(&rows[..2]), Ok(None));
+        assert_eq!(open(&rows), Ok(Some(vec![0; 14])));
+        assert!(keys(1).owns(&table(), &[1; 16], &rows[1]) && !keys(2).owns(&table(), &[1; 16], &rows[1]));
+        // Zeros are a label too: that of families which tell presence only.
+        assert_ne!(rows[1][10..], sealed(&keys(1), 1, &[0; 14])[10..]);
     }
 
     #[test]

@@ -72,6 +72,15 @@ pub fn find<'a>(page: &'a [u8; PAGE_BYTES], table: &Table, locator: &Locator) ->
     rows(page, table).filter(|row| row[..LOCATOR_BYTES] == *locator).collect()
 }
 
+/// A page's rows, those of equal locator together: each group's bytes.
+pub fn groups<'a>(page: &'a [u8; PAGE_BYTES], table: &Table) -> Vec<&'a [u8]> {
+    let row_bytes = table.row_bytes();
+    let locator = |at: usize| &page[at * row_bytes..at * row_bytes + LOCATOR_BYTES];
+    let places: Vec<usize> = (0..count_rows(page, table)).collect();
+    let groups = places.chunk_by(|a, b| locator(*a) == locator(*b));
+    groups.map(|group| &page[group[0] * row_bytes..][..group.len() * row_bytes]).collect()
+}
+
 /// Whether a page's rows are sorted by (locator, publication index), few of one locator, with a zero tail. Two
 /// keys may share locator and index: pairs are expected at 10^9 rows.
 pub fn is_well_formed(page: &[u8; PAGE_BYTES], table: &Table) -> bool {
