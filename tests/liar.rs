@@ -137,6 +137,13 @@ impl Lookup for Liar {
 
     type FetchPagesStream = Iter<std::vec::IntoIter<Result<FetchPagesResponse, Status>>>;
 
+    async fn fetch_deltas(
+        &self,
+        _: Request<FetchDeltasRequest>,
+    ) -> Result<Response<FetchDeltasResponse>, Status> {
+        Ok(Response::new(FetchDeltasResponse::default()))
+    }
+
     async fn fetch_pages(
         &self,
         request: Request<FetchPagesRequest>,

@@ -29,12 +29,14 @@ use crate::store::Store;
 
 mod data;
 mod functions;
+mod fetch;
 mod grants;
 mod life;
 mod score;
 mod train;
 
 pub use data::Published;
+pub use fetch::Fetched;
 pub use grants::{GrantTerms, ScoreOutput};
 pub use score::{AddedModel, FetchedScore, ModelFiles, ModelStatus, ScorePublication};
 

@@ -14,6 +14,7 @@ use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::audit::receipt::Countersignature;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::lookup::client::{Answer, Question};
+use windvane_protocols::lookup::delta::Delta;
 use windvane_protocols::lookup::manifest::Manifest;
 use windvane_protocols::lookup::provider::{Checked, Circumstances, EpochKeys, Evaluated};
 use windvane_protocols::party::{PartyId, SessionId};
@@ -112,17 +113,16 @@ impl Published {
         self.snapshot.manifest()
     }
 
-    /// The pages.
-    pub const fn pages(&self) -> &PageFile {
-        self.snapshot.pages()
+    /// The signed deltas, in order.
+    pub fn deltas(&self) -> &[Signed<Delta>] {
+        self.snapshot.chain().deltas()
     }
 
-    /// The number of pages, where the wanted publication and first page are of this epoch.
-    pub fn find(&self, wanted: &PagesWanted) -> Option<u64> {
-        let manifest = self.manifest().body();
-        let publication = manifest.publications.iter().find(|p| p.id == wanted.publication)?;
-        let there = manifest.epoch == wanted.epoch && wanted.from <= publication.pages;
-        there.then_some(publication.pages)
+    /// The pages, where the wanted publication and first page are of this epoch.
+    pub fn find(&self, wanted: &PagesWanted) -> Option<&PageFile> {
+        let pages = self.snapshot.publication(&wanted.publication)?;
+        let there = self.manifest().body().epoch == wanted.epoch && wanted.from <= pages.pages();
+        there.then_some(pages)
     }
 }
 
@@ -165,7 +165,9 @@ impl Provider {
             let Some(&epoch) = published_epochs(self.shared.layout.root(), &data_set)?.last() else {
                 continue;
             };
-            let open = self.published(&data_set).filter(|p| p.manifest().body().epoch == epoch);
+            let dir = published_dir(self.shared.layout.root(), &data_set, epoch);
+            let same = |p: &Arc<Published>| p.manifest().body().epoch == epoch && p.snapshot.is_current(&dir);
+            let open = self.published(&data_set).filter(same);
             let current = match open {
                 Some(open) => open,
                 None => Arc::new(self.open(&data_set, epoch)?),
@@ -436,8 +438,12 @@ impl Provider {
 
     fn open(&self, data_set: &DataSet, epoch: u64) -> Result<Published, NodeError> {
         let dir = published_dir(self.shared.layout.root(), data_set, epoch);
-        let snapshot = Snapshot::open(&dir)?;
-        if !snapshot.manifest().verify(&self.shared.keys.receipt.verifying_key()) {
+        // What the log is not told of is not served.
+        let snapshot = Snapshot::open_while(&dir, |delta| {
+            let known = self.shared.store.publication(&delta.body().publication.id)?;
+            Ok::<_, NodeError>(known == Some(delta.digest()))
+        })?;
+        if !snapshot.verify(&self.shared.keys.receipt.verifying_key()) {
             return Err(windvane_protocols::transcript::SignedError::Signature.into());
         }
         Ok(Published { snapshot, keys: load_epoch(&self.shared.keys.store, data_set, epoch)? })

@@ -1,38 +1,46 @@
 //! Encrypted tables on disk, at both ends: what a provider publishes and what a bank has downloaded.
 //!
 //! A directory holds `pages` (4,096 bytes each), `index` (the first locator of every page, 8 bytes each),
-//! `record.json` (counts and the index's digest) and `manifest` (signed by the provider).
+//! `record.json` (counts and the index's digest) and `manifest` (signed by the provider). Under `deltas/<index>`
+//! stand the epoch's deltas, each with `delta` (its signed record) in the manifest's place.
 //!
-//! **Promised**: a directory under its epoch's number is complete; opening one finds a damaged index, a
-//! truncated file and a manifest that does not belong to it; a lookup reads one page and nothing else.
+//! **Promised**: a directory under its epoch's number, or a delta's index, is complete, and appears by one rename,
+//! so that a table is always the snapshot and some first deltas of the chain, whatever was killed when; opening
+//! one finds a damaged index, a truncated file, a manifest or delta that does not belong to it, and a delta that
+//! does not follow the one before it; a lookup reads one page of the snapshot, and of each delta, and nothing else.
 //! **Not promised**: that the pages still are what they were when they were written. A changed row does not
-//! open, which the caller sees as `ROW_CORRUPT`. The signature of the manifest is the caller's to verify.
+//! open, which the caller sees as `ROW_CORRUPT`. Signatures are the caller's to verify ([`Snapshot::verify`]).
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use ed25519_dalek::VerifyingKey;
 use rustix::fs::{Advice, fadvise};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use windvane_keys::files::{FileError, read_public};
 use windvane_protocols::limits::{MAX_DOCUMENT_BYTES, MAX_PAGES, MAX_PAGES_PER_CHUNK, PAGE_BYTES};
 use windvane_protocols::lookup::DataSet;
-use windvane_protocols::lookup::manifest::Manifest;
-use windvane_protocols::lookup::row::{LOCATOR_BYTES, Locator, Table};
-use windvane_protocols::lookup::snapshot::Page;
+use windvane_protocols::lookup::delta::{Chain, Delta};
+use windvane_protocols::lookup::manifest::{Manifest, Publication};
+use windvane_protocols::lookup::row::{LOCATOR_BYTES, Locator, PublicationId, Table};
+use windvane_protocols::lookup::snapshot::{Page, find};
 use windvane_protocols::party::PartyId;
 use windvane_protocols::transcript::{Signed, SignedError};
 
 use disk::at;
 
+pub(crate) mod delta;
 pub(crate) mod disk;
 mod install;
+pub mod stage;
 #[cfg(test)]
 mod tests;
 pub(crate) mod writer;
 
+pub use delta::DeltaDownload;
 pub use install::{Download, InstallError};
 
 pub(crate) const PAGES: &str = "pages";
@@ -168,6 +176,15 @@ impl PageFile {
     pub const fn table(&self) -> &Table {
         &self.table
     }
+
+    fn is_of(&self, publication: &Publication) -> bool {
+        (publication.pages, publication.rows) == (self.pages(), self.rows())
+    }
+
+    /// Bytes of pages and index on the disk.
+    fn bytes(&self) -> u64 {
+        self.pages() * (PAGE_BYTES + LOCATOR_BYTES) as u64
+    }
 }
 
 fn offset(page: u64) -> u64 {
@@ -186,46 +203,124 @@ fn read_index(dir: &Path, record: &Installation) -> Result<Vec<Locator>, Snapsho
     Ok(firsts.to_vec())
 }
 
-/// A complete epoch: its signed manifest and its open pages.
+/// A complete epoch: its signed manifest, its open pages, and those of its deltas.
 #[derive(Debug)]
 pub struct Snapshot {
-    manifest: Signed<Manifest>,
+    chain: Chain,
     pages: PageFile,
+    deltas: Vec<PageFile>,
     bytes: u64,
 }
 
 impl Snapshot {
-    /// Opens a published or installed epoch. The manifest's signature is **not** checked here.
+    /// Opens a published or installed epoch with all its deltas. Signatures are **not** checked here.
     ///
     /// # Errors
     /// [`SnapshotError`].
     pub fn open(dir: &Path) -> Result<Self, SnapshotError> {
+        Self::open_while(dir, |_| Ok::<_, SnapshotError>(true))
+    }
+
+    /// As [`Self::open`], with the deltas before the first that is not `wanted`.
+    pub(crate) fn open_while<E: From<SnapshotError>>(
+        dir: &Path,
+        wanted: impl Fn(&Signed<Delta>) -> Result<bool, E>,
+    ) -> Result<Self, E> {
+        let mut snapshot = Self::open_base(dir)?;
+        for index in delta::indices(dir)? {
+            let signed = delta::read(dir, index)?;
+            if !wanted(&signed)? {
+                break;
+            }
+            snapshot.extend(dir, signed)?;
+        }
+        Ok(snapshot)
+    }
+
+    fn open_base(dir: &Path) -> Result<Self, SnapshotError> {
         let path = dir.join(MANIFEST);
         let bytes = read_public(&path, MAX_DOCUMENT_BYTES)?;
         let manifest: Signed<Manifest> = Signed::from_bytes_unverified(bytes)
             .map_err(|source| SnapshotError::Manifest { path: path.clone(), source })?;
         let pages = PageFile::open(dir, manifest.body().table())?;
-        match manifest.body().publications.as_slice() {
-            [only] if (only.pages, only.rows) == (pages.pages(), pages.rows()) => {}
-            _ => return Err(SnapshotError::Damaged { path, expected: "the manifest of these pages" }),
+        let damaged =
+            |_| SnapshotError::Damaged { path: path.clone(), expected: "a manifest of one snapshot" };
+        let chain = Chain::new(manifest).map_err(damaged)?;
+        if !chain.manifest().body().publications.iter().all(|publication| pages.is_of(publication)) {
+            return Err(SnapshotError::Damaged { path, expected: "the manifest of these pages" });
         }
-        let bytes = pages.pages() * (PAGE_BYTES + LOCATOR_BYTES) as u64;
-        Ok(Self { manifest, pages, bytes })
+        let bytes = pages.bytes();
+        Ok(Self { chain, pages, deltas: Vec::new(), bytes })
+    }
+
+    fn extend(&mut self, dir: &Path, signed: Signed<Delta>) -> Result<(), SnapshotError> {
+        let place = delta::place(dir, signed.body().index);
+        let pages = PageFile::open(&place, self.pages.table().clone())?;
+        let damaged = |expected| SnapshotError::Damaged { path: place.join(delta::DELTA), expected };
+        if !pages.is_of(&signed.body().publication) {
+            return Err(damaged("the delta of these pages"));
+        }
+        self.chain.restore(signed).map_err(|_| damaged("a delta that follows the publication before it"))?;
+        self.bytes += pages.bytes();
+        self.deltas.push(pages);
+        Ok(())
     }
 
     /// The manifest as its provider signed it.
     pub const fn manifest(&self) -> &Signed<Manifest> {
-        &self.manifest
+        self.chain.manifest()
     }
 
-    /// The pages.
+    /// The epoch's publications.
+    pub const fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// Whether manifest and deltas are signed by the provider.
+    pub fn verify(&self, provider: &VerifyingKey) -> bool {
+        self.chain.verify(provider)
+    }
+
+    /// The snapshot's own pages, without those of deltas.
     pub const fn pages(&self) -> &PageFile {
         &self.pages
     }
 
-    /// Bytes of pages and index on the disk.
+    /// The pages of a publication.
+    pub fn publication(&self, id: &PublicationId) -> Option<&PageFile> {
+        let index = (0..).map_while(|index| self.chain.publication(index)).position(|other| other == *id)?;
+        index.checked_sub(1).map_or(Some(&self.pages), |delta| self.deltas.get(delta))
+    }
+
+    /// All rows of a locator, one after another: those of the newest publication that has it.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn rows(&self, locator: &Locator) -> io::Result<Vec<u8>> {
+        for pages in self.deltas.iter().rev().chain([&self.pages]) {
+            let Some(page) = pages.find(locator)? else { continue };
+            let rows = find(&page, pages.table(), locator);
+            if !rows.is_empty() {
+                return Ok(rows.concat());
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Bytes of pages and indices on the disk.
     pub const fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Whether the directory still holds exactly what is open here.
+    pub(crate) fn is_current(&self, dir: &Path) -> bool {
+        let open = self.chain.deltas();
+        let there = delta::indices(dir).unwrap_or_default();
+        there.len() == open.len()
+            && there.last().zip(open.last()).is_none_or(|(index, last)| {
+                read_public(&delta::place(dir, *index).join(delta::DELTA), MAX_DOCUMENT_BYTES)
+                    .is_ok_and(|bytes| bytes == last.as_bytes())
+            })
     }
 }
 

@@ -17,6 +17,7 @@ mod psi;
 mod replay;
 mod retention;
 mod switches;
+mod publications;
 mod train;
 mod verifications;
 
@@ -175,6 +176,7 @@ impl Store {
         connection.execute_batch(TRAIN_SCHEMA)?;
         connection.execute_batch(AGE_SCHEMA)?;
         connection.execute_batch(LIMITS_SCHEMA)?;
+        connection.execute_batch(publications::SCHEMA)?;
         Ok(Self { connection: Mutex::new(connection) })
     }
 

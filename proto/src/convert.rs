@@ -8,7 +8,7 @@ mod score;
 mod train;
 
 pub use common::MAX_PROTOCOLS;
-pub use lookup::{Pages, PagesWanted};
+pub use lookup::{Deltas, DeltasWanted, Pages, PagesWanted};
 pub use psi::{PsiFrame, PsiOpen, PsiPart};
 pub use score::*;
 pub use train::*;

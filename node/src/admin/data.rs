@@ -1,4 +1,4 @@
-//! A provider's data sets and a bank's snapshots.
+//! A provider's data sets.
 
 use std::path::Path;
 
@@ -10,13 +10,11 @@ use windvane_protocols::lookup::{DataSet, KeyGroup};
 use windvane_protocols::transcript::Signed;
 
 use super::Admin;
-use crate::bank::fetch::fetch;
 use crate::dataset::{
     Build, BuildReport, DataSetConfig, DataSetStatus, Import, ImportReport, Progress, Publish, build, import,
     publish, published_epochs, remove_epoch, status,
 };
 use crate::error::NodeError;
-use crate::peer::channel_over;
 
 /// What a publication did.
 #[derive(Debug, Clone)]
@@ -100,7 +98,7 @@ impl Admin {
             key: &self.keys.receipt,
             now_ms: self.clock.now_ms(),
         })?;
-        self.store.queue_entry(&self.entry(Event::Published(manifest.clone())))?;
+        self.record_manifest(&manifest)?;
         let ended = self.end_epochs_before(name, epoch)?;
         self.flush()?;
         Ok(Published { manifest, ended })
@@ -112,40 +110,6 @@ impl Admin {
     /// [`NodeError`].
     pub fn data_set_status(&self, name: &DataSet) -> Result<DataSetStatus, NodeError> {
         Ok(status(self.layout.root(), name)?)
-    }
-
-    /// Downloads and installs the current snapshot of a configured provider.
-    ///
-    /// # Errors
-    /// [`NodeError`]; a broken download goes on where it ended when called again.
-    pub async fn fetch_snapshot(
-        &self,
-        provider: &str,
-        progress: impl FnMut(u64, u64),
-    ) -> Result<Signed<Manifest>, NodeError> {
-        let configured = self.config.providers.iter().find(|p| p.party == provider);
-        let configured = configured.ok_or_else(|| NodeError::Given {
-            code: "PROVIDER_UNKNOWN",
-            message: format!("{provider} has no [[provider]] section in the configuration"),
-        })?;
-        let partner = self.partner(provider)?;
-        let none = || NodeError::Given {
-            code: "DATA_SET_MISSING",
-            message: format!(
-                "the [[provider]] section of {provider} names no data_set: nothing is looked up there"
-            ),
-        };
-        let data_set =
-            configured.data_set.as_ref().ok_or_else(none)?.parse().map_err(|error| NodeError::Given {
-                code: "DATA_SET_INVALID",
-                message: format!("{error}"),
-            })?;
-        let certificate = self.certificate()?;
-        let channel = channel_over(&self.transport, &certificate, &partner.party, &configured.address)?;
-        let manifest = fetch(&self.layout, &partner, channel, &data_set, progress).await?;
-        self.store.queue_entry(&self.entry(Event::Published(manifest.clone())))?;
-        self.flush()?;
-        Ok(manifest)
     }
 
     fn end_epochs_before(&self, name: &DataSet, current: u64) -> Result<Vec<u64>, NodeError> {

@@ -11,13 +11,13 @@ use windvane_protocols::audit::entry::{Asked, Entry, Event};
 use windvane_protocols::audit::receipt::Receipt;
 use windvane_protocols::identity::Family;
 use windvane_protocols::limits::MAX_MESSAGE_BYTES;
+use windvane_protocols::lookup::carries_label;
 use windvane_protocols::lookup::client::{
     Answer, AnswerError, AwaitAnswer, Customer, Opened, Question, ScoreTerms, Terms, ask,
 };
 use windvane_protocols::lookup::request::ScoreReply;
 use windvane_protocols::lookup::row::RowKeys;
 use windvane_protocols::lookup::schema::Decoded;
-use windvane_protocols::lookup::{carries_label, snapshot};
 use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::secret::Secret;
 use windvane_protocols::transcript::{Hash, Record as _, Signed};
@@ -397,12 +397,10 @@ impl Reader<'_> {
 }
 
 fn open(snapshot: &Snapshot, keys: &RowKeys) -> Result<Option<Vec<u8>>, &'static str> {
-    let page = snapshot.pages().find(keys.locator()).map_err(|_| "SNAPSHOT_UNREADABLE")?;
-    let Some(page) = page else { return Ok(None) };
-    let manifest = snapshot.manifest().body();
+    let rows = snapshot.rows(keys.locator()).map_err(|_| "SNAPSHOT_UNREADABLE")?;
     let table = snapshot.pages().table();
-    let rows = snapshot::find(&page, table, keys.locator());
-    keys.open(table, |index| manifest.publication(index), &rows).map_err(|_| "ROW_CORRUPT")
+    let rows: Vec<_> = rows.chunks_exact(table.row_bytes()).collect();
+    keys.open(table, |index| snapshot.chain().publication(index), &rows).map_err(|_| "ROW_CORRUPT")
 }
 
 /// Days since 2000-01-01 as an ISO date.

@@ -204,14 +204,15 @@ impl Contract {
         let Some(&epoch) = installed_epochs(root, &self.party, data_set)?.last() else {
             return Ok(None);
         };
-        let open = self.snapshot.as_ref().filter(|s| s.manifest().body().epoch == epoch);
-        if let Some(open) = open {
+        let dir = installed_dir(root, &self.party, data_set, epoch);
+        let same = |s: &&Arc<Snapshot>| s.manifest().body().epoch == epoch && s.is_current(&dir);
+        if let Some(open) = self.snapshot.as_ref().filter(same) {
             return Ok(Some(open.clone()));
         }
-        let snapshot = Snapshot::open(&installed_dir(root, &self.party, data_set, epoch))?;
+        let snapshot = Snapshot::open(&dir)?;
         let body = snapshot.manifest().body();
         let theirs = body.provider == self.party && body.data_set == *data_set;
-        if !theirs || !snapshot.manifest().verify(&partner.receipt_key) {
+        if !theirs || !snapshot.verify(&partner.receipt_key) {
             tracing::error!(code = "MANIFEST_INVALID", provider = %self.party, "a manifest does not hold");
             return Ok(None);
         }

@@ -1,8 +1,11 @@
 //! `windvane snapshot`: a bank's copies of providers' encrypted tables.
 
-use windvane::admin::Admin;
+use std::fmt::Write as _;
+
+use windvane::admin::{Admin, Fetched};
 use windvane::clock::rfc3339;
 use windvane::error::{NodeError, PeerError};
+use windvane_protocols::lookup::manifest::Publication;
 
 use super::failure::Failure;
 use super::place::Place;
@@ -12,7 +15,7 @@ use super::{Answer, runtime};
 /// What to do with snapshots.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum SnapshotCommand {
-    /// Download and install current snapshots; a broken download goes on where it ended
+    /// Download and install current snapshots, and apply their deltas; a broken download goes on where it ended
     Fetch {
         /// The provider; every configured one when not given
         provider: Option<String>,
@@ -63,18 +66,39 @@ async fn fetch_all(admin: &Admin, providers: &[String]) -> Result<Answer, Failur
 async fn fetch(admin: &Admin, provider: &str) -> Result<String, NodeError> {
     let bar = Bar::new(format!("fetching {provider}, pages"), Unit::Things);
     match admin.fetch_snapshot(provider, |done, total| bar.reach(done, total)).await {
-        Ok(manifest) => {
-            let body = manifest.body();
-            let rows: u64 = body.publications.iter().map(|publication| publication.rows).sum();
-            let (epoch, end) = (body.epoch, rfc3339(body.not_after_ms));
-            Ok(format!("{provider}: epoch {epoch} of {} installed, {rows} rows, until {end}", body.data_set))
-        }
+        Ok(fetched) => Ok(format!("{provider}: {}", told(&fetched))),
         Err(error) if error.code() == "SNAPSHOT_INSTALLED" => {
-            Ok(format!("{provider}: the current snapshot is installed already"))
+            Ok(format!("{provider}: the current snapshot and its deltas are installed already"))
         }
         Err(NodeError::Peer(error)) => Err(named(provider, error).into()),
         Err(error) => Err(error),
     }
+}
+
+/// What a fetch brought, in words.
+fn told(fetched: &Fetched) -> String {
+    let body = fetched.manifest.body();
+    let (epoch, end) = (body.epoch, rfc3339(body.not_after_ms));
+    let rows =
+        |publications: &mut dyn Iterator<Item = &Publication>| publications.map(|p| p.rows).sum::<u64>();
+    let mut text = format!("epoch {epoch} of {}", body.data_set);
+    if fetched.installed {
+        let rows = rows(&mut body.publications.iter());
+        let _ = write!(text, " installed, {rows} rows, until {end}");
+    }
+    if fetched.dropped > 0 {
+        let dropped = fetched.dropped;
+        let _ = write!(text, "; {dropped} deltas were taken off: the provider has others (DELTA_FORKED)");
+    }
+    if !fetched.applied.is_empty() {
+        let rows = rows(&mut fetched.applied.iter().map(|delta| &delta.body().publication));
+        let _ = write!(text, "; {} deltas applied, {rows} rows", fetched.applied.len());
+    }
+    if fetched.unknown > 0 {
+        let unknown = fetched.unknown;
+        let _ = write!(text, "; {unknown} deltas here are not known to the provider any more, and stay");
+    }
+    text
 }
 
 /// A peer's words do not say which peer they are of.

@@ -8,10 +8,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 use windvane_keys::enrolment::Partner;
-use windvane_proto::convert::PagesWanted;
+use windvane_proto::convert::{DeltasWanted, PagesWanted};
 use windvane_proto::lookup::v1::{
-    EvaluateRequest, EvaluateResponse, FetchManifestRequest, FetchManifestResponse, FetchPagesRequest,
-    FetchPagesResponse, lookup_server::Lookup,
+    EvaluateRequest, EvaluateResponse, FetchDeltasRequest, FetchDeltasResponse, FetchManifestRequest,
+    FetchManifestResponse, FetchPagesRequest, FetchPagesResponse, lookup_server::Lookup,
 };
 use windvane_protocols::limits::MAX_PAGES_PER_CHUNK;
 use windvane_protocols::lookup::DataSet;
@@ -19,7 +19,8 @@ use windvane_protocols::lookup::client::Question;
 use windvane_protocols::party::SessionId;
 
 use crate::error::Refusal;
-use crate::provider::{Provider, Published};
+use crate::provider::Provider;
+use crate::snapshot::PageFile;
 
 /// Chunks of a download that wait for a slow reader: 1 MiB.
 const CHUNKS_AHEAD: usize = 4;
@@ -60,6 +61,18 @@ impl Lookup for LookupService {
         }
     }
 
+    async fn fetch_deltas(
+        &self,
+        request: Request<FetchDeltasRequest>,
+    ) -> Result<Response<FetchDeltasResponse>, Status> {
+        let partner = self.0.partners().authenticate(&request)?;
+        let wanted = DeltasWanted::try_from(request.get_ref()).map_err(Refusal::from);
+        match wanted.and_then(|wanted| self.deltas(&partner, &wanted)) {
+            Ok(response) => Ok(Response::new(response)),
+            Err(refusal) => Err(self.0.refuse(&partner.party, None, refusal).await),
+        }
+    }
+
     type FetchPagesStream = ReceiverStream<Result<FetchPagesResponse, Status>>;
 
     async fn fetch_pages(
@@ -68,7 +81,7 @@ impl Lookup for LookupService {
     ) -> Result<Response<Self::FetchPagesStream>, Status> {
         let partner = self.0.partners().authenticate(&request)?;
         let wanted = PagesWanted::try_from(request.get_ref()).map_err(Refusal::from);
-        match wanted.and_then(|wanted| self.pages(&partner, &wanted)) {
+        match wanted.and_then(|wanted| self.pages(&partner, wanted)) {
             Ok(stream) => Ok(Response::new(stream)),
             Err(refusal) => Err(self.0.refuse(&partner.party, None, refusal).await),
         }
@@ -109,30 +122,41 @@ impl LookupService {
         tokio::spawn(answering.in_current_span()).await.map_err(|_| Refusal::Internal)?
     }
 
+    fn deltas(&self, partner: &Partner, wanted: &DeltasWanted) -> Result<FetchDeltasResponse, Refusal> {
+        let published = self.0.downloadable(&partner.party, &wanted.data_set)?;
+        match published.manifest().body().epoch {
+            epoch if epoch == wanted.epoch => Ok(published.deltas().into()),
+            current => Err(Refusal::EpochUnknown { current }),
+        }
+    }
+
     fn pages(
         &self,
         partner: &Partner,
-        wanted: &PagesWanted,
+        wanted: PagesWanted,
     ) -> Result<ReceiverStream<Result<FetchPagesResponse, Status>>, Refusal> {
         let published = self.0.downloadable(&partner.party, &wanted.data_set)?;
-        let pages = published.find(wanted).ok_or(Refusal::PageUnknown)?;
+        published.find(&wanted).ok_or(Refusal::PageUnknown)?;
         let (sender, receiver) = tokio::sync::mpsc::channel(CHUNKS_AHEAD);
-        let from = wanted.from;
-        tokio::task::spawn_blocking(move || send_pages(&published, from, pages, &sender));
+        tokio::task::spawn_blocking(move || {
+            // It was found a moment ago, and what is open does not change.
+            if let Some(pages) = published.find(&wanted) {
+                send_pages(pages, wanted.from, &sender);
+            }
+        });
         Ok(ReceiverStream::new(receiver))
     }
 }
 
 fn send_pages(
-    published: &Published,
+    file: &PageFile,
     from: u64,
-    pages: u64,
     sender: &tokio::sync::mpsc::Sender<Result<FetchPagesResponse, Status>>,
 ) {
-    let mut at = from;
+    let (mut at, pages) = (from, file.pages());
     while at < pages {
         let count = (pages - at).min(MAX_PAGES_PER_CHUNK as u64);
-        let chunk = published.pages().read_pages(at, count as usize).map_err(|error| {
+        let chunk = file.read_pages(at, count as usize).map_err(|error| {
             tracing::error!(code = "SNAPSHOT_UNREADABLE", %error, "cannot read a published page");
             Status::from(Refusal::Internal)
         });

@@ -1,5 +1,5 @@
 //! The bank's download: pages are checked as they come, resumed after a break, and installed when the root
-//! is the manifest's.
+//! is the manifest's. [`Incoming`] does so for any publication, a snapshot or a delta.
 //!
 //! **Promised**: nothing stands under an epoch's number before every page was checked and synced. A break
 //! keeps the pages so far; a root that is not the manifest's discards them. Calls block on file I/O.
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use windvane_keys::files::{FileError, read_public};
 use windvane_protocols::limits::{MAX_DOCUMENT_BYTES, PAGE_BYTES};
+use windvane_protocols::lookup::delta::DeltaError;
 use windvane_protocols::lookup::manifest::{Manifest, Publication};
 use windvane_protocols::lookup::row::Table;
 use windvane_protocols::lookup::snapshot::{first_locator, is_well_formed};
@@ -38,15 +39,21 @@ pub enum InstallError {
         /// The epoch.
         epoch: u64,
     },
+    /// The epoch is installed already, from another manifest.
+    #[error(
+        "epoch {epoch} is installed already from another manifest, and an epoch's number is used once; \
+             what is installed stays, ask the provider to publish a new epoch"
+    )]
+    EpochReused {
+        /// The epoch.
+        epoch: u64,
+    },
     /// Another download of the same epoch is running.
     #[error("another download of this epoch is running; wait for it to end")]
     Busy,
-    /// The peer's manifest lists another number of publications than one.
-    #[error("the manifest lists {found} publications, expected one snapshot; update this node")]
-    Publications {
-        /// Publications listed.
-        found: usize,
-    },
+    /// The peer's manifest, a delta, or a delta's row breaks a rule.
+    #[error(transparent)]
+    Delta(#[from] DeltaError),
     /// The peer sent a page that is no page of the table.
     #[error("page {page} is {problem}; fetch again, and tell the provider if it stays so")]
     PageInvalid {
@@ -81,8 +88,9 @@ impl InstallError {
             Self::File(error) => error.code(),
             Self::Snapshot(error) => error.code(),
             Self::Installed { .. } => "SNAPSHOT_INSTALLED",
+            Self::EpochReused { .. } => "EPOCH_REUSED",
             Self::Busy => "SNAPSHOT_BUSY",
-            Self::Publications { .. } => "SNAPSHOT_PUBLICATIONS",
+            Self::Delta(error) => error.code(),
             Self::PageInvalid { .. } => "SNAPSHOT_PAGE_INVALID",
             Self::TooLong { .. } => "SNAPSHOT_TOO_LONG",
             Self::Truncated { .. } => "SNAPSHOT_TRUNCATED",
@@ -93,54 +101,48 @@ impl InstallError {
 
 /// A snapshot on its way in.
 #[derive(Debug)]
-pub struct Download {
-    partial: PathBuf,
-    target: PathBuf,
-    manifest: Signed<Manifest>,
-    publication: Publication,
-    table: Table,
-    writer: PageWriter,
-    _lock: DirectoryLock,
-}
+pub struct Download(Incoming);
 
 impl Download {
     /// Begins the download that a manifest describes, or goes on with it. The caller has verified the
     /// manifest's signature.
     ///
     /// # Errors
-    /// [`InstallError::Installed`], [`InstallError::Busy`], [`InstallError::Publications`], or when a file
+    /// [`InstallError::Installed`], [`InstallError::EpochReused`], [`InstallError::Busy`],
+    /// [`InstallError::Delta`] when the manifest lists other publications than one snapshot, or when a file
     /// cannot be read or written.
     pub fn resume(data_dir: &Path, manifest: &Signed<Manifest>) -> Result<Self, InstallError> {
         let body = manifest.body();
         let &[publication] = body.publications.as_slice() else {
-            return Err(InstallError::Publications { found: body.publications.len() });
+            return Err(DeltaError::Publications { found: body.publications.len() }.into());
         };
-        let target = installed_dir(data_dir, &body.provider, &body.data_set, body.epoch);
+        let (target, epoch) =
+            (installed_dir(data_dir, &body.provider, &body.data_set, body.epoch), body.epoch);
         if target.exists() {
-            return Err(InstallError::Installed { epoch: body.epoch });
+            let installed = read_public(&target.join(MANIFEST), MAX_DOCUMENT_BYTES)?;
+            let same = installed == manifest.as_bytes();
+            return Err(if same {
+                InstallError::Installed { epoch }
+            } else {
+                InstallError::EpochReused { epoch }
+            });
         }
-        let partial = target.with_file_name(format!("{PARTIAL}{}", body.epoch));
-        disk::create_directory(&partial)?;
-        let lock = DirectoryLock::try_acquire(&partial)?.ok_or(InstallError::Busy)?;
+        let partial = target.with_file_name(format!("{PARTIAL}{epoch}"));
+        let document = Document { name: MANIFEST, bytes: manifest.as_bytes().to_vec() };
+        let incoming = Incoming::resume(partial, target, document, publication, body.table())?;
         // Downloads of other epochs that nobody goes on with.
-        disk::sweep(partial.parent().expect("an epoch's directory has a parent"), PARTIAL)?;
-        if !is_of(&partial, manifest) {
-            disk::create_file(&partial.join(PAGES))?;
-            disk::write_file(&partial.join(MANIFEST), manifest.as_bytes())?;
-        }
-        let table = body.table();
-        let writer = reopen(&partial, &table, &publication)?;
-        Ok(Self { partial, target, manifest: manifest.clone(), publication, table, writer, _lock: lock })
+        disk::sweep(incoming.partial.parent().expect("an epoch's directory has a parent"), PARTIAL)?;
+        Ok(Self(incoming))
     }
 
     /// Number of the page to ask for next, from 0.
     pub fn next_page(&self) -> u64 {
-        self.writer.written().pages
+        self.0.next_page()
     }
 
     /// Whether every page is there.
     pub fn is_complete(&self) -> bool {
-        self.next_page() == self.publication.pages
+        self.0.is_complete()
     }
 
     /// Checks and writes pages that follow those so far.
@@ -148,6 +150,66 @@ impl Download {
     /// # Errors
     /// [`InstallError::TooLong`], [`InstallError::PageInvalid`]: the pages before the bad one are kept.
     pub fn append(&mut self, pages: &[[u8; PAGE_BYTES]]) -> Result<(), InstallError> {
+        self.0.append(pages)
+    }
+
+    /// Compares the root with the manifest's and puts the snapshot in place.
+    ///
+    /// # Errors
+    /// [`InstallError::Truncated`] keeps what came; [`InstallError::RootMismatch`] discards it.
+    pub fn finish(self) -> Result<Snapshot, InstallError> {
+        let target = self.0.finish(|_| Ok(()))?;
+        Ok(Snapshot::open(&target)?)
+    }
+}
+
+/// The signed record that describes a publication, as it stands beside its pages.
+#[derive(Debug)]
+pub(super) struct Document {
+    pub(super) name: &'static str,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// A publication on its way in.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    partial: PathBuf,
+    target: PathBuf,
+    document: Document,
+    publication: Publication,
+    table: Table,
+    writer: PageWriter,
+    _lock: DirectoryLock,
+}
+
+impl Incoming {
+    /// Begins, or goes on with what an earlier attempt left in `partial` under the same record.
+    pub(super) fn resume(
+        partial: PathBuf,
+        target: PathBuf,
+        document: Document,
+        publication: Publication,
+        table: Table,
+    ) -> Result<Self, InstallError> {
+        disk::create_directory(&partial)?;
+        let lock = DirectoryLock::try_acquire(&partial)?.ok_or(InstallError::Busy)?;
+        if !is_of(&partial, &document) {
+            disk::create_file(&partial.join(PAGES))?;
+            disk::write_file(&partial.join(document.name), &document.bytes)?;
+        }
+        let writer = reopen(&partial, &table, &publication)?;
+        Ok(Self { partial, target, document, publication, table, writer, _lock: lock })
+    }
+
+    pub(super) fn next_page(&self) -> u64 {
+        self.writer.written().pages
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.next_page() == self.publication.pages
+    }
+
+    pub(super) fn append(&mut self, pages: &[[u8; PAGE_BYTES]]) -> Result<(), InstallError> {
         for page in pages {
             let expected = self.publication.pages;
             let number = self.next_page();
@@ -161,11 +223,12 @@ impl Download {
         Ok(())
     }
 
-    /// Compares the root with the manifest's and puts the snapshot in place.
-    ///
-    /// # Errors
-    /// [`InstallError::Truncated`] keeps what came; [`InstallError::RootMismatch`] discards it.
-    pub fn finish(self) -> Result<Snapshot, InstallError> {
+    /// Puts the publication in place if its root is right and `holds` has nothing against its complete directory;
+    /// gives the place.
+    pub(super) fn finish(
+        self,
+        holds: impl FnOnce(&Path) -> Result<(), InstallError>,
+    ) -> Result<PathBuf, InstallError> {
         let Publication { rows, pages, root, .. } = self.publication;
         let found = self.writer.written();
         if found.pages < pages {
@@ -177,16 +240,20 @@ impl Download {
             return Err(InstallError::RootMismatch);
         }
         self.writer.finish()?;
-        disk::write_file(&self.partial.join(MANIFEST), self.manifest.as_bytes())?;
+        disk::write_file(&self.partial.join(self.document.name), &self.document.bytes)?;
+        if let Err(error) = holds(&self.partial) {
+            disk::remove_directory(&self.partial)?;
+            return Err(error);
+        }
         disk::put_in_place(&self.partial, &self.target)?;
-        Ok(Snapshot::open(&self.target)?)
+        Ok(self.target)
     }
 }
 
-/// Whether a partial download is of this very manifest.
-fn is_of(partial: &Path, manifest: &Signed<Manifest>) -> bool {
-    let found = read_public(&partial.join(MANIFEST), MAX_DOCUMENT_BYTES);
-    partial.join(PAGES).exists() && found.is_ok_and(|bytes| bytes == manifest.as_bytes())
+/// Whether a partial download is of this very record.
+fn is_of(partial: &Path, document: &Document) -> bool {
+    let found = read_public(&partial.join(document.name), MAX_DOCUMENT_BYTES);
+    partial.join(PAGES).exists() && found.is_ok_and(|bytes| bytes == document.bytes)
 }
 
 /// Reads the pages that are there again, and cuts off what a crash left behind them.

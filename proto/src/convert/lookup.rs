@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use windvane_protocols::audit::receipt::Receipt;
 use windvane_protocols::limits::{
-    MAX_CUSTOMERS_PER_SESSION, MAX_ELEMENTS_PER_PROOF, MAX_FAMILIES, MAX_PAGES, MAX_PAGES_PER_CHUNK,
-    MAX_PURPOSE_BYTES, PAGE_BYTES,
+    MAX_CUSTOMERS_PER_SESSION, MAX_DELTAS, MAX_ELEMENTS_PER_PROOF, MAX_FAMILIES, MAX_PAGES,
+    MAX_PAGES_PER_CHUNK, MAX_PURPOSE_BYTES, PAGE_BYTES,
 };
 use windvane_protocols::lookup::client::{Answer, Question};
+use windvane_protocols::lookup::delta::Delta;
 use windvane_protocols::lookup::manifest::Manifest;
 use windvane_protocols::lookup::request::{GroupAnswer, GroupElements, ScoreReply};
 use windvane_protocols::lookup::row::PublicationId;
@@ -151,6 +152,42 @@ impl TryFrom<&wire::FetchManifestRequest> for DataSet {
 
     fn try_from(message: &wire::FetchManifestRequest) -> Result<Self, WireError> {
         data_set(&message.data_set)
+    }
+}
+
+/// Whose deltas a peer wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeltasWanted {
+    /// Of which data set.
+    pub data_set: DataSet,
+    /// Of which epoch.
+    pub epoch: u64,
+}
+
+impl TryFrom<&wire::FetchDeltasRequest> for DeltasWanted {
+    type Error = WireError;
+
+    fn try_from(message: &wire::FetchDeltasRequest) -> Result<Self, WireError> {
+        Ok(Self { data_set: data_set(&message.data_set)?, epoch: message.epoch })
+    }
+}
+
+/// An epoch's deltas, read but not verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deltas(pub Vec<Signed<Delta>>);
+
+impl TryFrom<wire::FetchDeltasResponse> for Deltas {
+    type Error = WireError;
+
+    fn try_from(message: wire::FetchDeltasResponse) -> Result<Self, WireError> {
+        within("deltas", message.deltas.len(), MAX_DELTAS)?;
+        message.deltas.iter().map(|bytes| signed("deltas", bytes)).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl From<&[Signed<Delta>]> for wire::FetchDeltasResponse {
+    fn from(deltas: &[Signed<Delta>]) -> Self {
+        Self { deltas: deltas.iter().map(|delta| delta.as_bytes().to_vec().into()).collect() }
     }
 }
 

@@ -75,7 +75,7 @@ impl Known<'_> {
         };
         let opened = Snapshot::open(&installed_dir(root, party, data_set, epoch));
         let Some(snapshot) = found.need(opened) else { return };
-        if !snapshot.manifest().verify(&partner.receipt_key) {
+        if !snapshot.verify(&partner.receipt_key) {
             let advice =
                 format!("the manifest of {data_set} is not signed by {party}; remove it, fetch again");
             found.problem("MANIFEST_INVALID", advice);

@@ -1,0 +1,71 @@
+//! Publication ids: what every one that this party published, or installed, names.
+
+use rusqlite::{OptionalExtension as _, params};
+use windvane_protocols::lookup::delta::check_id;
+use windvane_protocols::lookup::row::PublicationId;
+use windvane_protocols::transcript::Hash;
+
+use super::{Store, StoreError};
+
+/// Came with deltas, so it is added to files that lack it.
+pub(super) const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS publication (id BLOB PRIMARY KEY, digest BLOB NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+impl Store {
+    /// The digest of the signed record that named a publication id first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn publication(&self, id: &PublicationId) -> Result<Option<Hash>, StoreError> {
+        let sql = "SELECT digest FROM publication WHERE id = ?1";
+        Ok(self.lock().query_row(sql, [id], |row| row.get(0)).optional()?)
+    }
+
+    /// Keeps ids of one signed record together with the entry that tells of it; once more, it changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] when an id names another record.
+    pub fn put_publications(
+        &self,
+        ids: &[PublicationId],
+        digest: &Hash,
+        entry: &[u8],
+    ) -> Result<(), StoreError> {
+        let mut connection = self.lock();
+        let t = connection.transaction()?;
+        let mut fresh = 0;
+        for id in ids {
+            fresh += t.execute("INSERT OR IGNORE INTO publication VALUES (?1, ?2)", params![id, digest])?;
+            let known =
+                t.query_row("SELECT digest FROM publication WHERE id = ?1", [id], |row| row.get(0))?;
+            let reused = |_| StoreError::Exists { what: "a publication of this id".into() };
+            check_id(digest, Some(known)).map_err(reused)?;
+        }
+        if fresh > 0 {
+            t.execute("INSERT INTO outbox (entry) VALUES (?1)", [entry])?;
+        }
+        Ok(t.commit()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_names_one_record_and_its_entry_is_queued_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("state.db")).unwrap();
+        let put = |ids: &[PublicationId], byte| store.put_publications(ids, &[byte; 64], b"entry");
+        put(&[[1; 16]], 7).unwrap();
+        put(&[[1; 16]], 7).unwrap();
+        assert_eq!(store.outbox().unwrap().len(), 1);
+        assert_eq!(put(&[[2; 16], [1; 16]], 8).unwrap_err().code(), "ALREADY_EXISTS");
+        assert_eq!(
+            (store.publication(&[1; 16]).unwrap(), store.publication(&[2; 16]).unwrap()),
+            (Some([7; 64]), None)
+        );
+        assert_eq!(store.outbox().unwrap().len(), 1, "what was refused left nothing");
+    }
+}
