@@ -53,6 +53,7 @@ fn measure(source: &Path, data_dir: &Path) -> Result<(), Failure> {
         storage: &storage,
         epoch: 1,
         keys: &keys,
+        ids: &(),
         now_ms,
     };
     let built = build(&job, &mut rng, &())?;

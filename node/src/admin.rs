@@ -27,6 +27,7 @@ use crate::identity::{Certificate, Layout, NodeKeys, passphrase};
 use crate::peer::transport::{Tcp, Transport};
 use crate::store::Store;
 
+mod changes;
 mod data;
 mod functions;
 mod fetch;

@@ -2,7 +2,8 @@
 //!
 //! [`import()`] reads the file into a sealed staging file, [`build()`] turns it into rows under an epoch's keys,
 //! [`publish()`] signs the manifest. The three are separate so that the file can be checked long before an
-//! epoch begins, and every epoch is built from the same staging file.
+//! epoch begins, and every epoch is built from the same staging file. Between full files, [`change()`] takes change
+//! files, and [`delta()`] publishes what they changed within the epoch (`changes`, `delta`).
 //!
 //! **Promised**: memory is bounded whatever the size of the file (16 bytes a row while importing, one row of
 //! the table and 16 bytes a row-family while building); every step either completes and appears by one
@@ -17,7 +18,7 @@
 //! <data>/datasets/<name>/build-rejects.csv   rows refused by the last build
 //! <data>/datasets/<name>/building-*          a build that runs, or was interrupted
 //! <data>/datasets/<name>/built/<epoch>/      a complete table that is not published
-//! <data>/datasets/<name>/epochs/<epoch>/     a published table
+//! <data>/datasets/<name>/epochs/<epoch>/     a published table, with its deltas under deltas/<index>/
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -28,7 +29,9 @@ use windvane_protocols::lookup::DataSet;
 use crate::snapshot::disk::{self, DirectoryLock};
 
 mod build;
+mod changes;
 mod config;
+mod delta;
 mod fields;
 mod import;
 mod progress;
@@ -37,12 +40,17 @@ mod quality;
 pub(crate) mod rejects;
 mod row;
 mod sort;
+pub mod stage;
 mod staging;
 #[cfg(test)]
 mod tests;
 
 pub use build::{Build, BuildError, BuildReport, build};
+pub use changes::{
+    ChangeImport, ChangeReport, ChangesError, MAX_CHANGE_FILES, MAX_CHANGE_ROWS, change, index_staging,
+};
 pub use config::{CARRIER_DATASET, CARRIER_SCHEMA, ConfigError, DataSetConfig};
+pub use delta::{DeltaBuild, DeltaBuildError, DeltaReport, delta};
 pub use import::{Import, ImportError, import};
 pub use progress::{Position, Progress};
 pub use publish::{
@@ -58,6 +66,11 @@ pub use crate::table::Encoding;
 /// Where the refused rows of a data set's last import stand.
 pub fn import_rejects(data_dir: &Path, data_set: &DataSet) -> PathBuf {
     DataSetDir::new(data_dir, data_set).import_rejects()
+}
+
+/// Where the refused rows of a data set's last change file stand.
+pub fn change_rejects(data_dir: &Path, data_set: &DataSet) -> PathBuf {
+    DataSetDir::new(data_dir, data_set).change_rejects()
 }
 
 /// A data set's directory, and what stands where in it.
@@ -90,6 +103,18 @@ impl DataSetDir {
 
     fn build_rejects(&self) -> PathBuf {
         self.0.join("build-rejects.csv")
+    }
+
+    fn staging_index(&self) -> PathBuf {
+        self.0.join("staging-index")
+    }
+
+    fn changes(&self) -> PathBuf {
+        self.0.join("changes")
+    }
+
+    fn change_rejects(&self) -> PathBuf {
+        self.0.join("change-rejects.csv")
     }
 
     fn built(&self) -> PathBuf {

@@ -300,6 +300,12 @@ pub enum NodeError {
     /// A publication.
     #[error(transparent)]
     Publish(#[from] crate::dataset::PublishError),
+    /// A change file.
+    #[error(transparent)]
+    Changes(#[from] crate::dataset::ChangesError),
+    /// A delta.
+    #[error(transparent)]
+    Delta(#[from] crate::dataset::DeltaBuildError),
     /// The certificate authority.
     #[error(transparent)]
     Authority(#[from] windvane_keys::authority::AuthorityError),
@@ -412,6 +418,8 @@ impl NodeError {
             Self::Import(error) => error.code(),
             Self::Build(error) => error.code(),
             Self::Publish(error) => error.code(),
+            Self::Changes(error) => error.code(),
+            Self::Delta(error) => error.code(),
             Self::Authority(error) => error.code(),
             Self::ScoreFolder(error) => error.code(),
             Self::ScoreCard(error) => error.code(),

@@ -23,6 +23,7 @@ mod verifications;
 
 pub use buckets::StoredBucket;
 pub use idempotency::Remembered;
+pub use publications::{IdError, KnownIds};
 pub use verifications::{PendingReceipt, VerificationRow, VerificationWriter};
 
 const SCHEMA_VERSION: i64 = 1;

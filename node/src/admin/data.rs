@@ -12,7 +12,7 @@ use windvane_protocols::transcript::Signed;
 use super::Admin;
 use crate::dataset::{
     Build, BuildReport, DataSetConfig, DataSetStatus, Import, ImportReport, Progress, Publish, build, import,
-    publish, published_epochs, remove_epoch, status,
+    index_staging, publish, published_epochs, remove_epoch, status,
 };
 use crate::error::NodeError;
 
@@ -43,7 +43,11 @@ impl Admin {
             key: &self.keys.storage,
             now_ms: self.clock.now_ms(),
         };
-        Ok(import(&job, &mut rand::rng(), progress)?)
+        let report = import(&job, &mut rand::rng(), progress)?;
+        if config.takes_changes() {
+            index_staging(self.layout.root(), config, &self.keys.storage)?;
+        }
+        Ok(report)
     }
 
     /// Builds the encrypted table of a fresh epoch from what was imported.
@@ -64,6 +68,7 @@ impl Admin {
             storage: &self.keys.storage,
             epoch,
             keys: &keys,
+            ids: &self.store,
             now_ms,
         };
         build(&job, rng, progress).map_err(|error| {

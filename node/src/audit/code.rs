@@ -33,6 +33,9 @@ pub const RECEIPT_SIGNATURE: &str = "RECEIPT_SIGNATURE";
 pub const GRANT_SIGNATURE: &str = "GRANT_SIGNATURE";
 /// A manifest is not signed by its provider.
 pub const MANIFEST_SIGNATURE: &str = "MANIFEST_SIGNATURE";
+/// A delta follows a publication that is not in the log before it. That an id is used twice has the code of
+/// [`windvane_protocols::lookup::delta::DeltaError::IdReused`].
+pub const DELTA_BASE: &str = "DELTA_BASE";
 /// A countersignature is not by the requester.
 pub const COUNTERSIGNATURE_INVALID: &str = "COUNTERSIGNATURE_INVALID";
 /// A session was requested twice.

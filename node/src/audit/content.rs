@@ -9,8 +9,10 @@ use windvane_protocols::audit::destruction::Destruction;
 use windvane_protocols::audit::entry::{Entry, Event, Keys};
 use windvane_protocols::audit::grant::Grant;
 use windvane_protocols::audit::receipt::{Countersignature, Receipt};
+use windvane_protocols::lookup::delta::Delta;
 use windvane_protocols::lookup::manifest::Manifest;
 use windvane_protocols::lookup::request::Request;
+use windvane_protocols::lookup::row::PublicationId;
 use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::psi::{PsiAcceptance, PsiReceipt, PsiRelease, PsiRequest};
 use windvane_protocols::score::ledger::TableRoot;
@@ -37,6 +39,7 @@ const CHUNK: usize = 4_096;
 
 mod life;
 mod psi;
+mod publications;
 mod train;
 
 /// What a log says, and what is wrong with it.
@@ -48,8 +51,10 @@ pub(super) struct Content {
     pub(super) grants: Grants,
     pub(super) sessions: Sessions,
     pub(super) jobs: Jobs,
-    /// Digests of all manifests, with their entries and providers.
+    /// Digests of all manifests and deltas, with their entries and providers.
     pub(super) manifests: HashMap<Hash, (u64, PartyId)>,
+    /// What every publication id names, with its first entry.
+    ids: HashMap<PublicationId, (u64, Hash)>,
     /// Tables of joint scores by provider and context, with their first entries.
     tables: HashMap<(PartyId, Hash), (u64, TableRoot)>,
     /// Parties whose grants or sessions name this log's own party.
@@ -78,6 +83,7 @@ enum Signature<'a> {
     Receipt(&'a Signed<Receipt>),
     Grant(&'a Signed<Grant>),
     Manifest(&'a Signed<Manifest>),
+    Delta(&'a Signed<Delta>),
     Table(&'a Signed<TableManifest>),
     Countersignature(&'a Signed<Countersignature>),
     PsiRequest(&'a Signed<PsiRequest>),
@@ -97,6 +103,7 @@ impl Signature<'_> {
             Self::Receipt(signed) => signed.verify(key),
             Self::Grant(signed) => signed.verify(key),
             Self::Manifest(signed) => signed.verify(key),
+            Self::Delta(signed) => signed.verify(key),
             Self::Table(signed) => signed.verify(key),
             Self::Countersignature(signed) => signed.verify(key),
             Self::PsiRequest(signed) => signed.verify(key),
@@ -116,6 +123,7 @@ impl Signature<'_> {
             Self::Receipt(signed) => &signed.body().request.body().provider,
             Self::Grant(signed) => &signed.body().provider,
             Self::Manifest(signed) => &signed.body().provider,
+            Self::Delta(signed) => &signed.body().provider,
             Self::Table(signed) => &signed.body().provider,
             Self::Countersignature(signed) => &signed.body().requester,
             Self::PsiRequest(signed) => &signed.body().requester,
@@ -149,7 +157,7 @@ impl Signature<'_> {
             Self::Request(_) => code::REQUEST_SIGNATURE,
             Self::Receipt(_) => code::RECEIPT_SIGNATURE,
             Self::Grant(_) => code::GRANT_SIGNATURE,
-            Self::Manifest(_) | Self::Table(_) => code::MANIFEST_SIGNATURE,
+            Self::Manifest(_) | Self::Delta(_) | Self::Table(_) => code::MANIFEST_SIGNATURE,
             Self::Countersignature(_) => code::COUNTERSIGNATURE_INVALID,
             Self::PsiRequest(_) | Self::TrainRequest(_) => code::REQUEST_SIGNATURE,
             Self::PsiAcceptance(_) | Self::PsiReceipt(_) => code::RECEIPT_SIGNATURE,
@@ -256,11 +264,8 @@ impl Content {
                 faults
             }
             Event::GrantEnded(id) => one(self.grants.end(index, at_ms, *id)),
-            Event::Published(signed) => {
-                let provider = signed.body().provider.clone();
-                self.manifests.entry(signed.digest()).or_insert((index, provider));
-                self.signed(index, Signature::Manifest(signed), checks)
-            }
+            Event::Published(signed) => self.published(index, signed, checks),
+            Event::DeltaPublished(signed) => self.delta_published(index, signed, checks),
             Event::Requested(signed) => self.requested(index, at_ms, signed, checks),
             Event::Answered(signed) => self.answered(index, at_ms, signed, checks),
             Event::Countersigned(signed) => self.countersigned(index, at_ms, signed, checks),

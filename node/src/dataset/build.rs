@@ -24,15 +24,17 @@ use windvane_protocols::party::PartyId;
 use windvane_protocols::transcript::Record as _;
 
 use super::DataSetDir;
+use super::changes::{ChangesError, Content, ContentChunk};
 use super::config::DataSetConfig;
 use super::progress::{Position, Progress};
 use super::quality::ImportReport;
 use super::rejects::{Reject, RejectFile};
 use super::row::StagedRecord;
 use super::sort::{BuildRecord, EXTRA_BYTES, Sorted, Sorter, extra};
-use super::staging::{StagedChunk, StagingError, StagingReader};
+use super::staging::StagingError;
 use crate::snapshot::disk;
 use crate::snapshot::writer::{PageWriter, Written};
+use crate::store::{IdError, KnownIds};
 
 /// The manifest of a built table, without its end and its signature.
 pub(super) const DRAFT: &str = "draft";
@@ -61,6 +63,8 @@ pub struct Build<'a> {
     pub epoch: u64,
     /// The epoch's keys.
     pub keys: &'a EpochKeys,
+    /// Publication ids that the provider has used.
+    pub ids: &'a dyn KnownIds,
     /// Now, milliseconds of Unix time.
     pub now_ms: u64,
 }
@@ -92,6 +96,12 @@ pub enum BuildError {
     /// The staging file cannot be used.
     #[error(transparent)]
     Staging(#[from] StagingError),
+    /// The change files cannot be used.
+    #[error(transparent)]
+    Changes(#[from] ChangesError),
+    /// No publication id can be drawn.
+    #[error(transparent)]
+    Id(#[from] IdError),
     /// Another import, build or publication of the data set is running.
     #[error("another import, build or publication of this data set is running; wait for it to end")]
     Busy,
@@ -132,6 +142,8 @@ impl BuildError {
         match self {
             Self::File(error) => error.code(),
             Self::Staging(error) => error.code(),
+            Self::Changes(error) => error.code(),
+            Self::Id(error) => error.code(),
             Self::Busy => "DATASET_BUSY",
             Self::Published { .. } => "EPOCH_PUBLISHED",
             Self::KeyMissing { .. } => "KEY_MISSING",
@@ -159,12 +171,13 @@ pub fn build(
         return Err(BuildError::Published { epoch: job.epoch });
     }
     let label_bytes = job.config.schema().label_bytes();
-    let mut staging = StagingReader::open(job.data_dir, job.config.name(), label_bytes, job.storage)?;
-    check_unchanged(job.config, staging.report())?;
+    let mut content = Content::open(&dir, job.config.name(), label_bytes, job.storage)?;
+    check_unchanged(job.config, content.report())
+        .map_err(|what| BuildError::ConfigurationChanged { what })?;
     let sealer = Sealer::new(job, rng)?;
     let place = BuildingDir::create(dir.path(), &sealer.publication)?;
-    let imported = staging.report().rejected;
-    let sorted = sealer.seal_all(&mut staging, progress)?;
+    let imported = content.report().rejected;
+    let sorted = sealer.seal_all(&mut content, progress)?;
     let conflicts = conflicts(&sorted);
     reject(&dir.build_rejects(), &conflicts)?;
     let (written, collapsed) = lay_out(&sorted, &conflicts, &place.0, &sealer.table)?;
@@ -174,12 +187,14 @@ pub fn build(
     }
     let draft = draft(job, &sealer, written, imported + rejected);
     disk::write_file(&place.0.join(DRAFT), draft.encode().as_bytes())?;
+    content.mark().write(&place.0)?;
     place.complete(&dir.built(), job.epoch)?;
     let (rows, pages) = (written.rows, written.pages);
     Ok(BuildReport { epoch: job.epoch, rows, pages, bytes: pages * PAGE_BYTES as u64, collapsed, rejected })
 }
 
-fn check_unchanged(config: &DataSetConfig, report: &ImportReport) -> Result<(), BuildError> {
+/// Whether a file was imported under this configuration; if not, what changed.
+pub(super) fn check_unchanged(config: &DataSetConfig, report: &ImportReport) -> Result<(), &'static str> {
     let families = config.families().iter().all(|family| report.families.contains(&family.code()));
     let what = if report.schema_sha256 != hex::encode(Sha256::digest(config.schema().text())) {
         "label schema"
@@ -190,7 +205,7 @@ fn check_unchanged(config: &DataSetConfig, report: &ImportReport) -> Result<(), 
     } else {
         return Ok(());
     };
-    Err(BuildError::ConfigurationChanged { what })
+    Err(what)
 }
 
 fn draft(job: &Build<'_>, sealer: &Sealer<'_>, written: Written, rejected: u64) -> Manifest {
@@ -252,8 +267,7 @@ impl<'a> Sealer<'a> {
             let key = job.keys.get(&group).ok_or(BuildError::KeyMissing { group: group.name() })?;
             groups.push((group, key, families));
         }
-        let mut publication = [0; 16];
-        rng.fill_bytes(&mut publication);
+        let publication = job.ids.draw(rng)?;
         let schema = job.config.schema();
         let table = Table {
             data_set: job.config.name().clone(),
@@ -265,15 +279,15 @@ impl<'a> Sealer<'a> {
     }
 
     /// Decrypts a batch while the one before it is evaluated.
-    fn seal_all(&self, staging: &mut StagingReader, progress: &dyn Progress) -> Result<Sorted, BuildError> {
+    fn seal_all(&self, content: &mut Content, progress: &dyn Progress) -> Result<Sorted, BuildError> {
         let families: usize = self.groups.iter().map(|(_, _, families)| families.len()).sum();
-        let total = staging.report().accepted * families as u64;
+        let total = content.records() * families as u64;
         let done = Done { rows: AtomicU64::new(0), keys: AtomicU64::new(0), total, progress };
         let mut sorter = Sorter::new(self.table.row_bytes());
-        let mut batch = read_batch(staging)?;
+        let mut batch = read_batch(content)?;
         while !batch.is_empty() {
             let (next, sealed) = rayon::join(
-                || read_batch(staging),
+                || read_batch(content),
                 || batch.par_iter().map(|chunk| self.seal_chunk(chunk, &done)).collect::<Result<Vec<_>, _>>(),
             );
             sealed?.iter().for_each(|records| sorter.push(records));
@@ -282,7 +296,7 @@ impl<'a> Sealer<'a> {
         Ok(sorter.finish())
     }
 
-    fn seal_chunk(&self, chunk: &StagedChunk, done: &Done<'_>) -> Result<Vec<u8>, StagingError> {
+    fn seal_chunk(&self, chunk: &ContentChunk, done: &Done<'_>) -> Result<Vec<u8>, StagingError> {
         let records = chunk.records()?;
         let mut sealed = Vec::new();
         let mut count = 0;
@@ -323,10 +337,10 @@ impl<'a> Sealer<'a> {
     }
 }
 
-fn read_batch(staging: &mut StagingReader) -> Result<Vec<StagedChunk>, StagingError> {
+fn read_batch(content: &mut Content) -> Result<Vec<ContentChunk>, ChangesError> {
     let mut batch = Vec::with_capacity(BATCH_CHUNKS);
     while batch.len() < BATCH_CHUNKS {
-        match staging.next_chunk()? {
+        match content.next_chunk()? {
             Some(chunk) => batch.push(chunk),
             None => break,
         }

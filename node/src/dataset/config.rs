@@ -86,6 +86,8 @@ struct File {
     /// Words of the document type's column.
     #[serde(default)]
     document_types: BTreeMap<String, DocumentWord>,
+    /// How change files tell what is to be done with a row.
+    changes: Option<Changes>,
     /// Limits beyond which an import is refused.
     #[serde(default)]
     quality: Quality,
@@ -107,6 +109,28 @@ pub(super) struct Columns {
     pub(super) document_type: Option<String>,
     /// The day that the row describes; ages count up to it.
     pub(super) data_date: Option<String>,
+}
+
+/// What a row of a change file does to its subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ChangeKind {
+    /// The subject came.
+    Insert,
+    /// Something about the subject changed; the row says everything anew.
+    Change,
+    /// The subject went; nothing but who it is is read.
+    Delete,
+}
+
+/// Where a change file says what is to be done.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Changes {
+    /// The column's name in the header.
+    pub(super) operation: String,
+    /// Its words.
+    pub(super) words: BTreeMap<String, ChangeKind>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -138,6 +162,7 @@ pub struct DataSetConfig {
     families: Vec<Family>,
     encoding: Encoding,
     epoch_hours: u32,
+    changes: Option<Changes>,
     quality: Quality,
     schema: Schema,
     recipe: Recipe,
@@ -178,7 +203,8 @@ impl DataSetConfig {
         let kinds = file.document_types.into_iter().map(|(word, kind)| (word, kind.into())).collect();
         let recipe = Recipe::new(file.columns, kinds, file.fields, &schema)?;
         let (encoding, epoch_hours, quality) = (file.encoding, file.epoch_hours, file.quality);
-        Ok(Self { name, families, encoding, epoch_hours, quality, schema, recipe })
+        let changes = file.changes.map(|changes| check_changes(changes, &recipe)).transpose()?;
+        Ok(Self { name, families, encoding, epoch_hours, changes, quality, schema, recipe })
     }
 
     /// The data set's name.
@@ -223,6 +249,15 @@ impl DataSetConfig {
         &self.schema
     }
 
+    /// Whether change files are described.
+    pub const fn takes_changes(&self) -> bool {
+        self.changes.is_some()
+    }
+
+    pub(super) const fn changes(&self) -> Option<&Changes> {
+        self.changes.as_ref()
+    }
+
     pub(super) const fn recipe(&self) -> &Recipe {
         &self.recipe
     }
@@ -234,6 +269,19 @@ fn text(bytes: Vec<u8>) -> Result<String, ConfigError> {
 
 fn parse_file(text: &str) -> Result<File, ConfigError> {
     toml::from_str(text).map_err(|error| ConfigError::Syntax(error.to_string().trim_end().to_owned()))
+}
+
+fn check_changes(changes: Changes, recipe: &Recipe) -> Result<Changes, ConfigError> {
+    if changes.words.is_empty() {
+        return Err(ConfigError::field(
+            "changes.words",
+            "names one word or more for insert, change or delete",
+        ));
+    }
+    if recipe.column_names().contains(&changes.operation.as_str()) {
+        return Err(ConfigError::field("changes.operation", "is a column of its own"));
+    }
+    Ok(changes)
 }
 
 fn families(file: &File) -> Result<Vec<Family>, ConfigError> {

@@ -20,6 +20,9 @@ pub struct Quality {
     pub rejected_percent: f64,
     /// Rows whose data date is older than `max_age_days`, or more than a day in the future.
     pub out_of_date_percent: f64,
+    /// Rows of a change file that insert a subject which is there, or change or delete one which is not: beyond
+    /// it, a day's file is missing or came twice.
+    pub unexpected_percent: f64,
     /// Days that a data date may lie before the import.
     pub max_age_days: u32,
 }
@@ -32,6 +35,7 @@ impl Default for Quality {
             inconsistent_percent: 0.1,
             rejected_percent: 1.0,
             out_of_date_percent: 5.0,
+            unexpected_percent: 1.0,
             max_age_days: 35,
         }
     }
@@ -46,6 +50,7 @@ impl Quality {
             inconsistent_percent: 100.0,
             rejected_percent: 100.0,
             out_of_date_percent: 100.0,
+            unexpected_percent: 100.0,
             max_age_days: 35,
         }
     }
@@ -57,6 +62,7 @@ impl Quality {
             ("quality.inconsistent_percent", self.inconsistent_percent),
             ("quality.rejected_percent", self.rejected_percent),
             ("quality.out_of_date_percent", self.out_of_date_percent),
+            ("quality.unexpected_percent", self.unexpected_percent),
         ];
         match limits.into_iter().find(|(_, limit)| !(0.0..=100.0).contains(limit)) {
             Some((field, _)) => Err(ConfigError::field(field, "is 0 to 100")),
@@ -73,19 +79,24 @@ impl Quality {
             ("rejected", report.rejected, self.rejected_percent),
             ("out_of_date", report.out_of_date, self.out_of_date_percent),
         ];
-        let share = |count: u64| count as f64 * 100.0 / report.rows.max(1) as f64;
-        gates
-            .into_iter()
-            .filter(|(_, count, limit)| share(*count) > *limit)
-            .map(|(gate, count, limit)| GateFailure { gate, rows: count, percent: share(count), limit })
-            .collect()
+        failed(report.rows, &gates)
     }
+}
+
+/// The gates, each with a count and its limit in percent of all rows, that a file fails.
+pub(super) fn failed(rows: u64, gates: &[(&'static str, u64, f64)]) -> Vec<GateFailure> {
+    let share = |count: u64| count as f64 * 100.0 / rows.max(1) as f64;
+    gates
+        .iter()
+        .filter(|(_, count, limit)| share(*count) > *limit)
+        .map(|&(gate, rows, limit)| GateFailure { gate, rows, percent: share(rows), limit })
+        .collect()
 }
 
 /// A quality gate that a file fails.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GateFailure {
-    /// `missing`, `duplicate`, `inconsistent`, `rejected` or `out_of_date`.
+    /// `missing`, `duplicate`, `inconsistent`, `rejected`, `out_of_date` or `unexpected`.
     pub gate: &'static str,
     /// Rows found.
     pub rows: u64,

@@ -126,6 +126,17 @@ impl<'a> RowParser<'a> {
         Ok((StagedRecord { person, label, line }, Findings { missing, data_date }))
     }
 
+    /// Reads nothing of a row but whom it is about: the phone, where the data set has phones, or the document.
+    pub(super) fn subject(&self, row: &StringRecord) -> Result<Person, Refusal<'a>> {
+        if row.len() != self.width {
+            return Err(Refusal { field: "row", rule: "ROW_LENGTH" });
+        }
+        let phone = self.phone.map(|i| Phone::parse(&row[i])).transpose()?;
+        let document = self.document.filter(|_| phone.is_none());
+        let document = document.map(|i| self.document(row, &row[i])).transpose()?;
+        Ok(Person { phone, document, name: None, other: None })
+    }
+
     fn person(&self, row: &StringRecord) -> Result<Person, Refusal<'a>> {
         let phone = self.phone.map(|i| Phone::parse(&row[i])).transpose()?;
         let document = self.document.map(|i| self.document(row, &row[i])).transpose()?;
@@ -198,7 +209,13 @@ impl<'a> Records<'a> {
         Self { rest: bytes, label_bytes }
     }
 
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+    /// Whether nothing is left.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// The next bytes.
+    pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (head, rest) = self.rest.split_at_checked(count)?;
         self.rest = rest;
         Some(head)
@@ -209,7 +226,8 @@ impl<'a> Records<'a> {
         std::str::from_utf8(self.take(length.into())?).ok()
     }
 
-    fn record(&mut self) -> Option<StagedRecord> {
+    /// The next record.
+    pub(super) fn record(&mut self) -> Option<StagedRecord> {
         let line = u32::from_be_bytes(self.take(4)?.try_into().ok()?);
         let label = PackedLabel(self.take(self.label_bytes)?.to_vec());
         let phone = some(self.text()?).map(Phone::parse).transpose().ok()?;

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use aes_gcm::aead::{AeadInOut as _, KeyInit as _};
 use aes_gcm::{Aes256Gcm, Key, Nonce, Tag};
 use rand_core::CryptoRng;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use windvane_keys::files::FileError;
 use windvane_keys::symmetric::StorageKey;
 use windvane_protocols::kdf;
@@ -139,6 +141,7 @@ pub(super) struct StagingWriter {
     file: BufWriter<File>,
     seal: Seal,
     chunks: u64,
+    written: u64,
 }
 
 impl StagingWriter {
@@ -155,7 +158,7 @@ impl StagingWriter {
         let header = [MAGIC.as_slice(), &import, key.id().as_bytes()].concat();
         file.write_all(&header).map_err(at(&temporary))?;
         let seal = Seal::new(key, data_set, import);
-        Ok(Self { path: path.to_owned(), temporary, file, seal, chunks: 0 })
+        Ok(Self { path: path.to_owned(), temporary, file, seal, chunks: 0, written: HEADER_BYTES })
     }
 
     /// The import's random id.
@@ -168,6 +171,11 @@ impl StagingWriter {
         self.chunks
     }
 
+    /// Where the next chunk begins.
+    pub(super) const fn position(&self) -> u64 {
+        self.written
+    }
+
     /// Seals and writes a chunk of records.
     pub(super) fn append(&mut self, mut records: Zeroizing<Vec<u8>>) -> Result<(), FileError> {
         let tag = self.seal.seal(RECORDS, self.chunks, &[], &mut records);
@@ -176,7 +184,7 @@ impl StagingWriter {
     }
 
     /// Adds the report and puts the file in place of the one before it.
-    pub(super) fn finish(mut self, report: &ImportReport) -> Result<(), FileError> {
+    pub(super) fn finish(mut self, report: &impl Serialize) -> Result<(), FileError> {
         let report = serde_json::to_vec(report).expect("counts and texts serialise");
         let tag = self.seal.seal(END, self.chunks, &report, &mut []);
         self.frame(END, &[&report, &tag])?;
@@ -187,7 +195,9 @@ impl StagingWriter {
     }
 
     fn frame(&mut self, kind: u8, parts: &[&[u8]]) -> Result<(), FileError> {
-        let length = length32(parts.iter().map(|part| part.len()).sum());
+        let bytes = parts.iter().map(|part| part.len()).sum();
+        let length = length32(bytes);
+        self.written += 5 + bytes as u64;
         let mut write = || {
             self.file.write_all(&[kind])?;
             self.file.write_all(&length)?;
@@ -208,14 +218,102 @@ fn length32(length: usize) -> [u8; 4] {
     u32::try_from(length).expect("frames are small").to_be_bytes()
 }
 
-/// Reads the records of a staging file.
-pub struct StagingReader {
+/// A sealed file that is open: its chunks in order, or one of them by its place.
+pub(super) struct Sealed {
     path: PathBuf,
     file: BufReader<File>,
     seal: Seal,
+    chunk: u64,
+    chunks: u64,
+}
+
+impl Sealed {
+    /// Opens a file and checks its report, which knows how many chunks there are.
+    pub(super) fn open<T: DeserializeOwned>(
+        path: &Path,
+        data_set: &DataSet,
+        key: &StorageKey,
+        chunks: impl FnOnce(&T) -> u64,
+    ) -> Result<(Self, T), StagingError> {
+        let mut file = open_file(path, data_set)?;
+        let mut header = [0; HEADER_BYTES as usize];
+        file.read_exact(&mut header).map_err(|_| StagingError::damaged(path, "its header"))?;
+        let (magic, ids) = header.split_at(MAGIC.len());
+        let (import, key_id) = ids.split_at(16);
+        if magic != MAGIC {
+            return Err(StagingError::damaged(path, "its header"));
+        }
+        if key_id != key.id().as_bytes() {
+            return Err(StagingError::Key { path: path.to_owned() });
+        }
+        let seal = Seal::new(key, data_set, import.try_into().expect("an id has 16 bytes"));
+        let end = read_end(path, &mut file)?;
+        let damaged = || StagingError::damaged(path, "its report");
+        let report: T = serde_json::from_slice(&end.json).map_err(|_| damaged())?;
+        let chunks = chunks(&report);
+        seal.open(END, chunks, &end.json, &mut [], &end.tag).ok_or_else(damaged)?;
+        file.seek(SeekFrom::Start(HEADER_BYTES)).map_err(at(path))?;
+        let file = BufReader::with_capacity(1 << 20, file);
+        Ok((Self { path: path.to_owned(), file, seal, chunk: 0, chunks }, report))
+    }
+
+    /// The random id of the file.
+    pub(super) const fn id(&self) -> &[u8; 16] {
+        &self.seal.import
+    }
+
+    /// The next chunk, decrypted; `None` behind the last.
+    pub(super) fn next_chunk(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>, StagingError> {
+        if self.chunk == self.chunks {
+            return Ok(None);
+        }
+        let plain = self.read_chunk().ok_or_else(|| self.damaged(self.chunk))?;
+        self.chunk += 1;
+        Ok(Some(plain))
+    }
+
+    /// Where the next chunk begins.
+    pub(super) fn position(&mut self) -> Result<u64, StagingError> {
+        Ok(self.file.stream_position().map_err(at(&self.path))?)
+    }
+
+    /// The chunk `number`, which begins at `position`.
+    pub(super) fn chunk_at(
+        &mut self,
+        number: u64,
+        position: u64,
+    ) -> Result<Zeroizing<Vec<u8>>, StagingError> {
+        self.file.seek(SeekFrom::Start(position)).map_err(at(&self.path))?;
+        self.chunk = number;
+        self.next_chunk()?.ok_or_else(|| self.damaged(number))
+    }
+
+    /// Chunk `number` does not hold what was written there.
+    pub(super) fn damaged(&self, number: u64) -> StagingError {
+        StagingError::damaged(&self.path, format!("chunk {number}"))
+    }
+
+    fn read_chunk(&mut self) -> Option<Zeroizing<Vec<u8>>> {
+        let mut head = [0; 5];
+        self.file.read_exact(&mut head).ok()?;
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+        if head[0] != RECORDS || length > MAX_CHUNK_BYTES {
+            return None;
+        }
+        let mut tag = [0; TAG_BYTES];
+        let mut body = Zeroizing::new(vec![0; length.checked_sub(TAG_BYTES)?]);
+        self.file.read_exact(&mut body).ok()?;
+        self.file.read_exact(&mut tag).ok()?;
+        self.seal.open(RECORDS, self.chunk, &[], &mut body, &tag)?;
+        Some(body)
+    }
+}
+
+/// Reads the records of a staging file.
+pub struct StagingReader {
+    sealed: Sealed,
     report: ImportReport,
     label_bytes: usize,
-    chunk: u64,
 }
 
 impl std::fmt::Debug for StagingReader {
@@ -236,26 +334,17 @@ impl StagingReader {
         label_bytes: usize,
         key: &StorageKey,
     ) -> Result<Self, StagingError> {
-        let path = super::DataSetDir::new(data_dir, data_set).staging();
-        let mut file = open_file(&path, data_set)?;
-        let mut header = [0; HEADER_BYTES as usize];
-        file.read_exact(&mut header).map_err(|_| StagingError::damaged(&path, "its header"))?;
-        let (magic, ids) = header.split_at(MAGIC.len());
-        let (import, key_id) = ids.split_at(16);
-        if magic != MAGIC {
-            return Err(StagingError::damaged(&path, "its header"));
-        }
-        if key_id != key.id().as_bytes() {
-            return Err(StagingError::Key { path });
-        }
-        let seal = Seal::new(key, data_set, import.try_into().expect("an id has 16 bytes"));
-        let end = read_end(&path, &mut file)?;
-        let damaged = || StagingError::damaged(&path, "its report");
-        let report = end.report().ok_or_else(damaged)?;
-        seal.open(END, report.chunks, &end.json, &mut [], &end.tag).ok_or_else(damaged)?;
-        file.seek(SeekFrom::Start(HEADER_BYTES)).map_err(at(&path))?;
-        let file = BufReader::with_capacity(1 << 20, file);
-        Ok(Self { path, file, seal, report, label_bytes, chunk: 0 })
+        Self::open_file(&super::DataSetDir::new(data_dir, data_set).staging(), data_set, label_bytes, key)
+    }
+
+    pub(super) fn open_file(
+        path: &Path,
+        data_set: &DataSet,
+        label_bytes: usize,
+        key: &StorageKey,
+    ) -> Result<Self, StagingError> {
+        let (sealed, report) = Sealed::open(path, data_set, key, |report: &ImportReport| report.chunks)?;
+        Ok(Self { sealed, report, label_bytes })
     }
 
     /// What the import found.
@@ -265,33 +354,27 @@ impl StagingReader {
 
     /// The next chunk; `None` behind the last.
     pub(super) fn next_chunk(&mut self) -> Result<Option<StagedChunk>, StagingError> {
-        if self.chunk == self.report.chunks {
-            return Ok(None);
-        }
-        let number = self.chunk;
-        let plain = self.read_chunk().ok_or_else(|| self.damaged(number))?;
-        self.chunk += 1;
-        let (path, label_bytes) = (self.path.clone(), self.label_bytes);
+        let number = self.sealed.chunk;
+        let Some(plain) = self.sealed.next_chunk()? else { return Ok(None) };
+        let (path, label_bytes) = (self.sealed.path.clone(), self.label_bytes);
         Ok(Some(StagedChunk { path, number, plain, label_bytes }))
     }
 
-    fn read_chunk(&mut self) -> Option<Zeroizing<Vec<u8>>> {
-        let mut head = [0; 5];
-        self.file.read_exact(&mut head).ok()?;
-        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
-        if head[0] != RECORDS || length > MAX_CHUNK_BYTES {
-            return None;
-        }
-        let mut tag = [0; TAG_BYTES];
-        let mut body = Zeroizing::new(vec![0; length.checked_sub(TAG_BYTES)?]);
-        self.file.read_exact(&mut body).ok()?;
-        self.file.read_exact(&mut tag).ok()?;
-        self.seal.open(RECORDS, self.chunk, &[], &mut body, &tag)?;
-        Some(body)
+    /// The random id of the import.
+    pub(super) const fn id(&self) -> &[u8; 16] {
+        self.sealed.id()
     }
 
-    fn damaged(&self, chunk: u64) -> StagingError {
-        StagingError::damaged(&self.path, format!("chunk {chunk}"))
+    /// Where the next chunk begins.
+    pub(super) fn position(&mut self) -> Result<u64, StagingError> {
+        self.sealed.position()
+    }
+
+    /// The chunk `number`, which begins at `position`.
+    pub(super) fn chunk_at(&mut self, number: u64, position: u64) -> Result<StagedChunk, StagingError> {
+        let plain = self.sealed.chunk_at(number, position)?;
+        let (path, label_bytes) = (self.sealed.path.clone(), self.label_bytes);
+        Ok(StagedChunk { path, number, plain, label_bytes })
     }
 }
 

@@ -95,6 +95,7 @@ impl Bench {
             storage: &self.storage,
             epoch,
             keys: &self.keys,
+            ids: &(),
             now_ms: NOW,
         };
         build(&job, &mut self.rng, &())

@@ -1,7 +1,8 @@
 //! Publication ids: what every one that this party published, or installed, names.
 
+use rand_core::CryptoRng;
 use rusqlite::{OptionalExtension as _, params};
-use windvane_protocols::lookup::delta::check_id;
+use windvane_protocols::lookup::delta::{DeltaError, check_id, fresh_id};
 use windvane_protocols::lookup::row::PublicationId;
 use windvane_protocols::transcript::Hash;
 
@@ -11,6 +12,68 @@ use super::{Store, StoreError};
 pub(super) const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS publication (id BLOB PRIMARY KEY, digest BLOB NOT NULL) STRICT, WITHOUT ROWID;
 ";
+
+/// Which publication ids were used: what fresh ones are drawn against.
+pub trait KnownIds: std::fmt::Debug + Sync {
+    /// Whether an id names a publication already.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn is_known(&self, id: &PublicationId) -> Result<bool, StoreError>;
+}
+
+impl KnownIds for Store {
+    fn is_known(&self, id: &PublicationId) -> Result<bool, StoreError> {
+        Ok(self.publication(id)?.is_some())
+    }
+}
+
+/// Knows none: for a directory that publishes nothing.
+impl KnownIds for () {
+    fn is_known(&self, _: &PublicationId) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+}
+
+/// Why no publication id can be drawn.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdError {
+    /// The state cannot be read.
+    #[error(transparent)]
+    State(#[from] StoreError),
+    /// The generator repeated itself.
+    #[error(transparent)]
+    Reused(#[from] DeltaError),
+}
+
+impl IdError {
+    /// The stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::State(error) => error.code(),
+            Self::Reused(error) => error.code(),
+        }
+    }
+}
+
+impl dyn KnownIds + '_ {
+    /// Draws the id of a new publication.
+    ///
+    /// # Errors
+    /// [`IdError`].
+    pub fn draw(&self, rng: &mut impl CryptoRng) -> Result<PublicationId, IdError> {
+        let mut failure = None;
+        let known = |id: &PublicationId| {
+            self.is_known(id).unwrap_or_else(|error| {
+                failure = Some(error);
+                false
+            })
+        };
+        let id = fresh_id(rng, known)?;
+        failure.map_or(Ok(id), |error| Err(error.into()))
+    }
+}
 
 impl Store {
     /// The digest of the signed record that named a publication id first.
