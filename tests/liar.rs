@@ -12,8 +12,8 @@ use windvane::snapshot::Snapshot;
 use windvane_keys::rotation::load_epoch;
 use windvane_proto::lookup::v1::lookup_server::{Lookup, LookupServer};
 use windvane_proto::lookup::v1::{
-    EvaluateRequest, EvaluateResponse, FetchManifestRequest, FetchManifestResponse, FetchPagesRequest,
-    FetchPagesResponse,
+    EvaluateRequest, EvaluateResponse, FetchDeltasRequest, FetchDeltasResponse, FetchManifestRequest,
+    FetchManifestResponse, FetchPagesRequest, FetchPagesResponse,
 };
 use windvane_protocols::lookup::client::{Answer, Question};
 use windvane_protocols::lookup::provider::{Circumstances, EpochKeys};

@@ -4,6 +4,7 @@
 
 mod attacks;
 mod backup;
+mod deltas;
 mod hostile;
 mod lab;
 mod liar;

@@ -21,6 +21,8 @@ use super::place::Place;
 use super::progress::{Bar, Unit};
 use super::terminal::table;
 
+mod changes;
+
 /// What to do with a data set.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum DatasetCommand {
@@ -30,6 +32,10 @@ pub(super) enum DatasetCommand {
     Build(TableArgs),
     /// Publish the newest built table; earlier epochs end and their keys are destroyed
     Publish(TableArgs),
+    /// Read an operator's change file: insertions, changes and deletions since the full file
+    Change(ImportArgs),
+    /// Publish what changed as the current epoch's next delta; what it costs grows with the change alone
+    Delta(TableArgs),
     /// Show what is imported, built and published; needs no key
     Status {
         #[command(flatten)]
@@ -40,7 +46,7 @@ pub(super) enum DatasetCommand {
     },
 }
 
-/// Options of `dataset import`.
+/// Options of `dataset import` and `dataset change`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ImportArgs {
     /// The file: CSV, or Parquet by its extension or its first bytes; columns are found by their names
@@ -82,6 +88,8 @@ impl DatasetCommand {
             Self::Import(args) => args.run(),
             Self::Build(args) => args.build(),
             Self::Publish(args) => args.publish(),
+            Self::Change(args) => args.change(),
+            Self::Delta(args) => args.delta(),
             Self::Status { place, json } => show_status(&place, json),
         }
     }
@@ -259,10 +267,18 @@ fn show_status(place: &Place, json: bool) -> Result<Answer, Failure> {
 }
 
 fn status_text(name: &str, status: &DataSetStatus) -> String {
-    let imported = match &status.imported {
+    let mut imported = match &status.imported {
         None => "nothing imported".to_owned(),
         Some(r) => format!("{} of {} rows imported {}", r.accepted, r.rows, rfc3339(r.imported_at_ms)),
     };
+    if let Some(last) = status.changes.last() {
+        let _ = write!(
+            imported,
+            ", {} change files, the last {}",
+            status.changes.len(),
+            rfc3339(last.imported_at_ms)
+        );
+    }
     if status.built.is_empty() && status.published.is_empty() {
         return format!("{name}: {imported}\n");
     }
@@ -272,12 +288,13 @@ fn status_text(name: &str, status: &DataSetStatus) -> String {
             state.to_owned(),
             epoch.rows.to_string(),
             epoch.bytes.to_string(),
+            format!("{} ({} rows)", epoch.deltas, epoch.delta_rows),
             rfc3339(epoch.built_at_ms),
             epoch.not_after_ms.map_or_else(|| "-".to_owned(), rfc3339),
         ]
     };
     let built = status.built.iter().map(|epoch| row("built", epoch));
     let published = status.published.iter().map(|epoch| row("published", epoch));
-    let header = ["EPOCH", "STATE", "ROWS", "BYTES", "BUILT", "UNTIL"];
+    let header = ["EPOCH", "STATE", "ROWS", "BYTES", "DELTAS", "BUILT", "UNTIL"];
     format!("{name}: {imported}\n{}", table(header, built.chain(published)))
 }

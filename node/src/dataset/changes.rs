@@ -41,7 +41,7 @@ pub use import::{ChangeImport, change, index_staging};
 pub use journal::ChangeReport;
 
 pub(super) use content::{Content, ContentChunk, Mark};
-pub(super) use journal::{ChangeEntry, Journal};
+pub(super) use journal::{ChangeEntry, Journal, unchecked};
 pub(super) use subject::Print;
 
 /// Rows of one change file.

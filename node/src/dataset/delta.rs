@@ -260,10 +260,10 @@ fn changes(
         let mut file = journal.file(number, job.storage)?;
         while let Some(entries) = file.next_entries()? {
             for ChangeEntry { print, before, after } in entries {
-                match changes.entry(print) {
-                    std::collections::hash_map::Entry::Occupied(mut known) => known.get_mut().after = after,
-                    std::collections::hash_map::Entry::Vacant(new) => {
-                        drop(new.insert(Change { before, after }))
+                match changes.get_mut(&print) {
+                    Some(known) => known.after = after,
+                    None => {
+                        changes.insert(print, Change { before, after });
                     }
                 }
             }

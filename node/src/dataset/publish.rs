@@ -13,6 +13,7 @@ use windvane_protocols::transcript::{Record as _, Signed};
 
 use super::DataSetDir;
 use super::build::DRAFT;
+use super::changes::{ChangeReport, ChangesError, unchecked};
 use super::quality::ImportReport;
 use super::staging::{StagingError, unchecked_report};
 use crate::snapshot::disk::{self, at};
@@ -51,6 +52,9 @@ pub enum PublishError {
     /// The staging file cannot be read.
     #[error(transparent)]
     Staging(#[from] StagingError),
+    /// The change files cannot be read.
+    #[error(transparent)]
+    Changes(#[from] ChangesError),
     /// Another import, build or publication of the data set is running.
     #[error("another import, build or publication of this data set is running; wait for it to end")]
     Busy,
@@ -81,6 +85,7 @@ impl PublishError {
             Self::File(error) => error.code(),
             Self::Snapshot(error) => error.code(),
             Self::Staging(error) => error.code(),
+            Self::Changes(error) => error.code(),
             Self::Busy => "DATASET_BUSY",
             Self::NotBuilt { .. } => "EPOCH_NOT_BUILT",
             Self::Published { .. } => "EPOCH_PUBLISHED",
@@ -174,6 +179,8 @@ pub fn remove_epoch(data_dir: &Path, data_set: &DataSet, epoch: u64) -> Result<(
 pub struct DataSetStatus {
     /// The last import; its counts are not checked against the storage key here.
     pub imported: Option<ImportReport>,
+    /// The change files since then; not checked either.
+    pub changes: Vec<ChangeReport>,
     /// Tables that wait for publication.
     pub built: Vec<EpochSummary>,
     /// Published tables.
@@ -191,6 +198,10 @@ pub struct EpochSummary {
     pub pages: u64,
     /// Bytes of pages.
     pub bytes: u64,
+    /// Deltas after the snapshot.
+    pub deltas: u64,
+    /// Rows of all deltas.
+    pub delta_rows: u64,
     /// Rows refused by import and build.
     pub rejected: u64,
     /// When it was built, milliseconds of Unix time.
@@ -210,6 +221,8 @@ impl EpochSummary {
             rows: sum(|(rows, _)| *rows),
             pages,
             bytes: pages * PAGE_BYTES as u64,
+            deltas: 0,
+            delta_rows: 0,
             rejected: manifest.rejected,
             built_at_ms: manifest.built_at_ms,
             not_after_ms: published.then_some(manifest.not_after_ms),
@@ -230,7 +243,13 @@ pub fn status(data_dir: &Path, data_set: &DataSet) -> Result<DataSetStatus, Publ
     let mut published = Vec::new();
     for epoch in published_epochs(data_dir, data_set)? {
         let open = PublishedEpoch::open(&dir.epochs().join(epoch.to_string()))?;
-        published.push(EpochSummary::of(open.manifest().body(), true));
+        let deltas = open.chain().deltas();
+        let delta_rows = deltas.iter().map(|delta| delta.body().publication.rows).sum();
+        let summary = EpochSummary::of(open.manifest().body(), true);
+        published.push(EpochSummary { deltas: deltas.len() as u64, delta_rows, ..summary });
     }
-    Ok(DataSetStatus { imported: unchecked_report(&dir.staging(), data_set)?, built, published })
+    let imported: Option<ImportReport> = unchecked_report(&dir.staging(), data_set)?;
+    let import = imported.as_ref().map_or("", |report| &report.import);
+    let changes = unchecked(&dir.changes(), data_set, import)?;
+    Ok(DataSetStatus { imported, changes, built, published })
 }

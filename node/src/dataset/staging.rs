@@ -434,30 +434,24 @@ impl IntoIterator for StagingReader {
     }
 }
 
-/// The report of a data set's last import, without its key and so without a check that it was not changed;
-/// `None` when nothing was imported.
-pub(super) fn unchecked_report(
+/// The report in a sealed file, without its key and so without a check that it was not changed; `None` when there
+/// is no file.
+pub(super) fn unchecked_report<T: DeserializeOwned>(
     path: &Path,
     data_set: &DataSet,
-) -> Result<Option<ImportReport>, StagingError> {
+) -> Result<Option<T>, StagingError> {
     let mut file = match open_file(path, data_set) {
         Err(StagingError::Missing { .. }) => return Ok(None),
         other => other?,
     };
-    let report = read_end(path, &mut file)?.report();
-    report.map(Some).ok_or_else(|| StagingError::damaged(path, "its report"))
+    let report = serde_json::from_slice(&read_end(path, &mut file)?.json);
+    report.map(Some).map_err(|_| StagingError::damaged(path, "its report"))
 }
 
 /// The last frame.
 struct End {
     json: Vec<u8>,
     tag: [u8; TAG_BYTES],
-}
-
-impl End {
-    fn report(&self) -> Option<ImportReport> {
-        serde_json::from_slice(&self.json).ok()
-    }
 }
 
 fn open_file(path: &Path, data_set: &DataSet) -> Result<File, StagingError> {

@@ -17,7 +17,6 @@ use windvane_protocols::lookup::KeyGroup;
 use windvane_protocols::lookup::provider::EpochKeys;
 use windvane_protocols::lookup::row::RowKeys;
 use windvane_protocols::lookup::schema::{Decoded, Kind};
-use windvane_protocols::lookup::snapshot::find;
 use windvane_protocols::oprf::{Context, PrivateKey};
 use windvane_world::{CARRIER_HEADER, Status, Subscriber, World, WorldConfig};
 
@@ -25,6 +24,7 @@ use super::*;
 use crate::risk::Vocabulary;
 use crate::table::{TableError, TableOptions, TableReader, TableWriter};
 
+mod changes;
 mod config;
 mod parquet;
 mod staging;
@@ -129,9 +129,33 @@ impl Bench {
         let output = key.evaluate(&Context::LOOKUP, &[input.as_bytes()]).remove(0);
         let manifest = table.manifest().body();
         let keys = RowKeys::new(&manifest.table(), &output);
-        let page = table.pages().find(keys.locator()).unwrap()?;
-        let rows = find(&page, &manifest.table(), keys.locator());
-        keys.open(&manifest.table(), |index| manifest.publication(index), &rows).unwrap()
+        let rows = table.rows(keys.locator()).unwrap();
+        let rows: Vec<_> = rows.chunks_exact(manifest.table().row_bytes()).collect();
+        keys.open(&manifest.table(), |index| table.chain().publication(index), &rows).unwrap()
+    }
+
+    fn change_file(&mut self, source: &Path) -> Result<ChangeReport, ChangesError> {
+        let job = ChangeImport {
+            data_dir: self.dir.path(),
+            config: &self.config,
+            source,
+            key: &self.storage,
+            now_ms: NOW,
+        };
+        change(&job, &mut self.rng, &())
+    }
+
+    fn delta(&mut self) -> Result<DeltaReport, DeltaBuildError> {
+        let job = DeltaBuild {
+            data_dir: self.dir.path(),
+            config: &self.config,
+            storage: &self.storage,
+            keys: &self.keys,
+            receipt: &self.receipt,
+            ids: &(),
+            now_ms: NOW,
+        };
+        delta(&job, &mut self.rng, &())
     }
 
     fn rejects(&self, name: &str) -> Vec<[String; 3]> {

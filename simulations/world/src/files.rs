@@ -70,7 +70,7 @@ pub(crate) fn write_carrier(
 }
 
 /// The cells of `subscriber`'s row, with its noise.
-fn carrier_row(layout: &Layout, subscriber: &Subscriber) -> CarrierRow {
+pub(crate) fn carrier_row(layout: &Layout, subscriber: &Subscriber) -> CarrierRow {
     let key = Layout::row_key(subscriber.carrier, subscriber.row);
     let mut rng = layout.seed.stream(Purpose::RowNoise, key);
     [

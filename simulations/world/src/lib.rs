@@ -20,6 +20,7 @@
 mod applicants;
 mod bad;
 mod block;
+mod changes;
 mod class;
 mod config;
 mod date;
@@ -39,6 +40,7 @@ mod world;
 
 pub use applicants::{Applicant, Application, Truth};
 pub use bad::{BadReason, BadRows};
+pub use changes::{DayChange, Days, OPERATION_HEADER};
 pub use class::Class;
 pub use config::WorldConfig;
 pub use date::Date;

@@ -26,6 +26,7 @@ pub(crate) enum Purpose {
     Hearsay = 13,
     Part = 14,
     PartNoise = 15,
+    Day = 16,
 }
 
 /// The source of every random number of one world.

@@ -107,8 +107,8 @@ pub struct Carrier {
     pub encoding: TextEncoding,
     /// The number segments under its prefixes, seven digits each, ascending.
     pub segments: Vec<u32>,
-    index: usize,
-    layout: Arc<Layout>,
+    pub(crate) index: usize,
+    pub(crate) layout: Arc<Layout>,
 }
 
 impl Carrier {

@@ -55,7 +55,7 @@ pub(in crate::dataset) struct Content {
 }
 
 /// Subjects whose records in the full file do not count any more, each with the change file that does.
-struct Changed {
+pub(in crate::dataset) struct Changed {
     last: HashMap<Print, u64>,
     subjects: Subjects,
 }

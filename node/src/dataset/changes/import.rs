@@ -1,5 +1,6 @@
 //! Reads an operator's change file.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
@@ -121,16 +122,31 @@ fn staging_index(
     Index::open(&path, &id)?.ok_or(ChangesError::Index { path })
 }
 
+/// What a row expected and was not so.
+const EXISTS: &str = "SUBJECT_EXISTS";
+const MISSING: &str = "SUBJECT_MISSING";
+
 /// One subject's last row.
 struct Row {
-    kind: ChangeKind,
+    /// What its first row in the file expects of what was there before.
+    first: ChangeKind,
     record: Option<StagedRecord>,
+}
+
+/// What a row of this kind finds wrong with what is there.
+const fn unexpected(kind: ChangeKind, is_there: bool) -> Option<&'static str> {
+    match (kind, is_there) {
+        (ChangeKind::Insert, true) => Some(EXISTS),
+        (ChangeKind::Change | ChangeKind::Delete, false) => Some(MISSING),
+        _ => None,
+    }
 }
 
 /// What a file says.
 struct Read {
     rows: HashMap<Print, Row>,
     superseded: u64,
+    unexpected: BTreeMap<String, u64>,
     rejects: Vec<Reject>,
     tally: Tally,
     encoding: &'static str,
@@ -157,6 +173,7 @@ impl Reading<'_> {
         let mut read = Read {
             rows: HashMap::new(),
             superseded: 0,
+            unexpected: BTreeMap::new(),
             rejects: Vec::new(),
             tally: Tally::default(),
             encoding: reader.encoding(),
@@ -191,11 +208,11 @@ impl Reading<'_> {
         let missing = Refusal { field: "row", rule: "SUBJECT_EMPTY" };
         if kind == ChangeKind::Delete {
             let print = self.subjects.print(&parser.subject(row)?).ok_or(missing)?;
-            return Ok((print, Row { kind, record: None }, None));
+            return Ok((print, Row { first: kind, record: None }, None));
         }
         let (record, findings) = parser.parse(row, u32::try_from(line).unwrap_or(u32::MAX))?;
         let print = self.subjects.print(&record.person).ok_or(missing)?;
-        Ok((print, Row { kind, record: Some(record) }, Some(findings)))
+        Ok((print, Row { first: kind, record: Some(record) }, Some(findings)))
     }
 
     fn take(&self, line: u64, parsed: Parsed<'_>, read: &mut Read) {
@@ -207,7 +224,15 @@ impl Reading<'_> {
                     read.tally.missing += u64::from(missing);
                     self.judge_date(data_date, &mut read.tally);
                 }
-                read.superseded += u64::from(read.rows.insert(print, row).is_some());
+                match read.rows.entry(print) {
+                    Entry::Vacant(fresh) => drop(fresh.insert_entry(row)),
+                    Entry::Occupied(mut known) => {
+                        read.superseded += 1;
+                        let rule = unexpected(row.first, known.get().record.is_some());
+                        rule.into_iter().for_each(|rule| add(&mut read.unexpected, rule));
+                        known.get_mut().record = row.record;
+                    }
+                }
             }
             Err(refusal) => {
                 read.tally.missing += u64::from(refusal.is_missing());
@@ -268,7 +293,7 @@ impl Read {
             changed: 0,
             deleted: 0,
             unchanged: 0,
-            unexpected: BTreeMap::new(),
+            unexpected: self.unexpected.clone(),
             missing: tally.missing,
             out_of_date: tally.out_of_date,
             oldest: tally.dates.map(|(oldest, _)| iso(oldest)),
@@ -278,20 +303,18 @@ impl Read {
     }
 }
 
+fn add(counts: &mut BTreeMap<String, u64>, rule: &str) {
+    *counts.entry(rule.to_owned()).or_default() += 1;
+}
+
 /// What the file does to each subject, counted; subjects that are as they were are left out.
 fn entries(rows: HashMap<Print, Row>, now: &mut Records, report: &mut ChangeReport) -> Vec<ChangeEntry> {
     let mut entries = Vec::with_capacity(rows.len());
     for (print, row) in rows {
         let mut before = now.remove(&print).unwrap_or_default();
         before.truncate(MAX_BEFORE);
-        let rule = match (row.kind, before.is_empty()) {
-            (ChangeKind::Insert, false) => Some("SUBJECT_EXISTS"),
-            (ChangeKind::Change | ChangeKind::Delete, true) => Some("SUBJECT_MISSING"),
-            _ => None,
-        };
-        if let Some(rule) = rule {
-            *report.unexpected.entry(rule.to_owned()).or_default() += 1;
-        }
+        let rule = unexpected(row.first, !before.is_empty());
+        rule.into_iter().for_each(|rule| add(&mut report.unexpected, rule));
         let same = |a: &StagedRecord, b: &StagedRecord| a.person == b.person && a.label == b.label;
         let unchanged = match (before.as_slice(), &row.record) {
             ([], None) => true,

@@ -19,7 +19,7 @@ use super::subject::Print;
 use super::{ChangesError, MAX_CHANGE_FILES};
 use crate::dataset::row::{Records, StagedRecord, write_record};
 use crate::dataset::stage::Stage;
-use crate::dataset::staging::{Sealed, StagingWriter};
+use crate::dataset::staging::{Sealed, StagingWriter, unchecked_report};
 use crate::snapshot::disk;
 
 const SEALED: &str = "sealed";
@@ -166,6 +166,21 @@ impl ChangeFile {
     }
 }
 
+/// The reports of the change files that follow the full file `import`, without a key and so without a check.
+pub(in crate::dataset) fn unchecked(
+    dir: &Path,
+    data_set: &DataSet,
+    import: &str,
+) -> Result<Vec<ChangeReport>, ChangesError> {
+    let mut reports = Vec::new();
+    for number in disk::numbered(dir)? {
+        let report: Option<ChangeReport> =
+            unchecked_report(&dir.join(number.to_string()).join(SEALED), data_set)?;
+        reports.extend(report.filter(|report| report.import == import));
+    }
+    Ok(reports)
+}
+
 /// All change files since the full file.
 pub(in crate::dataset) struct Journal {
     dir: PathBuf,
@@ -208,11 +223,6 @@ impl Journal {
             journal.reports.push(report);
         }
         Ok(journal)
-    }
-
-    /// What the change files hold, in order.
-    pub(in crate::dataset) fn reports(&self) -> &[ChangeReport] {
-        &self.reports
     }
 
     /// The id of the full file's import.
