@@ -60,7 +60,11 @@ fn main() -> Result<(), Failure> {
         [KeyGroup::Attribute, KeyGroup::Match].map(|g| (g, PrivateKey::random(&mut rng))).into();
     let config = DataSetConfig::carrier().with_quality(Quality::anything());
     let now_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis() as u64;
-    let world = World::generate(&WorldConfig { subscribers_per_carrier: rows, applicants: 0, ..WorldConfig::default() });
+    let world = World::generate(&WorldConfig {
+        subscribers_per_carrier: rows,
+        applicants: 0,
+        ..WorldConfig::default()
+    });
     let mut days = world.carriers[0].days();
     let (full, day) = (carrier.path().join("full.csv"), carrier.path().join("day.csv"));
     days.write_full(&full)?;

@@ -56,12 +56,44 @@ pub(crate) fn accepted(stage: &Stage, a: &Party, b: &Party) {
         stage.record.debug("status", &a.admin.data_set_status(lenient().name()).unwrap());
         stage.record.debug("publications", &a.admin.publish(&lenient()).unwrap());
     }
+    changed(stage, a);
     let content = format!("{HEADER}{}{}", rows(&SUBSCRIBERS[3..]), unmarked());
     let file = write(stage, "b.csv", &GB18030.encode(&content).0);
     b.admin.import(&lenient(), &file, &()).unwrap();
     b.admin.build(&lenient(), &()).unwrap();
     b.admin.publish(&lenient()).unwrap();
     let again = stage.record.error("nothing new built", a.admin.publish(&lenient()));
+    stage.record.keep(ERRORS, "codes", again.code().as_bytes());
+}
+
+/// Change files there and back, with refused rows among them, and their deltas.
+fn changed(stage: &Stage, carrier: &Party) {
+    let day = |rows: String| {
+        let rows = rows + &refused_rows();
+        let rows = rows.lines().map(|row| format!("变更,{row}\n"));
+        format!("操作类型,{HEADER}{}", rows.collect::<String>())
+    };
+    let there = rows(&SUBSCRIBERS).replace(",正常,", ",停机,");
+    let error = stage.record.error(
+        "bad changes",
+        carrier.admin.change(
+            &DataSetConfig::carrier(),
+            &write(stage, "day.csv", day(there.clone()).as_bytes()),
+            &(),
+        ),
+    );
+    assert_eq!(error.code(), "QUALITY_GATE");
+    for rows in [there, rows(&SUBSCRIBERS)] {
+        let file = write(stage, "day.csv", day(rows).as_bytes());
+        let report = carrier.admin.change(&lenient(), &file, &stage.within("while changing")).unwrap();
+        assert!(report.changed > 0 && report.rejected == 4, "{report:?}");
+        stage.record.debug("changes", &report);
+        stage.record.keep(REPORTS, "changes", &serde_json::to_vec(&report).unwrap());
+        let made = carrier.admin.publish_delta(&lenient(), &stage.within("while sealing")).unwrap();
+        stage.record.debug("deltas", &made);
+        stage.moment("changed");
+    }
+    let again = stage.record.error("nothing changed", carrier.admin.publish_delta(&lenient(), &()));
     stage.record.keep(ERRORS, "codes", again.code().as_bytes());
 }
 
