@@ -143,7 +143,7 @@ pub enum DeltaBuildError {
     #[error("{0}, more than a lookup tries; a full publication is due: windvane dataset build")]
     Crowded(#[from] CrowdedLocator),
     /// The delta breaks a rule of the chain: most likely it is one too many, or too large.
-    #[error("{0}: windvane dataset build, windvane dataset publish")]
+    #[error("{0}; run: windvane dataset build, windvane dataset publish")]
     Rule(#[from] DeltaError),
 }
 

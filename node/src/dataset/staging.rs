@@ -8,7 +8,8 @@
 //! another import is found, and so is a file that was cut off.
 
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use aes_gcm::aead::{AeadInOut as _, KeyInit as _};
@@ -267,7 +268,9 @@ impl Sealed {
         if self.chunk == self.chunks {
             return Ok(None);
         }
-        let plain = self.read_chunk().ok_or_else(|| self.damaged(self.chunk))?;
+        let (number, file) = (self.chunk, &mut self.file);
+        let plain = open_chunk(&self.seal, number, |bytes| file.read_exact(bytes));
+        let plain = plain.ok_or_else(|| self.damaged(number))?;
         self.chunk += 1;
         Ok(Some(plain))
     }
@@ -278,35 +281,41 @@ impl Sealed {
     }
 
     /// The chunk `number`, which begins at `position`.
-    pub(super) fn chunk_at(
-        &mut self,
-        number: u64,
-        position: u64,
-    ) -> Result<Zeroizing<Vec<u8>>, StagingError> {
-        self.file.seek(SeekFrom::Start(position)).map_err(at(&self.path))?;
-        self.chunk = number;
-        self.next_chunk()?.ok_or_else(|| self.damaged(number))
+    pub(super) fn chunk_at(&self, number: u64, position: u64) -> Result<Zeroizing<Vec<u8>>, StagingError> {
+        // Not through the buffer, which would read far more than the chunk.
+        let (file, mut position) = (self.file.get_ref(), position);
+        let read = |bytes: &mut [u8]| {
+            file.read_exact_at(bytes, position)?;
+            position += bytes.len() as u64;
+            Ok(())
+        };
+        open_chunk(&self.seal, number, read).ok_or_else(|| self.damaged(number))
     }
 
     /// Chunk `number` does not hold what was written there.
     pub(super) fn damaged(&self, number: u64) -> StagingError {
         StagingError::damaged(&self.path, format!("chunk {number}"))
     }
+}
 
-    fn read_chunk(&mut self) -> Option<Zeroizing<Vec<u8>>> {
-        let mut head = [0; 5];
-        self.file.read_exact(&mut head).ok()?;
-        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
-        if head[0] != RECORDS || length > MAX_CHUNK_BYTES {
-            return None;
-        }
-        let mut tag = [0; TAG_BYTES];
-        let mut body = Zeroizing::new(vec![0; length.checked_sub(TAG_BYTES)?]);
-        self.file.read_exact(&mut body).ok()?;
-        self.file.read_exact(&mut tag).ok()?;
-        self.seal.open(RECORDS, self.chunk, &[], &mut body, &tag)?;
-        Some(body)
+/// Reads one frame and opens it as chunk `number`.
+fn open_chunk(
+    seal: &Seal,
+    number: u64,
+    mut read: impl FnMut(&mut [u8]) -> io::Result<()>,
+) -> Option<Zeroizing<Vec<u8>>> {
+    let mut head = [0; 5];
+    read(&mut head).ok()?;
+    let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+    if head[0] != RECORDS || length > MAX_CHUNK_BYTES {
+        return None;
     }
+    let mut tag = [0; TAG_BYTES];
+    let mut body = Zeroizing::new(vec![0; length.checked_sub(TAG_BYTES)?]);
+    read(&mut body).ok()?;
+    read(&mut tag).ok()?;
+    seal.open(RECORDS, number, &[], &mut body, &tag)?;
+    Some(body)
 }
 
 /// Reads the records of a staging file.
@@ -371,7 +380,7 @@ impl StagingReader {
     }
 
     /// The chunk `number`, which begins at `position`.
-    pub(super) fn chunk_at(&mut self, number: u64, position: u64) -> Result<StagedChunk, StagingError> {
+    pub(super) fn chunk_at(&self, number: u64, position: u64) -> Result<StagedChunk, StagingError> {
         let plain = self.sealed.chunk_at(number, position)?;
         let (path, label_bytes) = (self.sealed.path.clone(), self.label_bytes);
         Ok(StagedChunk { path, number, plain, label_bytes })
@@ -456,7 +465,7 @@ struct End {
 
 fn open_file(path: &Path, data_set: &DataSet) -> Result<File, StagingError> {
     File::open(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => StagingError::Missing { data_set: data_set.to_string() },
+        io::ErrorKind::NotFound => StagingError::Missing { data_set: data_set.to_string() },
         _ => at(path)(source).into(),
     })
 }

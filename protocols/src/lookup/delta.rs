@@ -192,11 +192,6 @@ impl DeltaError {
             Self::Publications { .. } => "SNAPSHOT_PUBLICATIONS",
         }
     }
-
-    /// Whether the epoch is full, so that only a full publication helps.
-    pub const fn is_limit(&self) -> bool {
-        matches!(self, Self::TooMany | Self::TooLarge { .. })
-    }
 }
 
 /// The publication-id rule: an id names one signed record, for ever. `known` is the digest of the record that this

@@ -18,7 +18,7 @@ pub(super) type Records = HashMap<Print, Vec<StagedRecord>>;
 pub(super) fn find(
     wanted: &[Print],
     journal: &Journal,
-    staging: &mut StagingReader,
+    staging: &StagingReader,
     index: &Index,
     subjects: &Subjects,
     key: &StorageKey,
@@ -26,7 +26,7 @@ pub(super) fn find(
     let mut found = Records::new();
     let mut open = wanted.to_vec();
     for number in (1..=journal.last()).rev() {
-        let mut file = journal.file(number, key)?;
+        let file = journal.file(number, key)?;
         let places = places(&file.index()?, &open)?;
         for (chunk, (place, prints)) in places {
             let entries = file.entries_at(chunk, place)?;

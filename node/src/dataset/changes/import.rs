@@ -75,7 +75,7 @@ pub fn change(
     let mut report = read.report(job, &journal);
     let index = staging_index(&dir, name, &mut staging, &subjects)?;
     let prints: Vec<Print> = read.rows.keys().copied().collect();
-    let mut now = current::find(&prints, &journal, &mut staging, &index, &subjects, job.key)?;
+    let mut now = current::find(&prints, &journal, &staging, &index, &subjects, job.key)?;
     let entries = entries(read.rows, &mut now, &mut report);
     check(job, &report, rejects)?;
     Stage::ChangeRead.reached();

@@ -150,7 +150,7 @@ impl ChangeFile {
         Index::open(&self.index, self.sealed.id())?.ok_or_else(damaged)
     }
 
-    pub(super) fn entries_at(&mut self, chunk: u32, place: u64) -> Result<Vec<ChangeEntry>, ChangesError> {
+    pub(super) fn entries_at(&self, chunk: u32, place: u64) -> Result<Vec<ChangeEntry>, ChangesError> {
         let plain = self.sealed.chunk_at(chunk.into(), place)?;
         self.entries(&plain)
     }
