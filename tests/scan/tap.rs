@@ -17,8 +17,8 @@ use windvane_proto::audit::v1::{CountersignRequest, CountersignResponse};
 use windvane_proto::lookup::v1::lookup_client::LookupClient;
 use windvane_proto::lookup::v1::lookup_server::{Lookup, LookupServer};
 use windvane_proto::lookup::v1::{
-    EvaluateRequest, EvaluateResponse, FetchManifestRequest, FetchManifestResponse, FetchPagesRequest,
-    FetchPagesResponse,
+    EvaluateRequest, EvaluateResponse, FetchDeltasRequest, FetchDeltasResponse, FetchManifestRequest,
+    FetchManifestResponse, FetchPagesRequest, FetchPagesResponse,
 };
 use windvane_protocols::limits::MAX_MESSAGE_BYTES;
 
@@ -82,6 +82,15 @@ impl Lookup for Tap {
         let message = request.into_inner();
         self.keep(&message);
         self.kept(self.lookup().fetch_manifest(message).await)
+    }
+
+    async fn fetch_deltas(
+        &self,
+        request: Request<FetchDeltasRequest>,
+    ) -> Result<Response<FetchDeltasResponse>, Status> {
+        let message = request.into_inner();
+        self.keep(&message);
+        self.kept(self.lookup().fetch_deltas(message).await)
     }
 
     type FetchPagesStream = Iter<std::vec::IntoIter<Result<FetchPagesResponse, Status>>>;

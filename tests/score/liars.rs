@@ -14,8 +14,8 @@ use windvane::verification::{ScoreReport, ScoreStatus};
 use windvane_keys::enrolment::Partner;
 use windvane_proto::lookup::v1::lookup_server::{Lookup, LookupServer};
 use windvane_proto::lookup::v1::{
-    EvaluateRequest, EvaluateResponse, FetchManifestRequest, FetchManifestResponse, FetchPagesRequest,
-    FetchPagesResponse,
+    EvaluateRequest, EvaluateResponse, FetchDeltasRequest, FetchDeltasResponse, FetchManifestRequest,
+    FetchManifestResponse, FetchPagesRequest, FetchPagesResponse,
 };
 use windvane_protocols::lookup::client::{Answer, Question};
 use windvane_protocols::lookup::provider::{Circumstances, EpochKeys};
@@ -138,6 +138,13 @@ impl Lookup for Liar {
         &self,
         _: Request<FetchManifestRequest>,
     ) -> Result<Response<FetchManifestResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn fetch_deltas(
+        &self,
+        _: Request<FetchDeltasRequest>,
+    ) -> Result<Response<FetchDeltasResponse>, Status> {
         Err(Status::unimplemented(""))
     }
 
