@@ -91,6 +91,7 @@ async fn a_chain_that_breaks_a_rule_is_refused_with_its_code() {
     forgery.refused(&[first, &rows], "DELTA_SIZE_LIMIT").await;
     forgery.refused(&vec![first; MAX_DELTAS + 1], "MESSAGE_MALFORMED").await;
     // All of it is in the bank's log but what was no message.
+    forgery.trial.bank.0.taken_over_by(&forgery.trial.bank.1).await;
     let noted = failures(&forgery.trial.bank.0, &forgery.trial.bank.1).await;
     let codes = ["DELTA_SIGNATURE", "DELTA_ORDER", "DELTA_BASE", "PUBLICATION_ID_REUSED", "DELTA_SIZE_LIMIT"];
     assert!(codes.iter().all(|code| noted.iter().any(|noted| noted == code)), "{noted:?}");
@@ -182,6 +183,7 @@ async fn a_provider_that_lost_a_delta_keeps_nobody_from_it_and_one_with_another_
     let fetched = forgery.fetch().await.unwrap();
     assert_eq!((fetched.unknown, fetched.dropped, fetched.applied), (0, 1, vec![other.clone()]));
     assert_eq!(forgery.trial.installed().chain().deltas()[1], other);
+    forgery.trial.bank.0.taken_over_by(&forgery.trial.bank.1).await;
     let noted = failures(&forgery.trial.bank.0, &forgery.trial.bank.1).await;
     assert!(noted.iter().any(|code| code == "DELTA_FORKED"), "{noted:?}");
 }

@@ -90,7 +90,7 @@ impl<'a> Source<'a> {
         let request = FetchDeltasRequest { data_set: self.data_set.to_string(), epoch };
         let response =
             self.client.fetch_deltas(Request::new(request)).await.map_err(|s| PeerError::from(&s))?;
-        Ok(Deltas::try_from(response.into_inner()).map_err(malformed)?.0)
+        Ok(Deltas::try_from(response.into_inner()).map_err(|error| malformed(&error))?.0)
     }
 
     /// Fetches a delta that follows the table `before` in the epoch's directory, and applies it.
@@ -129,7 +129,7 @@ impl<'a> Source<'a> {
         while sink.next_page() < publication.pages {
             let message = stream.message().await.map_err(|status| interrupted(&status))?;
             let Some(message) = message else { break };
-            let pages = Pages::try_from(message).map_err(malformed)?;
+            let pages = Pages::try_from(message).map_err(|error| malformed(&error))?;
             sink = blocking(move || {
                 sink.append(pages.as_slice())?;
                 Ok::<_, InstallError>(sink)
@@ -169,7 +169,7 @@ impl Sink for DeltaDownload {
     }
 }
 
-fn malformed(error: WireError) -> PeerError {
+fn malformed(error: &WireError) -> PeerError {
     PeerError { code: "MESSAGE_MALFORMED".into(), message: error.to_string(), retry_after_ms: None }
 }
 
