@@ -14,6 +14,7 @@ mod buckets;
 mod copy;
 mod idempotency;
 mod psi;
+mod publications;
 mod replay;
 mod retention;
 mod switches;

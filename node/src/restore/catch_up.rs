@@ -8,6 +8,7 @@ use windvane_keys::identity::TlsKey;
 use windvane_protocols::audit::destruction::Destruction;
 use windvane_protocols::audit::entry::{Entry, Event, Keys};
 use windvane_protocols::lookup::DataSet;
+use windvane_protocols::lookup::delta::Delta;
 use windvane_protocols::lookup::manifest::Manifest;
 use windvane_protocols::party::PartyId;
 use windvane_protocols::transcript::{Hash, Record as _, Signed, digest};
@@ -85,7 +86,8 @@ impl<'a> CatchUp<'a> {
                 self.store.replay_switch(&subject, off, at_ms)?;
             }
             Event::Key { purpose, public, state } => self.known_keys.take(&purpose, &public, &state),
-            Event::Published(signed) => self.published(signed),
+            Event::Published(signed) => self.published(signed)?,
+            Event::DeltaPublished(signed) => self.delta_published(&signed)?,
             Event::Answered(signed) if signed.body().request.body().provider != *own => {
                 let provider = signed.body().request.body().provider.clone();
                 self.uncountersigned.insert(signed.digest(), provider);
@@ -138,14 +140,32 @@ impl<'a> CatchUp<'a> {
         Ok(())
     }
 
-    fn published(&mut self, signed: Signed<Manifest>) {
+    fn published(&mut self, signed: Signed<Manifest>) -> Result<(), NodeError> {
         let body = signed.body();
+        for publication in &body.publications {
+            self.store.replay_publication(&publication.id, &signed.digest())?;
+        }
         if body.provider == self.keys.party {
             self.published.insert(body.data_set.clone(), signed);
         } else {
             let (provider, data_set) = (&body.provider, &body.data_set);
             self.notes.insert(format!("fetch the snapshot of {data_set} from {provider} again"));
         }
+        Ok(())
+    }
+
+    fn delta_published(&mut self, signed: &Signed<Delta>) -> Result<(), NodeError> {
+        let Delta { provider, data_set, index, epoch, publication, .. } = signed.body();
+        self.store.replay_publication(&publication.id, &signed.digest())?;
+        self.notes.insert(if *provider == self.keys.party {
+            format!(
+                "delta {index} of epoch {epoch} of {data_set} was published after the backup: import the change \
+                 files since then again, build and publish the next epoch"
+            )
+        } else {
+            format!("fetch the snapshot of {data_set} from {provider} again")
+        });
+        Ok(())
     }
 
     /// A folder that the backup still has is destroyed again; keys are, by their own entries.

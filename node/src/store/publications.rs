@@ -85,6 +85,15 @@ impl Store {
         Ok(self.lock().query_row(sql, [id], |row| row.get(0)).optional()?)
     }
 
+    /// Takes over an id from the log, unless it is there.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn replay_publication(&self, id: &PublicationId, digest: &Hash) -> Result<(), StoreError> {
+        self.lock().execute("INSERT OR IGNORE INTO publication VALUES (?1, ?2)", params![id, digest])?;
+        Ok(())
+    }
+
     /// Keeps ids of one signed record together with the entry that tells of it; once more, it changes nothing.
     ///
     /// # Errors
