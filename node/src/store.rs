@@ -18,7 +18,6 @@ mod publications;
 mod replay;
 mod retention;
 mod switches;
-mod publications;
 mod train;
 mod verifications;
 
