@@ -1,17 +1,18 @@
 //! A certificate authority for a trial: one ECDSA P-256 key in a key store, one level deep.
 //!
 //! It signs what an [`EnrolmentRequest`] proves, nothing that the request's certificate request asks for
-//! besides. Organisations with an authority of their own use that, with the same extension. There is no
-//! revocation list here.
+//! besides. Organisations with an authority of their own use that, with the same extension. What it revoked is told
+//! by lists, each of which repeats all that stood in the one before it.
 
 use std::fmt;
 use std::time::Duration;
 
 use rand::CryptoRng;
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SanType,
-    SerialNumber, SubjectPublicKeyInfo, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, PublicKeyData as _, RevokedCertParams, SanType, SerialNumber,
+    SubjectPublicKeyInfo, date_time_ymd,
 };
 use rustls_pki_types::CertificateDer;
 use windvane_protocols::secret::Secret;
@@ -21,6 +22,7 @@ use crate::identity::{
     AuthorityCertificate, IdentityError, KEYS_EXTENSION, certificate_to_pem, key_pair, keys_extension_value,
 };
 use crate::record::{KeyRecord, Purpose};
+use crate::revocation::{RevocationError, RevocationList, next_number, plain};
 use crate::store::{KeyStore, StoreError};
 
 /// Longest validity of any certificate, in days: ten years.
@@ -77,6 +79,12 @@ pub enum AuthorityError {
     /// The certificate library refused.
     #[error("the certificate cannot be signed: {0}")]
     Signing(#[from] rcgen::Error),
+    /// The list that is to be followed is another authority's.
+    #[error("the revocation list that is to be followed is another authority's")]
+    ForeignList,
+    /// The revocation list is not what it must be.
+    #[error(transparent)]
+    Revocation(#[from] RevocationError),
     /// What was signed does not hold together.
     #[error(transparent)]
     Enrolment(#[from] EnrolmentError),
@@ -93,6 +101,8 @@ impl AuthorityError {
             Self::Identity(error) => error.code(),
             Self::Store(error) => error.code(),
             Self::Signing(_) => "AUTHORITY_SIGNING",
+            Self::ForeignList => "REVOCATION_LIST_FOREIGN",
+            Self::Revocation(error) => error.code(),
             Self::Enrolment(error) => error.code(),
         }
     }
@@ -184,6 +194,45 @@ impl CertificateAuthority {
         let params = leaf_params(request, (begin, end.min(not_after_ms)), rng)?;
         let certificate = self.issue(&params, request.tls_public_key())?;
         Ok(Enrolment::new(request.clone(), certificate, &self.certificate.der)?)
+    }
+
+    /// Issues the revocation list that follows `before`: what is revoked there, and the certificates with these
+    /// serial numbers ([`crate::identity::CertificateIdentity::serial`]).
+    ///
+    /// # Errors
+    /// [`AuthorityError`]; [`AuthorityError::ForeignList`] when `before` is not this authority's.
+    pub fn revoke(
+        &self,
+        before: Option<&RevocationList>,
+        serials: &[&[u8]],
+        days: u32,
+        now_ms: u64,
+    ) -> Result<RevocationList, AuthorityError> {
+        if before.is_some_and(|list| !list.is_signed_by(&self.certificate)) {
+            return Err(AuthorityError::ForeignList);
+        }
+        let (_, next_update) = validity(now_ms, days)?;
+        let number = before.map_or([0; 20], |list| *list.number_bytes());
+        let mut revoked = before.map(|list| list.entries().clone()).unwrap_or_default();
+        for serial in serials {
+            revoked.entry(plain(serial).to_vec()).or_insert(now_ms);
+        }
+        let at = |ms: u64| date_time_ymd(1970, 1, 1) + Duration::from_secs(ms / 1_000);
+        let entry = |(serial, at_ms): (&Vec<u8>, &u64)| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(serial),
+            revocation_time: at(*at_ms),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: at(now_ms.max(before.map_or(0, RevocationList::this_update_ms))),
+            next_update: at(next_update),
+            crl_number: SerialNumber::from_slice(&next_number(&number)),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Ok(RevocationList::from_der(list.signed_by(&self.issuer)?.der())?)
     }
 
     pub(crate) fn issue(&self, params: &CertificateParams, key: &[u8]) -> Result<Vec<u8>, rcgen::Error> {

@@ -9,12 +9,16 @@
 //! only statements about its owner's own log.
 
 use ed25519_dalek::VerifyingKey;
+use rustls_pki_types::CertificateDer;
 use windvane_protocols::limits::MAX_DOCUMENT_BYTES;
 use windvane_protocols::oprf::PublicKey;
 use windvane_protocols::party::PartyId;
 use windvane_protocols::transcript::{Hash, TranscriptError};
 
-use crate::identity::{self, AuthorityCertificate, CERTIFICATE, CertificateIdentity, IdentityError, TlsKey};
+use crate::identity::{
+    self, AuthorityCertificate, CERTIFICATE, CertificateIdentity, IdentityError, MAX_CHAIN_CERTIFICATES,
+    TlsKey,
+};
 use crate::signing::{LogKey, ReceiptKey};
 
 mod chain;
@@ -22,6 +26,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use chain::ALGORITHMS;
 pub use request::EnrolmentRequest;
 
 const REQUEST: &str = "WINDVANE ENROLMENT REQUEST";
@@ -83,8 +88,8 @@ pub enum EnrolmentError {
     /// The certificate is for another TLS key.
     #[error("the certificate is for another TLS key than the request's")]
     TlsKey,
-    /// The certificate was not signed by the authority beside it.
-    #[error("the certificate was not signed by the authority whose certificate stands beside it")]
+    /// The certificates do not lead to the authority beside them, each signed by the next.
+    #[error("the certificates do not lead to the authority beside them: each must be signed by the next one")]
     Chain,
     /// The authority is not the one that is trusted.
     #[error("the enrolment is of another authority than the trusted one")]
@@ -160,31 +165,34 @@ impl EnrolmentError {
     }
 }
 
-/// Exactly these PEM blocks, without headers.
-fn blocks<const N: usize>(
+/// A request's PEM block and `certificates` blocks of certificates after it, without headers.
+fn blocks(
     text: &str,
-    tags: [&str; N],
+    certificates: std::ops::RangeInclusive<usize>,
     expected: &'static str,
-) -> Result<[Vec<u8>; N], EnrolmentError> {
+) -> Result<(Vec<u8>, Vec<Vec<u8>>), EnrolmentError> {
     if text.len() > MAX_DOCUMENT_BYTES {
         return Err(EnrolmentError::TooLarge { found: text.len() });
     }
     let armour = || EnrolmentError::Armour { expected };
-    let blocks = pem::parse_many(text).map_err(|_| armour())?;
-    let plain = blocks.iter().all(|block| block.headers().iter().next().is_none());
-    if !plain || !blocks.iter().map(pem::Pem::tag).eq(tags) {
+    let mut blocks = pem::parse_many(text).map_err(|_| armour())?.into_iter();
+    let plain = |block: &pem::Pem| block.headers().iter().next().is_none();
+    let request = blocks.next().filter(|block| plain(block) && block.tag() == REQUEST).ok_or_else(armour)?;
+    let rest: Vec<_> = blocks.collect();
+    let fits = rest.iter().all(|block| plain(block) && block.tag() == CERTIFICATE);
+    if !fits || !certificates.contains(&rest.len()) {
         return Err(armour());
     }
-    let contents: Vec<_> = blocks.into_iter().map(pem::Pem::into_contents).collect();
-    contents.try_into().map_err(|_| armour())
+    Ok((request.into_contents(), rest.into_iter().map(pem::Pem::into_contents).collect()))
 }
 
-/// A signed request: request, certificate and authority, which agree with each other. Whether the authority is
+/// A signed request: request, certificates and authority, which agree with each other. Whether the authority is
 /// to be trusted, and the time, is [`Self::verify`]'s question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Enrolment {
     request: EnrolmentRequest,
-    certificate_der: Vec<u8>,
+    /// The party's certificate, and then those of intermediate authorities, each signed by the next.
+    chain: Vec<Vec<u8>>,
     certificate: CertificateIdentity,
     authority: AuthorityCertificate,
 }
@@ -199,9 +207,23 @@ impl Enrolment {
         certificate_der: Vec<u8>,
         authority_der: &[u8],
     ) -> Result<Self, EnrolmentError> {
-        let certificate = CertificateIdentity::from_der(&certificate_der)?;
+        Self::with_chain(request, vec![certificate_der], authority_der)
+    }
+
+    /// Joins a request, the certificate that was issued for it with those of intermediate authorities, and the
+    /// authority that they lead to.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; [`IdentityError::Chain`] for none or too many.
+    pub fn with_chain(
+        request: EnrolmentRequest,
+        chain: Vec<Vec<u8>>,
+        authority_der: &[u8],
+    ) -> Result<Self, EnrolmentError> {
+        let first = chain.first().filter(|_| chain.len() <= MAX_CHAIN_CERTIFICATES);
+        let certificate = CertificateIdentity::from_der(first.ok_or(IdentityError::Chain)?)?;
         let authority = AuthorityCertificate::from_der(authority_der)?;
-        let enrolment = Self { request, certificate_der, certificate, authority };
+        let enrolment = Self { request, chain, certificate, authority };
         enrolment.check_agreement()?;
         Ok(enrolment)
     }
@@ -217,25 +239,28 @@ impl Enrolment {
         match () {
             () if certificate.keys_digest != request.digest() => Err(EnrolmentError::KeysDigest),
             () if certificate.public_key != request.tls_public_key() => Err(EnrolmentError::TlsKey),
-            () => chain::check_signature(&self.certificate_der, &self.authority),
+            () => chain::check_signatures(&self.chain, &self.authority),
         }
     }
 
-    /// Reads an enrolment: the request, then the party's certificate, then the authority's.
+    /// Reads an enrolment: the request, then the party's certificate and those of intermediates, then the
+    /// authority's.
     ///
     /// # Errors
     /// [`EnrolmentError`].
     pub fn from_pem(text: &str) -> Result<Self, EnrolmentError> {
-        let expected = "WINDVANE ENROLMENT REQUEST, CERTIFICATE, CERTIFICATE";
-        let [request, certificate, authority] = blocks(text, [REQUEST, CERTIFICATE, CERTIFICATE], expected)?;
-        Self::new(EnrolmentRequest::from_document(request)?, certificate, &authority)
+        let expected = "WINDVANE ENROLMENT REQUEST, CERTIFICATE (the party's, then up to 3 intermediates'), \
+             CERTIFICATE (the authority's)";
+        let (request, mut chain) = blocks(text, 2..=MAX_CHAIN_CERTIFICATES + 1, expected)?;
+        let authority = chain.pop().ok_or(EnrolmentError::Armour { expected })?;
+        Self::with_chain(EnrolmentRequest::from_document(request)?, chain, &authority)
     }
 
     /// The enrolment as text, to send.
     pub fn to_pem(&self) -> String {
-        let certificates = [&self.certificate_der, &self.authority.der];
+        let certificates = self.chain.iter().chain([&self.authority.der]);
         let certificates = certificates.map(|der| identity::certificate_to_pem(der));
-        [self.request.to_pem(), certificates.concat()].concat()
+        self.request.to_pem() + &certificates.collect::<String>()
     }
 
     /// The request that was signed.
@@ -250,12 +275,25 @@ impl Enrolment {
 
     /// The party's certificate, DER.
     pub fn certificate_der(&self) -> &[u8] {
-        &self.certificate_der
+        &self.chain[0]
+    }
+
+    /// The certificates that the party shows in TLS: its own, and those of intermediate authorities.
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.chain.iter().map(|der| CertificateDer::from(der.clone())).collect()
+    }
+
+    /// The intermediate authorities.
+    ///
+    /// # Errors
+    /// None at present; they were read when the enrolment was.
+    pub fn intermediates(&self) -> Result<Vec<AuthorityCertificate>, IdentityError> {
+        self.chain[1..].iter().map(|der| AuthorityCertificate::from_der(der)).collect()
     }
 
     /// The party's certificate as PEM: the node's chain file.
     pub fn certificate_pem(&self) -> String {
-        identity::certificate_to_pem(&self.certificate_der)
+        identity::certificate_to_pem(&self.chain[0])
     }
 
     /// The certificate of the authority that signed.
@@ -285,7 +323,7 @@ impl Enrolment {
             return Err(EnrolmentError::ForeignAuthority);
         }
         chain::check_validity(&self.certificate, &self.authority, now_ms)?;
-        chain::check_usage(&self.certificate_der, &self.authority.der, now_ms)?;
+        chain::check_usage(&self.chain(), &self.authority.der, now_ms)?;
         Ok(Partner {
             party: self.request.party().clone(),
             receipt_key: *self.request.receipt_key(),

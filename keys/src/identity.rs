@@ -22,7 +22,7 @@ use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Version;
 
 use crate::files::{self, FileError};
-use crate::record::{KeyId, KeyRecord, Purpose};
+use crate::record::{KeyId, KeyRecord, Purpose, State};
 use crate::store::{KeyStore, StoreError};
 
 /// The non-critical certificate extension that binds a party's other keys: a DER `OCTET STRING` of the
@@ -112,6 +112,8 @@ pub struct CertificateIdentity {
     pub fingerprint_sha256: [u8; 32],
     /// `SubjectPublicKeyInfo` of the TLS key, DER.
     pub public_key: Vec<u8>,
+    /// The serial number, as the bytes of its DER `INTEGER`.
+    pub serial: Vec<u8>,
     /// First instant of validity, in milliseconds since the Unix epoch.
     pub not_before_ms: u64,
     /// Last instant of validity, in milliseconds since the Unix epoch.
@@ -133,6 +135,7 @@ impl CertificateIdentity {
             keys_digest: keys_digest_of(&certificate)?,
             fingerprint_sha256: Sha256::digest(der).into(),
             public_key: certificate.public_key().raw.to_vec(),
+            serial: certificate.raw_serial().to_vec(),
             not_before_ms: millis(certificate.validity().not_before)?,
             not_after_ms: millis(certificate.validity().not_after)?,
         })
@@ -144,6 +147,10 @@ impl CertificateIdentity {
 pub struct AuthorityCertificate {
     /// The certificate, DER.
     pub der: Vec<u8>,
+    /// Its subject, the DER of the name.
+    pub subject: Vec<u8>,
+    /// Whether it may sign revocation lists.
+    pub may_revoke: bool,
     /// `SubjectPublicKeyInfo`, DER.
     pub public_key: Vec<u8>,
     /// First instant of validity, in milliseconds since the Unix epoch.
@@ -160,11 +167,14 @@ impl AuthorityCertificate {
     pub fn from_der(der: &[u8]) -> Result<Self, IdentityError> {
         let certificate = parse(der)?;
         let usage = certificate.key_usage().map_err(|_| IdentityError::Der)?;
-        if !certificate.is_ca() || !usage.is_some_and(|usage| usage.value.key_cert_sign()) {
+        let usage = usage.map(|usage| usage.value);
+        if !certificate.is_ca() || !usage.is_some_and(|usage| usage.key_cert_sign()) {
             return Err(IdentityError::NotAuthority);
         }
         Ok(Self {
             der: der.to_vec(),
+            subject: certificate.subject().as_raw().to_vec(),
+            may_revoke: usage.is_some_and(|usage| usage.crl_sign()),
             public_key: certificate.public_key().raw.to_vec(),
             not_before_ms: millis(certificate.validity().not_before)?,
             not_after_ms: millis(certificate.validity().not_after)?,
@@ -172,6 +182,7 @@ impl AuthorityCertificate {
     }
 }
 
+/// Reads one certificate and nothing after it.
 pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, IdentityError> {
     let (rest, certificate) = x509_parser::parse_x509_certificate(der).map_err(|_| IdentityError::Der)?;
     let unique = certificate.extensions_map().is_ok();
@@ -204,7 +215,7 @@ pub(crate) fn keys_extension_value(digest: &Hash) -> Vec<u8> {
     [OCTET_STRING_64.as_slice(), digest].concat()
 }
 
-fn millis(time: ASN1Time) -> Result<u64, IdentityError> {
+pub(crate) fn millis(time: ASN1Time) -> Result<u64, IdentityError> {
     let seconds = u64::try_from(time.timestamp()).map_err(|_| IdentityError::Der)?;
     seconds.checked_mul(1_000).ok_or(IdentityError::Der)
 }
@@ -223,9 +234,30 @@ impl TlsKey {
     /// # Errors
     /// [`StoreError::AlreadyActive`], or when the store cannot be written.
     pub fn generate(store: &(impl KeyStore + ?Sized), now_ms: u64) -> Result<Self, IdentityError> {
+        Self::insert(store, |public| KeyRecord::with_public(Purpose::Tls, public, now_ms))
+    }
+
+    /// The key that is to follow the active one: the pending one, generated where there is none.
+    ///
+    /// # Errors
+    /// As [`Self::generate`] and [`Self::load`].
+    pub fn next(store: &(impl KeyStore + ?Sized), now_ms: u64) -> Result<Self, IdentityError> {
+        let known = store.find(&Purpose::Tls)?;
+        match known.into_iter().find(|record| record.state == State::Pending) {
+            Some(record) => Self::open(record.clone(), &store.secret(&record.id)?),
+            None => {
+                Self::insert(store, |public| KeyRecord::with_public(Purpose::Tls, public, now_ms).pending())
+            }
+        }
+    }
+
+    fn insert(
+        store: &(impl KeyStore + ?Sized),
+        record: impl FnOnce(Vec<u8>) -> KeyRecord,
+    ) -> Result<Self, IdentityError> {
         let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(IdentityError::Key)?;
         let (pkcs8, public_key) = (Secret::new(pair.serialize_der()), pair.subject_public_key_info());
-        let record = KeyRecord::with_public(Purpose::Tls, public_key.clone(), now_ms);
+        let record = record(public_key.clone());
         store.insert(&record, &pkcs8)?;
         Ok(Self { id: record.id, pkcs8, public_key })
     }
@@ -236,12 +268,52 @@ impl TlsKey {
     /// [`StoreError::Missing`], [`IdentityError::Key`], or when the store cannot be read.
     pub fn load(store: &(impl KeyStore + ?Sized)) -> Result<Self, IdentityError> {
         let (record, pkcs8) = store.active(&Purpose::Tls)?;
-        let public_key = key_pair(&pkcs8)?.subject_public_key_info();
+        Self::open(record, &pkcs8)
+    }
+
+    /// Loads the key that a certificate is for, whether it is in use already or not.
+    ///
+    /// # Errors
+    /// [`IdentityError::OtherKey`] when the store has no such key, or it was destroyed; otherwise as
+    /// [`Self::load`].
+    pub fn load_for(store: &(impl KeyStore + ?Sized), public_key: &[u8]) -> Result<Self, IdentityError> {
+        let fits = |record: &KeyRecord| record.public == public_key && record.state != State::Destroyed;
+        let record = store.find(&Purpose::Tls)?.into_iter().find(fits).ok_or(IdentityError::OtherKey)?;
+        let pkcs8 = store.secret(&record.id)?;
+        Self::open(record, &pkcs8)
+    }
+
+    /// Takes the key into use and destroys the one before it; gives the records of both that changed. What was
+    /// taken up under the old key goes on: TLS 1.3 needs it for the handshake alone.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the store cannot be written; call it again then.
+    pub fn activate(&self, store: &(impl KeyStore + ?Sized)) -> Result<Vec<KeyRecord>, IdentityError> {
+        let mut changed = Vec::new();
+        let mut known = store.find(&Purpose::Tls)?;
+        // The old one first: of a purpose there is one active key. Who comes in between finds the new one by its
+        // certificate.
+        known.sort_by_key(|record| record.id == self.id);
+        for mut record in known {
+            let to = if record.id == self.id { State::Active } else { State::Destroyed };
+            // A pending one that is for a later certificate stays.
+            let ends = to == State::Active || matches!(record.state, State::Active | State::Retiring);
+            if ends && record.state != to {
+                store.advance(&record.id, to)?;
+                record.state = to;
+                changed.push(record);
+            }
+        }
+        Ok(changed)
+    }
+
+    fn open(record: KeyRecord, pkcs8: &Secret<Vec<u8>>) -> Result<Self, IdentityError> {
+        let public_key = key_pair(pkcs8)?.subject_public_key_info();
         if public_key != record.public {
             let expected = "the secret of its public key";
             return Err(StoreError::Form { purpose: Purpose::Tls, expected }.into());
         }
-        Ok(Self { id: record.id, pkcs8, public_key })
+        Ok(Self { id: record.id, pkcs8: pkcs8.clone(), public_key })
     }
 
     /// The key's identifier.

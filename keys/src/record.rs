@@ -158,12 +158,16 @@ fn epoch_from_str(text: &str) -> Result<Purpose, PurposeError> {
     }
 }
 
-/// Where a key stands in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Where a key stands in its life, which only goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum State {
+    /// Made, and not in use yet: nobody outside relies on it.
+    Pending,
     /// In use.
     Active,
+    /// Still used for what was begun under it; nothing new is.
+    Retiring,
     /// The secret is gone; the record stays, so that nothing is issued twice and old evidence can be read.
     Destroyed,
 }
@@ -172,13 +176,17 @@ impl State {
     /// The state's name in records.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Pending => "pending",
             Self::Active => "active",
+            Self::Retiring => "retiring",
             Self::Destroyed => "destroyed",
         }
     }
 
     fn from_text(text: &str) -> Option<Self> {
-        [Self::Active, Self::Destroyed].into_iter().find(|state| state.as_str() == text)
+        [Self::Pending, Self::Active, Self::Retiring, Self::Destroyed]
+            .into_iter()
+            .find(|state| state.as_str() == text)
     }
 }
 
@@ -203,6 +211,12 @@ impl KeyRecord {
     pub fn with_public(purpose: Purpose, public: Vec<u8>, created_at_ms: u64) -> Self {
         let id = KeyId::of_public(&purpose, &public);
         Self { id, purpose, state: State::Active, created_at_ms, public }
+    }
+
+    /// The same key before it is in use.
+    #[must_use]
+    pub fn pending(self) -> Self {
+        Self { state: State::Pending, ..self }
     }
 
     /// A new, active symmetric key under a random identifier.

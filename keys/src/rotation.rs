@@ -3,7 +3,8 @@
 //! An epoch has one key for each [`KeyGroup`] that it was made for. Its number starts at 1, only grows and is
 //! never used again, not after destruction either: the store's records remember. Every key is sealed together
 //! with the codes of all the epoch's groups, so an epoch of which a crash left only some keys never opens;
-//! create the next.
+//! create the next. They are pending until [`activate_epoch`], when the epoch is published; retiring, while calls
+//! that were built against it are still answered, from [`retire_epoch`] on; and then destroyed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +26,9 @@ pub fn generate_subject_tag(
     now_ms: u64,
     rng: &mut (impl CryptoRng + ?Sized),
 ) -> Result<PrivateKey, StoreError> {
-    generate(store, Purpose::SubjectTag, &[], now_ms, rng)
+    let (record, key) = make(Purpose::SubjectTag, now_ms, rng);
+    insert(store, &record, &key, &[])?;
+    Ok(key)
 }
 
 /// Loads the bank's subject-tag key.
@@ -38,7 +41,7 @@ pub fn load_subject_tag(store: &(impl KeyStore + ?Sized)) -> Result<PrivateKey, 
     if rest.is_empty() { Ok(key) } else { Err(form(&record, "32 bytes")) }
 }
 
-/// Generates an epoch's keys into the store, one for each group; groups named twice count once.
+/// Generates an epoch's pending keys into the store, one for each group; groups named twice count once.
 ///
 /// # Errors
 /// [`StoreError::EpochReused`] unless the number is larger than 0 and than every one before, destroyed ones
@@ -61,11 +64,15 @@ pub fn create_epoch(
         return Err(StoreError::EpochReused { data_set: data_set.clone(), found: epoch, expected });
     }
     let codes: Vec<_> = groups.iter().map(|group| group.code()).collect();
-    let mut make = |group| generate(store, purpose(data_set, epoch, group), &codes, now_ms, rng);
-    groups.into_iter().map(|group| Ok((group, make(group)?))).collect()
+    let mut generate = |group| {
+        let (record, key) = make(purpose(data_set, epoch, group), now_ms, rng);
+        insert(store, &record.pending(), &key, &codes)?;
+        Ok((group, key))
+    };
+    groups.into_iter().map(&mut generate).collect()
 }
 
-/// Loads an active epoch's keys.
+/// Loads an epoch's keys, unless they were destroyed.
 ///
 /// # Errors
 /// [`StoreError::MissingEpoch`], also when a key that the epoch was made with is not there;
@@ -92,7 +99,7 @@ pub fn next_epoch(store: &(impl KeyStore + ?Sized), data_set: &DataSet) -> Resul
 pub struct EpochStatus {
     /// The epoch's number.
     pub epoch: u64,
-    /// Active when every key that the epoch was made with is.
+    /// The state of the key that is furthest in its life; destroyed where a key is missing.
     pub state: State,
     /// When its first key was made.
     pub created_at_ms: u64,
@@ -109,6 +116,40 @@ pub fn epochs(store: &(impl KeyStore + ?Sized), data_set: &DataSet) -> Result<Ve
     all.into_iter().map(|(epoch, keys)| status(store, data_set, epoch, keys)).collect()
 }
 
+/// Takes an epoch's keys into use.
+///
+/// # Errors
+/// [`StoreError::MissingEpoch`], [`StoreError::Backwards`], or when the store cannot be written.
+pub fn activate_epoch(
+    store: &(impl KeyStore + ?Sized),
+    data_set: &DataSet,
+    epoch: u64,
+) -> Result<(), StoreError> {
+    advance(store, data_set, epoch, State::Active)
+}
+
+/// Keeps an epoch's keys for calls that were built against it, and for nothing new.
+///
+/// # Errors
+/// [`StoreError::MissingEpoch`], or when the store cannot be written.
+pub fn retire_epoch(
+    store: &(impl KeyStore + ?Sized),
+    data_set: &DataSet,
+    epoch: u64,
+) -> Result<(), StoreError> {
+    advance(store, data_set, epoch, State::Retiring)
+}
+
+fn advance(
+    store: &(impl KeyStore + ?Sized),
+    data_set: &DataSet,
+    epoch: u64,
+    to: State,
+) -> Result<(), StoreError> {
+    let records = records_of(store, data_set, epoch)?;
+    records.iter().try_for_each(|record| store.advance(&record.id, to))
+}
+
 /// Destroys an epoch's keys; a destroyed epoch stays destroyed.
 ///
 /// # Errors
@@ -122,19 +163,20 @@ pub fn destroy_epoch(
     records.iter().try_for_each(|record| store.destroy(&record.id))
 }
 
-/// Makes a key, and seals its scalar followed by `rest`.
-fn generate(
-    store: &(impl KeyStore + ?Sized),
-    purpose: Purpose,
-    rest: &[u8],
-    now_ms: u64,
-    mut rng: &mut (impl CryptoRng + ?Sized),
-) -> Result<PrivateKey, StoreError> {
+fn make(purpose: Purpose, now_ms: u64, mut rng: &mut (impl CryptoRng + ?Sized)) -> (KeyRecord, PrivateKey) {
     let key = PrivateKey::random(&mut rng);
-    let record = KeyRecord::with_public(purpose, key.public().as_bytes().to_vec(), now_ms);
+    (KeyRecord::with_public(purpose, key.public().as_bytes().to_vec(), now_ms), key)
+}
+
+/// Seals a key's scalar followed by `rest`.
+fn insert(
+    store: &(impl KeyStore + ?Sized),
+    record: &KeyRecord,
+    key: &PrivateKey,
+    rest: &[u8],
+) -> Result<(), StoreError> {
     let secret = Secret::new([key.to_bytes().expose().as_slice(), rest].concat());
-    store.insert(&record, &secret)?;
-    Ok(key)
+    store.insert(record, &secret)
 }
 
 /// The key of a record, and what follows its scalar in the secret.
@@ -186,8 +228,9 @@ fn status(
     epoch: u64,
     keys: Vec<KeyRecord>,
 ) -> Result<EpochStatus, StoreError> {
+    let furthest = keys.iter().map(|record| record.state).max();
     let state = match open_epoch(store, data_set, epoch, &keys) {
-        Ok(_) => State::Active,
+        Ok(_) => furthest.unwrap_or(State::Destroyed),
         Err(StoreError::Destroyed { .. } | StoreError::MissingEpoch { .. }) => State::Destroyed,
         Err(error) => return Err(error),
     };

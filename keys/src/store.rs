@@ -1,9 +1,9 @@
 //! Keys at rest, behind one small trait: files for a node, memory for tests and short-lived tools.
 //!
-//! Promised by every store: a secret is given out only while its key is active; a destroyed key leaves a
-//! record but no secret; a data set's oblivious PRF epoch only grows, whatever its key groups, and no group
+//! Promised by every store: a key's state only goes on, from pending over active and retiring to destroyed; a
+//! destroyed key leaves a record but no secret, and every other's is given out; a data set's oblivious PRF epoch only grows, whatever its key groups, and no group
 //! gets a second key in it, not after destruction either; so it is with the epochs of a scoring group, which have one
-//! key each; of every other purpose there is at most one active key.
+//! key each; of every other purpose there is at most one active key, and one pending.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -30,18 +30,25 @@ pub const MAX_PUBLIC_BYTES: usize = 4_096;
 
 /// Where keys are kept.
 pub trait KeyStore: fmt::Debug + Send + Sync {
-    /// Takes a new, active key.
+    /// Takes a new key, active or pending.
     ///
     /// # Errors
-    /// [`StoreError`] when the identifier is there, when the purpose has an active key, and when an epoch
+    /// [`StoreError`] when the identifier is there, when the purpose has a key in this state, and when an epoch
     /// does not grow.
     fn insert(&self, record: &KeyRecord, secret: &Secret<Vec<u8>>) -> Result<(), StoreError>;
 
-    /// An active key's secret.
+    /// A key's secret, unless it was destroyed.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Destroyed`], or when the store was altered.
     fn secret(&self, id: &KeyId) -> Result<Secret<Vec<u8>>, StoreError>;
+
+    /// Moves a key on to active or retiring; one that is there already stays.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Backwards`], [`StoreError::AlreadyActive`], or when the store
+    /// cannot be written.
+    fn advance(&self, id: &KeyId, to: State) -> Result<(), StoreError>;
 
     /// Every key's record, destroyed ones too, oldest first.
     ///
@@ -68,12 +75,16 @@ pub trait KeyStore: fmt::Debug + Send + Sync {
     /// The active key of a purpose.
     ///
     /// # Errors
-    /// [`StoreError::Missing`], [`StoreError::Destroyed`] when only destroyed ones are left.
+    /// [`StoreError::Missing`], [`StoreError::Destroyed`] or [`StoreError::NotActive`] when only others are
+    /// left.
     fn active(&self, purpose: &Purpose) -> Result<(KeyRecord, Secret<Vec<u8>>), StoreError> {
         let records = self.find(purpose)?;
-        let last = records.last().ok_or_else(|| StoreError::Missing { purpose: purpose.clone() })?.id;
-        let found = records.into_iter().find(|record| record.state == State::Active);
-        let record = found.ok_or(StoreError::Destroyed { id: last })?;
+        let last = records.last().ok_or_else(|| StoreError::Missing { purpose: purpose.clone() })?;
+        let none = match last.state {
+            State::Destroyed => StoreError::Destroyed { id: last.id },
+            _ => StoreError::NotActive { id: last.id },
+        };
+        let record = records.into_iter().find(|record| record.state == State::Active).ok_or(none)?;
         let secret = self.secret(&record.id)?;
         Ok((record, secret))
     }
@@ -125,6 +136,22 @@ pub enum StoreError {
         /// The identifier.
         id: KeyId,
     },
+    /// Keys of the purpose are there, and none is active.
+    #[error("key {id} is not active, nor is any other of its purpose")]
+    NotActive {
+        /// The identifier of the newest.
+        id: KeyId,
+    },
+    /// A key's state only goes on.
+    #[error("key {id} is {found} and does not go back to {to}")]
+    Backwards {
+        /// The identifier.
+        id: KeyId,
+        /// Its state.
+        found: &'static str,
+        /// The state that was asked for.
+        to: &'static str,
+    },
     /// No key has this purpose.
     #[error("no key for {purpose}; generate it first")]
     Missing {
@@ -153,8 +180,8 @@ pub enum StoreError {
         /// The identifier.
         id: KeyId,
     },
-    /// The purpose has an active key.
-    #[error("there is an active key for {purpose} already; destroy it first")]
+    /// The purpose has an active key, or a pending one.
+    #[error("there is an active or pending key for {purpose} already; destroy it first")]
     AlreadyActive {
         /// The purpose.
         purpose: Purpose,
@@ -191,6 +218,8 @@ impl StoreError {
             Self::Resources => "KEY_STORE_RESOURCES",
             Self::NotFound { .. } => "KEY_NOT_FOUND",
             Self::Destroyed { .. } => "KEY_DESTROYED",
+            Self::NotActive { .. } => "KEY_NOT_ACTIVE",
+            Self::Backwards { .. } => "KEY_STATE",
             Self::Missing { .. } | Self::MissingEpoch { .. } => "KEY_MISSING",
             Self::NoGroups { .. } => "EPOCH_WITHOUT_GROUPS",
             Self::Duplicate { .. } => "KEY_DUPLICATE",
@@ -213,7 +242,7 @@ fn admit(present: &[KeyRecord], new: &KeyRecord, secret: &Secret<Vec<u8>>) -> Re
     if let Purpose::Score { group, epoch } = &new.purpose {
         return check_score_epoch(present, group, *epoch);
     }
-    let taken = |record: &KeyRecord| record.purpose == new.purpose && record.state == State::Active;
+    let taken = |record: &KeyRecord| record.purpose == new.purpose && record.state == new.state;
     if present.iter().any(taken) {
         return Err(StoreError::AlreadyActive { purpose: new.purpose.clone() });
     }
@@ -224,7 +253,7 @@ fn check_form(new: &KeyRecord, secret: &Secret<Vec<u8>>) -> Result<(), StoreErro
     let form = |expected| Err(StoreError::Form { purpose: new.purpose.clone(), expected });
     match () {
         () if new.purpose.check().is_err() => form("for a group of families that share a key"),
-        () if new.state != State::Active => form("active"),
+        () if new.state > State::Active => form("active or pending"),
         () if secret.expose().is_empty() || secret.expose().len() > MAX_SECRET_BYTES => {
             form("a secret of 1 to 4,096 bytes")
         }
@@ -242,7 +271,7 @@ fn check_epoch(present: &[KeyRecord], name: &DataSet, new: u64, of: KeyGroup) ->
         {
             last = last.max(*epoch);
             // An epoch's keys come one by one, so the last epoch still takes another group's, until it ends.
-            reused |= *epoch == new && (*group == of || record.state != State::Active);
+            reused |= *epoch == new && (*group == of || record.state > State::Active);
         }
     }
     if new >= last && !reused {
@@ -263,6 +292,22 @@ fn check_score_epoch(present: &[KeyRecord], name: &DataSet, new: u64) -> Result<
             expected: last.saturating_add(1),
         }),
         _ => Ok(()),
+    }
+}
+
+/// Whether a key may be moved on: `None` when it is there already.
+fn next_state(present: &[KeyRecord], id: &KeyId, to: State) -> Result<Option<KeyRecord>, StoreError> {
+    let record = present.iter().find(|record| record.id == *id).ok_or(StoreError::NotFound { id: *id })?;
+    let single = !matches!(record.purpose, Purpose::Oprf { .. } | Purpose::Score { .. });
+    let other = |r: &KeyRecord| r.id != *id && r.purpose == record.purpose && r.state == State::Active;
+    match record.state {
+        State::Destroyed => Err(StoreError::Destroyed { id: *id }),
+        found if found == to => Ok(None),
+        found if found > to => Err(StoreError::Backwards { id: *id, found: found.as_str(), to: to.as_str() }),
+        _ if single && to == State::Active && present.iter().any(other) => {
+            Err(StoreError::AlreadyActive { purpose: record.purpose.clone() })
+        }
+        _ => Ok(Some(KeyRecord { state: to, ..record.clone() })),
     }
 }
 

@@ -30,6 +30,7 @@ pub struct EnrolmentRequest {
     receipt_key: VerifyingKey,
     log_key: VerifyingKey,
     subject_tag_key: Option<PublicKey>,
+    certificate_request: Vec<u8>,
     tls_public_key: Vec<u8>,
     created_at_ms: u64,
     /// Encoding and signatures, as they travel.
@@ -70,7 +71,7 @@ impl EnrolmentRequest {
     /// # Errors
     /// [`EnrolmentError`].
     pub fn from_pem(text: &str) -> Result<Self, EnrolmentError> {
-        let [document] = blocks(text, [REQUEST], "WINDVANE ENROLMENT REQUEST")?;
+        let (document, _) = blocks(text, 0..=0, REQUEST)?;
         Self::from_document(document)
     }
 
@@ -83,11 +84,21 @@ impl EnrolmentRequest {
         let receipt_key = verifying_key(&mut reader, "receipt_key")?;
         let log_key = verifying_key(&mut reader, "log_key")?;
         let subject_tag_key = subject_tag_key(reader.bytes("subject_tag_key")?)?;
-        let tls_public_key = requested_key(reader.bytes("certificate_request")?, &party)?;
+        let certificate_request = reader.bytes("certificate_request")?.to_vec();
+        let tls_public_key = requested_key(&certificate_request, &party)?;
         let created_at_ms = reader.u64("created_at_ms")?;
         reader.finish()?;
         check_signatures(&document, &receipt_key, &log_key)?;
-        Ok(Self { party, receipt_key, log_key, subject_tag_key, tls_public_key, created_at_ms, document })
+        Ok(Self {
+            party,
+            receipt_key,
+            log_key,
+            subject_tag_key,
+            certificate_request,
+            tls_public_key,
+            created_at_ms,
+            document,
+        })
     }
 
     /// The request as text, to send.
@@ -118,6 +129,11 @@ impl EnrolmentRequest {
     /// The public subject-tag key, when the party is a bank.
     pub const fn subject_tag_key(&self) -> Option<&PublicKey> {
         self.subject_tag_key.as_ref()
+    }
+
+    /// The PKCS#10 request as PEM, for an authority that does not know enrolment requests.
+    pub fn certificate_request_pem(&self) -> String {
+        identity::to_pem("CERTIFICATE REQUEST", &self.certificate_request)
     }
 
     /// `SubjectPublicKeyInfo` of the TLS key, DER.

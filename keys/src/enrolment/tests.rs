@@ -268,7 +268,9 @@ fn other_blocks_headers_and_sizes_are_refused() {
     for text in ["", &request, &[request.as_str(), &leaf].concat(), &[leaf.as_str(), &leaf, &leaf].concat()] {
         assert_eq!(code(text), "ENROLMENT_ARMOUR");
     }
-    assert_eq!(code(&[enrolment.to_pem(), leaf.clone()].concat()), "ENROLMENT_ARMOUR");
+    let longer = |more: usize| enrolment.to_pem() + &leaf.repeat(more);
+    assert_eq!(code(&longer(1)), "CERTIFICATE_NOT_AUTHORITY");
+    assert_eq!(code(&longer(MAX_CHAIN_CERTIFICATES)), "ENROLMENT_ARMOUR");
     let headed = request.replacen("REQUEST-----\n", "REQUEST-----\nComment: x\n\n", 1);
     assert_eq!(EnrolmentRequest::from_pem(&headed).unwrap_err().code(), "ENROLMENT_ARMOUR");
     let long = request + &" ".repeat(MAX_DOCUMENT_BYTES);

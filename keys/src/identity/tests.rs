@@ -33,10 +33,13 @@ fn a_certificate_says_who_it_is_for_and_which_keys_it_binds() {
         keys_digest: request.digest(),
         fingerprint_sha256: Sha256::digest(&leaf).into(),
         public_key: request.tls_public_key().to_vec(),
+        // Random; its length is checked below.
+        serial: said.serial.clone(),
         not_before_ms: NOW_MS,
         not_after_ms: NOW_MS + 86_400_000,
     };
     assert_eq!(said, expected);
+    assert_eq!(said.serial.len(), 16);
 }
 
 #[test]
@@ -139,4 +142,26 @@ fn a_node_loads_its_identity_from_store_and_chain_file() {
     let identity = TlsIdentity::load(&store, &path).unwrap();
     assert_eq!(identity.chain(), [CertificateDer::from(leaf)]);
     assert_eq!(identity.key().id(), party.tls.id());
+}
+
+#[test]
+fn a_tls_key_is_renewed_without_a_moment_in_which_the_certificate_has_none() {
+    let store = MemoryStore::new();
+    let old = TlsKey::generate(&store, NOW_MS).unwrap();
+    let next = TlsKey::next(&store, NOW_MS + 1).unwrap();
+    assert_eq!(TlsKey::next(&store, NOW_MS + 2).unwrap().id(), next.id());
+    assert_eq!(TlsKey::load(&store).unwrap().id(), old.id());
+    for key in [&old, &next] {
+        assert_eq!(TlsKey::load_for(&store, key.public_key()).unwrap().id(), key.id());
+    }
+    let changed = next.activate(&store).unwrap();
+    let states: Vec<_> = changed.iter().map(|record| (record.id, record.state)).collect();
+    assert_eq!(states, [(old.id(), State::Destroyed), (next.id(), State::Active)]);
+    assert_eq!(next.activate(&store).unwrap(), []);
+    assert_eq!(TlsKey::load(&store).unwrap().id(), next.id());
+    assert_eq!(TlsKey::load_for(&store, old.public_key()).unwrap_err().code(), "CERTIFICATE_OTHER_KEY");
+    // A certificate for the key in use leaves one that waits for a later one alone.
+    let later = TlsKey::next(&store, NOW_MS + 3).unwrap();
+    assert_eq!(next.activate(&store).unwrap(), []);
+    assert_eq!(TlsKey::next(&store, NOW_MS + 4).unwrap().id(), later.id());
 }

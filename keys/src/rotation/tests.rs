@@ -77,7 +77,7 @@ fn epochs_are_listed_by_number_with_their_state_and_public_keys() {
     destroy_epoch(&store, &name, 1).unwrap();
     let listed = epochs(&store, &name).unwrap();
     let summary: Vec<_> = listed.iter().map(|s| (s.epoch, s.state, s.created_at_ms)).collect();
-    assert_eq!(summary, [(1, State::Destroyed, 10), (2, State::Active, 20)]);
+    assert_eq!(summary, [(1, State::Destroyed, 10), (2, State::Pending, 20)]);
     let public = first[&KeyGroup::Match].public().as_bytes();
     assert!(listed[0].keys.iter().any(|r| r.public == public));
 }
@@ -86,7 +86,8 @@ fn epochs_are_listed_by_number_with_their_state_and_public_keys() {
 fn an_epoch_that_lacks_a_key_does_not_open_and_is_not_completed() {
     let (store, mut rng, name) = (MemoryStore::new(), testing::rng(), data_set("subscribers"));
     let purpose = purpose(&name, 1, KeyGroup::Match);
-    generate(&store, purpose, &codes(&GROUPS), 1, &mut rng).unwrap();
+    let (record, key) = make(purpose, 1, &mut rng);
+    insert(&store, &record.pending(), &key, &codes(&GROUPS)).unwrap();
     assert_eq!(load_epoch(&store, &name, 1).unwrap_err().code(), "KEY_MISSING");
     for groups in [&GROUPS[..], &[KeyGroup::Attribute]] {
         let error = create_epoch(&store, &name, 1, groups, 2, &mut rng).unwrap_err();
@@ -103,7 +104,8 @@ fn an_epoch_with_a_key_that_it_was_not_made_with_does_not_open() {
     create_epoch(&store, &name, 1, &[KeyGroup::Match], 1, &mut rng).unwrap();
     load_epoch(&store, &name, 1).unwrap();
     let other = purpose(&name, 1, KeyGroup::Attribute);
-    generate(&store, other, &codes(&GROUPS), 1, &mut rng).unwrap();
+    let (record, key) = make(other, 1, &mut rng);
+    insert(&store, &record.pending(), &key, &codes(&GROUPS)).unwrap();
     assert_eq!(load_epoch(&store, &name, 1).unwrap_err().code(), "KEY_MISSING");
 }
 
@@ -149,4 +151,35 @@ fn the_subject_tag_key_is_loaded_as_it_was_generated() {
     let id = KeyId::of_public(&Purpose::SubjectTag, key.public().as_bytes());
     assert_eq!(store.records().unwrap()[0].id, id);
     assert_eq!(format!("{key:?}"), format!("PrivateKey({:?})", key.public().id()));
+}
+
+#[test]
+fn an_epochs_keys_go_from_pending_over_active_and_retiring_to_destroyed_and_never_back() {
+    let (store, mut rng, name) = (MemoryStore::new(), testing::rng(), data_set("subscribers"));
+    let created = create_epoch(&store, &name, 1, &GROUPS, 1, &mut rng).unwrap();
+    let state = || epochs(&store, &name).unwrap()[0].state;
+    let opens = || {
+        let loaded = load_epoch(&store, &name, 1).unwrap();
+        assert_eq!(loaded[&KeyGroup::Match].public(), created[&KeyGroup::Match].public());
+    };
+    assert_eq!(state(), State::Pending);
+    opens();
+    for (advance, to) in [
+        (activate_epoch as fn(&MemoryStore, &DataSet, u64) -> _, State::Active),
+        (retire_epoch, State::Retiring),
+    ] {
+        for _ in 0..2 {
+            advance(&store, &name, 1).unwrap();
+            assert_eq!(state(), to);
+            opens();
+        }
+    }
+    assert_eq!(activate_epoch(&store, &name, 1).unwrap_err().code(), "KEY_STATE");
+    // A group that comes late would belong to an epoch that is going.
+    let (late, key) = make(purpose(&name, 1, KeyGroup::Single(Family::Id)), 1, &mut rng);
+    assert_eq!(insert(&store, &late.pending(), &key, &[]).unwrap_err().code(), "EPOCH_REUSED");
+    destroy_epoch(&store, &name, 1).unwrap();
+    assert_eq!(state(), State::Destroyed);
+    assert_eq!(retire_epoch(&store, &name, 1).unwrap_err().code(), "KEY_DESTROYED");
+    assert_eq!(load_epoch(&store, &name, 1).unwrap_err().code(), "KEY_DESTROYED");
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use windvane_protocols::secret::Secret;
 use windvane_protocols::transcript::{Reader, Transcript, TranscriptError};
 
-use super::{KeyStore, MAX_PUBLIC_BYTES, MAX_SECRET_BYTES, StoreError, admit, oldest_first};
+use super::{KeyStore, MAX_PUBLIC_BYTES, MAX_SECRET_BYTES, StoreError, admit, next_state, oldest_first};
 use crate::files::{self, DirectoryLock, TEMPORARY, io_error};
 use crate::kek::{Kek, KekError, Sealed};
 use crate::passphrase::Passphrase;
@@ -168,9 +168,21 @@ impl KeyStore for FileStore {
         // Without the lock, a file could be read while its bytes are being wiped.
         let _lock = DirectoryLock::shared(&self.directory)?;
         match self.find_file(id)? {
-            (record, secret) if record.state == State::Active => Ok(secret),
+            (record, secret) if record.state != State::Destroyed => Ok(secret),
             _ => Err(StoreError::Destroyed { id: *id }),
         }
+    }
+
+    fn advance(&self, id: &KeyId, to: State) -> Result<(), StoreError> {
+        if to == State::Destroyed {
+            return self.destroy(id);
+        }
+        let _lock = DirectoryLock::exclusive(&self.directory)?;
+        let Some(record) = next_state(&self.read_all()?, id, to)? else { return Ok(()) };
+        let (_, secret) = self.find_file(id)?;
+        let file = self.seal(&record, secret.expose())?;
+        files::replace_and_wipe(&self.path_of(id), &file)?;
+        Ok(())
     }
 
     fn records(&self) -> Result<Vec<KeyRecord>, StoreError> {

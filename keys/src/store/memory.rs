@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use windvane_protocols::secret::Secret;
 
-use super::{KeyStore, StoreError, admit, oldest_first};
+use super::{KeyStore, StoreError, admit, next_state, oldest_first};
 use crate::record::{KeyId, KeyRecord, State};
 
 /// Records, with their secrets until they are destroyed.
@@ -44,6 +44,20 @@ impl KeyStore for MemoryStore {
             Some((_, None)) => Err(StoreError::Destroyed { id: *id }),
             Some((_, Some(secret))) => Ok(secret.clone()),
         }
+    }
+
+    fn advance(&self, id: &KeyId, to: State) -> Result<(), StoreError> {
+        if to == State::Destroyed {
+            return self.destroy(id);
+        }
+        let mut keys = self.keys();
+        let present: Vec<_> = keys.values().map(|(record, _)| record.clone()).collect();
+        if let Some(advanced) = next_state(&present, id, to)?
+            && let Some((record, _)) = keys.get_mut(id)
+        {
+            *record = advanced;
+        }
+        Ok(())
     }
 
     fn records(&self) -> Result<Vec<KeyRecord>, StoreError> {

@@ -64,6 +64,33 @@ fn a_destroyed_key_keeps_its_record_and_loses_its_secret() {
 }
 
 #[test]
+fn a_keys_state_goes_on_and_never_back_and_one_of_a_purpose_is_active() {
+    on_both(|store| {
+        let old = KeyRecord::with_public(Purpose::Tls, vec![1; 32], 1);
+        let new = KeyRecord::with_public(Purpose::Tls, vec![2; 32], 2).pending();
+        store.insert(&old, &secret(1)).unwrap();
+        store.insert(&new, &secret(2)).unwrap();
+        let third = KeyRecord::with_public(Purpose::Tls, vec![3; 32], 3).pending();
+        assert_eq!(store.insert(&third, &secret(3)).unwrap_err().code(), "KEY_ALREADY_ACTIVE");
+        assert_eq!(store.secret(&new.id).unwrap(), secret(2));
+        assert_eq!(store.advance(&new.id, State::Active).unwrap_err().code(), "KEY_ALREADY_ACTIVE");
+        store.advance(&old.id, State::Retiring).unwrap();
+        assert_eq!(store.active(&Purpose::Tls).unwrap_err().code(), "KEY_NOT_ACTIVE");
+        store.advance(&new.id, State::Active).unwrap();
+        store.advance(&new.id, State::Active).unwrap();
+        let active = KeyRecord { state: State::Active, ..new.clone() };
+        assert_eq!(store.active(&Purpose::Tls).unwrap(), (active, secret(2)));
+        assert_eq!(store.secret(&old.id).unwrap(), secret(1));
+        assert_eq!(store.advance(&new.id, State::Pending).unwrap_err().code(), "KEY_STATE");
+        store.advance(&old.id, State::Destroyed).unwrap();
+        assert_eq!(store.advance(&old.id, State::Active).unwrap_err().code(), "KEY_DESTROYED");
+        assert_eq!(store.secret(&old.id).unwrap_err().code(), "KEY_DESTROYED");
+        let unknown = KeyId::from_bytes([9; 16]);
+        assert_eq!(store.advance(&unknown, State::Active).unwrap_err().code(), "KEY_NOT_FOUND");
+    });
+}
+
+#[test]
 fn unknown_keys_are_not_found() {
     on_both(|store| {
         let id = KeyId::from_bytes([9; 16]);

@@ -44,7 +44,7 @@ pub enum Event {
         purpose: String,
         /// The public half; empty for symmetric keys.
         public: Vec<u8>,
-        /// `active` or `destroyed`.
+        /// `pending`, `active`, `retiring` or `destroyed`.
         state: String,
     },
     /// A partner, or the node itself, was enrolled: its keys, and the enrolment with its certificates.
@@ -53,6 +53,15 @@ pub enum Event {
         keys: Keys,
         /// The enrolment document.
         enrolment: Vec<u8>,
+    },
+    /// The node believes other authorities or partners than before.
+    Trust {
+        /// `authority bound`, `authority released`, `revocation list` or `partner ended`.
+        action: String,
+        /// The parties that the authority may speak for, the list's number, or the partner.
+        subject: String,
+        /// The authority's certificate, SHA-256 of the list's DER, or nothing.
+        document: Vec<u8>,
     },
     /// A caller of the bank's own interface was admitted or dismissed.
     User {
@@ -230,6 +239,9 @@ impl Record for Entry {
                 t.text("purpose", purpose).bytes("public", public).text("state", state)
             }
             Event::Enrolled { keys, enrolment } => keys.write(t).bytes("enrolment", enrolment),
+            Event::Trust { action, subject, document } => {
+                t.text("action", action).text("subject", subject).bytes("document", document)
+            }
             Event::User { name, action } => t.text("name", name).text("action", action),
             Event::Granted(signed) => t.bytes("signed", signed.as_bytes()),
             Event::GrantEnded(id) => t.bytes("grant", id.as_bytes()),
@@ -293,6 +305,11 @@ impl Record for Entry {
                 state: r.parse("state")?,
             },
             "enrolled" => Event::Enrolled { keys: Keys::read(r)?, enrolment: r.bytes("enrolment")?.to_vec() },
+            "trust" => Event::Trust {
+                action: r.parse("action")?,
+                subject: r.parse("subject")?,
+                document: r.bytes("document")?.to_vec(),
+            },
             "user" => Event::User { name: r.parse("name")?, action: r.parse("action")? },
             "granted" => Event::Granted(signed(r)?),
             "grant ended" => Event::GrantEnded(GrantId::from_bytes(r.array("grant")?)),
@@ -361,6 +378,7 @@ impl Event {
             Self::Started { .. } => "started",
             Self::Key { .. } => "key",
             Self::Enrolled { .. } => "enrolled",
+            Self::Trust { .. } => "trust",
             Self::User { .. } => "user",
             Self::Granted(_) => "granted",
             Self::GrantEnded(_) => "grant ended",
@@ -486,6 +504,11 @@ mod tests {
             Event::Started { software: [1; 64], configuration: [2; 64] },
             Event::Key { purpose: "log".into(), public: vec![1], state: "active".into() },
             Event::Enrolled { keys, enrolment: vec![1, 2, 3] },
+            Event::Trust {
+                action: "authority bound".into(),
+                subject: "carrier-a carrier-b".into(),
+                document: vec![4; 9],
+            },
             Event::User { name: "teller".into(), action: "admitted".into() },
             Event::GrantEnded(GrantId::from_bytes([1; 16])),
             Event::Countersigned(Signed::sign(countersignature, &SigningKey::from_bytes(&[1; 32]))),
