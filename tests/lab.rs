@@ -13,7 +13,8 @@ use windvane::evidence::LogReader;
 use windvane::identity::Certificate;
 use windvane::{Node, telemetry};
 use windvane_keys::authority::CertificateAuthority;
-use windvane_keys::enrolment::EnrolmentRequest;
+use windvane_keys::enrolment::{Enrolment, EnrolmentRequest};
+use windvane_keys::revocation::RevocationList;
 use windvane_keys::store::MemoryStore;
 use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::identity::{Document, DocumentKind, Family, Name, Person, Phone};
@@ -64,6 +65,19 @@ impl Lab {
         let enrolment = self.authority.sign(&request, 20, now_ms, &mut rand::rng()).unwrap().to_pem();
         admin.import_enrolment(&enrolment).unwrap();
         Party { admin, config, enrolment }
+    }
+
+    /// Signs a request of a party; gives the enrolment.
+    pub(crate) fn sign(&self, request: &str) -> String {
+        let request = EnrolmentRequest::from_pem(request).unwrap();
+        self.authority.sign(&request, 20, self.clock.now_ms(), &mut rand::rng()).unwrap().to_pem()
+    }
+
+    /// The list that follows `before`, with the certificates of these enrolments.
+    pub(crate) fn revoke(&self, before: Option<&RevocationList>, enrolments: &[&str]) -> RevocationList {
+        let parsed = enrolments.iter().map(|pem| Enrolment::from_pem(pem).unwrap()).collect::<Vec<_>>();
+        let serials: Vec<_> = parsed.iter().map(|e| e.certificate().serial.as_slice()).collect();
+        self.authority.revoke(before, &serials, 7, self.clock.now_ms()).unwrap()
     }
 
     /// A configuration as its file would be.
@@ -135,7 +149,7 @@ impl Party {
     }
 
     pub(crate) fn certificate(&self) -> Certificate {
-        Certificate::load(&self.config, self.admin.keys()).unwrap()
+        self.admin.certificate().unwrap()
     }
 
     pub(crate) fn log_dir(&self) -> PathBuf {
@@ -144,7 +158,7 @@ impl Party {
 
     /// Makes a running node take over what `admin` changed.
     pub(crate) async fn taken_over_by(&self, node: &Node) {
-        node.reload(&self.certificate()).await.unwrap();
+        node.reload().await.unwrap();
     }
 }
 

@@ -9,6 +9,7 @@ mod liar;
 mod openapi;
 mod psi;
 mod quotas;
+mod reload;
 mod retention;
 mod scan;
 mod score;

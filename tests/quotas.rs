@@ -51,7 +51,8 @@ async fn epochs_and_grants_end_and_fresh_ones_serve_at_once() {
     let (bank, node) = lab.bank(&[(&carrier, &carrier_node)], &GrantTerms { days: 1, ..terms() }).await;
     lab.clock.advance_ms(23 * HOUR_MS);
     carrier.admin.build(&DataSetConfig::carrier(), &()).unwrap();
-    assert_eq!(carrier.admin.publish(&DataSetConfig::carrier()).unwrap().ended, [1]);
+    let at_once = DataSetConfig::carrier().with_overlap_minutes(0);
+    assert_eq!(carrier.admin.publish(&at_once).unwrap().ended, [1]);
     carrier.taken_over_by(&carrier_node).await;
     assert_eq!(error_of(&node, zhang()).await.as_deref(), Some("EPOCH_UNKNOWN"));
     bank.admin.fetch_snapshot("carrier-a", |_, _| ()).await.unwrap();

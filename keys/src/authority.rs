@@ -15,6 +15,7 @@ use rcgen::{
     SubjectPublicKeyInfo, date_time_ymd,
 };
 use rustls_pki_types::CertificateDer;
+use windvane_protocols::party::PartyId;
 use windvane_protocols::secret::Secret;
 
 use crate::enrolment::{Enrolment, EnrolmentError, EnrolmentRequest};
@@ -82,6 +83,12 @@ pub enum AuthorityError {
     /// The list that is to be followed is another authority's.
     #[error("the revocation list that is to be followed is another authority's")]
     ForeignList,
+    /// A certificate that is to be revoked is another authority's.
+    #[error("the certificate of {party} is another authority's, which must revoke it")]
+    ForeignCertificate {
+        /// Whose certificate it is.
+        party: PartyId,
+    },
     /// The revocation list is not what it must be.
     #[error(transparent)]
     Revocation(#[from] RevocationError),
@@ -102,6 +109,7 @@ impl AuthorityError {
             Self::Store(error) => error.code(),
             Self::Signing(_) => "AUTHORITY_SIGNING",
             Self::ForeignList => "REVOCATION_LIST_FOREIGN",
+            Self::ForeignCertificate { .. } => "REVOCATION_FOREIGN",
             Self::Revocation(error) => error.code(),
             Self::Enrolment(error) => error.code(),
         }

@@ -244,7 +244,7 @@ impl TlsKey {
     pub fn next(store: &(impl KeyStore + ?Sized), now_ms: u64) -> Result<Self, IdentityError> {
         let known = store.find(&Purpose::Tls)?;
         match known.into_iter().find(|record| record.state == State::Pending) {
-            Some(record) => Self::open(record.clone(), &store.secret(&record.id)?),
+            Some(record) => Self::open(&record, &store.secret(&record.id)?),
             None => {
                 Self::insert(store, |public| KeyRecord::with_public(Purpose::Tls, public, now_ms).pending())
             }
@@ -268,7 +268,7 @@ impl TlsKey {
     /// [`StoreError::Missing`], [`IdentityError::Key`], or when the store cannot be read.
     pub fn load(store: &(impl KeyStore + ?Sized)) -> Result<Self, IdentityError> {
         let (record, pkcs8) = store.active(&Purpose::Tls)?;
-        Self::open(record, &pkcs8)
+        Self::open(&record, &pkcs8)
     }
 
     /// Loads the key that a certificate is for, whether it is in use already or not.
@@ -280,7 +280,7 @@ impl TlsKey {
         let fits = |record: &KeyRecord| record.public == public_key && record.state != State::Destroyed;
         let record = store.find(&Purpose::Tls)?.into_iter().find(fits).ok_or(IdentityError::OtherKey)?;
         let pkcs8 = store.secret(&record.id)?;
-        Self::open(record, &pkcs8)
+        Self::open(&record, &pkcs8)
     }
 
     /// Takes the key into use and destroys the one before it; gives the records of both that changed. What was
@@ -307,7 +307,7 @@ impl TlsKey {
         Ok(changed)
     }
 
-    fn open(record: KeyRecord, pkcs8: &Secret<Vec<u8>>) -> Result<Self, IdentityError> {
+    fn open(record: &KeyRecord, pkcs8: &Secret<Vec<u8>>) -> Result<Self, IdentityError> {
         let public_key = key_pair(pkcs8)?.subject_public_key_info();
         if public_key != record.public {
             let expected = "the secret of its public key";

@@ -60,6 +60,11 @@ pub enum TrustError {
 }
 
 impl TrustError {
+    /// Whether a certificate of the path has ended.
+    pub const fn is_expired(&self) -> bool {
+        matches!(self, Self::Path { source: webpki::Error::CertExpired { .. }, .. })
+    }
+
     /// The error's stable code.
     pub const fn code(&self) -> &'static str {
         match self {

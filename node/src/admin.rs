@@ -7,15 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ed25519_dalek::VerifyingKey;
-use windvane_keys::enrolment::{Enrolment, EnrolmentRequest, Partner};
-use windvane_keys::files::{read_public, write_private, write_public};
+use windvane_keys::enrolment::{Enrolment, Partner};
+use windvane_keys::files::{read_public, write_private};
 use windvane_keys::identity::TlsKey;
 use windvane_keys::rotation::generate_subject_tag;
 use windvane_keys::signing::{LogKey, ReceiptKey};
 use windvane_keys::store::{FileStore, KeyStore as _};
 use windvane_keys::symmetric::{LookupKey, StorageKey};
 use windvane_protocols::audit::entry::{Entry, Event, Keys};
-use windvane_protocols::party::PartyId;
 use windvane_protocols::transcript::Record as _;
 
 use crate::clock::Clock;
@@ -23,7 +22,7 @@ use crate::config::Config;
 use crate::error::NodeError;
 use crate::evidence::LogError;
 use crate::http::Token;
-use crate::identity::{Certificate, Layout, NodeKeys, passphrase};
+use crate::identity::{Layout, NodeKeys, passphrase};
 use crate::peer::transport::{Tcp, Transport};
 use crate::store::Store;
 
@@ -32,10 +31,12 @@ mod grants;
 mod life;
 mod score;
 mod train;
+mod trust;
 
 pub use data::Published;
 pub use grants::{GrantTerms, ScoreOutput};
 pub use score::{AddedModel, FetchedScore, ModelFiles, ModelStatus, ScorePublication};
+pub use trust::ImportedList;
 
 /// Largest text document that a command reads: a request, an enrolment, a grant.
 const MAX_TEXT_BYTES: usize = 64 << 10;
@@ -123,40 +124,7 @@ impl Admin {
     /// # Errors
     /// [`NodeError`].
     pub fn enrolment_request(&self) -> Result<String, NodeError> {
-        let tls = TlsKey::load(&self.keys.store)?;
-        let request = EnrolmentRequest::create(
-            &self.keys.party,
-            &self.keys.receipt,
-            &self.keys.log,
-            Some(&self.keys.subject_tag),
-            &tls,
-            self.clock.now_ms(),
-        )?;
-        Ok(request.to_pem())
-    }
-
-    /// Takes over an enrolment: the node's own, or a partner's.
-    ///
-    /// # Errors
-    /// [`NodeError`]; a partner's enrolment needs the node's own first, because both must be signed by one
-    /// authority.
-    pub fn import_enrolment(&self, pem: &str) -> Result<PartyId, NodeError> {
-        let enrolment = Enrolment::from_pem(pem)?;
-        let party = enrolment.request().party().clone();
-        let now_ms = self.clock.now_ms();
-        let entry =
-            self.entry(Event::Enrolled { keys: public_keys(&enrolment), enrolment: pem.as_bytes().to_vec() });
-        if party == self.keys.party {
-            enrolment.check_ours(&self.keys.receipt, &self.keys.log, &TlsKey::load(&self.keys.store)?)?;
-            enrolment.verify(&enrolment.authority().der, now_ms)?;
-            write_public(&self.layout.enrolment(), pem.as_bytes())?;
-            self.store.queue_entry(&entry)?;
-        } else {
-            enrolment.verify(&self.certificate()?.authority, now_ms)?;
-            self.store.put_partner(party.as_str(), pem, now_ms, &entry)?;
-        }
-        self.flush()?;
-        Ok(party)
+        self.request_with(&TlsKey::load(&self.keys.store)?)
     }
 
     /// Checks the node's own enrolment against the authority that it names; gives the certificate's end in
@@ -169,13 +137,13 @@ impl Admin {
         Ok(enrolment.verify(&enrolment.authority().der, now_ms)?.valid_until_ms)
     }
 
-    /// The enrolled partners.
+    /// The enrolled partners, by their newest enrolments.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// [`NodeError`], also when one of them no longer holds.
     pub fn partners(&self) -> Result<Vec<Partner>, NodeError> {
-        let authority = self.certificate()?.authority;
-        let read = |pem: String| Ok(Enrolment::from_pem(&pem)?.verify(&authority, self.clock.now_ms())?);
+        let trust = self.certificate()?.trust;
+        let read = |pem: String| Ok(trust.partner(&Enrolment::from_pem(&pem)?, self.clock.now_ms())?);
         self.store.partners()?.into_iter().map(read).collect()
     }
 
@@ -216,12 +184,20 @@ impl Admin {
         }
     }
 
+    /// Whether the log has every entry of a command, so that a running node has read what commands changed.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn is_flushed(&self) -> Result<bool, NodeError> {
+        Ok(self.store.outbox()?.is_empty())
+    }
+
     fn begin_log(&self) -> Result<(), NodeError> {
         let opened = std::iter::once(Event::Opened(self.keys.public()));
         let records = self.keys.store.records()?.into_iter().map(|record| Event::Key {
             purpose: record.purpose.to_string(),
             public: record.public,
-            state: "active".into(),
+            state: record.state.as_str().to_owned(),
         });
         self.write_log(opened.chain(records).map(|event| self.entry(event)).collect())
     }
@@ -238,13 +214,14 @@ impl Admin {
         std::thread::scope(|scope| scope.spawn(write).join().map_err(stopped)?)
     }
 
-    fn certificate(&self) -> Result<Certificate, NodeError> {
-        Certificate::load(&self.config, &self.keys)
-    }
-
     fn partner(&self, party: &str) -> Result<Partner, NodeError> {
-        let found = self.partners()?.into_iter().find(|partner| partner.party.as_str() == party);
-        found.ok_or_else(|| NodeError::Given {
+        for pem in self.store.partners()? {
+            let enrolment = Enrolment::from_pem(&pem)?;
+            if enrolment.request().party().as_str() == party {
+                return Ok(self.certificate()?.trust.partner(&enrolment, self.clock.now_ms())?);
+            }
+        }
+        Err(NodeError::Given {
             code: "PARTNER_MISSING",
             message: format!("{party} is not enrolled here; import its enrolment with `partner import`"),
         })

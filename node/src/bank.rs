@@ -68,16 +68,12 @@ impl Bank {
     ///
     /// # Errors
     /// [`NodeError`].
-    pub fn start(
-        shared: Shared,
-        config: &Config,
-        certificate: &crate::identity::Certificate,
-    ) -> Result<Self, NodeError> {
+    pub fn start(shared: Shared, config: &Config) -> Result<Self, NodeError> {
         let rules = match &config.verification.rules {
             Some(path) => Rules::load(path, &Vocabulary::carrier())?,
             None => Rules::shipped(),
         };
-        let dial = |provider| Contract::new(&shared, certificate, provider).map(Arc::new);
+        let dial = |provider| Contract::new(&shared.tls, provider).map(Arc::new);
         let contracts = config.providers.iter().map(dial).collect::<Result<_, _>>()?;
         let bank = Self {
             config: config.verification.clone(),
@@ -111,6 +107,17 @@ impl Bank {
             .collect::<Result<_, NodeError>>()?;
         *self.contracts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(renewed);
         Ok(())
+    }
+
+    /// Makes all channels anew: calls from now on connect with what TLS uses now, and those that run end on the
+    /// connections that they have.
+    pub(crate) fn connect_anew(&self) {
+        let anew: Vec<_> = self
+            .contracts()
+            .iter()
+            .map(|contract| Arc::new(contract.connected_anew(&self.shared.tls)))
+            .collect();
+        *self.contracts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(anew);
     }
 
     /// Whether every contract can be asked, and if not, why: provider and code.

@@ -10,8 +10,10 @@ use windvane_protocols::score::group::Fingerprint;
 
 use crate::score::stability;
 
+mod certificates;
 mod retention;
 
+pub use certificates::CertificatesConfig;
 pub use retention::RetentionConfig;
 
 /// Larger files are no configuration.
@@ -34,6 +36,9 @@ pub struct Config {
     pub node: NodeConfig,
     /// How the key store is unlocked.
     pub keys: KeysConfig,
+    /// Certificates and revocation lists.
+    #[serde(default)]
+    pub certificates: CertificatesConfig,
     /// The interface to other nodes; a bank that only asks has none.
     pub grpc: Option<GrpcConfig>,
     /// The interface to the organisation's own systems; a provider needs none.
@@ -413,6 +418,7 @@ impl Config {
         if !(10..=60_000).contains(&self.verification.deadline_ms) {
             return refuse("verification.deadline_ms", "is 10 to 60000");
         }
+        self.certificates.check()?;
         self.check_providers()?;
         self.check_lists()?;
         self.check_tables()?;
@@ -560,6 +566,7 @@ mod tests {
             ("data_set = \"subscribers\"", "data_set = \"S\"", "provider.data_set"),
             ("deadline_ms = 400", "deadline_ms = 1", "verification.deadline_ms"),
             ("deadline_ms = 400", "deadline = 400", "deadline"),
+            ("warn_days = 30", "warn_days = 0", "certificates.warn_days"),
             ("psi_alert = 0.1", "psi_alert = 0.3", "score.psi_alert"),
             ("psi_alert = 0.1", "psi_alert = nan", "score.psi_alert"),
             ("unavailable_fallback = 0.5", "unavailable_fallback = 1.5", "score.unavailable_alert"),

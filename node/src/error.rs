@@ -19,6 +19,9 @@ pub enum Refusal {
     /// The caller's certificate is good, but the caller is not enrolled here, or with other keys.
     #[error("this node does not know the caller; import its enrolment first")]
     PeerUnknown,
+    /// The caller's certificate was revoked or has ended, or its enrolment was.
+    #[error("the caller's certificate or enrolment no longer holds; connect again with a valid one")]
+    PeerRevoked,
     /// A message is malformed.
     #[error(transparent)]
     Malformed(#[from] WireError),
@@ -88,6 +91,7 @@ impl Refusal {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::PeerUnknown => "PEER_UNKNOWN",
+            Self::PeerRevoked => "PEER_REVOKED",
             Self::Malformed(WireError::Size { .. }) => "MESSAGE_TOO_LARGE",
             Self::Malformed(_) => "MESSAGE_MALFORMED",
             Self::Question(QuestionError::Signature) => "REQUEST_SIGNATURE_INVALID",
@@ -118,7 +122,9 @@ impl Refusal {
 
     const fn grpc(&self) -> Code {
         match self {
-            Self::PeerUnknown | Self::Parties | Self::GrantUnknown | Self::Grant(_) => Code::PermissionDenied,
+            Self::PeerUnknown | Self::PeerRevoked | Self::Parties | Self::GrantUnknown | Self::Grant(_) => {
+                Code::PermissionDenied
+            }
             Self::QuotaExhausted { .. } => Code::ResourceExhausted,
             Self::SessionReplayed => Code::AlreadyExists,
             Self::DataSetUnknown | Self::PageUnknown => Code::NotFound,
@@ -212,6 +218,12 @@ pub enum NodeError {
     /// A certificate.
     #[error(transparent)]
     Identity(#[from] windvane_keys::identity::IdentityError),
+    /// A certificate or enrolment that is not believed.
+    #[error(transparent)]
+    Trust(#[from] windvane_keys::trust::TrustError),
+    /// A revocation list.
+    #[error(transparent)]
+    Revocation(#[from] windvane_keys::revocation::RevocationError),
     /// An enrolment.
     #[error(transparent)]
     Enrolment(#[from] windvane_keys::enrolment::EnrolmentError),
@@ -338,6 +350,8 @@ impl NodeError {
             Self::File(error) => error.code(),
             Self::Backup(error) => error.code(),
             Self::Identity(error) => error.code(),
+            Self::Trust(error) => error.code(),
+            Self::Revocation(error) => error.code(),
             Self::Enrolment(error) => error.code(),
             Self::Snapshot(error) => error.code(),
             Self::Install(error) => error.code(),

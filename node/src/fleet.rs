@@ -28,6 +28,7 @@ use crate::http::Token;
 
 mod authority;
 mod error;
+pub mod operators;
 pub mod pair;
 mod party;
 mod process;

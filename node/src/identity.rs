@@ -11,14 +11,18 @@ use windvane_keys::rotation::load_subject_tag;
 use windvane_keys::signing::{LogKey, ReceiptKey, log_origin};
 use windvane_keys::store::FileStore;
 use windvane_keys::symmetric::{LookupKey, StorageKey};
+use windvane_keys::trust::Trust;
 use windvane_protocols::audit::entry::Keys;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::oprf::PrivateKey;
 use windvane_protocols::party::PartyId;
 
-use crate::config::{Config, KeysConfig};
+use crate::config::{CertificatesConfig, Config, KeysConfig};
 use crate::error::NodeError;
 use crate::evidence::{EvidenceLog, LogConfig};
+use crate::store::{Store, StoredAuthority};
+
+mod trust;
 
 /// Largest enrolment file.
 const MAX_ENROLMENT_BYTES: usize = 64 << 10;
@@ -150,32 +154,86 @@ impl NodeKeys {
     }
 }
 
-/// The certificate that others know the node by, and the authority that signed it.
+/// The certificate that others know the node by, and whom the node believes.
 #[derive(Debug, Clone)]
 pub struct Certificate {
     /// Private key and chain.
     pub tls: Arc<TlsIdentity>,
-    /// The authority that partners must be signed by.
-    pub authority: Vec<u8>,
+    /// The authorities that partners' certificates must lead to, and what these revoked.
+    pub trust: Arc<Trust>,
+    source: Arc<Source>,
 }
 
-impl Certificate {
-    /// Loads the node's own enrolment.
-    ///
-    /// # Errors
-    /// [`NodeError`]; `NOT_ENROLLED` when the node has none yet.
-    pub fn load(config: &Config, keys: &NodeKeys) -> Result<Self, NodeError> {
-        let path = Layout::new(config.node.data_dir.clone()).enrolment();
+/// What a certificate and its trust were read from, to see whether it changed.
+#[derive(Debug, PartialEq, Eq)]
+struct Source {
+    enrolment: Vec<u8>,
+    authorities: Vec<StoredAuthority>,
+    lists: Vec<([u8; 32], i64)>,
+}
+
+impl Source {
+    fn read(layout: &Layout, store: &Store) -> Result<Self, NodeError> {
+        let path = layout.enrolment();
         if !path.exists() {
             return Err(NodeError::NotEnrolled { path });
         }
-        let bytes = windvane_keys::files::read_public(&path, MAX_ENROLMENT_BYTES)?;
-        let enrolment = Enrolment::from_pem(&String::from_utf8_lossy(&bytes))?;
-        let tls = TlsKey::load(&keys.store)?;
+        let enrolment = windvane_keys::files::read_public(&path, MAX_ENROLMENT_BYTES)?;
+        let (authorities, lists) = store.trust_version()?;
+        Ok(Self { enrolment, authorities, lists })
+    }
+}
+
+impl Certificate {
+    /// Loads the node's own enrolment, and whom it believes.
+    ///
+    /// # Errors
+    /// [`NodeError`]; `NOT_ENROLLED` when the node has none yet.
+    pub fn load(config: &Config, keys: &NodeKeys, store: &Store) -> Result<Self, NodeError> {
+        let layout = Layout::new(config.node.data_dir.clone());
+        Self::open(Source::read(&layout, store)?, keys, store, config.certificates)
+    }
+
+    /// Loads the same with keys and state opened for this alone.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn of(config: &Config) -> Result<Self, NodeError> {
+        let layout = Layout::new(config.node.data_dir.clone());
+        Self::load(config, &NodeKeys::open(config)?, &Store::open(&layout.state())?)
+    }
+
+    /// The same as it stands now, where anything of it changed.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(crate) fn renewed(
+        &self,
+        layout: &Layout,
+        keys: &NodeKeys,
+        store: &Store,
+    ) -> Result<Option<Self>, NodeError> {
+        let source = Source::read(layout, store)?;
+        if source == *self.source {
+            return Ok(None);
+        }
+        let refuse_overdue_lists = self.trust.refuses_overdue();
+        let config = CertificatesConfig { refuse_overdue_lists, ..CertificatesConfig::default() };
+        Self::open(source, keys, store, config).map(Some)
+    }
+
+    fn open(
+        source: Source,
+        keys: &NodeKeys,
+        store: &Store,
+        config: CertificatesConfig,
+    ) -> Result<Self, NodeError> {
+        let enrolment = Enrolment::from_pem(&String::from_utf8_lossy(&source.enrolment))?;
+        let tls = TlsKey::load_for(&keys.store, enrolment.request().tls_public_key())?;
         enrolment.check_ours(&keys.receipt, &keys.log, &tls)?;
-        let chain = vec![enrolment.certificate_der().to_vec().into()];
-        let authority = enrolment.authority().der.clone();
-        Ok(Self { tls: Arc::new(TlsIdentity::new(tls, chain)?), authority })
+        let trust = trust::load(enrolment.authority().clone(), store, &config)?;
+        let tls = Arc::new(TlsIdentity::new(tls, enrolment.chain())?);
+        Ok(Self { tls, trust: Arc::new(trust), source: Arc::new(source) })
     }
 }
 

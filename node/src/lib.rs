@@ -30,6 +30,7 @@ pub mod psi;
 pub mod restore;
 pub mod retention;
 pub mod retire;
+mod retiring;
 pub mod risk;
 pub mod score;
 pub mod screen;

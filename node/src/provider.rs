@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ed25519_dalek::VerifyingKey;
 use tonic::Status;
 use windvane_keys::enrolment::Partner;
-use windvane_keys::rotation::load_epoch;
 use windvane_proto::convert::PagesWanted;
 use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::audit::receipt::Countersignature;
@@ -22,22 +21,24 @@ use windvane_protocols::train::record::TrainReceipt;
 use windvane_protocols::transcript::{Hash, Record as _, Signed};
 
 use crate::clock::Clock;
-use crate::config::ServiceConfig;
-use crate::dataset::{published_dir, published_epochs};
+use crate::config::{CertificatesConfig, ServiceConfig};
 use crate::error::{NodeError, Refusal};
 use crate::evidence::EvidenceLog;
 use crate::identity::{Layout, NodeKeys};
-use crate::peer::Partners;
 use crate::peer::transport::Transport;
+use crate::peer::{Partners, Tls};
 use crate::policy::Policy;
+use crate::retiring::Epochs;
 use crate::score::members::Members;
 use crate::session::Sessions;
 use crate::snapshot::{PageFile, Snapshot};
 use crate::store::{Settled, Store};
 
+mod epochs;
 mod passes;
 mod receipts;
 
+use epochs::PublishedEpochs;
 use passes::{Admitted, Passes, Shareable as _};
 use receipts::Receipts;
 
@@ -59,6 +60,10 @@ pub struct Shared {
     pub log: EvidenceLog,
     /// Who is enrolled.
     pub partners: Arc<Partners>,
+    /// What connections with other nodes use at present.
+    pub tls: Arc<Tls>,
+    /// When to warn of their ends.
+    pub certificates: CertificatesConfig,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// How other nodes are reached.
@@ -90,7 +95,7 @@ pub struct Provider {
     receipts: Receipts,
     passes: Passes<Admitted>,
     members: Members,
-    published: RwLock<HashMap<DataSet, Arc<Published>>>,
+    published: PublishedEpochs,
     failures: Mutex<HashMap<PartyId, (u64, u32)>>,
     stopping: AtomicBool,
 }
@@ -127,7 +132,7 @@ impl Provider {
             receipts: Receipts::default(),
             passes: Passes::default(),
             members: Members::default(),
-            published: RwLock::default(),
+            published: PublishedEpochs::default(),
             failures: Mutex::default(),
             stopping: AtomicBool::new(false),
             shared,
@@ -146,20 +151,7 @@ impl Provider {
     pub fn reload(&self) -> Result<(), NodeError> {
         self.policy.reload(&self.shared.store)?;
         self.members.reload(&self.shared)?;
-        let mut published = HashMap::new();
-        for data_set in self.shared.layout.data_sets()? {
-            let Some(&epoch) = published_epochs(self.shared.layout.root(), &data_set)?.last() else {
-                continue;
-            };
-            let open = self.published(&data_set).filter(|p| p.manifest().body().epoch == epoch);
-            let current = match open {
-                Some(open) => open,
-                None => Arc::new(self.open(&data_set, epoch)?),
-            };
-            published.insert(data_set, current);
-        }
-        *self.published.write().unwrap_or_else(PoisonError::into_inner) = published;
-        Ok(())
+        self.published.reload(&self.shared)
     }
 
     /// The node's own name.
@@ -260,7 +252,9 @@ impl Provider {
         }
         let request = checked.request().body();
         let looked_up = !request.families.is_empty();
-        let published = looked_up.then(|| self.epoch_for(&request.data_set, request.epoch)).transpose()?;
+        let published =
+            looked_up.then(|| self.published.answering(&request.data_set, request.epoch, self.now_ms()));
+        let published = published.transpose()?;
         self.receipts.check_room()?;
         if looked_up {
             self.policy.admit(request, self.party(), received_at_ms)?;
@@ -309,17 +303,48 @@ impl Provider {
         Ok(())
     }
 
-    /// What a partner with a running grant may download.
+    /// What a partner with a running grant may download now.
     ///
     /// # Errors
     /// [`Refusal`].
     pub fn downloadable(&self, partner: &PartyId, data_set: &DataSet) -> Result<Arc<Published>, Refusal> {
-        let published = self.published(data_set).ok_or(Refusal::DataSetUnknown)?;
-        if self.policy.may_download(partner, data_set, self.now_ms()) {
-            Ok(published)
-        } else {
-            Err(Refusal::GrantUnknown)
+        let published = self.published.current(data_set).ok_or(Refusal::DataSetUnknown)?;
+        self.permit_download(partner, data_set).map(|()| published)
+    }
+
+    /// What a partner with a running grant may go on to download: an epoch that was current when it began.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn downloadable_epoch(
+        &self,
+        partner: &PartyId,
+        data_set: &DataSet,
+        epoch: u64,
+    ) -> Result<Arc<Published>, Refusal> {
+        self.permit_download(partner, data_set)?;
+        self.published.answering(data_set, epoch, self.now_ms()).map_err(|refusal| match refusal {
+            Refusal::EpochUnknown { .. } | Refusal::EpochExpired => Refusal::PageUnknown,
+            other => other,
+        })
+    }
+
+    fn permit_download(&self, partner: &PartyId, data_set: &DataSet) -> Result<(), Refusal> {
+        let permitted = self.policy.may_download(partner, data_set, self.now_ms());
+        permitted.then_some(()).ok_or(Refusal::GrantUnknown)
+    }
+
+    /// Ends the epochs whose time after their successor's publication is over. Blocks on files.
+    ///
+    /// # Errors
+    /// [`NodeError`]; what is left is tried again the next time.
+    pub fn end_due(&self) -> Result<(), NodeError> {
+        let Shared { keys, store, layout, .. } = &self.shared;
+        let epochs = Epochs { keys: &keys.store, store, root: layout.root(), now_ms: self.now_ms() };
+        for (data_set, epoch) in epochs.end_due()? {
+            tracing::info!(code = "EPOCH_ENDED", %data_set, epoch, "an epoch's keys are destroyed");
         }
+        Ok(())
     }
 
     /// Tells the logs of a refused call and gives the caller its status.
@@ -400,31 +425,6 @@ impl Provider {
             }
         }
         Ok(())
-    }
-
-    fn open(&self, data_set: &DataSet, epoch: u64) -> Result<Published, NodeError> {
-        let dir = published_dir(self.shared.layout.root(), data_set, epoch);
-        let snapshot = Snapshot::open(&dir)?;
-        if !snapshot.manifest().verify(&self.shared.keys.receipt.verifying_key()) {
-            return Err(windvane_protocols::transcript::SignedError::Signature.into());
-        }
-        Ok(Published { snapshot, keys: load_epoch(&self.shared.keys.store, data_set, epoch)? })
-    }
-
-    fn published(&self, data_set: &DataSet) -> Option<Arc<Published>> {
-        self.published.read().unwrap_or_else(PoisonError::into_inner).get(data_set).cloned()
-    }
-
-    fn epoch_for(&self, data_set: &DataSet, epoch: u64) -> Result<Arc<Published>, Refusal> {
-        let published = self.published(data_set).ok_or(Refusal::DataSetUnknown)?;
-        let manifest = published.manifest().body();
-        if manifest.epoch != epoch {
-            return Err(Refusal::EpochUnknown { current: manifest.epoch });
-        }
-        if self.now_ms() > manifest.not_after_ms {
-            return Err(Refusal::EpochExpired);
-        }
-        Ok(published)
     }
 
     async fn evaluate(&self, session: Admitted, received_at_ms: u64) -> Result<Answer, Refusal> {

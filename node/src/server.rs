@@ -28,8 +28,8 @@ use crate::error::NodeError;
 use crate::evidence::{EvidenceLog, LogStats};
 use crate::http;
 use crate::identity::{Certificate, Layout, NodeKeys};
-use crate::peer::Incoming;
 use crate::peer::transport::{Tcp, Transport};
+use crate::peer::{Incoming, Tls, renew::renew};
 use crate::provider::{Provider, Shared};
 use crate::psi::serve::PsiProvider;
 use crate::retention::{Outcome, Retention};
@@ -40,6 +40,8 @@ use crate::service::{
 };
 use crate::store::Store;
 use crate::train::serve::TrainProvider;
+
+mod certificates;
 
 /// The code of the line in which a node that stops tells what its log did: entries and syncs.
 pub(crate) const LOG_STATS: &str = "LOG_STATS";
@@ -97,9 +99,9 @@ impl Node {
     /// As [`Node::start`].
     pub async fn start_in(config: &Config, surroundings: Surroundings) -> Result<Self, NodeError> {
         let shared = open(config, surroundings).await?;
-        let certificate = Certificate::load(config, &shared.keys)?;
         drain_outbox(&shared).await?;
-        shared.partners.reload(&shared.store, &certificate.authority, shared.clock.now_ms())?;
+        let trust = shared.tls.certificate().trust;
+        shared.partners.reload(&shared.store, &trust, shared.clock.now_ms())?;
         let (stop, stopped) = watch::channel(false);
         let mut node = Self {
             provider: None,
@@ -112,13 +114,13 @@ impl Node {
             shared,
         };
         if let Some(grpc) = &config.grpc {
-            node.start_provider(config, grpc, &certificate, stopped.clone()).await?;
+            node.start_provider(config, grpc, stopped.clone()).await?;
         }
         if let Some(http) = &config.http {
-            node.start_bank(config, http.listen, &certificate, stopped.clone()).await?;
+            node.start_bank(config, http.listen, stopped.clone()).await?;
         }
         node.start_retention(&config.retention, stopped.clone());
-        node.start_upkeep(certificate, stopped);
+        node.start_upkeep(stopped);
         tracing::info!(party = %node.shared.keys.party, grpc = ?node.grpc, http = ?node.http, "the node serves");
         Ok(node)
     }
@@ -143,6 +145,11 @@ impl Node {
         self.provider.as_ref()
     }
 
+    /// Open connections with other nodes, accepted and dialled.
+    pub fn connections(&self) -> usize {
+        self.shared.tls.open().len()
+    }
+
     /// The log.
     pub const fn log(&self) -> &EvidenceLog {
         &self.shared.log
@@ -152,8 +159,8 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError`].
-    pub async fn reload(&self, certificate: &Certificate) -> Result<(), NodeError> {
-        reload(&self.shared, self.provider.clone(), self.bank.clone(), certificate).await.map(drop)
+    pub async fn reload(&self) -> Result<(), NodeError> {
+        reload(&self.shared, self.provider.clone(), self.bank.clone()).await.map(drop)
     }
 
     /// Refuses new calls, finishes those that run within the grace, countersigns, and seals the log.
@@ -202,7 +209,6 @@ impl Node {
         &mut self,
         config: &Config,
         grpc: &GrpcConfig,
-        certificate: &Certificate,
         stopped: watch::Receiver<bool>,
     ) -> Result<(), NodeError> {
         let shared = self.shared.clone();
@@ -214,7 +220,7 @@ impl Node {
         let listener = self.shared.transport.listen(grpc.listen).await;
         let listener = listener.map_err(NodeError::io(format!("listening on {}", grpc.listen)))?;
         self.grpc = listener.address().ok();
-        let incoming = Incoming::new(listener, certificate, grpc.max_connections)?;
+        let incoming = Incoming::live(listener, self.shared.tls.clone(), grpc.max_connections);
         self.tasks.push(tokio::spawn(serve_grpc(provider.clone(), psi, train, incoming, stopped)));
         self.provider = Some(provider);
         Ok(())
@@ -224,12 +230,11 @@ impl Node {
         &mut self,
         config: &Config,
         address: SocketAddr,
-        certificate: &Certificate,
         stopped: watch::Receiver<bool>,
     ) -> Result<(), NodeError> {
-        let (shared, config, certificate) = (self.shared.clone(), config.clone(), certificate.clone());
+        let (shared, config) = (self.shared.clone(), config.clone());
         let interval = Duration::from_millis(config.verification.countersign_interval_ms);
-        let bank = Arc::new(blocking(move || Bank::start(shared, &config, &certificate)).await??);
+        let bank = Arc::new(blocking(move || Bank::start(shared, &config)).await??);
         let listener = listen(address).await?;
         self.http = listener.local_addr().ok();
         self.tasks.push(tokio::spawn(serve_http(bank.clone(), listener, stopped.clone())));
@@ -257,14 +262,14 @@ impl Node {
         }));
     }
 
-    fn start_upkeep(&mut self, certificate: Certificate, stopped: watch::Receiver<bool>) {
+    fn start_upkeep(&mut self, stopped: watch::Receiver<bool>) {
+        self.tasks.extend(certificates::watch(&self.shared, self.bank.as_ref(), &stopped));
         let (shared, provider, bank) = (self.shared.clone(), self.provider.clone(), self.bank.clone());
         let interval = if bank.is_some() { BANK_RELOAD_INTERVAL } else { RELOAD_INTERVAL };
         self.tasks.push(every(interval, stopped.clone(), move || {
             let (shared, provider, bank) = (shared.clone(), provider.clone(), bank.clone());
-            let certificate = certificate.clone();
             async move {
-                let done = reload(&shared, provider, bank, &certificate).await;
+                let done = reload(&shared, provider, bank).await;
                 if let Err(error) = done {
                     tracing::error!(code = error.code(), %error, "changes could not be taken over");
                 }
@@ -274,9 +279,12 @@ impl Node {
             self.tasks.push(every(PERSIST_INTERVAL, stopped, move || {
                 let provider = provider.clone();
                 async move {
-                    let kept = blocking(move || provider.persist()).await;
-                    if let Err(error) = kept.and_then(|kept| kept) {
-                        tracing::error!(code = error.code(), %error, "counters could not be kept");
+                    let kept = blocking(move || (provider.persist(), provider.end_due())).await;
+                    match kept.map(|(kept, ended)| kept.and(ended)) {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) | Err(error) => {
+                            tracing::error!(code = error.code(), %error, "counters or epochs could not be kept up");
+                        }
                     }
                 }
             }));
@@ -286,19 +294,25 @@ impl Node {
 
 async fn open(config: &Config, Surroundings { clock, transport }: Surroundings) -> Result<Shared, NodeError> {
     let owned = config.clone();
-    let (keys, store, log) = blocking(move || {
+    let (keys, store, log, certificate) = blocking(move || {
         let keys = NodeKeys::open(&owned)?;
         let store = Store::open(&Layout::new(owned.node.data_dir.clone()).state())?;
+        let certificate = Certificate::load(&owned, &keys, &store)?;
         let log = keys.open_log(&owned)?;
-        Ok::<_, NodeError>((keys, store, log))
+        Ok::<_, NodeError>((keys, store, log, certificate))
     })
     .await??;
     let (software, configuration) = digests(config)?;
+    let partners = Arc::default();
+    let tls = Tls::new(certificate, Arc::clone(&partners), clock.clone(), transport.clone())?;
+    let tls = Arc::new(tls);
     let shared = Shared {
+        tls,
+        certificates: config.certificates,
         keys: Arc::new(keys),
         store: Arc::new(store),
         log,
-        partners: Arc::default(),
+        partners,
         clock,
         transport,
         layout: Layout::new(config.node.data_dir.clone()),
@@ -369,17 +383,21 @@ async fn reload(
     shared: &Shared,
     provider: Option<Arc<Provider>>,
     bank: Option<Arc<Bank>>,
-    certificate: &Certificate,
 ) -> Result<bool, NodeError> {
     let _one = shared.taking_over.lock().await;
     if !drain_outbox(shared).await? {
         return Ok(false);
     }
     // Each by itself: what one cannot take over must not keep the others from it. Files are opened and checked.
-    let partners = shared.partners.reload(&shared.store, &certificate.authority, shared.clock.now_ms());
+    let renewing = shared.clone();
+    let renewed = blocking(move || renew(&renewing)).await?;
+    if let Ok(true) = &renewed {
+        bank.iter().for_each(|bank| bank.connect_anew());
+        certificates::warn(shared);
+    }
     let provider = blocking(move || provider.map_or(Ok(()), |provider| provider.reload())).await?;
     let bank = blocking(move || bank.map_or(Ok(()), |bank| bank.reload())).await?;
-    partners.and(provider).and(bank).map(|()| true)
+    renewed.map(drop).and(provider).and(bank).map(|()| true)
 }
 
 async fn drain_outbox(shared: &Shared) -> Result<bool, NodeError> {

@@ -229,6 +229,13 @@ impl Snapshot {
     }
 }
 
+/// Whether what stands in a directory is still what this manifest, of an open snapshot, describes: another publication
+/// of the same epoch has another one.
+pub(crate) fn is_current(dir: &Path, manifest: &Signed<Manifest>) -> bool {
+    let found = read_public(&dir.join(MANIFEST), MAX_DOCUMENT_BYTES);
+    found.is_ok_and(|bytes| bytes == manifest.as_bytes())
+}
+
 /// Where the bank keeps an installed epoch: `<data>/snapshots/<provider>/<data set>/<epoch>`.
 pub fn installed_dir(data_dir: &Path, provider: &PartyId, data_set: &DataSet, epoch: u64) -> PathBuf {
     snapshots_dir(data_dir, provider, data_set).join(epoch.to_string())

@@ -14,9 +14,12 @@ mod copy;
 mod psi;
 mod replay;
 mod retention;
+mod retiring;
 mod train;
+mod trust;
 mod verifications;
 
+pub use trust::StoredAuthority;
 pub use verifications::{PendingReceipt, VerificationRow, VerificationWriter};
 
 const SCHEMA_VERSION: i64 = 1;
@@ -159,10 +162,12 @@ impl Store {
         connection.execute_batch(PSI_SCHEMA)?;
         connection.execute_batch(TRAIN_SCHEMA)?;
         connection.execute_batch(AGE_SCHEMA)?;
+        connection.execute_batch(trust::SCHEMA)?;
+        connection.execute_batch(retiring::SCHEMA)?;
         Ok(Self { connection: Mutex::new(connection) })
     }
 
-    /// Enrols a partner, or renews its enrolment.
+    /// Enrols a partner, or replaces its enrolment; [`Self::renew_partner`] keeps the one before beside it.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -174,6 +179,7 @@ impl Store {
         entry: &[u8],
     ) -> Result<(), StoreError> {
         self.change(entry, |t| {
+            t.execute("DELETE FROM partner_before WHERE party = ?1", [party])?;
             t.execute(
                 "INSERT INTO partner VALUES (?1, ?2, ?3)
                  ON CONFLICT (party) DO UPDATE SET enrolment = ?2, at_ms = ?3",
@@ -188,8 +194,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Missing`].
     pub fn remove_partner(&self, party: &str, entry: &[u8]) -> Result<(), StoreError> {
-        let gone = self.change(entry, |t| t.execute("DELETE FROM partner WHERE party = ?1", [party]))?;
-        if gone == 0 { Err(StoreError::Missing { what: format!("partner {party}") }) } else { Ok(()) }
+        let missing = || StoreError::Missing { what: format!("partner {party}") };
+        self.change_one(entry, missing, |t| {
+            t.execute("DELETE FROM partner_before WHERE party = ?1", [party])?;
+            t.execute("DELETE FROM partner WHERE party = ?1", [party])
+        })
     }
 
     /// The enrolments of all partners.
@@ -360,6 +369,22 @@ impl Store {
         t.execute("INSERT INTO outbox (entry) VALUES (?1)", [entry])?;
         t.commit()?;
         Ok(changed)
+    }
+
+    /// A change of exactly what must be there: without it nothing is written, the entry neither.
+    fn change_one(
+        &self,
+        entry: &[u8],
+        missing: impl FnOnce() -> StoreError,
+        act: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<usize>,
+    ) -> Result<(), StoreError> {
+        let mut connection = self.lock();
+        let t = connection.transaction()?;
+        if act(&t)? == 0 {
+            return Err(missing());
+        }
+        t.execute("INSERT INTO outbox (entry) VALUES (?1)", [entry])?;
+        Ok(t.commit()?)
     }
 
     fn rows<T>(

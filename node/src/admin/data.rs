@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use windvane_keys::record::State;
-use windvane_keys::rotation::{create_epoch, destroy_epoch, epochs, next_epoch};
+use windvane_keys::rotation::{create_epoch, next_epoch};
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::lookup::manifest::Manifest;
 use windvane_protocols::lookup::{DataSet, KeyGroup};
@@ -13,16 +12,21 @@ use super::Admin;
 use crate::bank::fetch::fetch;
 use crate::dataset::{
     Build, BuildReport, DataSetConfig, DataSetStatus, Import, ImportReport, Progress, Publish, build, import,
-    publish, published_epochs, remove_epoch, status,
+    publish, published_epochs, status,
 };
 use crate::error::NodeError;
 use crate::peer::channel_over;
+use crate::retiring::Epochs;
 
 /// What a publication did.
 #[derive(Debug, Clone)]
 pub struct Published {
     /// The manifest as the bank will get it.
     pub manifest: Signed<Manifest>,
+    /// Epochs that still answer what was built against them, until [`Self::retiring_until_ms`] at most.
+    pub retiring: Vec<u64>,
+    /// When the epoch before this one ends, milliseconds of Unix time.
+    pub retiring_until_ms: u64,
     /// Epochs whose keys were destroyed and whose tables were removed.
     pub ended: Vec<u64>,
 }
@@ -58,7 +62,8 @@ impl Admin {
             KeyGroup::partition(config.families()).into_iter().map(|(group, _)| group).collect();
         let epoch = next_epoch(&self.keys.store, name)?;
         let keys = create_epoch(&self.keys.store, name, epoch, &groups, now_ms, rng)?;
-        self.record_keys(name, epoch, "active")?;
+        self.epochs().tell(name, epoch)?;
+        self.flush()?;
         let job = Build {
             data_dir: self.layout.root(),
             config,
@@ -70,18 +75,17 @@ impl Admin {
         };
         build(&job, rng, progress).map_err(|error| {
             // The epoch's number is used up; its keys serve nobody.
-            let destroyed = destroy_epoch(&self.keys.store, name, epoch);
-            if let Err(error) =
-                destroyed.map_err(NodeError::from).and_then(|()| self.record_keys(name, epoch, "destroyed"))
-            {
+            let ended = self.epochs().end(name, epoch).and_then(|()| self.flush());
+            if let Err(error) = ended {
                 tracing::error!(code = error.code(), %error, "keys of a failed build were not destroyed");
             }
             error.into()
         })
     }
 
-    /// Publishes the newest built table, and ends every epoch before it: their keys are destroyed and their
-    /// tables removed. Banks then need the new snapshot.
+    /// Publishes the newest built table. The epoch before it retires: it answers what was built against it for the
+    /// configured overlap, and then its keys are destroyed and its table is removed. Banks should fetch the new
+    /// snapshot meanwhile.
     ///
     /// # Errors
     /// [`NodeError`].
@@ -92,18 +96,32 @@ impl Admin {
             code: "NOTHING_BUILT",
             message: format!("no table of {name} waits for publication; run `dataset build` first"),
         })?;
+        let now_ms = self.clock.now_ms();
+        let until_ms = now_ms.saturating_add(u64::from(config.overlap_minutes()) * 60_000);
+        // First, so that a node that looks in between finds the epoch before answering.
+        self.epochs().announce(name, until_ms)?;
         let manifest = publish(&Publish {
             data_dir: self.layout.root(),
             data_set: name,
             epoch,
             epoch_hours: config.epoch_hours(),
             key: &self.keys.receipt,
-            now_ms: self.clock.now_ms(),
+            now_ms,
         })?;
         self.store.queue_entry(&self.entry(Event::Published(manifest.clone())))?;
-        let ended = self.end_epochs_before(name, epoch)?;
+        let mut retiring = self.epochs().succeed(name, epoch)?;
+        let mut ended = Vec::new();
+        if config.overlap_minutes() == 0 {
+            for epoch in std::mem::take(&mut retiring) {
+                self.epochs().end(name, epoch)?;
+                ended.push(epoch);
+            }
+        }
+        let due = self.epochs().end_due()?.into_iter().filter(|(data_set, _)| data_set == name);
+        ended.extend(due.map(|(_, epoch)| epoch));
+        retiring.retain(|epoch| !ended.contains(epoch));
         self.flush()?;
-        Ok(Published { manifest, ended })
+        Ok(Published { manifest, retiring, retiring_until_ms: until_ms, ended })
     }
 
     /// What stands in a data set's directory.
@@ -148,32 +166,24 @@ impl Admin {
         Ok(manifest)
     }
 
-    fn end_epochs_before(&self, name: &DataSet, current: u64) -> Result<Vec<u64>, NodeError> {
-        let before = |epoch: &u64| *epoch < current;
-        for epoch in published_epochs(self.layout.root(), name)?.into_iter().filter(before) {
-            remove_epoch(self.layout.root(), name, epoch)?;
+    /// Ends a retiring epoch before its time: its keys are destroyed and its table is removed.
+    ///
+    /// # Errors
+    /// [`NodeError`]; `EPOCH_CURRENT` for the one that is published last.
+    pub fn end_epoch(&self, name: &DataSet, epoch: u64) -> Result<(), NodeError> {
+        let published = published_epochs(self.layout.root(), name)?;
+        if published.last() == Some(&epoch) {
+            return Err(NodeError::Given {
+                code: "EPOCH_CURRENT",
+                message: format!("epoch {epoch} of {name} is the current one; publish the next one first"),
+            });
         }
-        let mut ended = Vec::new();
-        for known in epochs(&self.keys.store, name)?.into_iter().filter(|known| known.epoch < current) {
-            if known.state == State::Active {
-                destroy_epoch(&self.keys.store, name, known.epoch)?;
-                self.record_keys(name, known.epoch, "destroyed")?;
-                ended.push(known.epoch);
-            }
-        }
-        Ok(ended)
+        self.epochs().end(name, epoch)?;
+        self.flush()
     }
 
-    /// Tells the log of an epoch's keys.
-    fn record_keys(&self, name: &DataSet, epoch: u64, state: &str) -> Result<(), NodeError> {
-        let known = epochs(&self.keys.store, name)?.into_iter().find(|known| known.epoch == epoch);
-        for record in known.into_iter().flat_map(|known| known.keys) {
-            self.store.queue_entry(&self.entry(Event::Key {
-                purpose: record.purpose.to_string(),
-                public: record.public,
-                state: state.to_owned(),
-            }))?;
-        }
-        self.flush()
+    fn epochs(&self) -> Epochs<'_> {
+        let now_ms = self.clock.now_ms();
+        Epochs { keys: &self.keys.store, store: &self.store, root: self.layout.root(), now_ms }
     }
 }

@@ -13,10 +13,9 @@ use windvane_protocols::transcript::Signed;
 
 use crate::config::ProviderConfig;
 use crate::error::NodeError;
-use crate::identity::Certificate;
-use crate::peer;
+use crate::peer::{Tls, live_channel};
 use crate::provider::Shared;
-use crate::snapshot::{Snapshot, installed_dir, installed_epochs};
+use crate::snapshot::{Snapshot, installed_dir, installed_epochs, is_current};
 
 /// A contracted provider.
 #[derive(Debug, Clone)]
@@ -24,6 +23,7 @@ pub struct Contract {
     party: PartyId,
     /// Where customers are looked up; a provider without one takes part in scores alone.
     data_set: Option<DataSet>,
+    address: String,
     channel: Channel,
     partner: Option<Arc<Partner>>,
     grants: Vec<Grant>,
@@ -57,18 +57,15 @@ impl LookupPart {
 
 impl Contract {
     /// A contract that was not filled in yet; the channel connects when it is first used.
-    pub(super) fn new(
-        shared: &Shared,
-        certificate: &Certificate,
-        config: &ProviderConfig,
-    ) -> Result<Self, NodeError> {
+    pub(super) fn new(tls: &Arc<Tls>, config: &ProviderConfig) -> Result<Self, NodeError> {
         let given =
             |code, error: &dyn std::fmt::Display| NodeError::Given { code, message: error.to_string() };
         let party: PartyId = config.party.parse().map_err(|e| given("PARTY_INVALID", &e))?;
         let data_set = config.data_set.as_ref().map(|name| name.parse()).transpose();
         let data_set = data_set.map_err(|e| given("DATA_SET_INVALID", &e))?;
-        let channel = peer::channel_over(&shared.transport, certificate, &party, &config.address)?;
-        Ok(Self { party, data_set, channel, partner: None, grants: Vec::new(), snapshot: None })
+        let channel = live_channel(tls, &party, &config.address)?;
+        let address = config.address.clone();
+        Ok(Self { party, data_set, address, channel, partner: None, grants: Vec::new(), snapshot: None })
     }
 
     /// The same contract with the partner, grants and snapshot as they stand now.
@@ -83,6 +80,15 @@ impl Contract {
             None => None,
         };
         Ok(Self { partner, grants, snapshot, ..self.clone() })
+    }
+
+    /// The same contract over a channel of its own, which connects when it is first used.
+    pub(super) fn connected_anew(&self, tls: &Arc<Tls>) -> Self {
+        match live_channel(tls, &self.party, &self.address) {
+            Ok(channel) => Self { channel, ..self.clone() },
+            // It was an address when the bank started.
+            Err(_) => self.clone(),
+        }
     }
 
     /// The provider's name.
@@ -167,11 +173,12 @@ impl Contract {
         let Some(&epoch) = installed_epochs(root, &self.party, data_set)?.last() else {
             return Ok(None);
         };
-        let open = self.snapshot.as_ref().filter(|s| s.manifest().body().epoch == epoch);
-        if let Some(open) = open {
+        let dir = installed_dir(root, &self.party, data_set, epoch);
+        let same = |s: &&Arc<Snapshot>| s.manifest().body().epoch == epoch && is_current(&dir, s.manifest());
+        if let Some(open) = self.snapshot.as_ref().filter(same) {
             return Ok(Some(open.clone()));
         }
-        let snapshot = Snapshot::open(&installed_dir(root, &self.party, data_set, epoch))?;
+        let snapshot = Snapshot::open(&dir)?;
         let body = snapshot.manifest().body();
         let theirs = body.provider == self.party && body.data_set == *data_set;
         if !theirs || !snapshot.manifest().verify(&partner.receipt_key) {

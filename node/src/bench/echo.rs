@@ -10,7 +10,7 @@ use windvane_protocols::lookup::PROTOCOL;
 use crate::config::Config;
 use crate::demo::DemoError;
 use crate::error::{NodeError, PeerError};
-use crate::identity::{Certificate, NodeKeys};
+use crate::identity::Certificate;
 use crate::peer::channel;
 
 /// Calls before those that count: they connect.
@@ -25,7 +25,7 @@ pub(super) async fn echo(
     (party, address): &(String, SocketAddr),
     count: usize,
 ) -> Result<Vec<Duration>, DemoError> {
-    let certificate = tokio::task::block_in_place(|| Certificate::load(bank, &NodeKeys::open(bank)?))?;
+    let certificate = tokio::task::block_in_place(|| Certificate::of(bank))?;
     let party = party.parse().expect("a running node's party id was checked");
     let mut client = PeerClient::new(channel(&certificate, &party, &address.to_string())?);
     let mut latencies = Vec::with_capacity(count);

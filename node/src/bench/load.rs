@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use crate::demo::{Case, DemoError, differences};
@@ -90,18 +91,7 @@ impl Load {
     /// As [`Load::closed`].
     pub(super) async fn paced(&self, per_second: f64, time: Duration) -> Result<Run, DemoError> {
         let begun = Instant::now();
-        let count = (per_second * time.as_secs_f64()) as u32;
-        let (sender, mut due) = tokio::sync::mpsc::unbounded_channel();
-        // A thread of its own: the runtime's timer is too coarse to pace single milliseconds.
-        std::thread::spawn(move || {
-            for nth in 0..count {
-                let at = begun + Duration::from_secs_f64(f64::from(nth) / per_second);
-                std::thread::sleep(at.saturating_duration_since(Instant::now()));
-                if sender.send(at).is_err() {
-                    return;
-                }
-            }
-        });
+        let mut due = pace(begun, per_second, time);
         let mut calls = JoinSet::new();
         while let Some(at) = due.recv().await {
             let load = self.clone();
@@ -109,6 +99,26 @@ impl Load {
         }
         let latencies = calls.join_all().await.into_iter().collect::<Result<_, _>>()?;
         Ok(Run::of(latencies, begun.elapsed()))
+    }
+
+    /// [`Load::paced`], but a call that fails or is answered wrongly ends nothing: what was wrong is given beside the
+    /// others' latencies.
+    pub(super) async fn paced_counting(&self, per_second: f64, time: Duration) -> (Run, Vec<String>) {
+        let begun = Instant::now();
+        let mut due = pace(begun, per_second, time);
+        let mut calls = JoinSet::new();
+        while let Some(at) = due.recv().await {
+            let load = self.clone();
+            calls.spawn(async move { load.call().await.map(|()| at.elapsed()) });
+        }
+        let (mut latencies, mut failures) = (Vec::new(), Vec::new());
+        for outcome in calls.join_all().await {
+            match outcome {
+                Ok(latency) => latencies.push(latency),
+                Err(error) => failures.push(error.to_string()),
+            }
+        }
+        (Run::of(latencies, begun.elapsed()), failures)
     }
 
     /// The next applicant, under a ticket of its own.
@@ -128,4 +138,21 @@ impl Load {
             }
         }
     }
+}
+
+/// The times at which calls are due, each told when it has come.
+fn pace(begun: Instant, per_second: f64, time: Duration) -> UnboundedReceiver<Instant> {
+    let count = (per_second * time.as_secs_f64()) as u32;
+    let (sender, due) = tokio::sync::mpsc::unbounded_channel();
+    // A thread of its own: the runtime's timer is too coarse to pace single milliseconds.
+    std::thread::spawn(move || {
+        for nth in 0..count {
+            let at = begun + Duration::from_secs_f64(f64::from(nth) / per_second);
+            std::thread::sleep(at.saturating_duration_since(Instant::now()));
+            if sender.send(at).is_err() {
+                return;
+            }
+        }
+    });
+    due
 }

@@ -1,4 +1,4 @@
-//! A certificate authority for a trial: `keys ca init` and `partner sign`.
+//! A certificate authority for a trial: `keys ca init`, `keys ca revoke` and `partner sign`.
 //!
 //! Its folder holds a key store, the passphrase of that store, and the certificate. Who can read the folder
 //! can enrol parties; a deployment keeps it apart from every node.
@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 use windvane::admin::read_text;
 use windvane::clock::{Clock as _, SystemClock, rfc3339};
-use windvane_keys::authority::CertificateAuthority;
-use windvane_keys::enrolment::EnrolmentRequest;
-use windvane_keys::files::{write_private, write_public};
+use windvane_keys::authority::{AuthorityError, CertificateAuthority};
+use windvane_keys::enrolment::{Enrolment, EnrolmentRequest};
+use windvane_keys::files::{read_public, write_private, write_public};
 use windvane_keys::passphrase::Passphrase;
+use windvane_keys::revocation::{MAX_LIST_BYTES, RevocationList};
 use windvane_keys::store::FileStore;
 
 use super::Answer;
@@ -52,6 +53,50 @@ pub(super) struct SignArgs {
     out: Option<PathBuf>,
 }
 
+/// Options of `keys ca revoke`.
+#[derive(Debug, clap::Args)]
+pub(super) struct RevokeArgs {
+    /// Enrolments whose certificates are revoked; none issues the list again under a later date
+    enrolments: Vec<PathBuf>,
+    /// The authority's folder
+    #[arg(long, value_name = "DIR")]
+    ca: PathBuf,
+    /// Days until the next list is due
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3_650))]
+    days: u32,
+    /// Where to write the list; printed when not given
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+impl RevokeArgs {
+    pub(super) fn run(&self) -> Result<Answer, Failure> {
+        let authority = open(&self.ca)?;
+        let path = self.ca.join("revoked.pem");
+        let before = match path.exists() {
+            true => Some(RevocationList::read(&read_public(&path, 2 * MAX_LIST_BYTES)?)?),
+            false => None,
+        };
+        let read = |path: &PathBuf| Ok::<_, Failure>(Enrolment::from_pem(&read_text(path)?)?);
+        let enrolments = self.enrolments.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        if let Some(foreign) = enrolments.iter().find(|e| e.authority() != authority.certificate()) {
+            return Err(
+                AuthorityError::ForeignCertificate { party: foreign.request().party().clone() }.into()
+            );
+        }
+        let serials: Vec<_> = enrolments.iter().map(|e| e.certificate().serial.as_slice()).collect();
+        let list = authority.revoke(before.as_ref(), &serials, self.days, SystemClock.now_ms())?;
+        // The list is the authority's only memory of what it revoked.
+        write_public(&path, list.to_pem().as_bytes())?;
+        hand_over(self.out.as_deref(), list.to_pem(), &format!("revocation list {}", list.number()))
+    }
+}
+
+fn open(dir: &Path) -> Result<CertificateAuthority, Failure> {
+    let store = FileStore::open(&store_of(dir), &Passphrase::from_file(&passphrase_of(dir))?)?;
+    Ok(CertificateAuthority::open(&store)?)
+}
+
 impl InitArgs {
     pub(super) fn run(&self) -> Result<Answer, Failure> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
@@ -84,8 +129,7 @@ impl InitArgs {
 
 impl SignArgs {
     pub(super) fn run(&self) -> Result<Answer, Failure> {
-        let store = FileStore::open(&store_of(&self.ca), &Passphrase::from_file(&passphrase_of(&self.ca))?)?;
-        let authority = CertificateAuthority::open(&store)?;
+        let authority = open(&self.ca)?;
         let request = EnrolmentRequest::from_pem(&read_text(&self.request)?)?;
         let signed = authority.sign(&request, self.days, SystemClock.now_ms(), &mut rand::rng())?;
         let what = format!("enrolment of {}", request.party());

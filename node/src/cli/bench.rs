@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use windvane::bench::{
-    BuildBench, InCommon, KernelsBench, PsiBench, ScoreBench, ScreenBench, TrainBench, TrainSet, VerifyBench,
+    BuildBench, InCommon, KernelsBench, PsiBench, ReloadBench, ScoreBench, ScreenBench, TrainBench, TrainSet,
+    VerifyBench,
 };
 use windvane::train::run::ModelKind;
 
@@ -53,6 +54,20 @@ pub(super) enum BenchCommand {
         /// What the numbers and their order are drawn from
         #[arg(long, value_name = "N", default_value_t = 0)]
         seed: u64,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Change certificates, revocation list, epochs and snapshots under load, each twice, and revoke a peer
+    Reload {
+        /// How long the load lasts
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(5..=3_600))]
+        seconds: u64,
+        /// Verifications a second
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        rate: u32,
+        /// Subscribers of each carrier
+        #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
+        subscribers: u32,
         #[command(flatten)]
         place: Place,
     },
@@ -188,6 +203,10 @@ impl BenchCommand {
                     dir,
                     json,
                 };
+                runtime()?.block_on(bench.run()).map(drop)
+            }
+            Self::Reload { seconds, rate, subscribers, place: Place { dir, json } } => {
+                let bench = ReloadBench { seconds, rate, subscribers: subscribers as usize, dir, json };
                 runtime()?.block_on(bench.run()).map(drop)
             }
             Self::Score { seconds, customers, subscribers, place: Place { dir, json } } => {

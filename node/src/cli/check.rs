@@ -12,7 +12,7 @@ use windvane::admin::Admin;
 use windvane::clock::{Clock as _, SystemClock};
 use windvane::config::Config;
 use windvane::error::NodeError;
-use windvane::identity::{Certificate, Layout, passphrase};
+use windvane::identity::{Layout, passphrase};
 use windvane::risk::{Rules, Vocabulary};
 
 use super::Answer;
@@ -20,9 +20,6 @@ use super::failure::Failure;
 
 mod contracts;
 mod offers;
-
-/// A certificate that ends sooner is noted.
-const RENEWAL_MS: u64 = 30 * 86_400_000;
 
 /// Options of `check-config`.
 #[derive(Debug, clap::Args)]
@@ -108,7 +105,7 @@ fn check(config: &Config, found: &mut Findings) {
     for table in &config.tables {
         found.need(windvane::train::serve::check_table(table, admin.keys()));
     }
-    if found.need(Certificate::load(config, admin.keys())).is_none() {
+    if found.need(admin.certificate()).is_none() {
         return;
     }
     check_work(config, &admin, found);
@@ -142,14 +139,13 @@ fn check_rules(config: &Config, found: &mut Findings) {
 /// What only an enrolled node can be asked.
 fn check_work(config: &Config, admin: &Admin, found: &mut Findings) {
     let now_ms = SystemClock.now_ms();
-    found.need(admin.check_own_enrolment(now_ms)).into_iter().for_each(|until| {
-        if until < now_ms.saturating_add(RENEWAL_MS) {
-            found.note("CERTIFICATE_ENDS", "the node's certificate ends within 30 days; enrol again");
-        }
-    });
+    found.need(admin.check_own_enrolment(now_ms));
     let (Some(partners), Some(grants)) = (found.need(admin.partners()), found.need(admin.grants())) else {
         return;
     };
+    for ending in found.need(admin.endings()).into_iter().flatten() {
+        found.note(ending.code, ending.message);
+    }
     if config.http.is_some() {
         let bank = contracts::Known { config, partners: &partners, grants: &grants, now_ms };
         bank.check(found);

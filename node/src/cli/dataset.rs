@@ -28,8 +28,19 @@ pub(super) enum DatasetCommand {
     Import(ImportArgs),
     /// Build the encrypted table of a fresh epoch from what was imported
     Build(TableArgs),
-    /// Publish the newest built table; earlier epochs end and their keys are destroyed
+    /// Publish the newest built table; the epoch before it answers for the configured overlap, and then its keys are
+    /// destroyed
     Publish(TableArgs),
+    /// End an epoch that still answers beside a newer one: destroy its keys and remove its table
+    End {
+        /// The data set
+        data_set: DataSet,
+        /// The epoch
+        #[arg(long)]
+        epoch: u64,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Show what is imported, built and published; needs no key
     Status {
         #[command(flatten)]
@@ -82,6 +93,10 @@ impl DatasetCommand {
             Self::Import(args) => args.run(),
             Self::Build(args) => args.build(),
             Self::Publish(args) => args.publish(),
+            Self::End { data_set, epoch, place } => {
+                place.admin()?.end_epoch(&data_set, epoch)?;
+                Ok(Answer::text(format!("epoch {epoch} of {data_set} is over; its keys are destroyed")))
+            }
             Self::Status { place, json } => show_status(&place, json),
         }
     }
@@ -111,6 +126,8 @@ impl TableArgs {
             epoch: manifest.epoch,
             rows: manifest.publications.iter().map(|publication| publication.rows).sum(),
             not_after: rfc3339(manifest.not_after_ms),
+            retiring_until: rfc3339(published.retiring_until_ms),
+            retiring_epochs: published.retiring,
             ended_epochs: published.ended,
         };
         Ok(Answer::either(self.json, &view, PublishView::text))
@@ -231,18 +248,25 @@ struct PublishView {
     epoch: u64,
     rows: u64,
     not_after: String,
+    /// Epochs that still answer, the newest of them until `retiring_until`.
+    retiring_epochs: Vec<u64>,
+    retiring_until: String,
     ended_epochs: Vec<u64>,
 }
 
 impl PublishView {
     fn text(&self) -> String {
         let Self { data_set, epoch, rows, not_after, .. } = self;
-        let ended: Vec<_> = self.ended_epochs.iter().map(u64::to_string).collect();
-        let ended = match ended.as_slice() {
+        let list = |epochs: &[u64]| epochs.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+        let retiring = match self.retiring_epochs.as_slice() {
             [] => String::new(),
-            ended => format!(" Ended, with their keys destroyed: epoch {}.", ended.join(", ")),
+            retiring => format!(" Still answering until {}: epoch {}.", self.retiring_until, list(retiring)),
         };
-        format!("Epoch {epoch} of {data_set} is published until {not_after}: {rows} rows.{ended}")
+        let ended = match self.ended_epochs.as_slice() {
+            [] => String::new(),
+            ended => format!(" Ended, with their keys destroyed: epoch {}.", list(ended)),
+        };
+        format!("Epoch {epoch} of {data_set} is published until {not_after}: {rows} rows.{retiring}{ended}")
     }
 }
 

@@ -12,9 +12,9 @@ use windvane_keys::record::KeyRecord;
 use windvane_keys::store::KeyStore as _;
 
 use super::Answer;
-use super::authority::InitArgs;
+use super::authority::{InitArgs, RevokeArgs};
 use super::failure::Failure;
-use super::place::Place;
+use super::place::{Place, hand_over};
 use super::terminal::table;
 
 /// What to do with keys.
@@ -22,6 +22,15 @@ use super::terminal::table;
 pub(super) enum KeysCommand {
     /// Make the keys of a new node and begin its log
     Init {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Ask for the node's next certificate, with a new TLS key. Have the answer imported by every partner first and
+    /// by this node last: then no call fails
+    Renew {
+        /// Where to write the request; printed when not given
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
         #[command(flatten)]
         place: Place,
     },
@@ -51,6 +60,8 @@ pub(super) enum KeysCommand {
 pub(super) enum CaCommand {
     /// Make the authority's key and certificate
     Init(InitArgs),
+    /// Issue the next revocation list: all that was revoked before, and the certificates of these enrolments
+    Revoke(RevokeArgs),
 }
 
 /// What to do with callers' tokens.
@@ -79,7 +90,11 @@ impl KeysCommand {
     pub(super) fn run(self) -> Result<Answer, Failure> {
         match self {
             Self::Init { place } => init(&place),
+            Self::Renew { out, place } => {
+                hand_over(out.as_deref(), place.admin()?.renewal_request()?, "request")
+            }
             Self::Ca(CaCommand::Init(args)) => args.run(),
+            Self::Ca(CaCommand::Revoke(args)) => args.run(),
             Self::List { place, json } => list(&place, json),
             Self::LogVerifier { place } => Ok(Answer::text(place.admin()?.log_verifier()?)),
             Self::Token(TokenCommand::Add { name, out, place }) => add_token(&place, &name, out),

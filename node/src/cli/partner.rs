@@ -6,12 +6,15 @@ use serde::Serialize;
 use windvane::admin::read_text;
 use windvane::clock::rfc3339;
 use windvane_keys::enrolment::Partner;
+use windvane_protocols::party::PartyId;
 
 use super::Answer;
 use super::authority::SignArgs;
 use super::failure::Failure;
 use super::place::{Place, hand_over};
 use super::terminal::table;
+
+mod trust;
 
 /// What to do with enrolments.
 #[derive(Debug, clap::Subcommand)]
@@ -33,6 +36,70 @@ pub(super) enum PartnerCommand {
         #[command(flatten)]
         place: Place,
     },
+    /// Put an enrolment together from a request and what an authority other than the trial's issued for it
+    Assemble {
+        /// The enrolment request
+        request: PathBuf,
+        /// The party's certificate and those of intermediate authorities, PEM, each signed by the next
+        #[arg(long, value_name = "FILE")]
+        chain: PathBuf,
+        /// The authority's own certificate, PEM
+        #[arg(long, value_name = "FILE")]
+        authority: PathBuf,
+        /// Where to write the enrolment; printed when not given
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Take the PKCS#10 request out of an enrolment request, for an authority other than the trial's
+    Csr {
+        /// The enrolment request
+        request: PathBuf,
+        /// Where to write the PKCS#10 request, PEM
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Where to write the extensions that the certificate must have, as an OpenSSL section file
+        #[arg(long, value_name = "FILE")]
+        extensions: PathBuf,
+    },
+    /// Let an authority speak for these parties and for nobody else; they are believed under no other
+    Trust {
+        /// The authority's certificate, PEM
+        authority: PathBuf,
+        /// A party; give it once for each
+        #[arg(long = "party", value_name = "PARTY", required = true)]
+        parties: Vec<PartyId>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Let an authority that was bound speak for nobody any more
+    Distrust {
+        /// The SHA-256 of its certificate, hexadecimal, as `partner authorities` prints it
+        sha256: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List the authorities and revocation lists that count here
+    Authorities {
+        #[command(flatten)]
+        place: Place,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Import an authority's newest revocation list; who stands in it is refused within moments
+    Revocations {
+        /// The list, PEM or DER
+        file: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// End a partner's enrolment; it is refused within moments
+    End {
+        /// The partner
+        party: PartyId,
+        #[command(flatten)]
+        place: Place,
+    },
     /// List the enrolled partners
     List {
         #[command(flatten)]
@@ -51,6 +118,21 @@ impl PartnerCommand {
             }
             Self::Sign(args) => args.run(),
             Self::Import { file, place } => import(&place, &file),
+            Self::Assemble { request, chain, authority, out } => {
+                trust::assemble(&request, &chain, &authority, out.as_deref())
+            }
+            Self::Csr { request, out, extensions } => trust::csr(&request, &out, &extensions),
+            Self::Trust { authority, parties, place } => trust::bind(&place, &authority, &parties),
+            Self::Distrust { sha256, place } => {
+                place.admin()?.release_authority(&sha256)?;
+                Ok(Answer::text("the authority speaks for nobody here any more"))
+            }
+            Self::Authorities { place, json } => trust::list(&place, json),
+            Self::Revocations { file, place } => trust::revocations(&place, &file),
+            Self::End { party, place } => {
+                place.admin()?.end_partner(&party)?;
+                Ok(Answer::text(format!("{party} is no partner any more")))
+            }
             Self::List { place, json } => list(&place, json),
         }
     }

@@ -26,6 +26,9 @@ const MAX_CONFIG_BYTES: usize = 256 << 10;
 /// Ten years: an epoch is hours or days long.
 const MAX_EPOCH_HOURS: u32 = 10 * 365 * 24;
 
+/// A week: whoever has not fetched the next snapshot by then is not going to.
+const MAX_OVERLAP_MINUTES: u32 = 7 * 24 * 60;
+
 /// Why a data set's configuration is refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -81,6 +84,9 @@ struct File {
     /// Hours from publication to the end of an epoch.
     #[serde(default = "one_day")]
     epoch_hours: u32,
+    /// Minutes for which an epoch still answers after the next one was published.
+    #[serde(default = "one_hour")]
+    overlap_minutes: u32,
     /// Where identities stand.
     columns: Columns,
     /// Words of the document type's column.
@@ -127,6 +133,10 @@ impl From<DocumentWord> for DocumentKind {
     }
 }
 
+const fn one_hour() -> u32 {
+    60
+}
+
 const fn one_day() -> u32 {
     24
 }
@@ -138,6 +148,7 @@ pub struct DataSetConfig {
     families: Vec<Family>,
     encoding: Encoding,
     epoch_hours: u32,
+    overlap_minutes: u32,
     quality: Quality,
     schema: Schema,
     recipe: Recipe,
@@ -173,12 +184,16 @@ impl DataSetConfig {
         if !(1..=MAX_EPOCH_HOURS).contains(&file.epoch_hours) {
             return Err(ConfigError::field("epoch_hours", format!("is 1 to {MAX_EPOCH_HOURS}")));
         }
+        if file.overlap_minutes > MAX_OVERLAP_MINUTES {
+            return Err(ConfigError::field("overlap_minutes", format!("is 0 to {MAX_OVERLAP_MINUTES}")));
+        }
         file.quality.check()?;
         let schema = Schema::parse(schema)?;
         let kinds = file.document_types.into_iter().map(|(word, kind)| (word, kind.into())).collect();
         let recipe = Recipe::new(file.columns, kinds, file.fields, &schema)?;
         let (encoding, epoch_hours, quality) = (file.encoding, file.epoch_hours, file.quality);
-        Ok(Self { name, families, encoding, epoch_hours, quality, schema, recipe })
+        let overlap_minutes = file.overlap_minutes;
+        Ok(Self { name, families, encoding, epoch_hours, overlap_minutes, quality, schema, recipe })
     }
 
     /// The data set's name.
@@ -205,6 +220,17 @@ impl DataSetConfig {
     /// Hours from publication to the end of an epoch.
     pub const fn epoch_hours(&self) -> u32 {
         self.epoch_hours
+    }
+
+    /// Minutes for which an epoch still answers after the next one was published.
+    pub const fn overlap_minutes(&self) -> u32 {
+        self.overlap_minutes
+    }
+
+    /// The same with another overlap.
+    #[must_use]
+    pub fn with_overlap_minutes(self, overlap_minutes: u32) -> Self {
+        Self { overlap_minutes, ..self }
     }
 
     /// Limits beyond which an import is refused.

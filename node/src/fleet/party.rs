@@ -87,6 +87,13 @@ impl Party {
         Ok(())
     }
 
+    /// Opens a party's folder that was filled before; its node may run.
+    pub(super) fn open(dir: &Path, name: &str) -> Result<Self, FleetError> {
+        let open = || Admin::open(&load(dir)?, Arc::new(SystemClock));
+        let admin = open().map_err(FleetError::party(name))?;
+        Ok(Self { name: name.to_owned(), dir: dir.to_owned(), admin })
+    }
+
     fn create(dir: &Path, name: &str, config: &str) -> Result<Self, FleetError> {
         std::fs::create_dir_all(dir).map_err(FleetError::io(dir.display().to_string()))?;
         let create = || {
@@ -237,6 +244,11 @@ impl Party {
     /// The verifier key of the party's log.
     pub(super) fn log_verifier(&self) -> Result<String, FleetError> {
         self.admin.log_verifier().map_err(self.failed())
+    }
+
+    /// The party's folder.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The party's name.

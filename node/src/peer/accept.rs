@@ -14,9 +14,11 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 use tonic::transport::server::Connected;
 use windvane_keys::identity::CertificateIdentity;
+use windvane_keys::trust::End;
 
-use super::transport::{Listener, Stream as Bytes};
-use super::{PeerIdentity, tls};
+use super::open::Watched;
+use super::transport::{Listener, Stream as Bytes, Tcp};
+use super::{PeerIdentity, Tls};
 use crate::error::NodeError;
 use crate::identity::Certificate;
 
@@ -29,7 +31,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// An accepted connection with the identity of its certificate. It counts against the limit until dropped.
 #[derive(Debug)]
 pub struct PeerStream {
-    stream: TlsStream<Box<dyn Bytes>>,
+    stream: Watched<TlsStream<Box<dyn Bytes>>>,
     identity: PeerIdentity,
     _place: OwnedSemaphorePermit,
 }
@@ -50,11 +52,15 @@ impl Incoming {
         certificate: &Certificate,
         max_connections: usize,
     ) -> Result<Self, NodeError> {
-        let acceptor = TlsAcceptor::from(tls::server_config(certificate)?);
+        Ok(Self::live(listener, Arc::new(Tls::fixed(certificate, Arc::new(Tcp))?), max_connections))
+    }
+
+    /// The same with what TLS uses at the time of each handshake.
+    pub fn live(listener: impl Listener + 'static, tls: Arc<Tls>, max_connections: usize) -> Self {
         let (sender, accepted) = mpsc::channel(16);
         let places = Arc::new(Semaphore::new(max_connections));
-        tokio::spawn(accept_all(listener, acceptor, places, sender));
-        Ok(Self { accepted })
+        tokio::spawn(accept_all(listener, tls, places, sender));
+        Self { accepted }
     }
 }
 
@@ -68,7 +74,7 @@ impl Stream for Incoming {
 
 async fn accept_all(
     mut listener: impl Listener,
-    acceptor: TlsAcceptor,
+    tls: Arc<Tls>,
     places: Arc<Semaphore>,
     sender: mpsc::Sender<PeerStream>,
 ) {
@@ -79,7 +85,7 @@ async fn accept_all(
         };
         match accepted {
             Ok((stream, address)) => {
-                tokio::spawn(shake(stream, address, acceptor.clone(), place, sender.clone()));
+                tokio::spawn(shake(stream, address, tls.clone(), place, sender.clone()));
             }
             Err(error) => {
                 tracing::warn!(code = "ACCEPT_FAILED", %error, "could not accept a connection");
@@ -92,10 +98,12 @@ async fn accept_all(
 async fn shake(
     stream: Box<dyn Bytes>,
     address: SocketAddr,
-    acceptor: TlsAcceptor,
+    tls: Arc<Tls>,
     place: OwnedSemaphorePermit,
     sender: mpsc::Sender<PeerStream>,
 ) {
+    let present = tls.present();
+    let acceptor = TlsAcceptor::from(present.server());
     let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
@@ -103,10 +111,13 @@ async fn shake(
         }
         Err(_) => return tracing::warn!(code = "TLS_HANDSHAKE", %address, "a handshake took too long"),
     };
-    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    match certificate.map(|der| CertificateIdentity::from_der(der)) {
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+    match chain.first().map(|der| CertificateIdentity::from_der(der)) {
         Some(Ok(identity)) => {
-            let identity = PeerIdentity { party: identity.party, keys_digest: identity.keys_digest };
+            let (party, keys_digest) = (identity.party.clone(), identity.keys_digest);
+            let (stream, connection) = tls.open().admit(stream, End::Client, identity, chain);
+            tls.recheck(&present, &connection);
+            let identity = PeerIdentity { party, keys_digest, connection };
             // When the server is gone, so is the connection.
             let _ = sender.send(PeerStream { stream, identity, _place: place }).await;
         }

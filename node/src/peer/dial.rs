@@ -1,17 +1,22 @@
 //! The bank dials: a channel that connects when it is first used and reconnects when it breaks.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
+use windvane_keys::identity::CertificateIdentity;
+use windvane_keys::trust::End;
 use windvane_protocols::party::PartyId;
 
-use super::tls;
-use super::transport::{Tcp, Transport};
+use super::Tls;
+use super::open::Watched;
+use super::transport::{Stream, Tcp, Transport};
 use crate::error::NodeError;
 use crate::identity::Certificate;
 
@@ -27,7 +32,7 @@ const WINDOW_BYTES: u32 = 8 << 20;
 /// The name in the TLS hello: the peer is known by its URI, not by this.
 const SERVER_NAME: &str = "windvane.invalid";
 
-/// A channel to a party at `host:port`.
+/// A channel to a party at `host:port`, with a certificate and trust that stay as they are.
 ///
 /// # Errors
 /// [`NodeError`] when the address or the certificate cannot be used.
@@ -45,7 +50,17 @@ pub fn channel_over(
     party: &PartyId,
     address: &str,
 ) -> Result<Channel, NodeError> {
-    let connector = TlsConnector::from(tls::client_config(certificate, party)?);
+    // So that what is wrong with the certificate is told at once.
+    let tls = Tls::fixed(certificate, transport.clone())?;
+    tls.present().client(party)?;
+    live_channel(&Arc::new(tls), party, address)
+}
+
+/// A channel to a party at `host:port`, with what TLS uses whenever it connects.
+///
+/// # Errors
+/// [`NodeError`] when the address cannot be used.
+pub fn live_channel(tls: &Arc<Tls>, party: &PartyId, address: &str) -> Result<Channel, NodeError> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|error| NodeError::Given {
             code: "ADDRESS_INVALID",
@@ -55,13 +70,29 @@ pub fn channel_over(
         .http2_keep_alive_interval(KEEP_ALIVE)
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES);
-    let (transport, address) = (transport.clone(), address.to_owned());
+    let (tls, party, address) = (tls.clone(), party.clone(), address.to_owned());
     Ok(endpoint.connect_with_connector_lazy(service_fn(move |_: Uri| {
-        let (connector, transport, address) = (connector.clone(), transport.clone(), address.clone());
-        async move {
-            let stream = transport.connect(&address).await?;
-            let name = ServerName::try_from(SERVER_NAME).expect("a valid constant");
-            Ok::<_, std::io::Error>(TokioIo::new(connector.connect(name, stream).await?))
-        }
+        let (tls, party, address) = (tls.clone(), party.clone(), address.clone());
+        async move { connect(&tls, &party, &address).await.map(TokioIo::new) }
     })))
+}
+
+async fn connect(
+    tls: &Tls,
+    party: &PartyId,
+    address: &str,
+) -> io::Result<Watched<TlsStream<Box<dyn Stream>>>> {
+    let present = tls.present();
+    let connector = TlsConnector::from(present.client(party).map_err(io::Error::other)?);
+    let stream = tls.transport().connect(address).await?;
+    let name = ServerName::try_from(SERVER_NAME).expect("a valid constant");
+    let stream = connector.connect(name, stream).await.inspect_err(|error| {
+        tracing::warn!(code = "TLS_HANDSHAKE", %party, %error, "could not connect to a peer");
+    })?;
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+    let identity = chain.first().ok_or(io::ErrorKind::InvalidData)?;
+    let identity = CertificateIdentity::from_der(identity).map_err(io::Error::other)?;
+    let (stream, connection) = tls.open().admit(stream, End::Server, identity, chain);
+    tls.recheck(&present, &connection);
+    Ok(stream)
 }

@@ -104,7 +104,7 @@ impl LookupService {
         partner: &Partner,
         wanted: &PagesWanted,
     ) -> Result<ReceiverStream<Result<FetchPagesResponse, Status>>, Refusal> {
-        let published = self.0.downloadable(&partner.party, &wanted.data_set)?;
+        let published = self.0.downloadable_epoch(&partner.party, &wanted.data_set, wanted.epoch)?;
         let pages = published.find(wanted).ok_or(Refusal::PageUnknown)?;
         let (sender, receiver) = tokio::sync::mpsc::channel(CHUNKS_AHEAD);
         let from = wanted.from;

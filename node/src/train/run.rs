@@ -121,9 +121,9 @@ impl TrainRunner {
         let keys = Arc::new(NodeKeys::open(config)?);
         let layout = Layout::new(config.node.data_dir.clone());
         let store = Arc::new(Store::open(&layout.state())?);
-        let certificate = Certificate::load(config, &keys)?;
+        let certificate = Certificate::load(config, &keys, &store)?;
         let partners = Partners::default();
-        partners.reload(&store, &certificate.authority, clock.now_ms())?;
+        partners.reload(&store, &certificate.trust, clock.now_ms())?;
         let log = JobLog::open(&keys, config, &store)?;
         let (software, configuration) = crate::server::digests(config)?;
         Ok(Self {

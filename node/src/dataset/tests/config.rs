@@ -51,6 +51,7 @@ fn a_mistake_in_the_configuration_is_refused_with_its_field() {
         ("phone = \"手机号\"\n", "", "CONFIG_FIELD", "families"),
         ("data_date = \"数据日期\"\n", "", "CONFIG_FIELD", "fields.tenure"),
         ("epoch_hours = 24", "epoch_hours = 0", "CONFIG_FIELD", "epoch_hours"),
+        ("overlap_minutes = 60", "overlap_minutes = 10081", "CONFIG_FIELD", "overlap_minutes"),
         ("rejected_percent = 1.0", "rejected_percent = 101", "CONFIG_FIELD", "quality.rejected_percent"),
         ("rejected_percent = 1.0", "rejected_percent = nan", "CONFIG_FIELD", "quality.rejected_percent"),
         ("= \"active\"", "= \"actve\"", "CONFIG_FIELD", "fields.status"),

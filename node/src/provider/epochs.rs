@@ -1,0 +1,114 @@
+//! The published epochs of every data set: the current one, and those before it that still answer.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use windvane_keys::rotation::load_epoch;
+use windvane_protocols::lookup::DataSet;
+use windvane_protocols::transcript::SignedError;
+
+use super::{Published, Shared};
+use crate::dataset::{published_dir, published_epochs};
+use crate::error::{NodeError, Refusal};
+use crate::snapshot::{Snapshot, is_current};
+
+/// What is published. Whoever answers keeps what it began with.
+#[derive(Debug, Default)]
+pub(super) struct PublishedEpochs {
+    by_set: RwLock<Arc<HashMap<DataSet, DataSetEpochs>>>,
+}
+
+#[derive(Debug, Clone)]
+struct DataSetEpochs {
+    current: Arc<Published>,
+    /// Each with the time until which it answers.
+    retiring: Vec<(u64, Arc<Published>)>,
+}
+
+impl DataSetEpochs {
+    fn all(&self) -> impl Iterator<Item = &Arc<Published>> {
+        std::iter::once(&self.current).chain(self.retiring.iter().map(|(_, published)| published))
+    }
+}
+
+impl PublishedEpochs {
+    /// Opens what is published now; what is open already stays open.
+    pub(super) fn reload(&self, shared: &Shared) -> Result<(), NodeError> {
+        let (known, retiring) = (self.all(), shared.store.retiring()?);
+        let mut by_set = HashMap::new();
+        for data_set in shared.layout.data_sets()? {
+            let published = published_epochs(shared.layout.root(), &data_set)?;
+            let Some((&last, before)) = published.split_last() else { continue };
+            let known = known.get(&data_set);
+            let current = open(shared, known, &data_set, last)?;
+            let until = |epoch: &u64| {
+                let named = retiring.iter().find(|(name, e, _)| name == data_set.as_str() && e == epoch);
+                named.map(|(_, _, until_ms)| (*until_ms, *epoch))
+            };
+            let mut answering = Vec::new();
+            for (until_ms, epoch) in before.iter().filter_map(until) {
+                // One that ends just now needs no answers; the current one must not wait for it.
+                match open(shared, known, &data_set, epoch) {
+                    Ok(published) => answering.push((until_ms, published)),
+                    Err(error) => {
+                        tracing::warn!(code = error.code(), %error, epoch, "a retiring epoch does not open");
+                    }
+                }
+            }
+            by_set.insert(data_set, DataSetEpochs { current, retiring: answering });
+        }
+        *self.by_set.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(by_set);
+        Ok(())
+    }
+
+    /// The current epoch.
+    pub(super) fn current(&self, data_set: &DataSet) -> Option<Arc<Published>> {
+        self.all().get(data_set).map(|epochs| epochs.current.clone())
+    }
+
+    /// The epoch, where it still answers.
+    pub(super) fn answering(
+        &self,
+        data_set: &DataSet,
+        epoch: u64,
+        now_ms: u64,
+    ) -> Result<Arc<Published>, Refusal> {
+        let all = self.all();
+        let epochs = all.get(data_set).ok_or(Refusal::DataSetUnknown)?;
+        let current = epochs.current.manifest().body().epoch;
+        let is_it = |published: &Published| published.manifest().body().epoch == epoch;
+        let retiring = || {
+            let found = epochs.retiring.iter().find(|(_, published)| is_it(published))?;
+            (now_ms <= found.0).then(|| found.1.clone())
+        };
+        let found = if epoch == current { Some(epochs.current.clone()) } else { retiring() };
+        let found = found.ok_or(Refusal::EpochUnknown { current })?;
+        if now_ms > found.manifest().body().not_after_ms {
+            return Err(Refusal::EpochExpired);
+        }
+        Ok(found)
+    }
+
+    fn all(&self) -> Arc<HashMap<DataSet, DataSetEpochs>> {
+        self.by_set.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn open(
+    shared: &Shared,
+    known: Option<&DataSetEpochs>,
+    data_set: &DataSet,
+    epoch: u64,
+) -> Result<Arc<Published>, NodeError> {
+    let dir = published_dir(shared.layout.root(), data_set, epoch);
+    let same =
+        |open: &&Arc<Published>| open.manifest().body().epoch == epoch && is_current(&dir, open.manifest());
+    if let Some(open) = known.and_then(|known| known.all().find(same)) {
+        return Ok(open.clone());
+    }
+    let snapshot = Snapshot::open(&dir)?;
+    if !snapshot.manifest().verify(&shared.keys.receipt.verifying_key()) {
+        return Err(SignedError::Signature.into());
+    }
+    Ok(Arc::new(Published { snapshot, keys: load_epoch(&shared.keys.store, data_set, epoch)? }))
+}

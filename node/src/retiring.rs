@@ -1,0 +1,101 @@
+//! The end of an epoch: after a publication the one before it still answers what was built against it, for the time
+//! that the data set's configuration gives; then its keys are destroyed and its table is removed.
+//!
+//! **Promised**: no moment between two epochs in which a bank with either of their snapshots is refused; an epoch
+//! that is over by its time or by a command does not come back. A crash at any place leaves what the next
+//! publication, the running node or the command ends. **Not promised**: that the time is kept while no node runs.
+
+use std::path::Path;
+
+use windvane_keys::record::State;
+use windvane_keys::rotation::{EpochStatus, activate_epoch, destroy_epoch, epochs, retire_epoch};
+use windvane_keys::store::FileStore;
+use windvane_protocols::audit::entry::{Entry, Event};
+use windvane_protocols::lookup::DataSet;
+use windvane_protocols::transcript::Record as _;
+
+use crate::dataset::{published_epochs, remove_epoch};
+use crate::error::NodeError;
+use crate::store::Store;
+
+/// What the end of an epoch takes: a node's files, in its own hands or in an operator's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Epochs<'a> {
+    pub(crate) keys: &'a FileStore,
+    pub(crate) store: &'a Store,
+    pub(crate) root: &'a Path,
+    pub(crate) now_ms: u64,
+}
+
+impl Epochs<'_> {
+    /// Before another epoch is published: those that are published now may answer until then.
+    pub(crate) fn announce(&self, data_set: &DataSet, until_ms: u64) -> Result<(), NodeError> {
+        let published = published_epochs(self.root, data_set)?;
+        Ok(self.store.announce_retiring(data_set.as_str(), &published, until_ms)?)
+    }
+
+    /// After the epoch was published: it is active, those before it are retiring, and what was never published is
+    /// gone. Gives the epochs that retire.
+    pub(crate) fn succeed(&self, data_set: &DataSet, current: u64) -> Result<Vec<u64>, NodeError> {
+        activate_epoch(self.keys, data_set, current)?;
+        self.tell(data_set, current)?;
+        let published = published_epochs(self.root, data_set)?;
+        let mut retiring = Vec::new();
+        for EpochStatus { epoch, .. } in self.unfinished(data_set, current)? {
+            if published.contains(&epoch) {
+                retire_epoch(self.keys, data_set, epoch)?;
+                self.tell(data_set, epoch)?;
+                retiring.push(epoch);
+            } else {
+                self.end(data_set, epoch)?;
+            }
+        }
+        Ok(retiring)
+    }
+
+    /// Ends every epoch whose time is over, and whose successor is published.
+    pub(crate) fn end_due(&self) -> Result<Vec<(DataSet, u64)>, NodeError> {
+        let mut ended = Vec::new();
+        for (name, epoch, until_ms) in self.store.retiring()? {
+            let Ok(data_set) = name.parse::<DataSet>() else { continue };
+            let succeeded = published_epochs(self.root, &data_set)?.last().is_some_and(|last| *last > epoch);
+            if succeeded && self.now_ms > until_ms {
+                self.end(&data_set, epoch)?;
+                ended.push((data_set, epoch));
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Ends one epoch: the keys first, because they are what is secret.
+    pub(crate) fn end(&self, data_set: &DataSet, epoch: u64) -> Result<(), NodeError> {
+        destroy_epoch(self.keys, data_set, epoch)?;
+        self.tell(data_set, epoch)?;
+        if published_epochs(self.root, data_set)?.contains(&epoch) {
+            remove_epoch(self.root, data_set, epoch)?;
+        }
+        Ok(self.store.forget_retiring(data_set.as_str(), epoch)?)
+    }
+
+    /// Epochs before `current` of which any key is still there.
+    fn unfinished(&self, data_set: &DataSet, current: u64) -> Result<Vec<EpochStatus>, NodeError> {
+        let mut known = epochs(self.keys, data_set)?;
+        let left = |status: &EpochStatus| status.keys.iter().any(|key| key.state != State::Destroyed);
+        known.retain(|status| status.epoch < current && left(status));
+        Ok(known)
+    }
+
+    /// Tells the log of an epoch's keys as they stand now.
+    pub(crate) fn tell(&self, data_set: &DataSet, epoch: u64) -> Result<(), NodeError> {
+        let known = epochs(self.keys, data_set)?.into_iter().find(|known| known.epoch == epoch);
+        for record in known.into_iter().flat_map(|known| known.keys) {
+            let event = Event::Key {
+                purpose: record.purpose.to_string(),
+                public: record.public,
+                state: record.state.as_str().to_owned(),
+            };
+            self.store.queue_entry(&Entry::new(self.now_ms, event).encode().into_bytes())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,131 @@
+//! Authorities that are bound to parties, revocation lists, and what of a partner's enrolment is renewed.
+
+use rusqlite::params;
+
+use super::{Store, StoreError, int};
+
+/// Came after the first files were made.
+pub(super) const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS partner_before (party TEXT PRIMARY KEY, enrolment TEXT NOT NULL,
+        at_ms INTEGER NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS authority (sha256 BLOB PRIMARY KEY, certificate BLOB NOT NULL,
+        parties TEXT NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS revocation_list (issuer BLOB PRIMARY KEY, list BLOB NOT NULL,
+        at_ms INTEGER NOT NULL) STRICT;
+";
+
+/// An authority's certificate, DER, and the parties that it may speak for, divided by spaces.
+pub type StoredAuthority = (Vec<u8>, String);
+
+impl Store {
+    /// Renews a partner's enrolment; the one before still counts beside it, until its certificate ends.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn renew_partner(
+        &self,
+        party: &str,
+        enrolment: &str,
+        at_ms: u64,
+        entry: &[u8],
+    ) -> Result<(), StoreError> {
+        self.change(entry, |t| {
+            t.execute(
+                "INSERT OR REPLACE INTO partner_before
+                 SELECT party, enrolment, at_ms FROM partner WHERE party = ?1 AND enrolment <> ?2",
+                params![party, enrolment],
+            )?;
+            t.execute(
+                "UPDATE partner SET enrolment = ?2, at_ms = ?3 WHERE party = ?1",
+                params![party, enrolment, int(at_ms)],
+            )
+        })
+        .map(drop)
+    }
+
+    /// The enrolments before those of [`Store::partners`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn partners_before(&self) -> Result<Vec<String>, StoreError> {
+        self.rows("SELECT enrolment FROM partner_before ORDER BY party", |row| row.get(0))
+    }
+
+    /// Binds an authority to parties, or to other parties than before.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_authority(
+        &self,
+        sha256: &[u8; 32],
+        (certificate, parties): &StoredAuthority,
+        entry: &[u8],
+    ) -> Result<(), StoreError> {
+        self.change(entry, |t| {
+            t.execute(
+                "INSERT INTO authority VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET parties = ?3",
+                params![sha256, certificate, parties],
+            )
+        })
+        .map(drop)
+    }
+
+    /// Releases an authority.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] when none is bound under this digest.
+    pub fn remove_authority(&self, sha256: &[u8; 32], entry: &[u8]) -> Result<(), StoreError> {
+        let missing = || StoreError::Missing { what: "bound authority of this SHA-256".into() };
+        self.change_one(entry, missing, |t| t.execute("DELETE FROM authority WHERE sha256 = ?1", [sha256]))
+    }
+
+    /// All authorities that are bound to parties.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn authorities(&self) -> Result<Vec<StoredAuthority>, StoreError> {
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        self.rows("SELECT certificate, parties FROM authority ORDER BY sha256", read)
+    }
+
+    /// Keeps an issuer's newest revocation list.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn put_revocation_list(
+        &self,
+        issuer: &[u8; 32],
+        list: &[u8],
+        at_ms: u64,
+        entry: &[u8],
+    ) -> Result<(), StoreError> {
+        self.change(entry, |t| {
+            t.execute(
+                "INSERT INTO revocation_list VALUES (?1, ?2, ?3)
+                 ON CONFLICT DO UPDATE SET list = ?2, at_ms = ?3",
+                params![issuer, list, int(at_ms)],
+            )
+        })
+        .map(drop)
+    }
+
+    /// The newest list of each issuer, DER, under the SHA-256 of the issuer's `SubjectPublicKeyInfo`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn revocation_lists(&self) -> Result<Vec<([u8; 32], Vec<u8>)>, StoreError> {
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        self.rows("SELECT issuer, list FROM revocation_list ORDER BY issuer", read)
+    }
+
+    /// What the trust was read from, to see whether it changed: a digest is not needed, times and counts are.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn trust_version(&self) -> Result<(Vec<StoredAuthority>, Vec<([u8; 32], i64)>), StoreError> {
+        let lists = self.rows("SELECT issuer, at_ms FROM revocation_list ORDER BY issuer", |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+        Ok((self.authorities()?, lists))
+    }
+}

@@ -1,0 +1,365 @@
+//! What an operator changes while nodes run: no call fails, and who is no longer believed is refused.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tonic::transport::Channel;
+use windvane::Node;
+use windvane::admin::GrantTerms;
+use windvane::audit::reconcile;
+use windvane::dataset::DataSetConfig;
+use windvane::error::PeerError;
+use windvane::peer::channel;
+use windvane::verification::MatchResult;
+use windvane_proto::common::v1::HelloRequest;
+use windvane_proto::common::v1::peer_client::PeerClient;
+use windvane_protocols::audit::entry::Event;
+use windvane_protocols::lookup::PROTOCOL;
+
+use crate::lab::{Lab, Party, SUBSCRIBERS, bank_of, error_of, events, terms, zhang};
+
+const MINUTE_MS: u64 = 60_000;
+
+/// What a peer sees whose handshake is refused: in TLS 1.3 it learns of that when it reads.
+const TURNED_AWAY: [&str; 2] = ["PEER_UNAVAILABLE", "PEER_ERROR"];
+
+/// A revoked peer is refused within this time.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// A carrier and a bank that run and know each other.
+struct Running {
+    lab: Lab,
+    carrier: Party,
+    carrier_node: Arc<Node>,
+    bank: Party,
+    bank_node: Arc<Node>,
+}
+
+impl Running {
+    async fn start() -> Self {
+        let lab = Lab::new();
+        let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+        let carrier_node = lab.start(&carrier).await;
+        let (bank, bank_node) = lab.bank(&[(&carrier, &carrier_node)], &terms()).await;
+        let (carrier_node, bank_node) = (Arc::new(carrier_node), Arc::new(bank_node));
+        Self { lab, carrier, carrier_node, bank, bank_node }
+    }
+
+    async fn taken_over(&self) {
+        self.carrier.taken_over_by(&self.carrier_node).await;
+        self.bank.taken_over_by(&self.bank_node).await;
+    }
+
+    /// New keys and certificates for both, known to the other side first. Gives the enrolments before.
+    async fn renew(&mut self) -> [String; 2] {
+        let signed = [&self.carrier, &self.bank].map(|p| self.lab.sign(&p.admin.renewal_request().unwrap()));
+        self.bank.admin.import_enrolment(&signed[0]).unwrap();
+        self.carrier.admin.import_enrolment(&signed[1]).unwrap();
+        self.taken_over().await;
+        self.carrier.admin.import_enrolment(&signed[0]).unwrap();
+        self.bank.admin.import_enrolment(&signed[1]).unwrap();
+        self.taken_over().await;
+        let [carrier, bank] = signed;
+        [
+            std::mem::replace(&mut self.carrier.enrolment, carrier),
+            std::mem::replace(&mut self.bank.enrolment, bank),
+        ]
+    }
+
+    async fn stop(self) {
+        for (party, node) in [(&self.bank, self.bank_node), (&self.carrier, self.carrier_node)] {
+            let node = Arc::into_inner(node).expect("nobody else has the node");
+            node.stop().await.unwrap();
+            assert!(party.log_dir().exists());
+        }
+        let report = reconcile(&[self.bank.log_dir(), self.carrier.log_dir()]);
+        assert!(report.is_ok(), "{report}");
+    }
+}
+
+/// Calls one after another in several tasks until they are told to stop; gives how many there were.
+struct Load {
+    stop: Arc<AtomicBool>,
+    tasks: JoinSet<usize>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Load {
+    fn on(node: &Arc<Node>) -> Self {
+        let (stop, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let mut tasks = JoinSet::new();
+        for _ in 0..4 {
+            let (stop, node, calls) = (stop.clone(), node.clone(), calls.clone());
+            tasks.spawn(async move {
+                let mut made = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    let report = bank_of(&node).verify(zhang()).await.unwrap();
+                    assert_eq!(report.providers[0].error, None);
+                    assert_eq!(report.result, MatchResult::Match);
+                    made += 1;
+                    calls.fetch_add(1, Ordering::Relaxed);
+                }
+                made
+            });
+        }
+        Self { stop, tasks, calls }
+    }
+
+    /// Waits until some calls more were made.
+    async fn goes_on(&mut self) {
+        let (from, begun) = (self.calls.load(Ordering::Relaxed), Instant::now());
+        while self.calls.load(Ordering::Relaxed) < from + 20 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            assert!(self.tasks.try_join_next().is_none(), "a call failed");
+            assert!(begun.elapsed() < Duration::from_secs(60), "no call comes through");
+        }
+    }
+
+    async fn end(self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        self.tasks.join_all().await.into_iter().sum()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_revocation_lists_epochs_and_snapshots_change_under_load_and_no_call_fails() {
+    let mut running = Running::start().await;
+    let mut load = Load::on(&running.bank_node);
+    let mut list = None;
+    for round in 1..=2 {
+        let before = running.renew().await;
+        load.goes_on().await;
+        let next = running.lab.revoke(list.as_ref(), &[&before[0], &before[1]]);
+        for party in [&running.carrier, &running.bank] {
+            assert!(!party.admin.import_revocations(next.to_pem().as_bytes()).unwrap().known);
+        }
+        list = Some(next);
+        running.taken_over().await;
+        load.goes_on().await;
+        running.carrier.admin.build(&DataSetConfig::carrier(), &()).unwrap();
+        let published = running.carrier.admin.publish(&DataSetConfig::carrier()).unwrap();
+        assert_eq!(published.retiring, (1..=round).collect::<Vec<_>>());
+        assert_eq!(published.ended, []);
+        running.taken_over().await;
+        load.goes_on().await;
+        running.bank.admin.fetch_snapshot("carrier-a", |_, _| ()).await.unwrap();
+        running.taken_over().await;
+        load.goes_on().await;
+    }
+    // Longer than the grace of connections that were refused.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        load.goes_on().await;
+    }
+    assert!(load.end().await > 100);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retiring_epoch_answers_for_its_time_and_under_the_same_quota_and_then_its_keys_are_gone() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let carrier_node = lab.start(&carrier).await;
+    // Nine match elements in all: three calls of three, over both epochs.
+    let narrow = GrantTerms { total: 9, ..terms() };
+    let (bank, node) = lab.bank(&[(&carrier, &carrier_node)], &narrow).await;
+    assert_eq!(error_of(&node, zhang()).await, None);
+    carrier.admin.build(&DataSetConfig::carrier(), &()).unwrap();
+    let published = carrier.admin.publish(&DataSetConfig::carrier()).unwrap();
+    assert_eq!((published.retiring.as_slice(), published.ended.as_slice()), ([1].as_slice(), [].as_slice()));
+    carrier.taken_over_by(&carrier_node).await;
+    assert_eq!(error_of(&node, zhang()).await, None);
+    bank.admin.fetch_snapshot("carrier-a", |_, _| ()).await.unwrap();
+    bank.taken_over_by(&node).await;
+    assert_eq!(error_of(&node, zhang()).await, None);
+    assert_eq!(error_of(&node, zhang()).await.as_deref(), Some("GRANT_EXHAUSTED"));
+    assert_eq!(
+        carrier.admin.end_epoch(&"subscribers".parse().unwrap(), 2).unwrap_err().code(),
+        "EPOCH_CURRENT"
+    );
+
+    lab.clock.advance_ms(61 * MINUTE_MS);
+    carrier_node.provider().unwrap().end_due().unwrap();
+    node.stop().await.unwrap();
+    carrier_node.stop().await.unwrap();
+    let state = |event| match event {
+        Event::Key { purpose, state, .. } if purpose == "oprf/subscribers/1/match" => Some(state),
+        _ => None,
+    };
+    carrier.admin.flush().unwrap();
+    let life: Vec<_> = events(&carrier).into_iter().filter_map(state).collect();
+    assert_eq!(life, ["pending", "active", "retiring", "destroyed"]);
+    let status = carrier.admin.data_set_status(&"subscribers".parse().unwrap()).unwrap();
+    assert_eq!(status.published.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retiring_epoch_that_is_over_is_refused_though_its_keys_are_still_there() {
+    let running = Running::start().await;
+    running.carrier.admin.build(&DataSetConfig::carrier(), &()).unwrap();
+    running.carrier.admin.publish(&DataSetConfig::carrier()).unwrap();
+    running.taken_over().await;
+    running.lab.clock.advance_ms(59 * MINUTE_MS);
+    assert_eq!(error_of(&running.bank_node, zhang()).await, None);
+    running.lab.clock.advance_ms(2 * MINUTE_MS);
+    assert_eq!(error_of(&running.bank_node, zhang()).await.as_deref(), Some("EPOCH_UNKNOWN"));
+    running.carrier.admin.end_epoch(&"subscribers".parse().unwrap(), 1).unwrap();
+    running.taken_over().await;
+    assert_eq!(error_of(&running.bank_node, zhang()).await.as_deref(), Some("EPOCH_UNKNOWN"));
+    running.stop().await;
+}
+
+/// What a peer is answered to a greeting: nothing, or the code of the error.
+async fn greeted(channel: &Channel) -> Option<String> {
+    let request = HelloRequest { protocols: vec![PROTOCOL.to_owned()], now_ms: 0 };
+    let answer = PeerClient::new(channel.clone()).hello(request).await;
+    answer.err().map(|status| PeerError::from(&status).code)
+}
+
+/// Greets until it is refused; gives the code.
+async fn refused(channel: impl Fn() -> Channel) -> String {
+    let begun = Instant::now();
+    loop {
+        if let Some(code) = greeted(&channel()).await {
+            return code;
+        }
+        assert!(begun.elapsed() < LIMIT, "still answered after {LIMIT:?}");
+    }
+}
+
+/// Waits until the node has no connection left but these.
+async fn closed(node: &Node, left: usize) {
+    let begun = Instant::now();
+    while node.connections() > left {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(begun.elapsed() < LIMIT, "still open after {LIMIT:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_or_ended_peer_is_refused_on_open_and_on_new_connections_and_nobody_else_is() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let node = lab.start(&carrier).await;
+    let address = node.grpc_address().unwrap().to_string();
+    let peers = ["revoked", "ended", "other"].map(|name| lab.party(name, ""));
+    for peer in &peers {
+        carrier.admin.import_enrolment(&peer.enrolment).unwrap();
+    }
+    carrier.taken_over_by(&node).await;
+    let connect = |peer: &Party| channel(&peer.certificate(), &carrier.config.party(), &address).unwrap();
+    let open = [connect(&peers[0]), connect(&peers[1]), connect(&peers[2])];
+    for channel in &open {
+        assert_eq!(greeted(channel).await, None);
+    }
+    let list = lab.revoke(None, &[&peers[0].enrolment]);
+    carrier.admin.import_revocations(list.der()).unwrap();
+    carrier.admin.end_partner(&peers[1].config.party()).unwrap();
+    // The node takes it over by itself.
+    let no_longer = ["PEER_REVOKED", "PEER_UNKNOWN"];
+    assert!(no_longer.contains(&refused(|| open[0].clone()).await.as_str()));
+    assert!(no_longer.contains(&refused(|| open[1].clone()).await.as_str()));
+    assert!(TURNED_AWAY.contains(&refused(|| connect(&peers[0])).await.as_str()));
+    assert_eq!(refused(|| connect(&peers[1])).await, "PEER_UNKNOWN");
+    assert_eq!(greeted(&open[2]).await, None);
+    assert_eq!(greeted(&connect(&peers[2])).await, None);
+    assert!(node.connections() >= 1);
+
+    assert!(carrier.admin.import_revocations(list.der()).unwrap().known);
+    let next = lab.revoke(Some(&list), &[]);
+    carrier.admin.import_revocations(next.der()).unwrap();
+    assert_eq!(carrier.admin.import_revocations(list.der()).unwrap_err().code(), "REVOCATION_LIST_OLDER");
+    let foreign = Lab::new().revoke(None, &[&peers[2].enrolment]);
+    let code = carrier.admin.import_revocations(foreign.der()).unwrap_err().code().to_owned();
+    assert_eq!(code, "REVOCATION_LIST_FOREIGN");
+    drop(open);
+    closed(&node, 0).await;
+    node.stop().await.unwrap();
+    let trust = |event| match event {
+        Event::Trust { action, subject, .. } => Some(format!("{action} {subject}")),
+        _ => None,
+    };
+    let told: Vec<_> = events(&carrier).into_iter().filter_map(trust).collect();
+    assert_eq!(told, ["revocation list 01", "partner ended ended", "revocation list 02"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_leaves_a_revoked_provider_and_comes_back_to_its_next_certificate() {
+    let mut running = Running::start().await;
+    assert_eq!(error_of(&running.bank_node, zhang()).await, None);
+    assert_eq!(running.bank_node.connections(), 1);
+    let list = running.lab.revoke(None, &[&running.carrier.enrolment]);
+    running.bank.admin.import_revocations(list.der()).unwrap();
+    running.bank.taken_over_by(&running.bank_node).await;
+    assert_eq!(error_of(&running.bank_node, zhang()).await.as_deref(), Some("PARTNER_MISSING"));
+    closed(&running.bank_node, 0).await;
+    running.renew().await;
+    assert_eq!(error_of(&running.bank_node, zhang()).await, None);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_organisations_own_authority_speaks_for_its_party_alone_while_nodes_run() {
+    let (ours, theirs) = (Lab::new(), Lab::new());
+    let carrier = ours.carrier("carrier-a", SUBSCRIBERS);
+    let node = ours.start(&carrier).await;
+    let address = node.grpc_address().unwrap().to_string();
+    let (own, imposter) = (theirs.party("bank-b", ""), theirs.party("bank-c", ""));
+    let connect = |peer: &Party| channel(&peer.certificate(), &carrier.config.party(), &address).unwrap();
+    assert_eq!(carrier.admin.import_enrolment(&own.enrolment).unwrap_err().code(), "FOREIGN_AUTHORITY");
+    let theirs_pem = authority_pem(&own);
+    carrier.admin.bind_authority(&theirs_pem, &[own.config.party()]).unwrap();
+    own.admin.bind_authority(&authority_pem(&carrier), &[carrier.config.party()]).unwrap();
+    carrier.admin.import_enrolment(&own.enrolment).unwrap();
+    assert_eq!(carrier.admin.import_enrolment(&imposter.enrolment).unwrap_err().code(), "FOREIGN_AUTHORITY");
+    // Nor does this node's own authority speak for a party that another is bound to.
+    let forged = ours.party("bank-b", "");
+    let code = carrier.admin.import_enrolment(&forged.enrolment).unwrap_err().code().to_owned();
+    assert_eq!(code, "FOREIGN_AUTHORITY");
+    carrier.taken_over_by(&node).await;
+    let open = connect(&own);
+    assert_eq!(greeted(&open).await, None);
+    imposter.admin.bind_authority(&authority_pem(&carrier), &[carrier.config.party()]).unwrap();
+    assert!(TURNED_AWAY.contains(&greeted(&connect(&imposter)).await.unwrap().as_str()));
+    let sha256 = sha256_of(&theirs_pem);
+    carrier.admin.release_authority(&sha256).unwrap();
+    assert!(["PEER_REVOKED", "PEER_UNKNOWN"].contains(&refused(|| open.clone()).await.as_str()));
+    assert_eq!(carrier.admin.release_authority(&sha256).unwrap_err().code(), "NOT_FOUND");
+    node.stop().await.unwrap();
+}
+
+/// The certificate of a party's authority: the last block of its enrolment.
+fn authority_pem(party: &Party) -> String {
+    let blocks = pem::parse_many(&party.enrolment).unwrap();
+    pem::encode(blocks.last().unwrap())
+}
+
+fn sha256_of(pem: &str) -> String {
+    use sha2::Digest as _;
+    hex::encode(sha2::Sha256::digest(pem::parse(pem).unwrap().contents()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_soon_is_told() {
+    let running = Running::start().await;
+    let codes = |party: &Party| {
+        let mut codes: Vec<_> =
+            party.admin.endings().unwrap().into_iter().map(|ending| ending.code).collect();
+        codes.dedup();
+        codes
+    };
+    // The trial's certificates run for less than the thirty days that are warned of.
+    let soon = ["CERTIFICATE_ENDS", "PARTNER_CERTIFICATE_ENDS"];
+    assert_eq!(codes(&running.carrier)[..2], soon);
+    let list = running.lab.revoke(None, &[]);
+    running.carrier.admin.import_revocations(list.der()).unwrap();
+    running.lab.clock.advance_ms(8 * 24 * 60 * MINUTE_MS);
+    assert!(codes(&running.carrier).contains(&"REVOCATION_LIST_OVERDUE"));
+    running.taken_over().await;
+    let error = error_of(&running.bank_node, zhang()).await;
+    // The epoch is over by then, and not the list: an overdue list stops nobody.
+    assert_eq!(error.as_deref(), Some("EPOCH_EXPIRED"));
+    running.stop().await;
+}
