@@ -28,8 +28,8 @@ use crate::store::Store;
 
 mod changes;
 mod data;
-mod functions;
 mod fetch;
+mod functions;
 mod grants;
 mod life;
 mod score;

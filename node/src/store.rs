@@ -28,7 +28,7 @@ pub use buckets::StoredBucket;
 pub use condition::StoreCondition;
 pub use idempotency::Remembered;
 pub use publications::{IdError, KnownIds};
-pub use trust::StoredAuthority;
+pub use trust::{Issuer, StoredAuthority, TrustVersion};
 pub use verifications::{PendingReceipt, VerificationRow, VerificationWriter};
 
 const SCHEMA_VERSION: i64 = 1;
@@ -218,8 +218,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Missing`].
     pub fn remove_partner(&self, party: &str, entry: &[u8]) -> Result<(), StoreError> {
-        let gone = self.change(entry, |t| t.execute("DELETE FROM partner WHERE party = ?1", [party]))?;
-        if gone == 0 { Err(StoreError::Missing { what: format!("partner {party}") }) } else { Ok(()) }
+        let missing = || StoreError::Missing { what: format!("partner {party}") };
+        self.change_one(entry, missing, |t| {
+            t.execute("DELETE FROM partner_before WHERE party = ?1", [party])?;
+            t.execute("DELETE FROM partner WHERE party = ?1", [party])
+        })
     }
 
     /// The enrolments of all partners.

@@ -134,7 +134,7 @@ impl Admin {
     /// [`NodeError`]; `NOT_FOUND` when it is not enrolled.
     pub fn end_partner(&self, party: &PartyId) -> Result<(), NodeError> {
         let entry = self.trust_entry("partner ended", party.to_string(), Vec::new());
-        self.store.end_partner(party.as_str(), &entry)?;
+        self.store.remove_partner(party.as_str(), &entry)?;
         self.flush()
     }
 

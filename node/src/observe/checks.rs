@@ -96,9 +96,8 @@ fn renewal(party: &str) -> String {
 /// An authority's certificate that ends, or a revocation list that is overdue; certificates of parties have a check of
 /// their own.
 pub fn trust(endings: Vec<Ending>) -> impl Iterator<Item = Finding> {
-    let of_authorities = |ending: &Ending| {
-        ending.code.starts_with("AUTHORITY_") || ending.code == "REVOCATION_LIST_OVERDUE"
-    };
+    let of_authorities =
+        |ending: &Ending| ending.code.starts_with("AUTHORITY_") || ending.code == "REVOCATION_LIST_OVERDUE";
     endings.into_iter().filter(of_authorities).map(|Ending { code, message, .. }| {
         let (what, advice) = message.split_once("; ").unwrap_or((&message, ""));
         Finding::warning(code, what, advice)

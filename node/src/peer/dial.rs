@@ -15,8 +15,8 @@ use windvane_keys::trust::End;
 use windvane_protocols::party::PartyId;
 
 use super::open::Watched;
-use super::{Tls, tls};
 use super::transport::{Stream, Tcp, Transport};
+use super::{Tls, tls};
 use crate::error::NodeError;
 use crate::identity::Certificate;
 

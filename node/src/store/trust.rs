@@ -17,6 +17,12 @@ pub(super) const SCHEMA: &str = "
 /// An authority's certificate, DER, and the parties that it may speak for, divided by spaces.
 pub type StoredAuthority = (Vec<u8>, String);
 
+/// The SHA-256 of an issuer's `SubjectPublicKeyInfo`.
+pub type Issuer = [u8; 32];
+
+/// Authorities, and when each issuer's newest list was imported.
+pub type TrustVersion = (Vec<StoredAuthority>, Vec<(Issuer, i64)>);
+
 impl Store {
     /// Renews a partner's enrolment; the one before still counts beside it, until its certificate ends.
     ///
@@ -49,18 +55,6 @@ impl Store {
     /// [`StoreError`].
     pub fn partners_before(&self) -> Result<Vec<String>, StoreError> {
         self.rows("SELECT enrolment FROM partner_before ORDER BY party", |row| row.get(0))
-    }
-
-    /// Ends the enrolment of a partner.
-    ///
-    /// # Errors
-    /// [`StoreError::Missing`] when there is none.
-    pub fn end_partner(&self, party: &str, entry: &[u8]) -> Result<(), StoreError> {
-        let missing = || StoreError::Missing { what: format!("partner named {party}") };
-        self.change_one(entry, missing, |t| {
-            t.execute("DELETE FROM partner_before WHERE party = ?1", [party])?;
-            t.execute("DELETE FROM partner WHERE party = ?1", [party])
-        })
     }
 
     /// Binds an authority to parties, or to other parties than before.
@@ -125,7 +119,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn revocation_lists(&self) -> Result<Vec<([u8; 32], Vec<u8>)>, StoreError> {
+    pub fn revocation_lists(&self) -> Result<Vec<(Issuer, Vec<u8>)>, StoreError> {
         let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
         self.rows("SELECT issuer, list FROM revocation_list ORDER BY issuer", read)
     }
@@ -134,7 +128,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn trust_version(&self) -> Result<(Vec<StoredAuthority>, Vec<([u8; 32], i64)>), StoreError> {
+    pub fn trust_version(&self) -> Result<TrustVersion, StoreError> {
         let lists = self.rows("SELECT issuer, at_ms FROM revocation_list ORDER BY issuer", |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?;

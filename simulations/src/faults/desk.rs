@@ -10,7 +10,6 @@ use tonic::Request;
 use tonic::transport::Channel;
 use windvane::admin::Admin;
 use windvane::error::{NodeError, PeerError};
-use windvane::identity::Certificate;
 use windvane::peer::channel_over;
 use windvane::peer::transport::Transport;
 use windvane_proto::audit::v1::CountersignRequest;
@@ -95,11 +94,7 @@ impl Desk {
     ///
     /// # Errors
     /// [`NodeError`].
-    pub fn new(
-        admin: Arc<Admin>,
-        config: &windvane::config::Config,
-        transport: &Arc<dyn Transport>,
-    ) -> Result<Self, SimulationError> {
+    pub fn new(admin: Arc<Admin>, transport: &Arc<dyn Transport>) -> Result<Self, SimulationError> {
         let certificate = admin.certificate()?;
         let partners = admin.partners()?;
         let grants = admin.grants()?;

@@ -78,7 +78,7 @@ impl World {
         let transport: Arc<dyn Transport> = place.network.attach(Life { machine: DESK, number: 0 }, None);
         let clock = Arc::new(super::clock::MachineClock::new(template.now_ms()));
         let desk = machine(DESK)?;
-        let desk = Desk::new(desk.admin()?, template.party(DESK), &transport)?;
+        let desk = Desk::new(desk.admin()?, &transport)?;
         Ok(Self {
             ledger: Ledger::default(),
             machines,

@@ -113,7 +113,7 @@ fn parquet() -> Vec<u8> {
     let path = folder.path().join("table.parquet");
     let mut writer = TableWriter::create(&path, &["a", "b"]).expect("a file can be created");
     for row in [["1", "x"], ["2", ""], ["3", "张"]] {
-        writer.write(row).expect("a row can be written");
+        writer.row(row.map(str::as_bytes)).expect("a row can be written");
     }
     writer.finish().expect("a file can be finished");
     fs::read(path).expect("it is there")
