@@ -33,9 +33,13 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 const MAX_SCORE_WINDOW: u64 = 10_000_000;
 
 /// The shipped samples, which a test parses.
-pub const SAMPLES: [(&str, &str); 2] = [
+pub const SAMPLES: [(&str, &str); 6] = [
     ("bank.toml", include_str!("../samples/bank.toml")),
     ("carrier.toml", include_str!("../samples/carrier.toml")),
+    ("deploy/bank.toml", include_str!("../deploy/bank.toml")),
+    ("deploy/carrier.toml", include_str!("../deploy/carrier.toml")),
+    ("deploy/docker/bank.toml", include_str!("../deploy/docker/bank.toml")),
+    ("deploy/docker/carrier.toml", include_str!("../deploy/docker/carrier.toml")),
 ];
 
 /// Everything a node is told.
