@@ -451,10 +451,9 @@ impl Bank {
         let encode = |event| Entry::new(now_ms, event).encode().into_bytes();
         let entries = entries.into_iter().map(encode).collect();
         let receipts = runs.iter().filter_map(Run::receipt_digest).collect();
-        let (logged, stored) =
-            tokio::join!(self.shared.log.append(entries), self.writer.write(rows, receipts));
-        logged?;
-        Ok(stored?)
+        // The log first: a receipt that it lacks must not wait to be countersigned.
+        self.shared.log.append(entries).await?;
+        Ok(self.writer.write(rows, receipts).await?)
     }
 }
 

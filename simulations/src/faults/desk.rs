@@ -37,6 +37,9 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 /// Answered questions that are kept, to be sent again.
 const KEPT: usize = 32;
 
+/// How long a provider surely remembers a session: as long as its request could be accepted.
+const REMEMBERED_MS: u64 = 60_000;
+
 /// Receipts of one countersignature.
 const BATCH: usize = 40;
 
@@ -184,7 +187,8 @@ impl Desk {
         })
     }
 
-    /// Asks another question under the session of an earlier one; none when nothing was sent.
+    /// Asks another question under the session of an earlier one; none when nothing was sent, or so long ago that the
+    /// provider need not remember it.
     ///
     /// # Errors
     /// [`DeskError`].
@@ -197,7 +201,11 @@ impl Desk {
     ) -> Option<(bool, Result<Acknowledged, DeskError>)> {
         let sent = self.earlier(carrier, back)?;
         let manifest = lock(&self.sides[carrier].manifest).clone()?;
-        let session = sent.question.request.body().session;
+        let request = sent.question.request.body();
+        let session = request.session;
+        if now_ms.abs_diff(request.requested_at_ms) > REMEMBERED_MS {
+            return None;
+        }
         let (wait, question) = self.make(carrier, &manifest, known, self.standing(carrier), session, now_ms);
         let asked = self.evaluate(carrier, &question).await;
         let answered = asked.and_then(|response| Self::open(&self.sides[carrier], wait, session, response));

@@ -59,7 +59,7 @@ pub enum Operation {
     Cut { desk: bool, carrier: usize, lasting: Duration },
     /// One machine's clock jumps, and back after a while.
     Skew { machine: usize, by_ms: i64, lasting: Duration },
-    /// Hours pass, for everybody.
+    /// Hours pass, for everybody; the bank has stopped meanwhile.
     Pass { hours: u32 },
 }
 

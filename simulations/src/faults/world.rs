@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use windvane::clock::Clock as _;
+use windvane::error::NodeError;
 use windvane::peer::transport::Transport;
 use windvane::verification::VerificationReport;
 use windvane_protocols::audit::grant::GrantId;
@@ -21,6 +22,9 @@ use super::template::{self, BANK, CARRIERS, DESK, Template};
 
 /// After how long at most a grant's end must be in effect: a node takes changes over four times a second.
 const ENDED_WITHIN: Duration = Duration::from_secs(1);
+
+/// How often an operator tries to fetch a table.
+const FETCHES: u32 = 6;
 
 /// Reports that the bank's caller remembers.
 const REMEMBERED: usize = 256;
@@ -155,20 +159,31 @@ impl World {
                 clock.jump_ms(-by_ms);
                 "done".into()
             }
-            Operation::Pass { hours } => {
-                let mut operators = Vec::new();
-                for machine in &self.machines {
-                    operators.push(machine.operator.lock().await);
-                }
-                // Hours are longer than it takes a node to take over what its operator did.
-                sleep(ENDED_WITHIN).await;
-                let by_ms = i64::from(hours) * 3_600_000;
-                self.machines.iter().for_each(|machine| machine.clock().jump_ms(by_ms));
-                self.desk_clock.jump_ms(by_ms);
-                "done".into()
-            }
+            Operation::Pass { hours } => self.pass(hours, number).await,
             _ => "nothing".into(),
         }
+    }
+
+    /// A night: the bank stops in order, and its carriers go on.
+    async fn pass(&self, hours: u32, number: u64) -> Outcome {
+        let mut operators = Vec::new();
+        for machine in &self.machines {
+            operators.push(machine.operator.lock().await);
+        }
+        // Hours are longer than it takes a node to take over what its operator did.
+        sleep(ENDED_WITHIN).await;
+        let bank = &self.machines[0];
+        let stops = bank.up().is_some() && !bank.is_ailing();
+        if stops && let Err(error) = bank.stop().await {
+            self.ledger.violate(Invariant::Recovery, number, format!("{}: {error}", bank.name()));
+        }
+        let by_ms = i64::from(hours) * 3_600_000;
+        self.machines.iter().for_each(|machine| machine.clock().jump_ms(by_ms));
+        self.desk_clock.jump_ms(by_ms);
+        if stops && let Err(error) = bank.start().await {
+            self.ledger.violate(Invariant::Recovery, number, format!("{}: {error}", bank.name()));
+        }
+        "done".into()
     }
 
     async fn verify(&self, known: Known, number: u64) -> Outcome {
@@ -394,11 +409,7 @@ impl World {
         }
         // The node takes it over.
         sleep(ENDED_WITHIN).await;
-        let fetched = match bank.admin() {
-            Ok(admin) => admin.fetch_snapshot(machine.name(), |_, _| ()).await.map(drop),
-            Err(error) => Err(error),
-        };
-        match fetched {
+        match fetch(bank, machine.name()).await {
             Ok(()) => "done".into(),
             Err(error) => {
                 let code = error.code().to_owned();
@@ -407,7 +418,7 @@ impl World {
         }
     }
 
-    fn work_failed(&self, error: &windvane::error::NodeError, machine: &Machine, number: u64) -> Outcome {
+    fn work_failed(&self, error: &NodeError, machine: &Machine, number: u64) -> Outcome {
         let text = format!("an operator's work at {} failed: {}: {error}", machine.name(), error.code());
         self.ledger.violate(Invariant::Recovery, number, text);
         "violation".into()
@@ -457,6 +468,19 @@ impl World {
 
     fn now_ms(&self) -> u64 {
         self.desk_clock.now_ms()
+    }
+}
+
+/// Fetches a carrier's table, as an operator does who tries again.
+async fn fetch(bank: &Machine, carrier: &str) -> Result<(), NodeError> {
+    let admin = bank.admin()?;
+    let mut tries = 1;
+    loop {
+        match admin.fetch_snapshot(carrier, |_, _| ()).await {
+            Err(_) if tries < FETCHES => tries += 1,
+            fetched => return fetched.map(drop),
+        }
+        sleep(ENDED_WITHIN).await;
     }
 }
 
