@@ -21,7 +21,7 @@ const DAY_MS: u64 = 86_400_000;
 const ROW_REPORTS: [&str; 2] = ["rejects.csv", "duplicates.csv"];
 
 /// Reports of a data set's refused rows.
-const REJECTS: [&str; 2] = ["import-rejects.csv", "build-rejects.csv"];
+const REJECTS: [&str; 3] = ["import-rejects.csv", "build-rejects.csv", "change-rejects.csv"];
 
 /// Epochs of data sets.
 type Epochs = Vec<(DataSet, u64)>;
