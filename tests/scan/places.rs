@@ -25,6 +25,7 @@ pub(crate) enum Kind {
     Enrolment,
     Configuration,
     Staging,
+    Changes,
     Rejects,
     Building,
     Built,
@@ -128,6 +129,7 @@ fn in_data_set(parts: &[&str]) -> Option<Kind> {
         [name, ..] if name.starts_with("building") => Kind::Building,
         ["built", ..] => Kind::Built,
         ["epochs", ..] => Kind::Published,
+        ["changes", ..] => Kind::Changes,
         _ => return None,
     })
 }

@@ -39,7 +39,7 @@ mod rows;
 use rows::{Counts, Sealing};
 
 /// Prefix of a delta that is being made, or was interrupted.
-const BUILDING: &str = "delta-building-";
+const BUILDING: &str = "building-";
 
 /// One delta to be made.
 #[derive(Debug, Clone, Copy)]

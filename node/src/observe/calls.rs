@@ -22,7 +22,7 @@ use crate::provider::Shared;
 type Method = (&'static str, &'static str, &'static str);
 
 /// Every method that is served; others count as one.
-const METHODS: [Method; 22] = [
+const METHODS: [Method; 23] = [
     ("/grpc.health.v1.Health/Check", "health", "Check"),
     ("/grpc.health.v1.Health/Watch", "health", "Watch"),
     ("/windvane.common.v1.Peer/Hello", "common", "Hello"),
@@ -30,6 +30,7 @@ const METHODS: [Method; 22] = [
     ("/windvane.lookup.v1.Lookup/Evaluate", "lookup", "Evaluate"),
     ("/windvane.lookup.v1.Lookup/FetchManifest", "lookup", "FetchManifest"),
     ("/windvane.lookup.v1.Lookup/FetchPages", "lookup", "FetchPages"),
+    ("/windvane.lookup.v1.Lookup/FetchDeltas", "lookup", "FetchDeltas"),
     ("/windvane.psi.v1.Psi/Run", "psi", "Run"),
     ("/windvane.score.v1.Score/Announce", "score", "Announce"),
     ("/windvane.score.v1.Score/Deal", "score", "Deal"),

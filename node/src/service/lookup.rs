@@ -19,6 +19,7 @@ use windvane_protocols::lookup::client::Question;
 use windvane_protocols::party::SessionId;
 
 use crate::error::Refusal;
+use crate::observe::trace::FutureExt as _;
 use crate::provider::Provider;
 use crate::snapshot::PageFile;
 
@@ -121,7 +122,9 @@ impl LookupService {
             });
             answer.await.cloned()
         };
-        tokio::spawn(answering.in_current_span()).await.map_err(|_| Refusal::Internal)?
+        tokio::spawn(answering.in_current_span().with_current_context())
+            .await
+            .map_err(|_| Refusal::Internal)?
     }
 
     fn deltas(&self, partner: &Partner, wanted: &DeltasWanted) -> Result<FetchDeltasResponse, Refusal> {

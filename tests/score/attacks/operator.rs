@@ -2,6 +2,7 @@
 
 use curve25519_dalek::{RistrettoPoint, Scalar};
 use tonic::transport::Channel;
+use windvane::Node;
 use windvane::clock::Clock as _;
 use windvane::error::PeerError;
 use windvane::peer::channel;
@@ -35,6 +36,8 @@ pub(super) struct Operator<'a> {
     pub(super) party: &'a Party,
     pub(super) epoch: Epoch,
     grants: Vec<GrantId>,
+    /// One connection to each provider: nodes slow an address down that opens many.
+    channels: Vec<Channel>,
     /// Every provider's table as it is served.
     pub(super) tables: Vec<Vec<u8>>,
     /// The sum as it stands in the bank's folder.
@@ -52,7 +55,13 @@ impl<'a> Operator<'a> {
         let grant = |name: PartyId| known.iter().find(|(grant, _)| grant.provider == name).unwrap().0.id;
         let grants = scored.providers.iter().map(|(party, _)| grant(party.config.party())).collect();
         let sum = std::fs::read(dir.join("table")).unwrap();
-        let mut operator = Self { scored, party: &scored.bank, epoch, grants, tables: Vec::new(), sum };
+        let party = &scored.bank;
+        let dial = |(provider, node): &(Party, Node)| {
+            let address = node.grpc_address().unwrap().to_string();
+            channel(&party.certificate(), &provider.config.party(), &address).unwrap()
+        };
+        let channels = scored.providers.iter().map(dial).collect();
+        let mut operator = Self { scored, party, epoch, grants, channels, tables: Vec::new(), sum };
         for provider in 0..scored.providers.len() {
             operator.tables.push(operator.download(provider).await);
         }
@@ -60,9 +69,7 @@ impl<'a> Operator<'a> {
     }
 
     fn channel(&self, provider: usize) -> Channel {
-        let (party, node) = &self.scored.providers[provider];
-        let address = node.grpc_address().unwrap().to_string();
-        channel(&self.party.certificate(), &party.config.party(), &address).unwrap()
+        self.channels[provider].clone()
     }
 
     async fn download(&self, provider: usize) -> Vec<u8> {

@@ -219,7 +219,7 @@ impl World {
             schema: Schema::parse(schema).unwrap(),
             families: FAMILIES.to_vec(),
             keys: keys.iter().map(|(group, key)| (*group, key.public().clone())).collect(),
-            publications: vec![Publication { id: [4; 16], rows: 0, pages: 0, root: [0; 32] }],
+            publications: vec![Publication { id: [4 + carrier as u8; 16], rows: 0, pages: 0, root: [0; 32] }],
             rejected: 0,
             built_at_ms: self.now_ms,
             not_after_ms: self.now_ms + 86_400_000,

@@ -26,7 +26,7 @@ const SEALED: &str = "sealed";
 const INDEX: &str = "index";
 
 /// Prefix of a change file that is being written.
-const WRITING: &str = "writing-";
+const WRITING: &str = "building-";
 
 /// Bytes at which a chunk is closed; an entry has at most 256 records of at most four fields and a label.
 const CHUNK_BYTES: usize = 64 << 10;
