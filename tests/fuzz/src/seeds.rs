@@ -75,6 +75,8 @@ fn made(target: &str) -> Vec<Vec<u8>> {
         "audit_wire" => framed(2, &["receipt"]),
         "psi_wire" => of("psi_records").iter().map(|record| field(1, &field(1, &record[1..]))).collect(),
         "score_wire" => framed(11, &["score_records"]),
+        // None of the demonstrations trains: records of another kind have the same shape.
+        "train_records" => of("psi_records").iter().map(|record| [&[6][..], &record[1..]].concat()).collect(),
         "train_wire" => framed(14, &["train_records"]),
         "certificate" => certificates(),
         "parquet" => vec![parquet()],
