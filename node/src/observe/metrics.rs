@@ -1,7 +1,7 @@
 //! Every metric, with the one place where it is named and described: [`Metrics::page`] is made of it.
 //!
 //! Counters and histograms are counted where things happen; gauges are read when somebody collects
-//! ([`super::sample`]).
+//! (`super::sample`).
 
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ use super::labels::{
     ServiceLabels, TableLabels,
 };
 
-/// The media type of [`Metrics::text`].
+/// The media type of `Metrics::text`.
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
 /// Upper bounds of calls' durations, seconds. A verification takes 3 to 10 ms on a quiet machine and is answered in

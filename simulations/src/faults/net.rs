@@ -1,6 +1,6 @@
 //! The network between simulated machines: connections in memory, under virtual time, and what goes wrong with them.
 //!
-//! A connection is two [`pipe`]s. A machine may die: what it had sent still arrives, then its connections are reset,
+//! A connection is two pipes. A machine may die: what it had sent still arrives, then its connections are reset,
 //! it is reached no more and reaches nobody. Two machines may be cut off from each other for a while.
 //!
 //! What happens to a connection's segments is drawn from a generator of its own, which the seed, its two ends and its

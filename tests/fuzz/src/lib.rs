@@ -1,10 +1,10 @@
 //! A fuzz target for every parser of bytes that are not ours: what peers send, what partners hand over as files, and
 //! what operators write.
 //!
-//! A target is a function that must return for any input, within [`allowance`]: it parses, and holds what parses
-//! against what it must satisfy (a canonical encoding is the only one, the lanes decide as the portable code does). It
-//! is run by three drivers: the test of this crate on the seeds and a few hundred mutations of them, the program
-//! `windvane-fuzz` on as many as there is time for, and libFuzzer, guided by coverage (`.ci/fuzz`).
+//! A target is a function that must return for any input, within [`Target::allowance`]: it parses, and holds what parses
+//! against what it must satisfy (a canonical encoding is the only one, the lanes decide as the portable code does). The test
+//! of this crate runs it on the seeds and a few hundred mutations of each; the program `windvane-fuzz` on as many as there
+//! is time for (`cargo run --release -p windvane-fuzz -- run --seconds 600`). Nothing guides the mutations yet.
 //!
 //! Seeds lie in `seeds/<target>`; `windvane-fuzz collect` takes them from the directory of a demonstration.
 

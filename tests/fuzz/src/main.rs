@@ -23,7 +23,7 @@ const MAX_INPUT: usize = 64 << 10;
 const POOL: usize = 4_096;
 
 #[derive(Debug, Parser)]
-#[command(about = "Fuzzes every parser; guided by coverage with .ci/fuzz")]
+#[command(about = "Runs every parser on mutations of its seeds")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
