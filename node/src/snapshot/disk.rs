@@ -107,7 +107,14 @@ pub(crate) fn numbered(path: &Path) -> Result<Vec<u64>, FileError> {
 /// Holds a directory for one writer, among threads and processes, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct DirectoryLock {
-    _directory: File,
+    directory: File,
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // Not by closing alone: a process that is being started has a copy of the descriptor for a moment.
+        let _ = flock(&self.directory, FlockOperation::Unlock);
+    }
 }
 
 impl DirectoryLock {
@@ -115,7 +122,7 @@ impl DirectoryLock {
     pub(crate) fn try_acquire(path: &Path) -> Result<Option<Self>, FileError> {
         let directory = File::open(path).map_err(at(path))?;
         match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self { _directory: directory })),
+            Ok(()) => Ok(Some(Self { directory })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(at(path)(error.into())),
         }
