@@ -275,6 +275,7 @@ async fn a_revoked_or_ended_peer_is_refused_on_open_and_on_new_connections_and_n
     let foreign = Lab::new().revoke(None, &[&peers[2].enrolment]);
     let code = carrier.admin.import_revocations(foreign.der()).unwrap_err().code().to_owned();
     assert_eq!(code, "REVOCATION_LIST_FOREIGN");
+    carrier.taken_over_by(&node).await;
     drop(open);
     closed(&node, 0).await;
     node.stop().await.unwrap();

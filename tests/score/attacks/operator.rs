@@ -44,6 +44,11 @@ pub(super) struct Operator<'a> {
     pub(super) sum: Vec<u8>,
 }
 
+fn dial(party: &Party, (provider, node): &(Party, Node)) -> Channel {
+    let address = node.grpc_address().unwrap().to_string();
+    channel(&party.certificate(), &provider.config.party(), &address).unwrap()
+}
+
 impl<'a> Operator<'a> {
     /// Takes the bank over, and downloads each table by itself.
     pub(super) async fn new(scored: &'a Scored) -> Self {
@@ -56,11 +61,7 @@ impl<'a> Operator<'a> {
         let grants = scored.providers.iter().map(|(party, _)| grant(party.config.party())).collect();
         let sum = std::fs::read(dir.join("table")).unwrap();
         let party = &scored.bank;
-        let dial = |(provider, node): &(Party, Node)| {
-            let address = node.grpc_address().unwrap().to_string();
-            channel(&party.certificate(), &provider.config.party(), &address).unwrap()
-        };
-        let channels = scored.providers.iter().map(dial).collect();
+        let channels = scored.providers.iter().map(|provider| dial(party, provider)).collect();
         let mut operator = Self { scored, party, epoch, grants, channels, tables: Vec::new(), sum };
         for provider in 0..scored.providers.len() {
             operator.tables.push(operator.download(provider).await);
@@ -69,7 +70,10 @@ impl<'a> Operator<'a> {
     }
 
     fn channel(&self, provider: usize) -> Channel {
-        self.channels[provider].clone()
+        if std::ptr::eq(self.party, &self.scored.bank) {
+            return self.channels[provider].clone();
+        }
+        dial(self.party, &self.scored.providers[provider])
     }
 
     async fn download(&self, provider: usize) -> Vec<u8> {
