@@ -17,7 +17,9 @@ fn file(lab: &Lab, party: &Party, node: &Node) -> PathBuf {
     let text = fs::read_to_string(&path).unwrap();
     let text = text.split("[observability]").next().unwrap();
     let listen = node.observability_address().unwrap();
-    let section = format!("[observability]\nlisten = \"{listen}\"\nmin_free_disk_mb = 0\nrenewal_days = 1\n");
+    let section = format!(
+        "[observability]\nlisten = \"{listen}\"\nmin_free_disk_mb = 0\n[certificates]\nwarn_days = 1\n"
+    );
     // Sections of arrays may stand before it, so that it ends the file.
     fs::write(&path, format!("{text}{section}")).unwrap();
     path

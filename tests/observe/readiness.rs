@@ -153,7 +153,7 @@ async fn data_that_grow_old_and_epochs_and_certificates_that_end() {
     renew(&pair).await;
     let (_, found) = readiness(&pair.node).await;
     let warned: Vec<_> = found.as_array().unwrap().iter().map(|finding| finding["code"].clone()).collect();
-    let certificates = ["CERTIFICATE_ENDS", "CERTIFICATE_ENDS", "AUTHORITY_CERTIFICATE_ENDS"];
+    let certificates = ["CERTIFICATE_ENDS", "PARTNER_CERTIFICATE_ENDS", "AUTHORITY_CERTIFICATE_ENDS"];
     assert_eq!(warned, [&certificates[..], &["GRANT_ENDS"]].concat(), "{found}");
     lab.clock.advance_ms(HOUR_MS);
     both(&[], &[]).await;
@@ -161,12 +161,17 @@ async fn data_that_grow_old_and_epochs_and_certificates_that_end() {
     let ended = async || {
         let mut of: Vec<_> =
             failing(&pair.node).await.into_iter().chain(failing(&pair.provider).await).collect();
-        of.retain(|code| code.ends_with("CERTIFICATE_ENDED"));
+        of.retain(|code| code.ends_with("CERTIFICATE_EXPIRED"));
         of.sort();
         of
     };
-    let (bank, carrier) = ("bank: CERTIFICATE_ENDED", "carrier-a: CERTIFICATE_ENDED");
-    assert_eq!(ended().await, [bank, bank, carrier, carrier]);
+    let all = [
+        "bank: CERTIFICATE_EXPIRED",
+        "bank: PARTNER_CERTIFICATE_EXPIRED",
+        "carrier-a: CERTIFICATE_EXPIRED",
+        "carrier-a: PARTNER_CERTIFICATE_EXPIRED",
+    ];
+    assert_eq!(ended().await, all);
     let theirs = lab.enrol(&pair.carrier.admin, 5);
     let ours = lab.enrol(&pair.bank.admin, 5);
     pair.carrier.admin.import_enrolment(&ours).unwrap();

@@ -1,7 +1,5 @@
 //! Renewing the node's own certificate, and whom the node believes: authorities by party, revocation lists, partners.
 
-use std::sync::Arc;
-
 use sha2::{Digest as _, Sha256};
 use windvane_keys::enrolment::{Enrolment, EnrolmentRequest};
 use windvane_keys::files::write_public;
@@ -44,7 +42,7 @@ impl Admin {
     /// # Errors
     /// [`NodeError`].
     pub fn endings(&self) -> Result<Vec<Ending>, NodeError> {
-        let partners: Vec<_> = self.partners()?.into_iter().map(Arc::new).collect();
+        let partners = self.partners()?;
         let (certificate, warn_days) = (self.certificate()?, self.config.certificates.warn_days);
         Ok(endings(&certificate, &partners, self.clock.now_ms(), warn_days))
     }

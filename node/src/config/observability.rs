@@ -25,8 +25,6 @@ pub struct ObservabilityConfig {
     pub min_free_disk_mb: u64,
     /// From which age of a data set, since it was built, the node is not ready; without it only its epoch's end counts.
     pub max_data_age_hours: Option<u64>,
-    /// How many days before certificates and grants end the node warns.
-    pub renewal_days: u64,
     /// From which used share of a quota the node warns, from 0 to 1.
     pub quota_warning: f64,
 }
@@ -40,7 +38,6 @@ impl Default for ObservabilityConfig {
             max_checkpoint_age_ms: 60_000,
             min_free_disk_mb: 512,
             max_data_age_hours: None,
-            renewal_days: 30,
             quota_warning: 0.9,
         }
     }
@@ -70,9 +67,6 @@ impl ObservabilityConfig {
         if self.max_data_age_hours.is_some_and(|hours| !(1..=24 * MAX_DAYS).contains(&hours)) {
             return refuse("observability.max_data_age_hours", "is 1 to 8784");
         }
-        if self.renewal_days > MAX_DAYS {
-            return refuse("observability.renewal_days", "is 0 to 366");
-        }
         if !(0.0..=1.0).contains(&self.quota_warning) {
             return refuse("observability.quota_warning", "is 0 to 1");
         }
@@ -101,7 +95,6 @@ mod tests {
                 "observability.max_checkpoint_age_ms",
             ),
             ("min_free_disk_mb = 512", "max_data_age_hours = 0", "observability.max_data_age_hours"),
-            ("renewal_days = 30", "renewal_days = 1000", "observability.renewal_days"),
             ("quota_warning = 0.9", "quota_warning = 2.0", "observability.quota_warning"),
         ] {
             assert!(carrier.contains(from), "{from}");

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::fs::statvfs;
 
-use super::Finding;
+use super::{Finding, Severity};
 use crate::clock::rfc3339;
 use crate::config::ObservabilityConfig;
 use crate::error::NodeError;
@@ -76,32 +76,14 @@ pub fn modes(layout: &Layout) -> Vec<Finding> {
     folder.into_iter().chain(loose(&layout.keys(), 0o077)).chain(secrets).collect()
 }
 
-/// A party's certificate.
-pub fn certificate(party: &str, until_ms: u64, now_ms: u64, days: u64) -> Option<Finding> {
-    let until = rfc3339(until_ms);
-    if until_ms < now_ms {
-        let what = format!("the certificate ended at {until}");
-        return Some(Finding::problem("CERTIFICATE_ENDED", what, renewal(party)).about(party));
+/// A certificate that ends or has ended, or a revocation list that is overdue.
+pub fn ending(Ending { code, party, what, advice, is_over }: Ending) -> Finding {
+    let severity = if is_over { Severity::Problem } else { Severity::Warning };
+    let found = Finding::new(severity, code, what, advice);
+    match party {
+        Some(party) => found.about(party),
+        None => found,
     }
-    (until_ms < now_ms.saturating_add(days * DAY_MS)).then(|| {
-        let what = format!("the certificate ends at {until}");
-        Finding::warning("CERTIFICATE_ENDS", what, renewal(party)).about(party)
-    })
-}
-
-fn renewal(party: &str) -> String {
-    format!("have a request of {party} signed again (partner request), and import the answer at both ends")
-}
-
-/// An authority's certificate that ends, or a revocation list that is overdue; certificates of parties have a check of
-/// their own.
-pub fn trust(endings: Vec<Ending>) -> impl Iterator<Item = Finding> {
-    let of_authorities =
-        |ending: &Ending| ending.code.starts_with("AUTHORITY_") || ending.code == "REVOCATION_LIST_OVERDUE";
-    endings.into_iter().filter(of_authorities).map(|Ending { code, message, .. }| {
-        let (what, advice) = message.split_once("; ").unwrap_or((&message, ""));
-        Finding::warning(code, what, advice)
-    })
 }
 
 /// When a table was built and until when it may be used.
@@ -188,10 +170,12 @@ mod tests {
     #[test]
     fn ends_are_told_before_and_after_they_come() {
         let config = ObservabilityConfig { max_data_age_hours: Some(30), ..Default::default() };
-        let of = |until| code(certificate("bank", until, NOW, 30));
-        assert_eq!(of(NOW - 1).as_deref(), Some("problem CERTIFICATE_ENDED"));
-        assert_eq!(of(NOW + 29 * DAY_MS).as_deref(), Some("warning CERTIFICATE_ENDS"));
-        assert_eq!(of(NOW + 31 * DAY_MS), None);
+        let of = |code_of, is_over| {
+            let (party, what) = (Some("bank".to_owned()), String::new());
+            code(Some(ending(Ending { code: code_of, party, what, advice: "renew", is_over })))
+        };
+        assert_eq!(of("CERTIFICATE_EXPIRED", true).as_deref(), Some("problem CERTIFICATE_EXPIRED"));
+        assert_eq!(of("CERTIFICATE_ENDS", false).as_deref(), Some("warning CERTIFICATE_ENDS"));
         let of = |until| code(grant("bank", until, NOW, 7));
         assert_eq!(of(NOW - 1).as_deref(), Some("problem GRANT_EXPIRED"));
         assert_eq!(of(NOW + 6 * DAY_MS).as_deref(), Some("warning GRANT_ENDS"));

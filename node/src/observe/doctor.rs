@@ -79,7 +79,8 @@ pub async fn examine(file: &Path) -> Report {
 /// What is a step to do before the start is more for a node that should be at work.
 fn weighed(found: Finding) -> Finding {
     let severity = match found.code.as_str() {
-        "CERTIFICATE_ENDED" | "EPOCH_EXPIRED" | "DATA_OLD" => Severity::Problem,
+        "EPOCH_EXPIRED" | "DATA_OLD" => Severity::Problem,
+        code if code.ends_with("CERTIFICATE_EXPIRED") => Severity::Problem,
         _ if found.severity == Severity::Note => Severity::Warning,
         _ => found.severity,
     };

@@ -66,16 +66,10 @@ fn base(shared: &Shared, now_ms: u64) -> Vec<Finding> {
         let advice = "look at the disk; if the file is damaged, restore it from the last backup";
         found.push(Finding::problem(error.code(), error.to_string(), advice));
     }
-    let party = shared.keys.party.as_str();
-    let until_ms = shared.tls.certificate().tls.certificate().not_after_ms;
-    found.extend(checks::certificate(party, until_ms, now_ms, config.renewal_days));
-    let partners = shared.partners.newest();
-    let ends = partners
-        .iter()
-        .filter_map(|p| checks::certificate(p.party.as_str(), p.valid_until_ms, now_ms, config.renewal_days));
-    found.extend(ends);
-    let warn_days = shared.certificates.warn_days;
-    found.extend(checks::trust(endings(&shared.tls.certificate(), &partners, now_ms, warn_days)));
+    let (certificate, partners) = (shared.tls.certificate(), shared.partners.newest());
+    let partners = partners.iter().map(AsRef::as_ref);
+    let ends = endings(&certificate, partners, now_ms, shared.certificates.warn_days);
+    found.extend(ends.into_iter().map(checks::ending));
     found
 }
 

@@ -115,15 +115,12 @@ impl Setup {
     /// What only an enrolled node can be asked.
     fn check_work(&mut self, config: &Config, admin: &Admin) {
         let now_ms = SystemClock.now_ms();
-        if let Some(until_ms) = self.need(admin.check_own_enrolment(now_ms)) {
-            let days = config.observability.renewal_days;
-            self.step(checks::certificate(&config.node.party, until_ms, now_ms, days));
-            let endings = self.need(admin.endings()).unwrap_or_default();
-            checks::trust(endings).for_each(|found| self.step(Some(found)));
-        }
+        self.need(admin.check_own_enrolment(now_ms));
         let (Some(partners), Some(grants)) = (self.need(admin.partners()), self.need(admin.grants())) else {
             return;
         };
+        let endings = self.need(admin.endings()).unwrap_or_default();
+        endings.into_iter().for_each(|ending| self.step(Some(checks::ending(ending))));
         if config.http.is_some() {
             contracts::Known { config, partners: &partners, grants: &grants, now_ms }.check(self);
         }

@@ -1,10 +1,9 @@
 //! What ends soon: certificates, authorities, revocation lists. Told by the log at a start and daily, and by whoever
 //! asks for a node's health.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 use windvane_keys::enrolment::Partner;
+use windvane_protocols::party::PartyId;
 
 use crate::clock::rfc3339;
 use crate::identity::Certificate;
@@ -17,57 +16,107 @@ pub struct Ending {
     /// The stable code: `CERTIFICATE_ENDS`, `CERTIFICATE_EXPIRED`, the same with `PARTNER_` and `AUTHORITY_` before
     /// them, or `REVOCATION_LIST_OVERDUE`.
     pub code: &'static str,
-    /// What ends, and what to do.
-    pub message: String,
-    /// When, in milliseconds since the Unix epoch.
-    pub at_ms: u64,
+    /// Whose certificate it is; none of an authority.
+    pub party: Option<String>,
+    /// What ends, and when.
+    pub what: String,
+    /// What to do.
+    pub advice: &'static str,
+    /// Whether it is over.
+    pub is_over: bool,
 }
 
+/// Codes of one kind of certificate, before its end and after, and what to do about both.
+struct Kind {
+    ends: &'static str,
+    expired: &'static str,
+    advice: &'static str,
+}
+
+impl Kind {
+    /// The code of a certificate that ends within so many days, and whether it is over.
+    fn due(&self, at_ms: u64, now_ms: u64, warn_days: u32) -> Option<(&'static str, bool)> {
+        let from_ms = now_ms.saturating_add(u64::from(warn_days) * DAY_MS);
+        match () {
+            () if at_ms < now_ms => Some((self.expired, true)),
+            () if at_ms < from_ms => Some((self.ends, false)),
+            () => None,
+        }
+    }
+}
+
+const OWN: Kind = Kind {
+    ends: "CERTIFICATE_ENDS",
+    expired: "CERTIFICATE_EXPIRED",
+    advice: "run windvane keys renew, and let the partners import the new enrolment",
+};
+const PARTNER: Kind = Kind {
+    ends: "PARTNER_CERTIFICATE_ENDS",
+    expired: "PARTNER_CERTIFICATE_EXPIRED",
+    advice: "ask it for its new enrolment, then windvane partner import",
+};
+const AUTHORITY: Kind = Kind {
+    ends: "AUTHORITY_CERTIFICATE_ENDS",
+    expired: "AUTHORITY_CERTIFICATE_EXPIRED",
+    advice: "ask the authority for its next certificate",
+};
+
 /// What ends within `warn_days` or has ended, of a node's own and of its partners'.
-pub fn endings(
+pub fn endings<'a>(
     certificate: &Certificate,
-    partners: &[Arc<Partner>],
+    partners: impl IntoIterator<Item = &'a Partner>,
     now_ms: u64,
     warn_days: u32,
 ) -> Vec<Ending> {
-    let from_ms = now_ms.saturating_add(u64::from(warn_days) * DAY_MS);
-    let pick = |at_ms: u64, ends: &'static str, over: &'static str| match () {
-        () if at_ms < now_ms => Some(over),
-        () if at_ms < from_ms => Some(ends),
-        () => None,
-    };
     let mut found = Vec::new();
-    let mut add = |code: Option<&'static str>, at_ms: u64, what: String| {
-        let end = rfc3339(at_ms);
-        found.extend(code.map(|code| Ending { code, message: format!("{what} (end: {end})"), at_ms }));
+    let mut add = |kind: Kind, party: Option<&PartyId>, at_ms: u64| {
+        let of = |(code, is_over)| Ending {
+            code,
+            party: party.map(PartyId::to_string),
+            what: format!("the certificate's end is {}", rfc3339(at_ms)),
+            advice: kind.advice,
+            is_over,
+        };
+        found.extend(kind.due(at_ms, now_ms, warn_days).map(of));
     };
-    let own = certificate.tls.certificate().not_after_ms;
-    let renew =
-        "this node's certificate; run windvane keys renew and let the partners import the new enrolment";
-    add(pick(own, "CERTIFICATE_ENDS", "CERTIFICATE_EXPIRED"), own, renew.to_owned());
-    for partner in partners {
-        let at_ms = partner.valid_until_ms;
-        let code = pick(at_ms, "PARTNER_CERTIFICATE_ENDS", "PARTNER_CERTIFICATE_EXPIRED");
-        add(code, at_ms, format!("the certificate of {}; ask it for its new enrolment", partner.party));
-    }
+    let own = certificate.tls.certificate();
+    add(OWN, Some(&own.party), own.not_after_ms);
+    partners.into_iter().for_each(|partner| add(PARTNER, Some(&partner.party), partner.valid_until_ms));
     let anchors = certificate.trust.anchors().iter().map(|anchor| &anchor.certificate);
-    for authority in std::iter::once(certificate.trust.own()).chain(anchors) {
-        let at_ms = authority.not_after_ms;
-        let code = pick(at_ms, "AUTHORITY_CERTIFICATE_ENDS", "AUTHORITY_CERTIFICATE_EXPIRED");
-        add(code, at_ms, "an authority's certificate; ask it for its next one".to_owned());
-    }
-    for list in certificate.trust.lists() {
-        let at_ms = list.next_update_ms();
-        let code = (at_ms < now_ms).then_some("REVOCATION_LIST_OVERDUE");
-        let what = format!("the next revocation list after number {}; import it", list.number());
-        add(code, at_ms, what);
-    }
+    let authorities = std::iter::once(certificate.trust.own()).chain(anchors);
+    authorities.for_each(|authority| add(AUTHORITY, None, authority.not_after_ms));
+    let overdue = certificate.trust.lists().filter(|list| list.next_update_ms() < now_ms);
+    found.extend(overdue.map(|list| Ending {
+        code: "REVOCATION_LIST_OVERDUE",
+        party: None,
+        what: format!(
+            "the list after number {} was due at {}",
+            list.number(),
+            rfc3339(list.next_update_ms())
+        ),
+        advice: "ask the authority for its next revocation list, then windvane partner revocations",
+        is_over: false,
+    }));
     found
 }
 
 /// Tells the structured log.
 pub(crate) fn warn(endings: &[Ending]) {
-    for Ending { code, message, .. } in endings {
-        tracing::warn!(code, "{message}");
+    for Ending { code, party, what, advice, .. } in endings {
+        tracing::warn!(code, party = party.as_deref(), advice, "{what}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificates_end_is_told_before_and_after_it_comes() {
+        let now_ms = 1_000 * DAY_MS;
+        let due = |at_ms| OWN.due(at_ms, now_ms, 30);
+        assert_eq!(due(now_ms - 1), Some(("CERTIFICATE_EXPIRED", true)));
+        assert_eq!(due(now_ms + 29 * DAY_MS), Some(("CERTIFICATE_ENDS", false)));
+        assert_eq!(due(now_ms + 31 * DAY_MS), None);
     }
 }

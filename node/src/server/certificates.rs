@@ -50,5 +50,10 @@ async fn sweep(shared: &Shared, bank: Option<&Bank>) {
 pub(super) fn warn(shared: &Shared) {
     let (certificate, partners) = (shared.tls.certificate(), shared.partners.newest());
     let now_ms = shared.clock.now_ms();
-    peer::warn(&peer::endings(&certificate, &partners, now_ms, shared.certificates.warn_days));
+    peer::warn(&peer::endings(
+        &certificate,
+        partners.iter().map(AsRef::as_ref),
+        now_ms,
+        shared.certificates.warn_days,
+    ));
 }

@@ -43,8 +43,6 @@ impl Known<'_> {
                 format!("{name} is not enrolled here; run windvane partner import with its enrolment");
             return found.note("PARTNER_MISSING", &advice);
         };
-        let days = self.config.observability.renewal_days;
-        found.step(checks::certificate(name, partner.valid_until_ms, self.now_ms, days));
         let Some(data_set) = data_set else { return };
         if !self.grants.iter().any(|grant| self.runs(grant, party, data_set)) {
             let advice =
