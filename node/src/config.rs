@@ -6,31 +6,27 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::PartyId;
-use windvane_protocols::score::group::Fingerprint;
 
-use crate::score::stability;
-
-mod observability;
-mod retention;
-
-pub use observability::ObservabilityConfig;
-pub use retention::RetentionConfig;
 mod breaker;
+mod certificates;
 mod functions;
 mod limits;
+mod observability;
+mod offers;
+mod retention;
+mod score;
 
 pub use breaker::BreakerConfig;
+pub use certificates::CertificatesConfig;
 pub use functions::FunctionsConfig;
 pub use limits::LimitsConfig;
-mod certificates;
-
-pub use certificates::CertificatesConfig;
+pub use observability::ObservabilityConfig;
+pub use offers::{ListConfig, TrainConfig, TrainPeer};
+pub use retention::RetentionConfig;
+pub use score::{Fallback, ScoreConfig};
 
 /// Larger files are no configuration.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
-
-/// Calls in one window of the score's monitor: a day of a busy bank.
-const MAX_SCORE_WINDOW: u64 = 10_000_000;
 
 /// The shipped samples, which a test parses.
 pub const SAMPLES: [(&str, &str); 6] = [
@@ -93,91 +89,6 @@ pub struct Config {
     /// What the node shows of itself.
     #[serde(default)]
     pub observability: ObservabilityConfig,
-}
-
-/// How the bank watches the joint score. A limit counts as reached when it is met.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ScoreConfig {
-    /// Calls for a score after which their figures are judged.
-    pub window: u64,
-    /// Population stability index of the bands, against the model's card, from which there is an alert.
-    pub psi_alert: f64,
-    /// From which the score is no longer used.
-    pub psi_fallback: f64,
-    /// Share of calls without a score, because a provider did not answer, from which there is an alert.
-    pub unavailable_alert: f64,
-    /// From which the score is no longer used; the same for calls whose row does not decode.
-    pub unavailable_fallback: f64,
-    /// Change of the share of numbers that are in the universe, against earlier windows, from which there is an
-    /// alert.
-    pub hit_alert: f64,
-    /// Change of the share of red decisions, against earlier windows, from which there is an alert.
-    pub red_alert: f64,
-    /// What is done instead of using the score.
-    pub fallback: Fallback,
-}
-
-/// What the bank does instead of using a score that it no longer trusts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fallback {
-    /// It decides by its rules alone.
-    Rules,
-    /// It goes back to the last model whose table is still there, and to its rules where there is none.
-    LastGood,
-}
-
-/// A list that a provider offers for set intersection.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListConfig {
-    /// The list's name, as in grants.
-    pub list: String,
-    /// The file: CSV with a header, or Parquet.
-    pub file: PathBuf,
-    /// What its items are, for example `phone`; both parties name the same.
-    pub key: String,
-    /// The columns of the key, in the order of its fields.
-    pub key_columns: Vec<String>,
-    /// Columns that may travel with matches, where a grant permits them.
-    #[serde(default)]
-    pub payload_columns: Vec<String>,
-}
-
-/// A table that a provider offers for joint trainings.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrainConfig {
-    /// The table's name, as in grants.
-    pub name: String,
-    /// The file: CSV with a header, or Parquet whose features are whole numbers or text.
-    pub file: PathBuf,
-    /// The column of telephone numbers.
-    #[serde(default = "defaults::number")]
-    pub number: String,
-    /// The columns of features, numbers or empty; without them every other column.
-    #[serde(default)]
-    pub features: Vec<String>,
-    /// The signed schema by which several carriers grow trees as one; its features count then.
-    pub schema: Option<PathBuf>,
-    /// The signed list of number segments of the scoring group.
-    pub universe: PathBuf,
-    /// The scoring group whose registry gets the trained parts; without it, the group with the table's name.
-    pub group: Option<String>,
-    /// Whom this provider trains with, and who signs the list of segments and the schema.
-    #[serde(default)]
-    pub peers: Vec<TrainPeer>,
-}
-
-/// Another party of trainings, by the key that is pinned for it.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrainPeer {
-    /// The party's name.
-    pub party: String,
-    /// The fingerprint of its identity key, as in a scoring group.
-    pub identity: String,
 }
 
 /// The node's own name and place.
@@ -310,26 +221,7 @@ impl Default for ServiceConfig {
     }
 }
 
-impl Default for ScoreConfig {
-    fn default() -> Self {
-        Self {
-            window: 1_000,
-            psi_alert: stability::STABLE,
-            psi_fallback: stability::CHANGED,
-            unavailable_alert: 0.05,
-            unavailable_fallback: 0.5,
-            hit_alert: 0.1,
-            red_alert: 0.1,
-            fallback: Fallback::Rules,
-        }
-    }
-}
-
 mod defaults {
-    pub(super) fn number() -> String {
-        "number".to_owned()
-    }
-
     pub(super) const fn connections() -> usize {
         256
     }
@@ -456,8 +348,9 @@ impl Config {
         }
         self.certificates.check()?;
         self.check_providers()?;
-        self.check_lists()?;
-        self.check_tables()?;
+        offers::check_lists(&self.lists)?;
+        offers::check_tables(&self.tables)?;
+        self.check_service()?;
         self.retention.check()?;
         self.limits.check()?;
         self.breaker.check()?;
@@ -465,49 +358,11 @@ impl Config {
         self.score.check()
     }
 
-    fn check_lists(&self) -> Result<(), ConfigError> {
-        let refuse = |field, rule: String| Err(ConfigError::Field { field, rule });
-        let mut seen = std::collections::BTreeSet::new();
-        for list in &self.lists {
-            if let Err(error) = list.list.parse::<DataSet>() {
-                return refuse("psi.list", error.to_string());
-            }
-            if !seen.insert(&list.list) {
-                return refuse("psi", format!("{} is named twice", list.list));
-            }
-            if let Err(rule) = crate::psi::check_key(&list.key, &list.key_columns) {
-                return refuse("psi.key_columns", rule);
-            }
+    fn check_service(&self) -> Result<(), ConfigError> {
+        if (1..=64).contains(&self.service.train_sessions) {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    fn check_tables(&self) -> Result<(), ConfigError> {
-        let refuse = |field, rule: String| Err(ConfigError::Field { field, rule });
-        let mut seen = std::collections::BTreeSet::new();
-        for table in &self.tables {
-            if let Err(error) = table.name.parse::<DataSet>() {
-                return refuse("train.name", error.to_string());
-            }
-            if let Some(Err(error)) = table.group.as_ref().map(|group| group.parse::<DataSet>()) {
-                return refuse("train.group", error.to_string());
-            }
-            if !seen.insert(&table.name) {
-                return refuse("train", format!("{} is named twice", table.name));
-            }
-            for peer in &table.peers {
-                if let Err(error) = peer.party.parse::<PartyId>() {
-                    return refuse("train.peers.party", error.to_string());
-                }
-                if let Err(error) = peer.identity.parse::<Fingerprint>() {
-                    return refuse("train.peers.identity", error.to_string());
-                }
-            }
-        }
-        if !(1..=64).contains(&self.service.train_sessions) {
-            return refuse("service.train_sessions", "is 1 to 64".to_owned());
-        }
-        Ok(())
+        Err(ConfigError::Field { field: "service.train_sessions", rule: "is 1 to 64".to_owned() })
     }
 
     fn check_providers(&self) -> Result<(), ConfigError> {
@@ -525,30 +380,6 @@ impl Config {
             }
             if !seen.insert((&provider.party, &provider.data_set)) {
                 return refuse("provider", format!("{} is named twice with one data set", provider.party));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl ScoreConfig {
-    fn check(&self) -> Result<(), ConfigError> {
-        let refuse = |field, rule: String| Err(ConfigError::Field { field, rule });
-        if !(stability::LEAST_OBSERVATIONS..=MAX_SCORE_WINDOW).contains(&self.window) {
-            let least = stability::LEAST_OBSERVATIONS;
-            return refuse("score.window", format!("is {least} to {MAX_SCORE_WINDOW}"));
-        }
-        let ordered = |low: f64, high: f64| low > 0.0 && low <= high && high.is_finite();
-        if !ordered(self.psi_alert, self.psi_fallback) {
-            return refuse("score.psi_alert", "is above 0 and at most score.psi_fallback".to_owned());
-        }
-        if !ordered(self.unavailable_alert, self.unavailable_fallback) || self.unavailable_fallback > 1.0 {
-            let rule = "is above 0 and at most score.unavailable_fallback, which is at most 1";
-            return refuse("score.unavailable_alert", rule.to_owned());
-        }
-        for (field, limit) in [("score.hit_alert", self.hit_alert), ("score.red_alert", self.red_alert)] {
-            if !(ordered(limit, limit) && limit <= 1.0) {
-                return refuse(field, "is above 0 and at most 1".to_owned());
             }
         }
         Ok(())
