@@ -5,23 +5,12 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::middleware::from_fn_with_state;
 use sha2::{Digest as _, Sha512};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tonic::service::Routes;
-use tonic_health::pb::health_server::HealthServer;
-use tonic_health::server::{HealthReporter, HealthService};
-use tower::Layer as _;
-use windvane_proto::audit::v1::audit_server::AuditServer;
-use windvane_proto::common::v1::peer_server::PeerServer;
-use windvane_proto::lookup::v1::lookup_server::LookupServer;
-use windvane_proto::psi::v1::psi_server::PsiServer;
-use windvane_proto::score::v1::score_server::ScoreServer;
-use windvane_proto::train::v1::train_server::TrainServer;
+use tonic_health::server::HealthReporter;
 use windvane_protocols::audit::entry::{Entry, Event};
-use windvane_protocols::limits::MAX_MESSAGE_BYTES;
 use windvane_protocols::transcript::{Hash, Record as _};
 
 use crate::bank::Bank;
@@ -33,23 +22,20 @@ use crate::evidence::{EvidenceLog, LogStats};
 use crate::functions::Functions;
 use crate::http;
 use crate::identity::{Certificate, Layout, NodeKeys};
-use crate::limits::{self, Limits};
-use crate::observe::calls::CallLayer;
+use crate::limits::Limits;
 use crate::observe::{self, Observer};
 use crate::peer::transport::{Tcp, Transport};
 use crate::peer::{Incoming, Tls, renew::renew};
 use crate::provider::{Provider, Shared};
 use crate::psi::serve::PsiProvider;
 use crate::retention::{Outcome, Retention};
-use crate::score::rounds::Rounds;
-use crate::service::{
-    audit::AuditService, common::PeerService, lookup::LookupService, psi::PsiService, score::ScoreService,
-    train::TrainService,
-};
 use crate::store::Store;
 use crate::train::serve::TrainProvider;
 
 mod certificates;
+mod serving;
+
+use serving::{Services, serve_grpc, serve_http};
 
 /// The code of the line in which a node that stops tells what its log did: entries and syncs.
 pub(crate) const LOG_STATS: &str = "LOG_STATS";
@@ -506,75 +492,4 @@ async fn drain_outbox(shared: &Shared) -> Result<bool, NodeError> {
     shared.log.append(waiting.into_iter().map(|(_, entry)| entry).collect()).await?;
     shared.store.clear_outbox(last)?;
     Ok(true)
-}
-
-/// What a provider's node serves.
-struct Services {
-    provider: Arc<Provider>,
-    psi: Arc<PsiProvider>,
-    train: Arc<TrainProvider>,
-    health: HealthReporter,
-}
-
-async fn serve_grpc(
-    Services { provider, psi, train, health }: Services,
-    incoming: Incoming,
-    limits: Arc<Limits>,
-    mut stopped: watch::Receiver<bool>,
-) {
-    let shared = provider.shared().clone();
-    let health_service = HealthServer::new(HealthService::from_health_reporter(health.clone()));
-    let (calls, functions) = (CallLayer::new(&shared), shared.functions.clone());
-    let stop = async move {
-        // The sender lives as long as the node; either way it is time to stop.
-        let _ = stopped.changed().await;
-        observe::grpc::refresh(&health, &shared).await;
-    };
-    let routes = Routes::new(health_service)
-        .add_service(PeerServer::new(PeerService(provider.clone())))
-        .add_service(
-            AuditServer::new(AuditService(provider.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES),
-        )
-        .add_service(
-            PsiServer::new(PsiService(psi))
-                .max_decoding_message_size(MAX_MESSAGE_BYTES)
-                .max_encoding_message_size(MAX_MESSAGE_BYTES),
-        )
-        .add_service(
-            ScoreServer::new(ScoreService(Arc::new(Rounds::new(provider.clone()))))
-                .max_decoding_message_size(MAX_MESSAGE_BYTES)
-                .max_encoding_message_size(MAX_MESSAGE_BYTES),
-        )
-        .add_service(
-            TrainServer::new(TrainService(train))
-                .max_decoding_message_size(MAX_MESSAGE_BYTES)
-                .max_encoding_message_size(MAX_MESSAGE_BYTES),
-        )
-        .add_service(
-            LookupServer::new(LookupService(provider))
-                .max_decoding_message_size(MAX_MESSAGE_BYTES)
-                .max_encoding_message_size(MAX_MESSAGE_BYTES),
-        );
-    limits::serve(incoming, calls.layer(routes.prepare()), limits, functions, stop).await;
-}
-
-async fn serve_http(
-    bank: Arc<Bank>,
-    shared: Shared,
-    listener: TcpListener,
-    mut stopped: watch::Receiver<bool>,
-) {
-    let looked = shared.clone();
-    let ready = move || {
-        let shared = looked.clone();
-        async move { observe::health::readiness(&shared).await }
-    };
-    let router = http::router(bank, ready).layer(from_fn_with_state(shared, observe::rest::observe));
-    let stop = async move {
-        // The sender lives as long as the node; either way it is time to stop.
-        let _ = stopped.changed().await;
-    };
-    if let Err(error) = http::serve(listener, router, stop).await {
-        tracing::error!(code = "SERVE_FAILED", %error, "the REST server ended");
-    }
 }
