@@ -179,7 +179,7 @@ impl Metrics {
             connections: r.gauge(
                 "connections",
                 "",
-                "Connections of peers that are open, or in their handshake",
+                "Open connections with peers, accepted and dialled",
             ),
             peer_calls: r.counter(
                 "peer_calls",
