@@ -26,8 +26,6 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use windvane_keys::record::State;
-use windvane_keys::rotation::{destroy_epoch, epochs};
 use windvane_protocols::audit::destruction::Destruction;
 use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::lookup::DataSet;
@@ -36,6 +34,7 @@ use windvane_protocols::transcript::{Record as _, Signed};
 use crate::config::RetentionConfig;
 use crate::error::NodeError;
 use crate::identity::{Layout, NodeKeys};
+use crate::retiring::Epochs;
 use crate::store::Store;
 
 pub mod class;
@@ -44,6 +43,8 @@ mod plan;
 
 pub use class::Class;
 pub use plan::Due;
+
+pub(crate) use destroy::still_there;
 
 use destroy::Inventory;
 
@@ -126,26 +127,10 @@ impl Retention<'_> {
         Ok(gone)
     }
 
-    /// Destroys an epoch's keys, those that are alive.
-    pub(crate) fn end_epoch(&self, data_set: &DataSet, epoch: u64) -> Result<u64, NodeError> {
-        let find = || -> Result<_, NodeError> {
-            let found = epochs(&self.keys.store, data_set)?.into_iter().find(|status| status.epoch == epoch);
-            Ok(found.map(|status| status.keys).unwrap_or_default())
-        };
-        let alive: Vec<_> = find()?.into_iter().filter(|key| key.state != State::Destroyed).collect();
-        if alive.is_empty() {
-            return Ok(0);
-        }
-        destroy_epoch(&self.keys.store, data_set, epoch)?;
-        if find()?.iter().any(|key| key.state != State::Destroyed) {
-            return Err(destroy::still_there(&format!("a key of epoch {epoch} of {data_set}")));
-        }
-        for key in &alive {
-            let (purpose, public) = (key.purpose.to_string(), key.public.clone());
-            let state = State::Destroyed.as_str().to_owned();
-            self.store.queue_entry(&self.entry(Event::Key { purpose, public, state }))?;
-        }
-        Ok(alive.len() as u64)
+    /// Ends an epoch as a publication ends those before it.
+    pub(crate) fn end_epoch(&self, data_set: &DataSet, epoch: u64) -> Result<(), NodeError> {
+        let (root, now_ms) = (self.layout.root(), self.now_ms);
+        Epochs { keys: &self.keys.store, store: self.store, root, now_ms }.end(data_set, epoch)
     }
 
     fn record(&self, class: Class, due: &Due, gone: &Inventory) -> Destruction {

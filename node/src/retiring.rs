@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use windvane_keys::record::State;
+use windvane_keys::record::{KeyRecord, State};
 use windvane_keys::rotation::{EpochStatus, activate_epoch, destroy_epoch, epochs, retire_epoch};
 use windvane_keys::store::FileStore;
 use windvane_protocols::audit::entry::{Entry, Event};
@@ -16,6 +16,7 @@ use windvane_protocols::transcript::Record as _;
 
 use crate::dataset::{published_epochs, remove_epoch};
 use crate::error::NodeError;
+use crate::retention::still_there;
 use crate::store::Store;
 
 /// What the end of an epoch takes: a node's files, in its own hands or in an operator's.
@@ -67,10 +68,17 @@ impl Epochs<'_> {
         Ok(ended)
     }
 
-    /// Ends one epoch: the keys first, because they are what is secret.
+    /// Ends one epoch: the keys first, because they are what is secret. The log is told of those that were alive.
     pub(crate) fn end(&self, data_set: &DataSet, epoch: u64) -> Result<(), NodeError> {
-        destroy_epoch(self.keys, data_set, epoch)?;
-        self.tell(data_set, epoch)?;
+        let is_alive = |key: &KeyRecord| key.state != State::Destroyed;
+        let alive: Vec<_> = self.keys_of(data_set, epoch)?.into_iter().filter(is_alive).collect();
+        if !alive.is_empty() {
+            destroy_epoch(self.keys, data_set, epoch)?;
+            if self.keys_of(data_set, epoch)?.iter().any(is_alive) {
+                return Err(still_there(&format!("a key of epoch {epoch} of {data_set}")));
+            }
+        }
+        alive.into_iter().try_for_each(|key| self.tell_key(KeyRecord { state: State::Destroyed, ..key }))?;
         if published_epochs(self.root, data_set)?.contains(&epoch) {
             remove_epoch(self.root, data_set, epoch)?;
         }
@@ -87,15 +95,17 @@ impl Epochs<'_> {
 
     /// Tells the log of an epoch's keys as they stand now.
     pub(crate) fn tell(&self, data_set: &DataSet, epoch: u64) -> Result<(), NodeError> {
-        let known = epochs(self.keys, data_set)?.into_iter().find(|known| known.epoch == epoch);
-        for record in known.into_iter().flat_map(|known| known.keys) {
-            let event = Event::Key {
-                purpose: record.purpose.to_string(),
-                public: record.public,
-                state: record.state.as_str().to_owned(),
-            };
-            self.store.queue_entry(&Entry::new(self.now_ms, event).encode().into_bytes())?;
-        }
-        Ok(())
+        self.keys_of(data_set, epoch)?.into_iter().try_for_each(|key| self.tell_key(key))
+    }
+
+    fn tell_key(&self, key: KeyRecord) -> Result<(), NodeError> {
+        let (purpose, state) = (key.purpose.to_string(), key.state.as_str().to_owned());
+        let event = Event::Key { purpose, public: key.public, state };
+        Ok(self.store.queue_entry(&Entry::new(self.now_ms, event).encode().into_bytes())?)
+    }
+
+    fn keys_of(&self, data_set: &DataSet, epoch: u64) -> Result<Vec<KeyRecord>, NodeError> {
+        let found = epochs(self.keys, data_set)?.into_iter().find(|known| known.epoch == epoch);
+        Ok(found.map(|known| known.keys).unwrap_or_default())
     }
 }

@@ -176,11 +176,7 @@ impl Metrics {
                 "peer,code",
                 "What peers were refused, also within calls and jobs",
             ),
-            connections: r.gauge(
-                "connections",
-                "",
-                "Open connections with peers, accepted and dialled",
-            ),
+            connections: r.gauge("connections", "", "Open connections with peers, accepted and dialled"),
             peer_calls: r.counter(
                 "peer_calls",
                 "peer,code",
