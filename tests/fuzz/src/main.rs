@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use cap::Cap;
@@ -120,10 +121,17 @@ fn fuzz(
 }
 
 fn run_within(target: &Target, input: &[u8]) {
-    let limit = ALLOCATOR.allocated() + target.allowance(input.len());
-    ALLOCATOR.set_limit(limit).expect("the limit is above what is allocated");
-    (target.run)(input);
+    within(target.allowance(input.len()), || (target.run)(input));
+}
+
+/// Runs `work`, in which what this process allocates further than `bytes` fails. One at a time: the limit is the process's.
+fn within<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    ALLOCATOR.set_limit(ALLOCATOR.allocated() + bytes).expect("the limit is above what is allocated");
+    let result = work();
     ALLOCATOR.set_limit(usize::MAX).expect("there is no larger limit");
+    result
 }
 
 #[cfg(test)]
@@ -150,10 +158,8 @@ mod tests {
 
     #[test]
     fn an_allocation_beyond_the_allowance_would_fail() {
-        let limit = ALLOCATOR.allocated() + TARGETS[0].allowance(0);
-        ALLOCATOR.set_limit(limit).expect("above what is allocated");
-        let mut large = Vec::<u8>::new();
-        assert!(large.try_reserve_exact(TARGETS[0].allowance(0)).is_err());
-        ALLOCATOR.set_limit(usize::MAX).expect("no larger limit");
+        let allowance = TARGETS[0].allowance(0);
+        let large = within(allowance, || Vec::<u8>::new().try_reserve_exact(2 * allowance));
+        assert!(large.is_err());
     }
 }
