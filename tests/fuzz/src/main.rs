@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use cap::Cap;
@@ -127,11 +127,22 @@ fn run_within(target: &Target, input: &[u8]) {
 /// Runs `work`, in which what this process allocates further than `bytes` fails. One at a time: the limit is the process's.
 fn within<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     static ONE: Mutex<()> = Mutex::new(());
+    static HOOK: Once = Once::new();
+    HOOK.call_once(tell_panics_without_limit);
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     ALLOCATOR.set_limit(ALLOCATOR.allocated() + bytes).expect("the limit is above what is allocated");
     let result = work();
     ALLOCATOR.set_limit(usize::MAX).expect("there is no larger limit");
     result
+}
+
+/// A backtrace takes more memory than a target may.
+fn tell_panics_without_limit() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        ALLOCATOR.set_limit(usize::MAX).expect("there is no larger limit");
+        tell(panic);
+    }));
 }
 
 #[cfg(test)]

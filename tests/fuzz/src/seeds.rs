@@ -7,8 +7,10 @@ use std::mem::{Discriminant, discriminant};
 use std::path::{Path, PathBuf};
 
 use curve25519_dalek::Scalar;
+use ed25519_dalek::SigningKey;
 use windvane::config::SAMPLES;
 use windvane::dataset::{CARRIER_DATASET, CARRIER_SCHEMA};
+use windvane::document::Document;
 use windvane::evidence::LogReader;
 use windvane::risk::Rules;
 use windvane::score::card;
@@ -16,6 +18,7 @@ use windvane::screen;
 use windvane::table::TableWriter;
 use windvane_kernels::ristretto::Points;
 use windvane_protocols::audit::entry::{Entry, Event};
+use windvane_protocols::score::universe::Universe;
 use windvane_protocols::transcript::Record as _;
 
 /// Longer seeds are cut: what matters stands in front.
@@ -79,6 +82,7 @@ fn made(target: &str) -> Vec<Vec<u8>> {
         "train_records" => of("psi_records").iter().map(|record| [&[6][..], &record[1..]].concat()).collect(),
         "train_wire" => framed(14, &["train_records"]),
         "certificate" => certificates(),
+        "documents" => vec![universe()],
         "parquet" => vec![parquet()],
         _ => Vec::new(),
     }
@@ -107,6 +111,13 @@ fn certificates() -> Vec<Vec<u8>> {
     let texts = of("enrolment");
     let blocks = texts.iter().filter_map(|text| pem::parse_many(text).ok()).flatten();
     blocks.filter(|block| block.tag() == "CERTIFICATE").map(pem::Pem::into_contents).collect()
+}
+
+/// A document with two blocks of PEM.
+fn universe() -> Vec<u8> {
+    let segments = ["1380013", "1391234"].map(|digits| digits.parse().expect("seven digits")).to_vec();
+    let universe = Universe::new("bank".parse().expect("a party"), 3, segments).expect("two segments");
+    Document::sign(universe, &SigningKey::from_bytes(&[1; 32])).to_pem().into_bytes()
 }
 
 /// A small file as this program writes it.
