@@ -73,7 +73,7 @@ fn main() -> Result<(), Failure> {
     let data_dir = carrier.path();
     let job = Import { data_dir, config: &config, source: &full, key: &storage, now_ms };
     timed("full: import", || Ok(import(&job, &mut rng, &())?))?;
-    timed("full: index for changes", || Ok(index_staging(data_dir, &config, &storage)?))?;
+    timed("full: index for changes", || Ok(index_staging(data_dir, &config, &storage, &mut rng)?))?;
     let provider = "carrier-a".parse()?;
     let job = Build {
         data_dir,

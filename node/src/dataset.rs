@@ -5,8 +5,8 @@
 //! epoch begins, and every epoch is built from the same staging file. Between full files, [`change()`] takes change
 //! files, and [`delta()`] publishes what they changed within the epoch (`changes`, `delta`).
 //!
-//! **Promised**: memory is bounded whatever the size of the file (16 bytes a row while importing, one row of
-//! the table and 16 bytes a row-family while building); every step either completes and appears by one
+//! **Promised**: memory is bounded whatever the size of the file (what does not fit
+//! is sorted on the disk, in a sealed file without a name); every step either completes and appears by one
 //! rename, or leaves what was there before; no identity reaches the disk in clear; every refused row stands
 //! in a reject file with its line, field and rule, never its value. **Not promised**: that an interrupted
 //! build is continued. It is begun anew under a fresh publication id, because two runs under one id that

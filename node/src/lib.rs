@@ -43,6 +43,7 @@ pub mod server;
 pub mod service;
 pub mod session;
 pub mod snapshot;
+pub mod spill;
 pub mod store;
 pub mod table;
 pub mod telemetry;

@@ -254,14 +254,6 @@ impl TableReader {
         }
     }
 
-    /// A guess at how many rows there are, to size buffers: what Parquet declares, a row every 100 bytes in CSV.
-    pub fn about_rows(&self) -> u64 {
-        match &self.rows {
-            Rows::Csv(_) => self.size / 100,
-            Rows::Parquet(rows) => rows.declared_rows(),
-        }
-    }
-
     /// Reads the next row; `None` behind the last.
     ///
     /// # Errors

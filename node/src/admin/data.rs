@@ -48,7 +48,7 @@ impl Admin {
         };
         let report = import(&job, &mut rand::rng(), progress)?;
         if config.takes_changes() {
-            index_staging(self.layout.root(), config, &self.keys.storage)?;
+            index_staging(self.layout.root(), config, &self.keys.storage, &mut rand::rng())?;
         }
         Ok(report)
     }

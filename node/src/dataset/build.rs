@@ -30,11 +30,16 @@ use super::progress::{Position, Progress};
 use super::quality::ImportReport;
 use super::rejects::{Reject, RejectFile};
 use super::row::StagedRecord;
-use super::sort::{BuildRecord, EXTRA_BYTES, Sorted, Sorter, extra};
+use super::sort::{Sorted, Sorter};
 use super::staging::StagingError;
 use crate::snapshot::disk;
 use crate::snapshot::writer::{PageWriter, Written};
+use crate::spill::SpillError;
 use crate::store::{IdError, KnownIds};
+
+mod record;
+
+use record::{BuildRecord, EXTRA_BYTES, extra, visit};
 
 /// The manifest of a built table, without its end and its signature.
 pub(super) const DRAFT: &str = "draft";
@@ -99,6 +104,9 @@ pub enum BuildError {
     /// The change files cannot be used.
     #[error(transparent)]
     Changes(#[from] ChangesError),
+    /// What does not fit in memory cannot be put away or read back.
+    #[error(transparent)]
+    Spill(#[from] SpillError),
     /// No publication id can be drawn.
     #[error(transparent)]
     Id(#[from] IdError),
@@ -143,6 +151,7 @@ impl BuildError {
             Self::File(error) => error.code(),
             Self::Staging(error) => error.code(),
             Self::Changes(error) => error.code(),
+            Self::Spill(error) => error.code(),
             Self::Id(error) => error.code(),
             Self::Busy => "DATASET_BUSY",
             Self::Published { .. } => "EPOCH_PUBLISHED",
@@ -177,8 +186,9 @@ pub fn build(
     let sealer = Sealer::new(job, rng)?;
     let place = BuildingDir::create(dir.path(), &sealer.publication)?;
     let imported = content.report().rejected;
-    let sorted = sealer.seal_all(&mut content, progress)?;
-    let conflicts = conflicts(&sorted);
+    let sorter = Sorter::new(sealer.table.row_bytes() + EXTRA_BYTES, dir.path(), rng);
+    let sorted = sealer.seal_all(&mut content, sorter, progress)?;
+    let conflicts = conflicts(&sorted)?;
     reject(&dir.build_rejects(), &conflicts)?;
     let (written, collapsed) = lay_out(&sorted, &conflicts, &place.0, &sealer.table)?;
     let rejected = conflicts.len() as u64;
@@ -279,21 +289,25 @@ impl<'a> Sealer<'a> {
     }
 
     /// Decrypts a batch while the one before it is evaluated.
-    fn seal_all(&self, content: &mut Content, progress: &dyn Progress) -> Result<Sorted, BuildError> {
+    fn seal_all(
+        &self,
+        content: &mut Content,
+        mut sorter: Sorter,
+        progress: &dyn Progress,
+    ) -> Result<Sorted, BuildError> {
         let families: usize = self.groups.iter().map(|(_, _, families)| families.len()).sum();
         let total = content.records() * families as u64;
         let done = Done { rows: AtomicU64::new(0), keys: AtomicU64::new(0), total, progress };
-        let mut sorter = Sorter::new(self.table.row_bytes());
         let mut batch = read_batch(content)?;
         while !batch.is_empty() {
             let (next, sealed) = rayon::join(
                 || read_batch(content),
                 || batch.par_iter().map(|chunk| self.seal_chunk(chunk, &done)).collect::<Result<Vec<_>, _>>(),
             );
-            sealed?.iter().for_each(|records| sorter.push(records));
+            sealed?.iter().try_for_each(|records| sorter.push(records))?;
             batch = next?;
         }
-        Ok(sorter.finish())
+        Ok(sorter.finish()?)
     }
 
     fn seal_chunk(&self, chunk: &ContentChunk, done: &Done<'_>) -> Result<Vec<u8>, StagingError> {
@@ -367,17 +381,17 @@ impl Done<'_> {
 /// Lines of which some key has differing labels. Under one key and the zero nonce, equal labels give equal
 /// rows and differing labels differing ones. A refused line loses its rows of every family: presence without
 /// attributes would read as a match.
-fn conflicts(sorted: &Sorted) -> BTreeSet<u32> {
+fn conflicts(sorted: &Sorted) -> Result<BTreeSet<u32>, SpillError> {
     let mut lines = BTreeSet::new();
-    let visited: Result<(), std::convert::Infallible> = sorted.visit(|group| {
+    visit(sorted, |group| {
         for key in group.chunk_by(|a, b| a.check() == b.check()) {
             if key.iter().any(|record| record.row() != key[0].row()) {
                 lines.extend(key.iter().map(BuildRecord::line));
             }
         }
-        Ok(())
-    });
-    visited.map_or_else(|never| match never {}, |()| lines)
+        Ok::<_, SpillError>(())
+    })?;
+    Ok(lines)
 }
 
 fn reject(path: &Path, lines: &BTreeSet<u32>) -> Result<(), FileError> {
@@ -399,13 +413,16 @@ fn lay_out(
     let mut builder = PageBuilder::new(table);
     let mut rows = Vec::new();
     let mut collapsed = 0;
-    sorted.visit(|group| {
-        group.retain(|record| !refused.contains(&record.line()));
-        let before = group.len();
-        group.dedup_by(|a, b| a.check() == b.check());
-        collapsed += (before - group.len()) as u64;
+    visit(sorted, |group| {
+        let mut last = None;
         rows.clear();
-        group.iter().for_each(|record| rows.extend_from_slice(record.row()));
+        for record in group.iter().filter(|record| !refused.contains(&record.line())) {
+            if last.replace(record.check()) == Some(record.check()) {
+                collapsed += 1;
+            } else {
+                rows.extend_from_slice(record.row());
+            }
+        }
         match builder.push(&rows)? {
             Some(page) => Ok(writer.append(&page)?),
             None => Ok::<_, BuildError>(()),

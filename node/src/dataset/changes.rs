@@ -28,6 +28,7 @@ use windvane_protocols::identity::Family;
 use super::config::DataSetConfig;
 use super::quality::GateFailure;
 use super::staging::StagingError;
+use crate::spill::SpillError;
 use crate::table::TableError;
 
 mod content;
@@ -57,6 +58,9 @@ pub enum ChangesError {
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// What does not fit in memory cannot be put away or read back.
+    #[error(transparent)]
+    Spill(#[from] SpillError),
     /// The operator's file cannot be read.
     #[error(transparent)]
     Table(#[from] TableError),
@@ -128,6 +132,7 @@ impl ChangesError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::File(error) => error.code(),
+            Self::Spill(error) => error.code(),
             Self::Table(error) => error.code(),
             Self::Staging(error) => error.code(),
             Self::NotDescribed => "CHANGES_NOT_DESCRIBED",

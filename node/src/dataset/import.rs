@@ -19,7 +19,9 @@ use super::progress::{Position, Progress};
 use super::quality::{GateFailure, ImportReport, Print, Tally, repetitions};
 use super::rejects::{Reject, RejectFile};
 use super::row::{RowParser, write_record};
+use super::sort::Sorter;
 use super::staging::{StagingError, StagingWriter};
+use crate::spill::SpillError;
 use crate::table::{TableError, TableOptions, TableReader};
 
 /// Rows read while the batch before them is parsed.
@@ -78,6 +80,9 @@ pub enum ImportError {
         /// Everything that was counted.
         report: Box<ImportReport>,
     },
+    /// What does not fit in memory cannot be put away or read back.
+    #[error(transparent)]
+    Spill(#[from] SpillError),
     /// The staging file cannot be written.
     #[error(transparent)]
     Staging(#[from] StagingError),
@@ -93,6 +98,7 @@ impl ImportError {
             Self::TooManyLines => "TOO_MANY_LINES",
             Self::NoRows { .. } => "NO_ROWS",
             Self::QualityGate { .. } => "QUALITY_GATE",
+            Self::Spill(error) => error.code(),
             Self::Staging(error) => error.code(),
         }
     }
@@ -116,7 +122,7 @@ pub fn import(
     let _lock = dir.lock()?.ok_or(ImportError::Busy)?;
     let mut input = Input::open(job)?;
     let parser = RowParser::new(job.config.recipe(), job.config.schema());
-    let mut run = Run::begin(job, &dir, &input, rng)?;
+    let mut run = Run::begin(job, &dir, rng)?;
     let (mut batch, mut next) = (Batch::default(), Batch::default());
     input.fill(&mut batch)?;
     while batch.len > 0 {
@@ -229,7 +235,8 @@ impl Context {
         let record = self.hasher.hash_one(&parsed.records[start + 4..]);
         let subject = person.phone.as_ref().map(Phone::as_str);
         let subject = subject.or(person.document.as_ref().map(Document::number)).unwrap_or_default();
-        parsed.prints.push((self.hasher.hash_one(subject), record));
+        let subject = self.hasher.hash_one(subject);
+        parsed.prints.push(print(subject, record));
         parsed.tally.accepted += 1;
     }
 
@@ -241,31 +248,31 @@ impl Context {
     }
 }
 
+fn print(subject: u64, record: u64) -> Print {
+    let mut print = Print::default();
+    print[..8].copy_from_slice(&subject.to_be_bytes());
+    print[8..].copy_from_slice(&record.to_be_bytes());
+    print
+}
+
 /// An import on its way.
 struct Run {
     context: Context,
     staging: StagingWriter,
     rejects: RejectFile,
-    prints: Vec<Print>,
+    prints: Sorter,
     tally: Tally,
 }
 
 impl Run {
-    fn begin(
-        job: &Import<'_>,
-        dir: &DataSetDir,
-        input: &Input,
-        rng: &mut impl CryptoRng,
-    ) -> Result<Self, ImportError> {
+    fn begin(job: &Import<'_>, dir: &DataSetDir, rng: &mut impl CryptoRng) -> Result<Self, ImportError> {
         let today = day_of_ms(job.now_ms);
         let oldest = today - i32::try_from(job.config.quality().max_age_days).unwrap_or(i32::MAX);
-        // The vector grows if there are more.
-        let rows = usize::try_from(input.reader.about_rows()).unwrap_or(0).min(1 << 27);
         Ok(Self {
             context: Context { hasher: RandomState::new(), dates: oldest..=today + 1 },
             staging: StagingWriter::create(&dir.staging(), job.config.name(), job.key, rng)?,
             rejects: RejectFile::create(&dir.import_rejects())?,
-            prints: Vec::with_capacity(rows),
+            prints: Sorter::new(size_of::<Print>(), dir.path(), rng),
             tally: Tally::default(),
         })
     }
@@ -276,20 +283,16 @@ impl Run {
                 self.staging.append(part.records)?;
             }
             part.rejects.iter().try_for_each(|reject| self.rejects.add(reject))?;
-            self.prints.extend_from_slice(&part.prints);
+            self.prints.push(part.prints.as_flattened())?;
             self.tally.add(&part.tally);
         }
         Ok(())
     }
 
-    fn finish(
-        mut self,
-        job: &Import<'_>,
-        dir: &DataSetDir,
-        input: &Input,
-    ) -> Result<ImportReport, ImportError> {
-        let report = self.report(job, input);
+    fn finish(self, job: &Import<'_>, dir: &DataSetDir, input: &Input) -> Result<ImportReport, ImportError> {
         self.rejects.finish()?;
+        let repeated = repetitions(&self.prints.finish()?)?;
+        let report = report(job, input, &self.tally, &self.staging, repeated);
         let rejects = dir.import_rejects();
         let failures = report.failures(job.config.quality());
         if !failures.is_empty() {
@@ -301,30 +304,34 @@ impl Run {
         self.staging.finish(&report)?;
         Ok(report)
     }
+}
 
-    fn report(&mut self, job: &Import<'_>, input: &Input) -> ImportReport {
-        let (duplicate, inconsistent) = repetitions(&mut self.prints);
-        let tally = &self.tally;
-        ImportReport {
-            data_set: job.config.name().to_string(),
-            import: hex::encode(self.staging.import()),
-            schema_sha256: hex::encode(Sha256::digest(job.config.schema().text())),
-            identity_version: IDENTITY_VERSION.to_owned(),
-            families: job.config.families().iter().map(|family| Family::code(*family)).collect(),
-            encoding: input.reader.encoding().to_owned(),
-            source_bytes: input.reader.size(),
-            imported_at_ms: job.now_ms,
-            rows: tally.rows,
-            accepted: tally.accepted,
-            rejected: tally.rows - tally.accepted,
-            rejected_by_rule: tally.rules.iter().map(|(rule, n)| ((*rule).to_owned(), *n)).collect(),
-            missing: tally.missing,
-            duplicate,
-            inconsistent,
-            out_of_date: tally.out_of_date,
-            oldest: tally.dates.map(|(oldest, _)| iso(oldest)),
-            newest: tally.dates.map(|(_, newest)| iso(newest)),
-            chunks: self.staging.chunks(),
-        }
+fn report(
+    job: &Import<'_>,
+    input: &Input,
+    tally: &Tally,
+    staging: &StagingWriter,
+    (duplicate, inconsistent): (u64, u64),
+) -> ImportReport {
+    ImportReport {
+        data_set: job.config.name().to_string(),
+        import: hex::encode(staging.import()),
+        schema_sha256: hex::encode(Sha256::digest(job.config.schema().text())),
+        identity_version: IDENTITY_VERSION.to_owned(),
+        families: job.config.families().iter().map(|family| Family::code(*family)).collect(),
+        encoding: input.reader.encoding().to_owned(),
+        source_bytes: input.reader.size(),
+        imported_at_ms: job.now_ms,
+        rows: tally.rows,
+        accepted: tally.accepted,
+        rejected: tally.rows - tally.accepted,
+        rejected_by_rule: tally.rules.iter().map(|(rule, n)| ((*rule).to_owned(), *n)).collect(),
+        missing: tally.missing,
+        duplicate,
+        inconsistent,
+        out_of_date: tally.out_of_date,
+        oldest: tally.dates.map(|(oldest, _)| iso(oldest)),
+        newest: tally.dates.map(|(_, newest)| iso(newest)),
+        chunks: staging.chunks(),
     }
 }

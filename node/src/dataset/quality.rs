@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::config::ConfigError;
+use super::sort::Sorted;
+use crate::spill::SpillError;
 
 /// Limits in percent of all data rows, beyond which an import is refused as a whole.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -197,31 +199,48 @@ impl Tally {
     }
 }
 
-/// A row's subject and its whole record, as hashes under a key that lives as long as the import.
-pub(super) type Print = (u64, u64);
+/// A row's subject and its whole record: eight bytes of each as hashes under a key that lives as long as the import.
+pub(super) type Print = [u8; 16];
 
-/// Rows that repeat an earlier one, and rows of subjects with differing records.
-pub(super) fn repetitions(prints: &mut [Print]) -> (u64, u64) {
-    prints.sort_unstable();
+/// Rows that repeat an earlier one, and rows of subjects with differing records; of all rows' [`Print`]s.
+pub(super) fn repetitions(prints: &Sorted) -> Result<(u64, u64), SpillError> {
+    let mut prints = prints.records()?;
     let (mut duplicate, mut inconsistent) = (0, 0);
-    for subject in prints.chunk_by(|a, b| a.0 == b.0) {
-        let records = subject.chunk_by(|a, b| a.1 == b.1).count();
-        duplicate += (subject.len() - records) as u64;
-        if records > 1 {
-            inconsistent += subject.len() as u64;
+    // Of the subject at hand: its last record, its rows, its differing records.
+    let mut last = Print::default();
+    let (mut rows, mut records) = (0_u64, 0_u64);
+    loop {
+        let next = prints.next()?;
+        if next.is_none_or(|print| print[..8] != last[..8]) {
+            duplicate += rows - records;
+            inconsistent += if records > 1 { rows } else { 0 };
+            (rows, records) = (0, 0);
         }
+        let Some(print) = next else { return Ok((duplicate, inconsistent)) };
+        records += u64::from(rows == 0 || *print != last);
+        rows += 1;
+        last.copy_from_slice(print);
     }
-    (duplicate, inconsistent)
 }
 
 #[cfg(test)]
 mod tests {
+    use rand_chacha::ChaCha20Rng;
+    use rand_chacha::rand_core::SeedableRng as _;
+
     use super::*;
+    use crate::dataset::sort::Sorter;
 
     #[test]
     fn duplicates_and_inconsistent_subjects_are_told_apart() {
-        let mut prints = [(1, 7), (2, 7), (1, 7), (3, 8), (3, 9), (3, 9), (4, 1)];
-        assert_eq!(repetitions(&mut prints), (2, 3));
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let mut sorter = Sorter::new(size_of::<Print>(), &std::env::temp_dir(), &mut rng);
+        for (subject, record) in
+            [(1_u64, 7_u64), (2, 7), (1, 7), (3, 8), (3, 9), (3, 9), (4, 1), (0, 0), (0, 0)]
+        {
+            sorter.push(&[subject.to_be_bytes(), record.to_be_bytes()].concat()).unwrap();
+        }
+        assert_eq!(repetitions(&sorter.finish().unwrap()).unwrap(), (3, 3));
     }
 
     #[test]

@@ -13,15 +13,14 @@
 use std::path::{Path, PathBuf};
 
 use rand_core::CryptoRng;
-use windvane_keys::files::FileError;
 use windvane_protocols::psi::item::{ItemHasher, MAX_BUCKET_BITS, PreparedItem};
 
 use super::key::{Items, KeyKind, Refusal};
 use crate::dataset::{Position, Progress};
+use crate::spill::SpillError;
 use crate::table::{Row, TableError, TableReader, TableWriter};
 
 mod bucket;
-mod spill;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -48,20 +47,14 @@ pub enum PartitionError {
     /// The table cannot be read, or the reject file not written.
     #[error(transparent)]
     Table(#[from] TableError),
-    /// The spill file cannot be written or read.
+    /// What does not fit in memory cannot be put away or read back.
     #[error(transparent)]
-    File(#[from] FileError),
+    Spill(#[from] SpillError),
     /// More rows than a job takes.
     #[error("{path} has more than {MAX_ROWS} rows; split it")]
     TooManyRows {
         /// The table.
         path: PathBuf,
-    },
-    /// What was spilled is not what was written.
-    #[error("the spill file in {folder} changed while the job ran; check the disk, and start the job again")]
-    SpillDamaged {
-        /// The work folder.
-        folder: PathBuf,
     },
 }
 
@@ -70,9 +63,8 @@ impl PartitionError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Table(error) => error.code(),
-            Self::File(error) => error.code(),
+            Self::Spill(error) => error.code(),
             Self::TooManyRows { .. } => "TOO_MANY_ROWS",
-            Self::SpillDamaged { .. } => "SPILL_DAMAGED",
         }
     }
 }
@@ -175,7 +167,7 @@ impl Partition {
     /// buckets are looked through.
     ///
     /// # Errors
-    /// [`PartitionError::File`] or [`PartitionError::SpillDamaged`].
+    /// [`PartitionError::Spill`].
     ///
     /// # Panics
     /// When `bits` is over [`MAX_BUCKET_BITS`], or there is no such bucket.

@@ -94,11 +94,6 @@ impl ParquetRows {
         Ok(())
     }
 
-    /// Rows that the file declares.
-    pub(super) fn declared_rows(&self) -> u64 {
-        u64::try_from(self.file.metadata().file_metadata().num_rows()).unwrap_or(0)
-    }
-
     /// Compressed bytes of the chosen columns, read and in all.
     pub(super) fn progress(&self) -> (u64, u64) {
         let total = (0..self.file.num_row_groups()).map(|group| self.group_bytes(group)).sum();

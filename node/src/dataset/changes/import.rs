@@ -73,7 +73,7 @@ pub fn change(
         return Err(ChangesError::NoRows { rejects });
     }
     let mut report = read.report(job, &journal);
-    let index = staging_index(&dir, name, &mut staging, &subjects)?;
+    let index = staging_index(&dir, name, &mut staging, &subjects, rng)?;
     let prints: Vec<Print> = read.rows.keys().copied().collect();
     let mut now = current::find(&prints, &journal, &staging, &index, &subjects, job.key)?;
     let entries = entries(read.rows, &mut now, &mut report);
@@ -89,12 +89,17 @@ pub fn change(
 ///
 /// # Errors
 /// [`ChangesError`].
-pub fn index_staging(data_dir: &Path, config: &DataSetConfig, key: &StorageKey) -> Result<(), ChangesError> {
+pub fn index_staging(
+    data_dir: &Path,
+    config: &DataSetConfig,
+    key: &StorageKey,
+    rng: &mut impl CryptoRng,
+) -> Result<(), ChangesError> {
     let (name, label_bytes) = (config.name(), config.schema().label_bytes());
     let dir = DataSetDir::new(data_dir, name);
     let _lock = dir.lock()?.ok_or(ChangesError::Busy)?;
     let mut staging = StagingReader::open_file(&dir.staging(), name, label_bytes, key)?;
-    staging_index(&dir, name, &mut staging, &Subjects::new(key, name)).map(drop)
+    staging_index(&dir, name, &mut staging, &Subjects::new(key, name), rng).map(drop)
 }
 
 fn staging_index(
@@ -102,6 +107,7 @@ fn staging_index(
     data_set: &DataSet,
     staging: &mut StagingReader,
     subjects: &Subjects,
+    rng: &mut impl CryptoRng,
 ) -> Result<Index, ChangesError> {
     let path = dir.staging_index();
     let id = *staging.id();
@@ -109,14 +115,14 @@ fn staging_index(
         return Ok(index);
     }
     tracing::info!(%data_set, "indexing the staging file for changes");
-    let mut builder = IndexBuilder::default();
+    let mut builder = IndexBuilder::new(dir.path(), rng);
     loop {
         let place = staging.position()?;
         let Some(chunk) = staging.next_chunk()? else { break };
         builder.chunk(place);
         let records = chunk.records()?;
         let prints: Vec<_> = records.par_iter().filter_map(|record| subjects.print(&record.person)).collect();
-        prints.iter().for_each(|print| builder.add(print));
+        prints.iter().try_for_each(|print| builder.add(print))?;
     }
     builder.write(&path, &id)?;
     Index::open(&path, &id)?.ok_or(ChangesError::Index { path })

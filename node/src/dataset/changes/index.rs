@@ -6,12 +6,13 @@ use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
-use windvane_keys::files::FileError;
+use rand_core::CryptoRng;
 
 use super::ChangesError;
 use super::subject::Print;
+use crate::dataset::sort::Sorter;
 use crate::snapshot::disk::{at, create_file, put_in_place};
+use crate::spill::SpillError;
 
 const HEADER_BYTES: u64 = 16 + 8 + 8;
 const ENTRY_BYTES: usize = 12;
@@ -22,45 +23,58 @@ const MAX_CHUNKS: u64 = 1 << 25;
 
 type Entry = [u8; ENTRY_BYTES];
 
-/// An index on its way: twelve bytes a record.
-#[derive(Debug, Default)]
+/// An index on its way: eight bytes a chunk in memory, and entries as a [`Sorter`] keeps them.
+#[derive(Debug)]
 pub(super) struct IndexBuilder {
     places: Vec<u64>,
-    entries: Vec<Entry>,
+    entries: Sorter,
 }
 
 impl IndexBuilder {
+    /// An empty index; what does not fit in memory goes to the disk of `folder`.
+    pub(super) fn new(folder: &Path, rng: &mut impl CryptoRng) -> Self {
+        Self { places: Vec::new(), entries: Sorter::new(ENTRY_BYTES, folder, rng) }
+    }
+
     /// Begins the next chunk, at its place in the file.
     pub(super) fn chunk(&mut self, place: u64) {
         self.places.push(place);
     }
 
     /// Adds a record of the chunk that was begun last.
-    pub(super) fn add(&mut self, print: &Print) {
+    pub(super) fn add(&mut self, print: &Print) -> Result<(), SpillError> {
         let chunk = u32::try_from(self.places.len() - 1).expect("files have fewer chunks than lines");
         let mut entry = [0; ENTRY_BYTES];
         entry[..HASH_BYTES].copy_from_slice(&print[..HASH_BYTES]);
         entry[HASH_BYTES..].copy_from_slice(&chunk.to_be_bytes());
-        self.entries.push(entry);
+        self.entries.push(&entry)
     }
 
     /// Writes the index of the sealed file `id`, whole or not at all.
-    pub(super) fn write(mut self, path: &Path, id: &[u8; 16]) -> Result<(), FileError> {
-        self.entries.par_sort_unstable();
-        self.entries.dedup();
+    pub(super) fn write(self, path: &Path, id: &[u8; 16]) -> Result<(), SpillError> {
         let temporary = path.with_extension("tmp");
         let mut file = BufWriter::with_capacity(1 << 20, create_file(&temporary)?);
-        let mut write = || {
-            file.write_all(id)?;
-            file.write_all(&(self.places.len() as u64).to_be_bytes())?;
-            file.write_all(&(self.entries.len() as u64).to_be_bytes())?;
-            self.places.iter().try_for_each(|place| file.write_all(&place.to_be_bytes()))?;
-            file.write_all(self.entries.as_flattened())?;
+        file.write_all(&[0; HEADER_BYTES as usize]).map_err(at(&temporary))?;
+        let mut places = self.places.iter();
+        places.try_for_each(|place| file.write_all(&place.to_be_bytes())).map_err(at(&temporary))?;
+        let sorted = self.entries.finish()?;
+        let (mut records, mut last, mut entries) = (sorted.records()?, None, 0_u64);
+        while let Some(record) = records.next()? {
+            let entry: Entry = record.try_into().expect("records are entries");
+            if last.replace(entry) != Some(entry) {
+                file.write_all(&entry).map_err(at(&temporary))?;
+                entries += 1;
+            }
+        }
+        let chunks = self.places.len() as u64;
+        let header = [&id[..], &chunks.to_be_bytes(), &entries.to_be_bytes()].concat();
+        let mut end = || {
             file.flush()?;
+            file.get_ref().write_all_at(&header, 0)?;
             file.get_ref().sync_all()
         };
-        write().map_err(at(&temporary))?;
-        put_in_place(&temporary, path)
+        end().map_err(at(&temporary))?;
+        Ok(put_in_place(&temporary, path)?)
     }
 }
 

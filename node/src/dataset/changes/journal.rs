@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
-use windvane_keys::files::FileError;
 use windvane_keys::symmetric::StorageKey;
 use windvane_protocols::lookup::DataSet;
 use zeroize::Zeroizing;
@@ -21,6 +20,7 @@ use crate::dataset::row::{Records, StagedRecord, write_record};
 use crate::dataset::stage::Stage;
 use crate::dataset::staging::{Sealed, StagingWriter, unchecked_report};
 use crate::snapshot::disk;
+use crate::spill::SpillError;
 
 const SEALED: &str = "sealed";
 const INDEX: &str = "index";
@@ -266,7 +266,8 @@ impl Journal {
         disk::create_directory(&place)?;
         let staging = StagingWriter::create(&place.join(SEALED), &self.data_set, key, rng)?;
         let target = self.dir.join(number.to_string());
-        let (index, chunk, prints) = (IndexBuilder::default(), Zeroizing::default(), Vec::new());
+        let index = IndexBuilder::new(&place, rng);
+        let (chunk, prints) = (Zeroizing::default(), Vec::new());
         Ok(ChangeWriter { place, target, staging, index, chunk, prints })
     }
 }
@@ -287,20 +288,20 @@ impl ChangeWriter {
         self.staging.import()
     }
 
-    pub(super) fn add(&mut self, entry: &ChangeEntry) -> Result<(), FileError> {
+    pub(super) fn add(&mut self, entry: &ChangeEntry) -> Result<(), SpillError> {
         entry.write(&mut self.chunk);
         self.prints.push(entry.print);
         if self.chunk.len() >= CHUNK_BYTES { self.close() } else { Ok(()) }
     }
 
-    fn close(&mut self) -> Result<(), FileError> {
+    fn close(&mut self) -> Result<(), SpillError> {
         self.index.chunk(self.staging.position());
-        self.prints.drain(..).for_each(|print| self.index.add(&print));
-        self.staging.append(std::mem::take(&mut self.chunk))
+        self.prints.drain(..).try_for_each(|print| self.index.add(&print))?;
+        Ok(self.staging.append(std::mem::take(&mut self.chunk))?)
     }
 
     /// Writes everything out and puts the file in place.
-    pub(super) fn finish(mut self, mut report: ChangeReport) -> Result<ChangeReport, FileError> {
+    pub(super) fn finish(mut self, mut report: ChangeReport) -> Result<ChangeReport, SpillError> {
         if !self.chunk.is_empty() {
             self.close()?;
         }

@@ -5,8 +5,7 @@ use std::path::Path;
 use rand_core::CryptoRng;
 use windvane_protocols::psi::item::ItemHash;
 
-use super::PartitionError;
-use super::spill::Spill;
+use crate::spill::{Spill, SpillError};
 
 /// Records are kept apart by this many bits of their hashes.
 pub(super) const PART_BITS: u32 = 10;
@@ -79,11 +78,11 @@ impl Store {
     pub(super) fn new(memory_bytes: usize, folder: &Path, rng: &mut impl CryptoRng) -> Self {
         let parts: Vec<_> = (0..1 << PART_BITS).map(|_| Part::default()).collect();
         let room = (memory_bytes / (CHUNK_RECORDS * Record::BYTES)).saturating_sub(parts.len());
-        Self { parts, room, spill: Spill::new(folder, rng) }
+        Self { parts, room, spill: Spill::new(folder, CHUNK_RECORDS * Record::BYTES, rng) }
     }
 
     #[inline]
-    pub(super) fn push(&mut self, hash: &ItemHash, row: u32) -> Result<(), PartitionError> {
+    pub(super) fn push(&mut self, hash: &ItemHash, row: u32) -> Result<(), SpillError> {
         let part = &mut self.parts[(hash.prefix >> (64 - PART_BITS)) as usize];
         part.open.push(Record::new(hash, row));
         if part.open.len() < CHUNK_RECORDS {
@@ -103,11 +102,13 @@ impl Store {
     }
 
     /// Visits a part's records in the order in which they came.
-    pub(super) fn visit(&self, part: u32, mut each: impl FnMut(&Record)) -> Result<(), PartitionError> {
+    pub(super) fn visit(&self, part: u32, mut each: impl FnMut(&Record)) -> Result<(), SpillError> {
         let part = &self.parts[part as usize];
         part.chunks.iter().flatten().for_each(&mut each);
+        let mut block = Vec::new();
         for chunk in &part.spilled {
-            self.spill.read(*chunk)?.iter().for_each(&mut each);
+            self.spill.read(*chunk, &mut block)?;
+            block.as_chunks().0.iter().map(Record::read).for_each(|record| each(&record));
         }
         part.open.iter().for_each(&mut each);
         Ok(())
@@ -117,13 +118,17 @@ impl Store {
 impl Part {
     /// Puts the full chunk away and begins another.
     #[cold]
-    fn close(&mut self, room: &mut usize, spill: &mut Spill) -> Result<(), PartitionError> {
+    fn close(&mut self, room: &mut usize, spill: &mut Spill) -> Result<(), SpillError> {
         if *room > 0 {
             *room -= 1;
             let next = Vec::with_capacity(CHUNK_RECORDS);
             self.chunks.push(std::mem::replace(&mut self.open, next));
         } else {
-            self.spilled.push(spill.append(&self.open)?);
+            let write = |(record, bytes): (&Record, &mut [u8])| record.write(bytes);
+            let chunk = spill.append(|block| {
+                self.open.iter().zip(block.chunks_exact_mut(Record::BYTES)).for_each(write);
+            });
+            self.spilled.push(chunk?);
             self.open.clear();
         }
         Ok(())
