@@ -38,7 +38,7 @@ const RIVAL: &str = "rival";
 const APPLICANTS: usize = 2_000;
 
 /// How much lower the attacker's priority is.
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 19;
 
 /// Calls at a time while everything warms up.
 const WARM_UP: usize = 4;

@@ -4,10 +4,11 @@
 //! A target is a function that must return for any input, within [`Target::allowance`]: it parses, and holds what parses
 //! against what it must satisfy (a canonical encoding is the only one, the lanes decide as the portable code does). The test
 //! of this crate runs it on the seeds and a few hundred mutations of each; the program `windvane-fuzz` on as many as there
-//! is time for (`cargo run --release -p windvane-fuzz -- run --seconds 600`). Nothing guides the mutations yet.
+//! is time for (`cargo run --release -p windvane-fuzz -- run --seconds 600`), and libFuzzer, guided by coverage, with `.ci/fuzz`.
 //!
 //! Seeds lie in `seeds/<target>`; `windvane-fuzz collect` takes them from the directory of a demonstration.
 
+pub mod limit;
 pub mod mutate;
 pub mod seeds;
 mod targets;

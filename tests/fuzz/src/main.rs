@@ -2,20 +2,14 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
-use cap::Cap;
 use clap::{Parser, Subcommand};
 use rand::RngExt as _;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use windvane_fuzz::mutate::mutate;
-use windvane_fuzz::{TARGETS, Target, seeds};
-
-/// An allocation beyond a target's allowance fails, and ends the program with the input in `--keep`.
-#[global_allocator]
-static ALLOCATOR: Cap<std::alloc::System> = Cap::new(std::alloc::System, usize::MAX);
+use windvane_fuzz::{TARGETS, Target, limit, seeds};
 
 /// Longest input.
 const MAX_INPUT: usize = 64 << 10;
@@ -48,6 +42,14 @@ enum Command {
     },
     /// List the targets
     List,
+    /// Write a target's seeds into a folder
+    Seeds {
+        /// The target
+        target: String,
+        /// The folder
+        #[arg(long)]
+        into: PathBuf,
+    },
     /// Take seeds from the directory of a demonstration (`windvane demo --dir`)
     Collect {
         /// The demonstration's directory
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
             TARGETS.iter().for_each(|target| println!("{}", target.name));
             Ok(())
         }
+        Command::Seeds { target, into } => write_seeds(&target, &into),
         Command::Collect { from, into } => {
             seeds::collect(&from, &into).map(|count| println!("{count} seeds"))
         }
@@ -95,6 +98,15 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Target>, Box<dyn std::error::
     names.iter().map(find).collect()
 }
 
+fn write_seeds(name: &str, into: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+    for target in chosen(&[name.to_owned()])? {
+        for (number, seed) in seeds::of(target.name).iter().enumerate() {
+            std::fs::write(into.join(number.to_string()), seed)?;
+        }
+    }
+    Ok(())
+}
+
 /// How many inputs a target took in this time. What it crashes on is in `keep`.
 fn fuzz(
     target: &Target,
@@ -110,7 +122,7 @@ fn fuzz(
         let parent = rng.random_range(0..pool.len());
         let input = mutate(&pool[parent], &pool, MAX_INPUT, &mut rng);
         std::fs::write(keep, &input)?;
-        run_within(target, &input);
+        limit::run(target, &input);
         executions += 1;
         if executions % 16 == 0 && pool.len() < POOL {
             pool.push(input);
@@ -118,31 +130,6 @@ fn fuzz(
     }
     std::fs::remove_file(keep)?;
     Ok(executions)
-}
-
-fn run_within(target: &Target, input: &[u8]) {
-    within(target.allowance(input.len()), || (target.run)(input));
-}
-
-/// Runs `work`, in which what this process allocates further than `bytes` fails. One at a time: the limit is the process's.
-fn within<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
-    static ONE: Mutex<()> = Mutex::new(());
-    static HOOK: Once = Once::new();
-    HOOK.call_once(tell_panics_without_limit);
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    ALLOCATOR.set_limit(ALLOCATOR.allocated() + bytes).expect("the limit is above what is allocated");
-    let result = work();
-    ALLOCATOR.set_limit(usize::MAX).expect("there is no larger limit");
-    result
-}
-
-/// A backtrace takes more memory than a target may.
-fn tell_panics_without_limit() {
-    let tell = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        ALLOCATOR.set_limit(usize::MAX).expect("there is no larger limit");
-        tell(panic);
-    }));
 }
 
 #[cfg(test)]
@@ -159,18 +146,11 @@ mod tests {
             let seeds = seeds::of(target.name);
             assert!(!seeds.is_empty(), "{} has no seeds", target.name);
             for seed in &seeds {
-                run_within(target, seed);
+                limit::run(target, seed);
                 for _ in 0..EACH {
-                    run_within(target, &mutate(seed, &seeds, MAX_INPUT, &mut rng));
+                    limit::run(target, &mutate(seed, &seeds, MAX_INPUT, &mut rng));
                 }
             }
         }
-    }
-
-    #[test]
-    fn an_allocation_beyond_the_allowance_would_fail() {
-        let allowance = TARGETS[0].allowance(0);
-        let large = within(allowance, || Vec::<u8>::new().try_reserve_exact(2 * allowance));
-        assert!(large.is_err());
     }
 }

@@ -18,8 +18,10 @@ use windvane::screen;
 use windvane::table::TableWriter;
 use windvane_kernels::ristretto::Points;
 use windvane_protocols::audit::entry::{Entry, Event};
+use windvane_protocols::lookup::delta::Delta;
+use windvane_protocols::lookup::manifest::Publication;
 use windvane_protocols::score::universe::Universe;
-use windvane_protocols::transcript::Record as _;
+use windvane_protocols::transcript::{Record as _, Signed};
 
 /// Longer seeds are cut: what matters stands in front.
 const MAX_SEED: usize = 8 << 10;
@@ -82,6 +84,7 @@ fn made(target: &str) -> Vec<Vec<u8>> {
         "train_records" => of("psi_records").iter().map(|record| [&[6][..], &record[1..]].concat()).collect(),
         "train_wire" => framed(14, &["train_records"]),
         "certificate" => certificates(),
+        "delta" => vec![delta()],
         "documents" => vec![universe()],
         "parquet" => vec![parquet()],
         _ => Vec::new(),
@@ -118,6 +121,25 @@ fn universe() -> Vec<u8> {
     let segments = ["1380013", "1391234"].map(|digits| digits.parse().expect("seven digits")).to_vec();
     let universe = Universe::new("bank".parse().expect("a party"), 3, segments).expect("two segments");
     Document::sign(universe, &SigningKey::from_bytes(&[1; 32])).to_pem().into_bytes()
+}
+
+/// A signed delta.
+fn delta() -> Vec<u8> {
+    let publication = Publication { id: [3; 16], rows: 5, pages: 1, root: [4; 32] };
+    let delta = Delta {
+        provider: "carrier-a".parse().expect("a party"),
+        data_set: "subscribers".parse().expect("a data set"),
+        epoch: 1,
+        index: 1,
+        base: [2; 64],
+        publication,
+        carried: 1,
+        inserted: 2,
+        changed: 1,
+        deleted: 1,
+        sealed_at_ms: 1_767_225_600_000,
+    };
+    Signed::sign(delta, &SigningKey::from_bytes(&[1; 32])).as_bytes().to_vec()
 }
 
 /// A small file as this program writes it.
@@ -199,6 +221,7 @@ impl Seeds {
         let (target, choice, bytes) = match event {
             Event::Granted(grant) => ("grant", None, grant.as_bytes()),
             Event::Published(manifest) => ("manifest", None, manifest.as_bytes()),
+            Event::DeltaPublished(delta) => ("delta", None, delta.as_bytes()),
             Event::Answered(receipt) => ("receipt", Some(0), receipt.as_bytes()),
             Event::Countersigned(record) => ("receipt", Some(1), record.as_bytes()),
             Event::Requested(request) => ("lookup_records", Some(0), request.as_bytes()),

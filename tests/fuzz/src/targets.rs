@@ -37,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     target("tiles", points::tiles),
     target("payload", points::payload),
     target("manifest", records::manifest),
+    target("delta", records::delta),
     target("grant", records::grant),
     target("entry", records::entry),
     target("receipt", records::receipt),

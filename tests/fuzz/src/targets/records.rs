@@ -3,6 +3,7 @@
 use windvane_protocols::audit::entry::Entry;
 use windvane_protocols::audit::grant::Grant;
 use windvane_protocols::audit::receipt::{Countersignature, Receipt};
+use windvane_protocols::lookup::delta::Delta;
 use windvane_protocols::lookup::manifest::Manifest;
 use windvane_protocols::lookup::request::Request;
 use windvane_protocols::psi::{PsiAcceptance, PsiReceipt, PsiRelease, PsiRequest};
@@ -39,6 +40,10 @@ fn signed<T: Record>(input: &[u8]) {
 
 pub(super) fn manifest(input: &[u8]) {
     signed::<Manifest>(input);
+}
+
+pub(super) fn delta(input: &[u8]) {
+    signed::<Delta>(input);
 }
 
 pub(super) fn grant(input: &[u8]) {
