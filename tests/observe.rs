@@ -73,7 +73,7 @@ pub(crate) async fn metrics(node: &Node) -> String {
 }
 
 /// The value of a series, by its name with its labels in order.
-fn value(text: &str, series: &str) -> f64 {
+pub(crate) fn value(text: &str, series: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("there is no {series} in\n{text}")).parse().unwrap()
 }

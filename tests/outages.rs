@@ -6,6 +6,7 @@ use windvane::functions::Function;
 use windvane_protocols::audit::entry::Event;
 
 use crate::lab::{Lab, SUBSCRIBERS, bank_of, error_of, events, terms, zhang};
+use crate::observe::{metrics, shown, value};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_is_switched_off_and_on_while_the_node_runs() {
@@ -82,6 +83,7 @@ async fn a_provider_that_does_not_answer_is_not_asked_until_it_does() {
     node.stop().await.unwrap();
     bank.config.breaker.failures = 3;
     bank.config.breaker.open_ms = 2_000;
+    shown(&mut bank.config);
     let node = lab.start(&bank).await;
     assert_eq!(error_of(&node, zhang()).await, None);
     // The port stays the same, as after a restart.
@@ -95,6 +97,8 @@ async fn a_provider_that_does_not_answer_is_not_asked_until_it_does() {
     let open = &bank_of(&node).breakers()[0];
     assert_eq!((open.provider.as_str(), open.state), ("carrier-a", "open"));
     assert_eq!(open.last_failure.as_deref(), Some("PEER_UNAVAILABLE"));
+    let circuit = "windvane_circuit_open{peer=\"carrier-a\"}";
+    assert_eq!(value(&metrics(&node).await, circuit), 1.0);
     let report = bank_of(&node).verify(zhang()).await.unwrap();
     assert_eq!(report.decision.missing_sources, ["carrier-a"]);
 
@@ -104,6 +108,7 @@ async fn a_provider_that_does_not_answer_is_not_asked_until_it_does() {
         assert!(begun.elapsed() < Duration::from_secs(30), "still {code}");
     }
     assert_eq!(bank_of(&node).breakers()[0].state, "closed");
+    assert_eq!(value(&metrics(&node).await, circuit), 0.0);
     node.stop().await.unwrap();
     carrier_node.stop().await.unwrap();
 }

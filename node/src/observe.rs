@@ -16,6 +16,7 @@ use crate::bank::Bank;
 use crate::config::{Config, ObservabilityConfig};
 use crate::error::NodeError;
 use crate::evidence::EvidenceLog;
+use crate::limits::Limits;
 use crate::provider::{Provider, Shared};
 use crate::psi::serve::PsiProvider;
 use crate::train::serve::TrainProvider;
@@ -59,6 +60,7 @@ struct Parts {
     psi: OnceLock<Weak<PsiProvider>>,
     train: OnceLock<Weak<TrainProvider>>,
     bank: OnceLock<Weak<Bank>>,
+    limits: OnceLock<Weak<Limits>>,
 }
 
 impl Observer {
@@ -103,6 +105,11 @@ impl Observer {
         let _ = self.parts.bank.set(Arc::downgrade(bank));
     }
 
+    /// Lets what peers are held to be seen.
+    pub(crate) fn watch_limits(&self, limits: &Arc<Limits>) {
+        let _ = self.parts.limits.set(Arc::downgrade(limits));
+    }
+
     fn provider(&self) -> Option<Arc<Provider>> {
         self.parts.provider.get()?.upgrade()
     }
@@ -117,6 +124,10 @@ impl Observer {
 
     fn bank(&self) -> Option<Arc<Bank>> {
         self.parts.bank.get()?.upgrade()
+    }
+
+    fn limits(&self) -> Option<Arc<Limits>> {
+        self.parts.limits.get()?.upgrade()
     }
 
     /// Begins a piece of work below the one that runs here, where spans are wanted.

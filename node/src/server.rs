@@ -250,6 +250,7 @@ impl Node {
         let incoming = Incoming::live(listener, self.shared.tls.clone(), config.limits.handshakes);
         let limits = Arc::new(Limits::new(config.limits.clone(), grpc.max_connections));
         self.limits = Some(limits.clone());
+        self.shared.observer.watch_limits(&limits);
         self.shared.observer.watch_provider(&provider, &psi, &train);
         let health = HealthReporter::new();
         observe::grpc::refresh(&health, &self.shared).await;

@@ -56,6 +56,10 @@ pub struct Metrics {
     pub(super) calls_running: Family<ServiceLabels, Gauge>,
     refusals: Family<PeerCodeLabels, Counter>,
     pub(super) connections: Number,
+    pub(super) calls_waiting: Number,
+    pub(super) transfers: Number,
+    pub(super) shed: Family<PeerLabels, Counter>,
+    pub(super) circuit_open: Family<PeerLabels, Number>,
     peer_calls: Family<PeerCodeLabels, Counter>,
     peer_call_seconds: Timed<PeerLabels>,
     verifications: Family<ResultLabels, Counter>,
@@ -177,6 +181,22 @@ impl Metrics {
                 "What peers were refused, also within calls and jobs",
             ),
             connections: r.gauge("connections", "", "Open connections with peers, accepted and dialled"),
+            calls_waiting: r.gauge("calls_waiting", "", "Calls of peers that wait for their turn"),
+            transfers: r.gauge(
+                "transfers_running",
+                "",
+                "Downloads, set intersections and trainings under way",
+            ),
+            shed: r.counter(
+                "shed_calls",
+                "peer",
+                "Calls that were refused unread, for want of room or for the peer's faults",
+            ),
+            circuit_open: r.gauge(
+                "circuit_open",
+                "peer",
+                "1 while the bank does not ask a provider that has not been answering",
+            ),
             peer_calls: r.counter(
                 "peer_calls",
                 "peer,code",

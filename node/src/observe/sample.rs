@@ -1,11 +1,12 @@
 //! Gauges: read when somebody collects.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::labels::{
-    BuildLabels, FindingLabels, JobLabels, PartyLabels, PeerLabels, QuotaLabels, TableLabels,
+    BuildLabels, FindingLabels, JobLabels, PartyLabels, PeerLabels, QuotaLabels, TableLabels, UNKNOWN,
 };
 use super::metrics::raise;
 use super::{Finding, Metrics, checks, health, process};
@@ -90,6 +91,7 @@ fn sample_provider(metrics: &Metrics, shared: &Shared, provider: &Provider) {
     metrics.sessions.set(waiting.sessions as u64);
     metrics.receipts_open.set(waiting.receipts as u64);
     metrics.connections.set(shared.tls.open().len() as u64);
+    sample_limits(metrics, shared);
     for published in provider.all_published() {
         let manifest = published.manifest().body();
         sample_table(
@@ -113,6 +115,22 @@ fn sample_provider(metrics: &Metrics, shared: &Shared, provider: &Provider) {
     }
 }
 
+fn sample_limits(metrics: &Metrics, shared: &Shared) {
+    let Some(limits) = shared.observer.limits() else { return };
+    let now = limits.snapshot();
+    metrics.calls_waiting.set(now.waiting as u64);
+    metrics.transfers.set(now.transfers as u64);
+    let mut shed: BTreeMap<String, u64> = BTreeMap::new();
+    for peer in now.peers {
+        // Whoever has a certificate of the authority has an account here; only partners have a name.
+        let known = peer.party.parse().is_ok_and(|party| shared.partners.find(&party).is_some());
+        *shed.entry(if known { peer.party } else { UNKNOWN.to_owned() }).or_default() += peer.shed;
+    }
+    for (peer, count) in shed {
+        raise(&metrics.shed.get_or_create(&PeerLabels { peer }), count);
+    }
+}
+
 fn sample_jobs(metrics: &Metrics, shared: &Shared) {
     let set = |kind, state, count: usize| {
         metrics.jobs.get_or_create(&JobLabels { kind, state }).set(count as u64);
@@ -129,6 +147,10 @@ fn sample_jobs(metrics: &Metrics, shared: &Shared) {
 
 fn sample_bank(metrics: &Metrics, shared: &Shared) {
     let (now_ms, bank) = (shared.clock.now_ms(), shared.observer.bank());
+    for breaker in bank.iter().flat_map(|bank| bank.breakers()) {
+        let open = u64::from(breaker.state != "closed");
+        metrics.circuit_open.get_or_create(&PeerLabels { peer: breaker.provider }).set(open);
+    }
     for contract in bank.iter().flat_map(|bank| bank.contracts().iter().cloned().collect::<Vec<_>>()) {
         let party = contract.party().to_string();
         if let Some(snapshot) = contract.snapshot() {
