@@ -42,14 +42,6 @@ enum Command {
     },
     /// List the targets
     List,
-    /// Write a target's seeds into a folder
-    Seeds {
-        /// The target
-        target: String,
-        /// The folder
-        #[arg(long)]
-        into: PathBuf,
-    },
     /// Take seeds from the directory of a demonstration (`windvane demo --dir`)
     Collect {
         /// The demonstration's directory
@@ -67,7 +59,6 @@ fn main() -> ExitCode {
             TARGETS.iter().for_each(|target| println!("{}", target.name));
             Ok(())
         }
-        Command::Seeds { target, into } => write_seeds(&target, &into),
         Command::Collect { from, into } => {
             seeds::collect(&from, &into).map(|count| println!("{count} seeds"))
         }
@@ -96,15 +87,6 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Target>, Box<dyn std::error::
         Target::find(name).ok_or_else(|| format!("no target is called {name}: see list").into())
     };
     names.iter().map(find).collect()
-}
-
-fn write_seeds(name: &str, into: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
-    for target in chosen(&[name.to_owned()])? {
-        for (number, seed) in seeds::of(target.name).iter().enumerate() {
-            std::fs::write(into.join(number.to_string()), seed)?;
-        }
-    }
-    Ok(())
 }
 
 /// How many inputs a target took in this time. What it crashes on is in `keep`.
