@@ -19,6 +19,7 @@ use super::progress::{Position, Progress};
 use super::quality::{GateFailure, ImportReport, Print, Tally, repetitions};
 use super::rejects::{Reject, RejectFile};
 use super::row::{RowParser, write_record};
+use super::stage::FullStage;
 use super::staging::{StagingError, StagingWriter};
 use crate::table::{TableError, TableOptions, TableReader};
 
@@ -298,7 +299,9 @@ impl Run {
         if report.accepted == 0 {
             return Err(ImportError::NoRows { rejects });
         }
+        FullStage::ImportRead.reached();
         self.staging.finish(&report)?;
+        FullStage::ImportPlaced.reached();
         Ok(report)
     }
 
