@@ -81,12 +81,12 @@ async fn in_turn(scenario: Scenario, sample: Sample) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_of_log_and_state_may_fail_while_two_nodes_verify() {
-    in_turn(Scenario::Verify, Sample::from_environment(6)).await;
+    in_turn(Scenario::Verify, Sample::from_environment(4)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_may_fail_while_a_data_set_is_imported_and_published() {
-    in_turn(Scenario::Publish, Sample::from_environment(3)).await;
+    in_turn(Scenario::Publish, Sample::from_environment(2)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -154,8 +154,10 @@ impl Run {
         let mut command = calls::strace(&self.trace, &[&fault.call], Some(fault));
         command.env(SCENARIO, scenario.name());
         let mut ended = self.end(command, SCENARIO_PROCESS);
-        let trace = std::fs::read_to_string(&self.trace).unwrap();
-        ended.hits = fault.hits(&trace);
+        ended.hits = match fault.effect {
+            Effect::Kill => u64::from(ended.status.signal() == Some(SIGKILL)),
+            _ => Fault::hits(&std::fs::read_to_string(&self.trace).unwrap()),
+        };
         ended
     }
 
