@@ -15,6 +15,7 @@ use windvane::snapshot::stage::FetchStage;
 
 mod calls;
 mod full;
+mod outbox;
 mod process;
 mod recovery;
 mod retire;

@@ -125,9 +125,11 @@ fn told(root: &Path, party: &str) -> Vec<Hash> {
     events(root, party).into_iter().filter_map(digest).collect()
 }
 
-/// Every table and delta in place stands in the carrier's log, and so does what the bank took.
+/// Every table and delta in place stands in the carrier's log, once, and so does what the bank took.
 fn nothing_untold(root: &Path, fault: &str) {
-    let distinct: BTreeSet<_> = told(root, "carrier-a").into_iter().collect();
+    let published = told(root, "carrier-a");
+    let distinct: BTreeSet<_> = published.iter().copied().collect();
+    assert_eq!(distinct.len(), published.len(), "{fault}: a publication stands twice in the log");
     let (data, name) = (root.join("carrier-a/data"), "subscribers".parse().unwrap());
     for epoch in published_epochs(&data, &name).unwrap() {
         let manifest = published_manifest(&data, &name, epoch).unwrap();
