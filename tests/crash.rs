@@ -7,6 +7,8 @@
 //!
 //! `WINDVANE_CRASH_CALLS=all` makes every counted system call fail and kill in turn; without it a spread of them.
 
+#![expect(clippy::print_stderr, reason = "what was hit, or was not run, must be said")]
+
 use std::collections::BTreeMap;
 
 use windvane::dataset::stage::FullStage;

@@ -2,6 +2,11 @@
 
 use super::{bad, good, node_of, usage};
 
+/// A command line with more at its end.
+fn line<'a>(head: &[&'a str], rest: &[&'a str]) -> Vec<&'a str> {
+    [head, rest].concat()
+}
+
 #[test]
 fn a_node_is_backed_up_restored_and_retired_by_commands() {
     let (dir, config) = node_of("carrier.toml");
@@ -18,10 +23,9 @@ fn a_node_is_backed_up_restored_and_retired_by_commands() {
     assert!(checked.contains("backup of carrier-a") && checked.ends_with("whole\n"), "{checked}");
 
     let restore = ["restore", "--config", config, "--from", &repository, "--to"];
-    let restore = |rest: &[&str]| [&restore[..], rest].concat();
-    assert!(bad(&restore(&[&to])).starts_with("error RESTORE_LOG_NOT_NAMED: "));
-    assert!(bad(&restore(&[&data, "--log", &data])).starts_with("error RESTORE_NOT_EMPTY: "));
-    let restored = good(&restore(&[&to, "--log", &data]));
+    assert!(bad(&line(&restore, &[&to])).starts_with("error RESTORE_LOG_NOT_NAMED: "));
+    assert!(bad(&line(&restore, &[&data, "--log", &data])).starts_with("error RESTORE_NOT_EMPTY: "));
+    let restored = good(&line(&restore, &[&to, "--log", &data]));
     assert!(restored.starts_with("restored ") && restored.contains("Never start"), "{restored}");
     assert!(good(&["audit", "verify", &to]).contains("restored at"));
 
@@ -30,12 +34,11 @@ fn a_node_is_backed_up_restored_and_retired_by_commands() {
     assert!(good(&["retain", "status", "--config", config]).contains("snapshots"));
 
     let retire = ["retire", "node", "--config", config, "--archive", &archive];
-    let retire = |rest: &[&str]| [&retire[..], rest].concat();
-    assert!(usage(&retire(&[])).contains("--yes-destroy"));
-    assert!(bad(&retire(&["--yes-destroy", "bank"])).starts_with("error NOT_CONFIRMED: "));
-    assert!(good(&retire(&["--dry-run"])).starts_with("would destroy node"));
+    assert!(usage(&line(&retire, &[])).contains("--yes-destroy"));
+    assert!(bad(&line(&retire, &["--yes-destroy", "bank"])).starts_with("error NOT_CONFIRMED: "));
+    assert!(good(&line(&retire, &["--dry-run"])).starts_with("would destroy node"));
     assert!(std::path::Path::new(&data).exists());
-    assert!(good(&retire(&["--yes-destroy", "carrier-a"])).contains("\narchive "));
+    assert!(good(&line(&retire, &["--yes-destroy", "carrier-a"])).contains("\narchive "));
     assert!(!std::path::Path::new(&data).exists());
     let archived = good(&["audit", "archive", &archive]);
     assert!(archived.contains("keys overwritten"), "{archived}");
