@@ -4,6 +4,7 @@
 
 mod attacks;
 mod backup;
+mod crash;
 mod deltas;
 mod hostile;
 mod lab;

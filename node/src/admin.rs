@@ -20,9 +20,10 @@ use windvane_protocols::transcript::Record as _;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::NodeError;
-use crate::evidence::LogError;
+use crate::evidence::{EvidenceLog, LogError};
 use crate::http::Token;
 use crate::identity::{Layout, NodeKeys, passphrase};
+use crate::outbox;
 use crate::peer::transport::{Tcp, Transport};
 use crate::store::Store;
 
@@ -189,12 +190,19 @@ impl Admin {
     /// # Errors
     /// [`NodeError`].
     pub fn flush(&self) -> Result<(), NodeError> {
-        let waiting = self.store.outbox()?;
-        let Some(&(last, _)) = waiting.last() else { return Ok(()) };
-        match self.write_log(waiting.into_iter().map(|(_, entry)| entry).collect()) {
+        if self.is_flushed()? {
+            return Ok(());
+        }
+        let written = self.with_log(|log| {
+            outbox::forget_logged(&self.store, log)?;
+            let waiting = self.store.outbox()?;
+            let Some(&(last, _)) = waiting.last() else { return Ok(()) };
+            log.append_blocking(waiting.into_iter().map(|(_, entry)| entry).collect())?;
+            Ok(self.store.clear_outbox(last)?)
+        });
+        match written {
             Err(NodeError::Log(LogError::Locked { .. })) => Ok(()),
-            Err(error) => Err(error),
-            Ok(()) => Ok(self.store.clear_outbox(last)?),
+            written => written,
         }
     }
 
@@ -213,14 +221,18 @@ impl Admin {
             public: record.public,
             state: record.state.as_str().to_owned(),
         });
-        self.write_log(opened.chain(records).map(|event| self.entry(event)).collect())
+        let entries = opened.chain(records).map(|event| self.entry(event)).collect();
+        self.with_log(|log| Ok(log.append_blocking(entries).map(drop)?))
     }
 
-    /// On a thread of its own, because the caller's may drive asynchronous work.
-    fn write_log(&self, entries: Vec<Vec<u8>>) -> Result<(), NodeError> {
+    /// Opens the log for `write` and seals it. On a thread of its own, because the caller's may drive asynchronous work.
+    fn with_log(
+        &self,
+        write: impl FnOnce(&EvidenceLog) -> Result<(), NodeError> + Send,
+    ) -> Result<(), NodeError> {
         let write = || {
             let log = self.keys.open_log(&self.config)?;
-            log.append_blocking(entries)?;
+            write(&log)?;
             log.seal_blocking()?;
             Ok(())
         };

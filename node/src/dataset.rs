@@ -55,7 +55,7 @@ pub use import::{Import, ImportError, import};
 pub use progress::{Position, Progress};
 pub use publish::{
     DataSetStatus, EpochSummary, Publish, PublishError, PublishedEpoch, publish, published_dir,
-    published_epochs, remove_epoch, status,
+    published_epochs, published_manifest, remove_epoch, status,
 };
 pub use quality::{GateFailure, ImportReport, Quality};
 pub use row::{PackedLabel, StagedRecord};

@@ -23,6 +23,7 @@ mod files;
 mod journal;
 mod queue;
 mod reader;
+pub mod stage;
 mod tree;
 pub mod verify;
 mod writer;

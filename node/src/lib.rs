@@ -28,6 +28,7 @@ pub mod http;
 pub mod identity;
 pub mod limits;
 pub mod observe;
+mod outbox;
 pub mod peer;
 pub mod policy;
 pub mod provider;

@@ -1,6 +1,6 @@
 //! A provider's side of the node: what it published, what it permits, and the evidence of its answers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -93,7 +93,8 @@ pub struct Shared {
     /// Digest of the configuration.
     pub configuration: Hash,
     /// Held while changes of commands are taken over, so that who waits for them does not come too early.
-    pub taking_over: Arc<tokio::sync::Mutex<()>>,
+    /// What is in it is in the log, and could not be taken out of the outbox yet.
+    pub taking_over: Arc<tokio::sync::Mutex<HashSet<Hash>>>,
     /// What is told of the node's work.
     pub observer: Arc<Observer>,
 }

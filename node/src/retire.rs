@@ -35,6 +35,7 @@ use crate::retention::{Retention, class};
 use crate::snapshot::disk::DirectoryLock;
 
 pub mod node;
+pub mod stage;
 
 /// What leaves service while the node goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 //!
 //! **Promised**: no moment between two epochs in which a bank with either of their snapshots is refused; an epoch
 //! that is over by its time or by a command does not come back. A crash at any place leaves what the next
-//! publication, the running node or the command ends. **Not promised**: that the time is kept while no node runs.
+//! publication, the running node or the command ends; a publication that the log was not told of is not served, and
+//! the next command finishes it. **Not promised**: that the time is kept while no node runs.
 
 use std::path::Path;
 
@@ -14,10 +15,35 @@ use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::transcript::Record as _;
 
-use crate::dataset::{published_epochs, remove_epoch};
+use crate::dataset::{published_epochs, published_manifest, remove_epoch};
 use crate::error::NodeError;
 use crate::retention::still_there;
 use crate::store::Store;
+
+/// The published epochs of which the log was told, ascending. A publication that was killed before that is not among
+/// them until it is finished: it is not served, and the epoch before it goes on.
+pub(crate) fn told_epochs(store: &Store, root: &Path, data_set: &DataSet) -> Result<Vec<u64>, NodeError> {
+    let mut told = published_epochs(root, data_set)?;
+    let mut failed = None;
+    told.retain(|epoch| {
+        is_told(store, root, data_set, *epoch).unwrap_or_else(|error| {
+            failed.get_or_insert(error);
+            false
+        })
+    });
+    failed.map_or(Ok(told), Err)
+}
+
+/// Whether the log was told of a published epoch, or will be.
+fn is_told(store: &Store, root: &Path, data_set: &DataSet, epoch: u64) -> Result<bool, NodeError> {
+    let manifest = published_manifest(root, data_set, epoch)?;
+    for publication in &manifest.body().publications {
+        if store.publication(&publication.id)? != Some(manifest.digest()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
 
 /// What the end of an epoch takes: a node's files, in its own hands or in an operator's.
 #[derive(Debug, Clone, Copy)]
@@ -31,8 +57,25 @@ pub(crate) struct Epochs<'a> {
 impl Epochs<'_> {
     /// Before another epoch is published: those that are published now may answer until then.
     pub(crate) fn announce(&self, data_set: &DataSet, until_ms: u64) -> Result<(), NodeError> {
-        let published = published_epochs(self.root, data_set)?;
+        let published = self.told(data_set)?;
         Ok(self.store.announce_retiring(data_set.as_str(), &published, until_ms)?)
+    }
+
+    /// The published epochs of which the log was told, ascending.
+    pub(crate) fn told(&self, data_set: &DataSet) -> Result<Vec<u64>, NodeError> {
+        told_epochs(self.store, self.root, data_set)
+    }
+
+    /// The epoch published last, if its publication was killed before it was complete: the log was not told, or the
+    /// keys are not in use.
+    pub(crate) fn interrupted(&self, data_set: &DataSet) -> Result<Option<u64>, NodeError> {
+        let Some(&last) = published_epochs(self.root, data_set)?.last() else { return Ok(None) };
+        let pending = || {
+            let is_pending = |key: &KeyRecord| key.state == State::Pending;
+            Ok::<_, NodeError>(self.keys_of(data_set, last)?.iter().any(is_pending))
+        };
+        let whole = is_told(self.store, self.root, data_set, last)? && !pending()?;
+        Ok((!whole).then_some(last))
     }
 
     /// After the epoch was published: it is active, those before it are retiring, and what was never published is
@@ -59,7 +102,7 @@ impl Epochs<'_> {
         let mut ended = Vec::new();
         for (name, epoch, until_ms) in self.store.retiring()? {
             let Ok(data_set) = name.parse::<DataSet>() else { continue };
-            let succeeded = published_epochs(self.root, &data_set)?.last().is_some_and(|last| *last > epoch);
+            let succeeded = self.told(&data_set)?.last().is_some_and(|last| *last > epoch);
             if succeeded && self.now_ms > until_ms {
                 self.end(&data_set, epoch)?;
                 ended.push((data_set, epoch));

@@ -1,5 +1,6 @@
 //! A running node: its listeners, its background work, and its stop.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -11,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic_health::server::HealthReporter;
 use windvane_protocols::audit::entry::{Entry, Event};
-use windvane_protocols::transcript::{Hash, Record as _};
+use windvane_protocols::transcript::{Hash, Record as _, digest};
 
 use crate::bank::Bank;
 use crate::clock::Clock;
@@ -24,6 +25,7 @@ use crate::http;
 use crate::identity::{Certificate, Layout, NodeKeys};
 use crate::limits::Limits;
 use crate::observe::{self, Observer};
+use crate::outbox;
 use crate::peer::transport::{Tcp, Transport};
 use crate::peer::{Incoming, Tls, renew::renew};
 use crate::provider::{Provider, Shared};
@@ -372,6 +374,7 @@ async fn open(config: &Config, surroundings: Surroundings) -> Result<Shared, Nod
         let functions = Functions::open(owned.functions.clone(), &store)?;
         let certificate = Certificate::load(&owned, &keys, &store)?;
         let log = keys.open_log_on(&owned, &disk)?;
+        outbox::forget_logged(&store, &log)?;
         Ok::<_, NodeError>((keys, store, functions, log, certificate))
     })
     .await??;
@@ -399,7 +402,9 @@ async fn open(config: &Config, surroundings: Surroundings) -> Result<Shared, Nod
         observer,
     };
     // What commands did before comes before in the log, too.
-    drain_outbox(&shared).await?;
+    let mut logged = shared.taking_over.lock().await;
+    drain_outbox(&shared, &mut logged).await?;
+    drop(logged);
     let started = Event::Started { software: shared.software, configuration: shared.configuration };
     let entry = Entry::new(shared.clock.now_ms(), started).encode().into_bytes();
     shared.log.append(vec![entry]).await?;
@@ -464,14 +469,14 @@ async fn reload(
     provider: Option<Arc<Provider>>,
     bank: Option<Arc<Bank>>,
 ) -> Result<bool, NodeError> {
-    let _one = shared.taking_over.lock().await;
+    let mut logged = shared.taking_over.lock().await;
     if let Some(provider) = &provider
         && !shared.store.outbox()?.is_empty()
     {
         // A grant is refused before the log says that it was ended, or an answer would stand after its end.
         provider.policy().withdraw(&shared.store)?;
     }
-    if !drain_outbox(shared).await? {
+    if !drain_outbox(shared, &mut logged).await? {
         return Ok(false);
     }
     shared.functions.reload(&shared.store)?;
@@ -487,10 +492,20 @@ async fn reload(
     renewed.map(drop).and(provider).and(bank).map(|()| true)
 }
 
-async fn drain_outbox(shared: &Shared) -> Result<bool, NodeError> {
+/// Writes what waits into the log, once: what could not be taken out of the outbox afterwards is in `logged`, and is
+/// taken out first at the next time.
+async fn drain_outbox(shared: &Shared, logged: &mut HashSet<Hash>) -> Result<bool, NodeError> {
+    let left = !logged.is_empty();
+    if left {
+        shared.store.forget_logged(logged)?;
+        logged.clear();
+    }
     let waiting = shared.store.outbox()?;
-    let Some(&(last, _)) = waiting.last() else { return Ok(false) };
+    let Some(&(last, _)) = waiting.last() else { return Ok(left) };
+    let digests: Vec<_> = waiting.iter().map(|(_, entry)| digest(entry)).collect();
     shared.log.append(waiting.into_iter().map(|(_, entry)| entry).collect()).await?;
+    logged.extend(digests);
     shared.store.clear_outbox(last)?;
+    logged.clear();
     Ok(true)
 }

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use windvane_keys::rotation::load_epoch;
-use windvane_protocols::lookup::DataSet;
 
 use super::Admin;
 use crate::dataset::stage::Stage;
@@ -48,7 +47,7 @@ impl Admin {
         let name = config.name();
         let epochs = published_epochs(self.layout.root(), name)?;
         let epoch = *epochs.last().ok_or(DeltaBuildError::NotPublished)?;
-        self.settle(name, epoch)?;
+        self.settle(config, epoch)?;
         let job = DeltaBuild {
             data_dir: self.layout.root(),
             config,
@@ -65,10 +64,10 @@ impl Admin {
         Ok(made)
     }
 
-    /// Tells the log of deltas that a kill left in place untold.
-    fn settle(&self, name: &DataSet, epoch: u64) -> Result<(), NodeError> {
-        let snapshot = Snapshot::open(&published_dir(self.layout.root(), name, epoch))?;
-        self.record_manifest(snapshot.manifest())?;
+    /// Tells the log of what a kill left in place untold: a table, and deltas.
+    fn settle(&self, config: &DataSetConfig, epoch: u64) -> Result<(), NodeError> {
+        self.finish_publication(config)?;
+        let snapshot = Snapshot::open(&published_dir(self.layout.root(), config.name(), epoch))?;
         snapshot.chain().deltas().iter().try_for_each(|delta| self.record_delta(delta))?;
         self.flush()
     }

@@ -8,9 +8,10 @@ use windvane_protocols::lookup::{DataSet, KeyGroup};
 use windvane_protocols::transcript::Signed;
 
 use super::Admin;
+use crate::dataset::stage::FullStage;
 use crate::dataset::{
     Build, BuildReport, DataSetConfig, DataSetStatus, Import, ImportReport, Progress, Publish, build, import,
-    index_staging, publish, published_epochs, status,
+    index_staging, publish, published_manifest, status,
 };
 use crate::error::NodeError;
 use crate::retiring::Epochs;
@@ -49,6 +50,7 @@ impl Admin {
         let report = import(&job, &mut rand::rng(), progress)?;
         if config.takes_changes() {
             index_staging(self.layout.root(), config, &self.keys.storage, &mut rand::rng())?;
+            FullStage::ImportIndexed.reached();
         }
         Ok(report)
     }
@@ -65,6 +67,7 @@ impl Admin {
         let keys = create_epoch(&self.keys.store, name, epoch, &groups, now_ms, rng)?;
         self.epochs().tell(name, epoch)?;
         self.flush()?;
+        FullStage::BuildKeys.reached();
         let job = Build {
             data_dir: self.layout.root(),
             config,
@@ -87,19 +90,27 @@ impl Admin {
 
     /// Publishes the newest built table. The epoch before it retires: it answers what was built against it for the
     /// configured overlap, and then its keys are destroyed and its table is removed. Banks should fetch the new
-    /// snapshot meanwhile.
+    /// snapshot meanwhile. A publication that was killed is finished first, and when no other table waits, that is
+    /// all that there is to do.
     ///
     /// # Errors
     /// [`NodeError`].
     pub fn publish(&self, config: &DataSetConfig) -> Result<Published, NodeError> {
         let name = config.name();
+        let finished = self.finish_publication(config)?;
         let built = self.data_set_status(name)?.built;
-        let epoch = built.last().map(|summary| summary.epoch).ok_or_else(|| NodeError::Given {
-            code: "NOTHING_BUILT",
-            message: format!("no table of {name} waits for publication; run `dataset build` first"),
-        })?;
+        let epoch = match (built.last(), finished) {
+            (Some(summary), _) => summary.epoch,
+            (None, Some(finished)) => return Ok(finished),
+            (None, None) => {
+                return Err(NodeError::Given {
+                    code: "NOTHING_BUILT",
+                    message: format!("no table of {name} waits for publication; run `dataset build` first"),
+                });
+            }
+        };
         let now_ms = self.clock.now_ms();
-        let until_ms = now_ms.saturating_add(u64::from(config.overlap_minutes()) * 60_000);
+        let until_ms = until_ms(config, now_ms);
         // First, so that a node that looks in between finds the epoch before answering.
         self.epochs().announce(name, until_ms)?;
         let manifest = publish(&Publish {
@@ -110,8 +121,35 @@ impl Admin {
             key: &self.keys.receipt,
             now_ms,
         })?;
+        self.succeed(config, manifest, until_ms)
+    }
+
+    /// Finishes the publication that a kill interrupted, if there is one: its table is in place, and the log does not
+    /// know it or the epoch before it does not retire.
+    pub(super) fn finish_publication(&self, config: &DataSetConfig) -> Result<Option<Published>, NodeError> {
+        let name = config.name();
+        let Some(epoch) = self.epochs().interrupted(name)? else { return Ok(None) };
+        let manifest = published_manifest(self.layout.root(), name, epoch)?;
+        let until_ms = until_ms(config, self.clock.now_ms());
+        if !self.epochs().told(name)?.contains(&epoch) {
+            // Only now does it take the place of the one before.
+            self.epochs().announce(name, until_ms)?;
+        }
+        self.succeed(config, manifest, until_ms).map(Some)
+    }
+
+    /// Tells of a table in place, and has it take the place of the one before.
+    fn succeed(
+        &self,
+        config: &DataSetConfig,
+        manifest: Signed<Manifest>,
+        until_ms: u64,
+    ) -> Result<Published, NodeError> {
+        let (name, epoch) = (config.name(), manifest.body().epoch);
         self.record_manifest(&manifest)?;
+        FullStage::PublishRecorded.reached();
         let mut retiring = self.epochs().succeed(name, epoch)?;
+        FullStage::PublishSucceeded.reached();
         let mut ended = Vec::new();
         if config.overlap_minutes() == 0 {
             for epoch in std::mem::take(&mut retiring) {
@@ -139,7 +177,7 @@ impl Admin {
     /// # Errors
     /// [`NodeError`]; `EPOCH_CURRENT` for the one that is published last.
     pub fn end_epoch(&self, name: &DataSet, epoch: u64) -> Result<(), NodeError> {
-        let published = published_epochs(self.layout.root(), name)?;
+        let published = self.epochs().told(name)?;
         if published.last() == Some(&epoch) {
             return Err(NodeError::Given {
                 code: "EPOCH_CURRENT",
@@ -154,4 +192,9 @@ impl Admin {
         let now_ms = self.clock.now_ms();
         Epochs { keys: &self.keys.store, store: &self.store, root: self.layout.root(), now_ms }
     }
+}
+
+/// Until when the epoch before answers.
+fn until_ms(config: &DataSetConfig, now_ms: u64) -> u64 {
+    now_ms.saturating_add(u64::from(config.overlap_minutes()) * 60_000)
 }

@@ -14,7 +14,7 @@ use super::Admin;
 use crate::bank::fetch::Source;
 use crate::error::NodeError;
 use crate::peer::channel_over;
-use crate::snapshot::stage::Stage;
+use crate::snapshot::stage::{FetchStage, Stage};
 use crate::snapshot::{InstallError, Snapshot, delta, installed_dir};
 
 /// What a fetch brought.
@@ -94,6 +94,7 @@ impl Admin {
             Err(error) => return Err(error),
         };
         self.record_manifest(&manifest)?;
+        FetchStage::Recorded.reached();
         let epoch = manifest.body().epoch;
         let dir = installed_dir(self.layout.root(), &partner.party, data_set, epoch);
         let chain = self.admitted(&manifest, source.deltas(epoch).await?, partner)?;

@@ -17,7 +17,7 @@ use windvane_protocols::transcript::Signed;
 
 use crate::error::{NodeError, PeerError};
 use crate::identity::Layout;
-use crate::snapshot::stage::Stage;
+use crate::snapshot::stage::{FetchStage, Stage};
 use crate::snapshot::{DeltaDownload, Download, InstallError, Snapshot};
 
 /// A provider's data set, as its node serves it.
@@ -77,8 +77,11 @@ impl<'a> Source<'a> {
                 InstallError::from(DeltaError::Publications { found: body.publications.len() }).into()
             );
         };
+        FetchStage::Begun.reached();
         let download = self.stream(download, body.epoch, &publication, progress).await?;
+        FetchStage::Complete.reached();
         blocking(move || download.finish()).await??;
+        FetchStage::Placed.reached();
         Ok(())
     }
 
@@ -153,7 +156,9 @@ impl Sink for Download {
     }
 
     fn append(&mut self, pages: &[[u8; PAGE_BYTES]]) -> Result<(), InstallError> {
-        Self::append(self, pages)
+        Self::append(self, pages)?;
+        FetchStage::Pages.reached();
+        Ok(())
     }
 }
 

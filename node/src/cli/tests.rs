@@ -4,6 +4,8 @@ use clap::CommandFactory as _;
 
 use super::*;
 
+mod life;
+
 struct Outcome {
     code: String,
     out: String,

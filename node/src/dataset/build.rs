@@ -31,6 +31,7 @@ use super::quality::ImportReport;
 use super::rejects::{Reject, RejectFile};
 use super::row::StagedRecord;
 use super::sort::{Sorted, Sorter};
+use super::stage::FullStage;
 use super::staging::StagingError;
 use crate::snapshot::disk;
 use crate::snapshot::writer::{PageWriter, Written};
@@ -195,10 +196,12 @@ pub fn build(
     if written.rows == 0 {
         return Err(BuildError::NoRows { lines: rejected, rejects: dir.build_rejects() });
     }
+    FullStage::BuildWritten.reached();
     let draft = draft(job, &sealer, written, imported + rejected);
     disk::write_file(&place.0.join(DRAFT), draft.encode().as_bytes())?;
     content.mark().write(&place.0)?;
     place.complete(&dir.built(), job.epoch)?;
+    FullStage::BuildPlaced.reached();
     let (rows, pages) = (written.rows, written.pages);
     Ok(BuildReport { epoch: job.epoch, rows, pages, bytes: pages * PAGE_BYTES as u64, collapsed, rejected })
 }

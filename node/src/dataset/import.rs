@@ -20,6 +20,7 @@ use super::quality::{GateFailure, ImportReport, Print, Tally, repetitions};
 use super::rejects::{Reject, RejectFile};
 use super::row::{RowParser, write_record};
 use super::sort::Sorter;
+use super::stage::FullStage;
 use super::staging::{StagingError, StagingWriter};
 use crate::spill::SpillError;
 use crate::table::{TableError, TableOptions, TableReader};
@@ -301,7 +302,9 @@ impl Run {
         if report.accepted == 0 {
             return Err(ImportError::NoRows { rejects });
         }
+        FullStage::ImportRead.reached();
         self.staging.finish(&report)?;
+        FullStage::ImportPlaced.reached();
         Ok(report)
     }
 }

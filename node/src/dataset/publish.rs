@@ -15,6 +15,7 @@ use super::DataSetDir;
 use super::build::DRAFT;
 use super::changes::{ChangeReport, ChangesError, unchecked};
 use super::quality::ImportReport;
+use super::stage::FullStage;
 use super::staging::{StagingError, unchecked_report};
 use crate::snapshot::disk::{self, at};
 use crate::snapshot::{MANIFEST, PageFile, Snapshot, SnapshotError};
@@ -116,9 +117,11 @@ pub fn publish(job: &Publish<'_>) -> Result<Signed<Manifest>, PublishError> {
     manifest.not_after_ms = job.now_ms.saturating_add(u64::from(job.epoch_hours) * 3_600_000);
     let manifest = Signed::sign(manifest, job.key.signing_key());
     disk::write_file(&built.join(MANIFEST), manifest.as_bytes())?;
+    FullStage::PublishSigned.reached();
     disk::remove_file(&built.join(DRAFT))?;
     disk::create_directory(&dir.epochs())?;
     disk::put_in_place(&built, &target)?;
+    FullStage::PublishPlaced.reached();
     Ok(manifest)
 }
 
@@ -149,6 +152,20 @@ fn check(built: &Path, manifest: &Manifest) -> Result<(), PublishError> {
         [only] if (only.rows, only.pages, only.root) == found => Ok(()),
         _ => Err(damaged()),
     }
+}
+
+/// The signed manifest of a published epoch; its signature is not checked.
+///
+/// # Errors
+/// [`PublishError::Damaged`], or when it cannot be read.
+pub fn published_manifest(
+    data_dir: &Path,
+    data_set: &DataSet,
+    epoch: u64,
+) -> Result<Signed<Manifest>, PublishError> {
+    let path = published_dir(data_dir, data_set, epoch).join(MANIFEST);
+    let bytes = read_public(&path, MAX_DOCUMENT_BYTES)?;
+    Signed::from_bytes_unverified(bytes).map_err(|_| PublishError::Damaged { epoch })
 }
 
 /// Where a published epoch stands, for [`PublishedEpoch::open`].

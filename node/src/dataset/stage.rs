@@ -1,4 +1,4 @@
-//! The named stages of changes and deltas at a provider, at each of which the crash tests end the process.
+//! The named stages of full files, changes and deltas at a provider, at each of which the crash tests end the process.
 
 use std::fmt;
 
@@ -54,5 +54,70 @@ impl Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// Where a provider can be with a full file when it is killed: import, build and publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FullStage {
+    /// Every row is read and the gates are passed; the staging file has another name and no end.
+    ImportRead,
+    /// The staging file is in place; it has no index for changes.
+    ImportPlaced,
+    /// Index and staging file are in place.
+    ImportIndexed,
+    /// The epoch has keys, and the log knows them.
+    BuildKeys,
+    /// The table's pages are written under another name.
+    BuildWritten,
+    /// The table is complete and waits for its publication.
+    BuildPlaced,
+    /// The manifest is signed.
+    PublishSigned,
+    /// The table is in place; no log knows it.
+    PublishPlaced,
+    /// The state has its id, and the log's entry.
+    PublishRecorded,
+    /// The epoch before it retires; the log does not know it yet.
+    PublishSucceeded,
+}
+
+impl FullStage {
+    /// All stages, in their order.
+    pub const ALL: [Self; 10] = [
+        Self::ImportRead,
+        Self::ImportPlaced,
+        Self::ImportIndexed,
+        Self::BuildKeys,
+        Self::BuildWritten,
+        Self::BuildPlaced,
+        Self::PublishSigned,
+        Self::PublishPlaced,
+        Self::PublishRecorded,
+        Self::PublishSucceeded,
+    ];
+
+    /// The stage's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ImportRead => "import-read",
+            Self::ImportPlaced => "import-placed",
+            Self::ImportIndexed => "import-indexed",
+            Self::BuildKeys => "build-keys",
+            Self::BuildWritten => "build-written",
+            Self::BuildPlaced => "build-placed",
+            Self::PublishSigned => "publish-signed",
+            Self::PublishPlaced => "publish-placed",
+            Self::PublishRecorded => "publish-recorded",
+            Self::PublishSucceeded => "publish-succeeded",
+        }
+    }
+
+    /// Tells that a full file has reached this stage.
+    pub(crate) fn reached(self) {
+        tracing::debug!(stage = self.name(), "a full file reached a stage");
+        #[cfg(debug_assertions)]
+        crate::crash::at(self.name());
     }
 }

@@ -20,6 +20,7 @@ use windvane_protocols::limits::MAX_ENTRY_BYTES;
 use super::LogError;
 use super::disk::Disk;
 use super::files;
+use super::stage::Stage;
 
 /// Written ahead in each file: a second of entries at a thousand a second fits.
 const PREALLOCATED: u64 = 1 << 20;
@@ -141,8 +142,12 @@ impl Half {
     /// Makes records durable: one write, one `fdatasync`.
     pub(super) fn append(&mut self, records: &[u8]) -> Result<(), LogError> {
         let written = self.disk.write(&self.file, records, self.end);
-        let written = written.and_then(|()| self.disk.sync(&self.file));
+        let written = written.and_then(|()| {
+            Stage::Written.reached();
+            self.disk.sync(&self.file)
+        });
         written.map_err(files::at(&self.path))?;
+        Stage::Durable.reached();
         self.end += records.len() as u64;
         Ok(())
     }
@@ -156,6 +161,7 @@ impl Half {
             self.disk.sync(&self.file)
         });
         cleared.map_err(files::at(&self.path))?;
+        Stage::Cleared.reached();
         self.end = HEADER_BYTES;
         Ok(())
     }

@@ -14,6 +14,7 @@ use windvane_protocols::audit::tiles::{
 use super::LogError;
 use super::disk::Disk;
 use super::files;
+use super::stage::Stage;
 
 /// Name of the checkpoint's file.
 pub(super) const CHECKPOINT: &str = "checkpoint";
@@ -35,6 +36,8 @@ pub(super) struct Tree {
     checkpoint: Option<Checkpoint>,
     /// Directories with new names that are not yet durable.
     renamed: BTreeSet<PathBuf>,
+    /// Whether nothing was published since the tree was opened.
+    is_first: bool,
 }
 
 impl Tree {
@@ -52,7 +55,8 @@ impl Tree {
             }
         };
         let dir = dir.to_owned();
-        Ok(Self { dir, _lock: lock, disk, signer, edge, bundle, checkpoint, renamed: BTreeSet::new() })
+        let renamed = BTreeSet::new();
+        Ok(Self { dir, _lock: lock, disk, signer, edge, bundle, checkpoint, renamed, is_first: true })
     }
 
     /// Entries in the tree.
@@ -73,7 +77,10 @@ impl Tree {
         }
         self.write_partial()?;
         self.sync_names()?;
+        Stage::Tiles.reached();
         let checkpoint = self.write_checkpoint()?;
+        Stage::Checkpoint.reached();
+        self.is_first = false;
         for tile in completed {
             files::remove(&self.dir.join(format!("{tile}.p")))?;
         }
@@ -107,20 +114,24 @@ impl Tree {
     /// the same.
     fn write(&mut self, tile: Tile, content: &[u8]) -> Result<(), LogError> {
         let path = self.dir.join(tile.to_string());
-        if let Some(found) = files::read(&path, tile.max_bytes())? {
-            return if found == content {
-                Ok(())
-            } else {
-                Err(LogError::Conflict { path: tile.to_string() })
-            };
+        let found = files::read(&path, tile.max_bytes())?;
+        if found.as_deref().is_some_and(|found| found != content) {
+            return Err(LogError::Conflict { path: tile.to_string() });
         }
         let parent = path.parent().unwrap_or(&self.dir).to_owned();
-        if !parent.is_dir() {
+        let is_new = !parent.is_dir();
+        if is_new {
             fs::create_dir_all(&parent).map_err(files::at(&parent))?;
+        }
+        if is_new || self.is_first {
+            // A publication that was interrupted may not have come to syncing the names that are there.
             let above = parent.ancestors().skip(1).take_while(|above| above.starts_with(&self.dir));
             self.renamed.extend(above.map(Path::to_owned));
         }
         self.renamed.insert(parent);
+        if found.is_some() {
+            return Ok(());
+        }
         files::replace(&*self.disk, &self.dir.join(TEMPORARY), &path, content)
     }
 

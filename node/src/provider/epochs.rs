@@ -8,8 +8,9 @@ use windvane_protocols::lookup::DataSet;
 use windvane_protocols::transcript::SignedError;
 
 use super::{Published, Shared};
-use crate::dataset::{published_dir, published_epochs};
+use crate::dataset::published_dir;
 use crate::error::{NodeError, Refusal};
+use crate::retiring::told_epochs;
 use crate::snapshot::Snapshot;
 
 /// What is published. Whoever answers keeps what it began with.
@@ -37,7 +38,8 @@ impl PublishedEpochs {
         let (known, retiring) = (self.all(), shared.store.retiring()?);
         let mut by_set = HashMap::new();
         for data_set in shared.layout.data_sets()? {
-            let published = published_epochs(shared.layout.root(), &data_set)?;
+            // What the log is not told of is not served.
+            let published = told_epochs(&shared.store, shared.layout.root(), &data_set)?;
             let Some((&last, before)) = published.split_last() else { continue };
             let known = known.get(&data_set);
             let current = open(shared, known, &data_set, last)?;
@@ -111,7 +113,7 @@ fn open(
     if let Some(open) = known.and_then(|known| known.all().find(same)) {
         return Ok(open.clone());
     }
-    // What the log is not told of is not served.
+    // Nor is a delta that it is not told of.
     let snapshot = Snapshot::open_while(&dir, |delta| {
         let known = shared.store.publication(&delta.body().publication.id)?;
         Ok::<_, NodeError>(known == Some(delta.digest()))

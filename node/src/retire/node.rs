@@ -22,6 +22,7 @@ use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::audit::grant::Grant;
 use windvane_protocols::transcript::{Record as _, Signed};
 
+use super::stage::Stage;
 use super::{Retired, nothing, retired};
 use crate::audit::{self, AuditReport, VerifyOptions};
 use crate::backup::{self, BackupReport, outside};
@@ -119,11 +120,14 @@ pub(crate) fn retire_node(
         return Ok(Retired::new(&record, true, notes));
     }
     count(&retention, layout, &mut record)?;
+    Stage::Counted.reached();
     drop(store);
     for path in top(layout)?.into_iter().filter(|path| !is_last(path)) {
         destroy::remove(&path)?;
     }
+    Stage::Destroyed.reached();
     tell(config, &keys, layout, &record)?;
+    Stage::Told.reached();
     let made = backup::archive(&keys, layout, &layout.root().join(DOCUMENTS), archive, now_ms)?;
     let report = verify_archive(&made)?;
     if !report.ok {
@@ -133,7 +137,9 @@ pub(crate) fn retire_node(
         );
         return Err(NodeError::Given { code: "ARCHIVE_DAMAGED", message: text });
     }
+    Stage::Archived.reached();
     wipe(&keys)?;
+    Stage::Wiped.reached();
     drop(keys);
     remove_data(layout)?;
     Ok(Retired { archive: Some(made), ..Retired::new(&record, false, notes) })

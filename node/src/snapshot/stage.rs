@@ -1,4 +1,4 @@
-//! The named stages of a bank's deltas, at each of which the crash tests end the process.
+//! The named stages of a bank's snapshots and deltas, at each of which the crash tests end the process.
 
 use std::fmt;
 
@@ -44,5 +44,44 @@ impl Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// Where a bank can be with a snapshot when it is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FetchStage {
+    /// The download has begun; no page is kept.
+    Begun,
+    /// Some pages are kept.
+    Pages,
+    /// All pages are kept and checked; the snapshot is not in its place.
+    Complete,
+    /// The snapshot is in its place; the log does not know it yet.
+    Placed,
+    /// The state has its id, and the log's entry.
+    Recorded,
+}
+
+impl FetchStage {
+    /// All stages, in their order.
+    pub const ALL: [Self; 5] = [Self::Begun, Self::Pages, Self::Complete, Self::Placed, Self::Recorded];
+
+    /// The stage's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Begun => "snapshot-begun",
+            Self::Pages => "snapshot-pages",
+            Self::Complete => "snapshot-complete",
+            Self::Placed => "snapshot-placed",
+            Self::Recorded => "snapshot-recorded",
+        }
+    }
+
+    /// Tells that a snapshot has reached this stage.
+    pub(crate) fn reached(self) {
+        tracing::debug!(stage = self.name(), "a snapshot reached a stage");
+        #[cfg(debug_assertions)]
+        crate::crash::at(self.name());
     }
 }
