@@ -13,6 +13,7 @@ use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::audit::grant::{Grant, GrantId};
 use windvane_protocols::audit::receipt::Receipt;
 use windvane_protocols::lookup::KeyGroup;
+use windvane_protocols::lookup::row::PublicationId;
 use windvane_protocols::party::SessionId;
 use windvane_protocols::transcript::{Hash, Record as _};
 
@@ -34,19 +35,25 @@ pub enum Invariant {
     Receipts,
     /// An answer is the truth, or there is an error that says why there is none.
     Answers,
+    /// A revoked peer gets nothing once the stated time is over.
+    Revocation,
+    /// A publication id names one publication.
+    Publications,
     /// A node starts again on what its last run left, and stops when it is told to.
     Recovery,
 }
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Quota,
         Self::Grant,
         Self::Acknowledged,
         Self::AppendOnly,
         Self::Receipts,
         Self::Answers,
+        Self::Revocation,
+        Self::Publications,
         Self::Recovery,
     ];
 }
@@ -95,6 +102,7 @@ struct Log {
     used: HashMap<(GrantId, KeyGroup), u64>,
     days: HashMap<(GrantId, KeyGroup, u64), u64>,
     answered: HashSet<SessionId>,
+    publications: HashMap<PublicationId, Hash>,
 }
 
 #[derive(Debug, Default)]
@@ -241,6 +249,13 @@ impl Log {
                     kept.push(Promise::Granted(grant.body().id));
                     self.grants.insert(grant.body().id, grant.body().clone());
                 }
+                Ok(Event::Published(manifest)) => {
+                    let ids = manifest.body().publications.iter().map(|publication| publication.id);
+                    ids.for_each(|id| self.published(id, manifest.digest(), found));
+                }
+                Ok(Event::DeltaPublished(delta)) => {
+                    self.published(delta.body().publication.id, delta.digest(), found);
+                }
                 Ok(Event::GrantEnded(id)) => kept.push(Promise::Ended(id)),
                 Ok(Event::Decided(decided)) => kept.push(Promise::Decided(decided.verification)),
                 Ok(_) => {}
@@ -250,6 +265,13 @@ impl Log {
             }
         }
         kept
+    }
+
+    fn published(&mut self, id: PublicationId, digest: Hash, found: &mut Found) {
+        if *self.publications.entry(id).or_insert(digest) != digest {
+            let text = format!("publication id {} names two publications", hex::encode(id));
+            found.push((Invariant::Publications, text));
+        }
     }
 
     fn answered(&mut self, receipt: &Receipt, found: &mut Found) {

@@ -280,6 +280,7 @@ fn invariant_of(code: &str) -> Invariant {
     match code {
         "QUOTA_TOTAL" | "QUOTA_DAY" => Invariant::Quota,
         "OUTSIDE_GRANT" | "GRANT_ENDED" | "GRANT_UNKNOWN" | "GRANT_DIFFERS" => Invariant::Grant,
+        "PUBLICATION_ID_REUSED" => Invariant::Publications,
         "ROLLED_BACK" | "HISTORY" => Invariant::AppendOnly,
         _ => Invariant::Receipts,
     }
