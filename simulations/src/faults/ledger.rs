@@ -82,6 +82,13 @@ pub enum Promise {
     Ended(GrantId),
 }
 
+impl Promise {
+    /// Whether it was made by an answer, before which the entry must be durable. Operators are told before the log is.
+    const fn is_of_a_reply(&self) -> bool {
+        matches!(self, Self::Receipt(_) | Self::Decided(_))
+    }
+}
+
 impl fmt::Display for Promise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -185,10 +192,20 @@ impl Ledger {
         inner.violations.extend(told);
     }
 
+    /// What was said in replies of a machine must have been seen by now: its log is published and read.
+    pub fn settle_replies(&self, machine: &str, operation: u64) {
+        self.settle_those(operation, |(of, promise)| *of == machine && promise.is_of_a_reply());
+    }
+
     /// Everything that was promised must have been seen by now.
     pub fn settle(&self, operation: u64) {
+        self.settle_those(operation, |_| true);
+    }
+
+    fn settle_those(&self, operation: u64, which: impl Fn(&(&'static str, Promise)) -> bool) {
         let mut inner = self.lock();
-        let open: Vec<_> = inner.promised.drain().collect();
+        inner.checks += 1;
+        let open: Vec<_> = inner.promised.extract_if(|promise, _| which(promise)).collect();
         for ((machine, promise), since) in open {
             let text = format!("the log of {machine} lacks {promise}, acknowledged in operation {since}");
             inner.violations.push(Violation { invariant: Invariant::Acknowledged, operation, text });

@@ -44,7 +44,7 @@ fn every_invariant_holds_on_bad_days() {
     assert!(report.violations.is_empty(), "{report}");
     assert!(report.operations >= 2_000, "{report}");
     // Otherwise nothing was held.
-    for kind in ["verify", "ask", "burst", "replay", "tail", "fall"] {
+    for kind in ["verify", "ask", "burst", "replay", "tail", "fall", "change", "rotate", "renew"] {
         assert!(report.by_kind.get(kind).is_some_and(|count| *count > 0), "no {kind}: {report}");
     }
     for fault in ["delayed", "corrupted", "cut"] {
@@ -75,5 +75,10 @@ mod bugs {
     #[test]
     fn an_entry_that_is_written_after_the_reply_is_found() {
         assert!(found(Bug::LogAfterReply).contains(&Invariant::Acknowledged));
+    }
+
+    #[test]
+    fn a_delta_that_reuses_a_publication_id_is_found() {
+        assert!(found(Bug::PublicationIdReused).contains(&Invariant::Publications));
     }
 }

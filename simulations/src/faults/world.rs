@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use windvane::clock::Clock as _;
-use windvane::error::NodeError;
 use windvane::peer::transport::Transport;
 use windvane::verification::{ProviderAnswer, VerificationReport};
 use windvane_protocols::audit::grant::GrantId;
@@ -420,6 +419,7 @@ impl World {
         match checkpoint(&up.log) {
             Ok(_) => {
                 self.ledger.read(machine.name(), &machine.data_dir().join("log"), number, again.into());
+                self.ledger.settle_replies(machine.name(), number);
                 "done".into()
             }
             Err(_) if watch.disturbed() => "failed".into(),

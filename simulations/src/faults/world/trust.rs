@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use windvane::admin::Admin;
-use windvane::clock::Clock as _;
 use windvane::error::NodeError;
 use windvane_keys::authority::CertificateAuthority;
 use windvane_keys::enrolment::{Enrolment, EnrolmentRequest};
@@ -20,7 +19,7 @@ use super::{ENDED_WITHIN, Outcome, REVOKED_WITHIN, World, lock};
 /// Days that certificates and lists are valid: longer than the simulated time of a seed.
 const DAYS: u32 = 100;
 
-/// How much earlier than now lists are said to be made, so that no machine's clock is before it.
+/// How much earlier than the template lists are said to be made, so that no machine's clock is before it.
 const BACKDATED_MS: u64 = 120_000;
 
 /// How long calls that began before a change of trust may still tell of it.
@@ -36,12 +35,14 @@ pub(super) struct Trust {
     /// Of all parties, in their order.
     enrolments: Vec<String>,
     list: Option<RevocationList>,
+    /// When everything is issued. TLS goes by the system's clock, which stands still beside the virtual hours.
+    at_ms: u64,
 }
 
 impl Trust {
     pub(super) fn new(template: &Template) -> Self {
         let (authority, enrolments) = template.trust();
-        Self { authority, enrolments, list: None }
+        Self { authority, enrolments, list: None, at_ms: template.now_ms() }
     }
 }
 
@@ -76,7 +77,7 @@ impl World {
         let _operators = self.operators().await;
         let admin = self.admin_of(party)?;
         let request = EnrolmentRequest::from_pem(&admin.renewal_request()?).map_err(NodeError::from)?;
-        let signed = trust.authority.sign(&request, DAYS, self.now_ms(), &mut rand::rng());
+        let signed = trust.authority.sign(&request, DAYS, trust.at_ms, &mut rand::rng());
         let enrolment = signed.map_err(NodeError::from)?.to_pem();
         let partners = if party < REQUESTERS { REQUESTERS..PARTIES.len() } else { 0..REQUESTERS };
         for partner in partners {
@@ -93,7 +94,7 @@ impl World {
     async fn revoked(&self, trust: &mut Trust, requester: usize) -> Result<(), SimulationError> {
         let _operators = self.operators().await;
         let enrolment = Enrolment::from_pem(&trust.enrolments[requester]).map_err(NodeError::from)?;
-        let at_ms = self.now_ms() - BACKDATED_MS;
+        let at_ms = trust.at_ms - BACKDATED_MS;
         let serial = enrolment.certificate().serial.as_slice();
         let list = trust.authority.revoke(trust.list.as_ref(), &[serial], DAYS, at_ms);
         let list = list.map_err(NodeError::from)?;

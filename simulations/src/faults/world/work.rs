@@ -4,20 +4,19 @@ use std::fs;
 
 use tokio::time::{Instant, sleep};
 use windvane::error::NodeError;
-use windvane_protocols::audit::grant::GrantId;
 
 use super::super::ledger::{Invariant, Promise};
 use super::super::machine::Machine;
 use super::super::people::{self, State};
-use super::super::template::{self, CARRIERS, DESK};
+use super::super::template::{self, DESK};
 use super::{ENDED_WITHIN, Outcome, Small, Watch, World, lock};
 
 /// How often an operator tries to fetch a table.
 const FETCHES: u32 = 6;
 
-/// Why a change is published with a full table instead of a delta.
-const FULL_IS_DUE: [&str; 4] =
-    ["DELTA_COUNT_LIMIT", "DELTA_SIZE_LIMIT", "CHANGE_FILES_LIMIT", "DELTA_FILE_REPLACED"];
+/// Why a change is published with a full table instead of a delta, as the errors say. The time is that of a clock which
+/// has gone back since the last delta.
+const FULL_IS_DUE: [&str; 4] = ["DELTA_COUNT_LIMIT", "DELTA_SIZE_LIMIT", "CHANGE_FILES_LIMIT", "DELTA_TIME"];
 
 impl World {
     pub(super) async fn issue(&self, carrier: usize, total: u64, per_day: u64, number: u64) -> Outcome {
@@ -122,6 +121,10 @@ impl World {
     }
 
     pub(super) fn work_failed(&self, error: &NodeError, machine: &Machine, number: u64) -> Outcome {
+        // Nobody is granted anything while its certificate is revoked.
+        if error.code() == "CERTIFICATE_REVOKED" && self.is_distrusted() {
+            return "refused".into();
+        }
         let text = format!("an operator's work at {} failed: {}: {error}", machine.name(), error.code());
         self.ledger.violate(Invariant::Recovery, number, text);
         "violation".into()
