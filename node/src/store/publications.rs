@@ -100,7 +100,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     #[cfg(feature = "faults")]
-    pub(crate) fn other_publication(&self, than: &[PublicationId]) -> Result<Option<PublicationId>, StoreError> {
+    pub(crate) fn other_publication(
+        &self,
+        than: &[PublicationId],
+    ) -> Result<Option<PublicationId>, StoreError> {
         let ids: Vec<PublicationId> = self.rows("SELECT id FROM publication", |row| row.get(0))?;
         Ok(ids.into_iter().find(|id| !than.contains(id)))
     }

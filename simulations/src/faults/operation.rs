@@ -91,14 +91,14 @@ impl Operation {
             8_900..9_200 => Self::Countersign { carrier },
             9_200..9_300 => Self::Settle,
             9_300..9_600 => Self::Manifest { carrier },
-            9_600..9_740 => Self::Tail { machine, again: rng.random() },
-            9_740..9_756 => {
+            9_600..9_720 => Self::Tail { machine, again: rng.random() },
+            9_720..9_745 => {
                 let states = [State::Clear, State::Suspected, State::Gone];
                 let subscriber = rng.random_range(0..SUBSCRIBERS);
                 Self::Change { carrier, subscriber, state: states[rng.random_range(0..states.len())] }
             }
-            9_756..9_759 => Self::Renew { party: rng.random_range(0..PARTIES.len()) },
-            9_759 => {
+            9_745..9_752 => Self::Renew { party: rng.random_range(0..PARTIES.len()) },
+            9_752 => {
                 let lasting = Duration::from_millis(rng.random_range(500..3_000));
                 Self::Revoke { requester: rng.random_range(0..REQUESTERS), lasting }
             }
@@ -107,7 +107,7 @@ impl Operation {
                 Self::Issue { carrier, total, per_day: rng.random_range(1..=total) }
             }
             9_840..9_870 => Self::End { carrier },
-            9_870..9_876 => Self::Rotate { carrier },
+            9_753..9_760 | 9_870..9_876 => Self::Rotate { carrier },
             _ => Self::accident(rng, drawn, machine, carrier),
         }
     }
