@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tonic::Request;
+use tonic::Request as Call;
 use windvane::error::PeerError;
 use windvane::peer::channel;
 use windvane::verification::MatchResult;
@@ -10,8 +10,10 @@ use windvane_proto::lookup::v1::lookup_client::LookupClient;
 use windvane_proto::lookup::v1::{EvaluateRequest, FetchManifestRequest};
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::lookup::client::{Customer, LookupTerms, Question, Terms, ask};
+use windvane_protocols::lookup::request::Request;
 use windvane_protocols::party::SessionId;
 use windvane_protocols::secret::Secret;
+use windvane_protocols::transcript::Signed;
 
 use crate::lab::{FAMILIES, Lab, Party, SUBSCRIBERS, bank_of, error_of, events, failures, terms, zhang};
 use crate::liar::{Liar, Lie};
@@ -138,6 +140,7 @@ fn question(bank: &Party, carrier: &Party, customers: usize) -> Question {
     let inquiry = zhang();
     let customer = Customer { person: &inquiry.person, ticket: b"T", consent: b"C" };
     let requester = bank.config.party();
+    let now_ms = windvane::clock::Clock::now_ms(&windvane::clock::SystemClock);
     let terms = Terms {
         requester: &requester,
         grant: bank.admin.grants().unwrap()[0].0.id,
@@ -145,10 +148,9 @@ fn question(bank: &Party, carrier: &Party, customers: usize) -> Question {
         provider: &snapshot.manifest().body().provider,
         lookup: Some(LookupTerms { manifest: snapshot.manifest().body(), families: &FAMILIES }),
         score: None,
-        session: SessionId::random(&mut rand::rng()),
+        session: SessionId::dated(now_ms, &mut rand::rng()),
         seed: &Secret::new([1; 32]),
     };
-    let now_ms = windvane::clock::Clock::now_ms(&windvane::clock::SystemClock);
     let key = bank.admin.keys().signing_key();
     let asked = ask(&[terms], &vec![customer; customers], now_ms, key, &mut rand::rng()).pop();
     asked.unwrap().unwrap().1
@@ -158,7 +160,7 @@ fn question(bank: &Party, carrier: &Party, customers: usize) -> Question {
 async fn send(party: &Party, address: &str, message: EvaluateRequest) -> Option<String> {
     let channel = channel(&party.certificate(), &"carrier-a".parse().unwrap(), address).unwrap();
     let mut client = LookupClient::new(channel).max_encoding_message_size(64 << 20);
-    client.evaluate(Request::new(message)).await.err().map(|status| PeerError::from(&status).code)
+    client.evaluate(Call::new(message)).await.err().map(|status| PeerError::from(&status).code)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,8 +184,15 @@ async fn a_hostile_bank_gets_an_error_and_a_log_entry_for_each_attempt() {
 
     let mut replayed = question(&bank, &carrier, 1);
     let mut body = replayed.request.body().clone();
-    body.session = Question::try_from(first.clone()).unwrap().request.body().session;
-    replayed.request = windvane_protocols::transcript::Signed::sign(body, bank.admin.keys().signing_key());
+    let original = Question::try_from(first.clone()).unwrap();
+    body.session = original.request.body().session;
+    let key = bank.admin.keys().signing_key();
+    // Whenever a provider may have forgotten a session, requests of its date are too old.
+    let redated = Request { requested_at_ms: original.request.body().requested_at_ms + 1, ..body.clone() };
+    replayed.request = Signed::sign(redated, key);
+    attempt(EvaluateRequest::from(&replayed), "SESSION_DATE").await;
+    body.requested_at_ms = original.request.body().requested_at_ms;
+    replayed.request = Signed::sign(body, key);
     attempt(EvaluateRequest::from(&replayed), "SESSION_REPLAYED").await;
 
     let mut many = fresh();
@@ -226,7 +235,7 @@ async fn an_unknown_peer_reaches_only_the_structured_log() {
         &node.grpc_address().unwrap().to_string(),
     );
     let request = FetchManifestRequest { data_set: "subscribers".into() };
-    let refused = LookupClient::new(channel.unwrap()).fetch_manifest(Request::new(request)).await;
+    let refused = LookupClient::new(channel.unwrap()).fetch_manifest(Call::new(request)).await;
     assert_eq!(PeerError::from(&refused.unwrap_err()).code, "PEER_UNKNOWN");
     assert_eq!(node.log().size(), before);
     node.stop().await.unwrap();

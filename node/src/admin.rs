@@ -58,6 +58,8 @@ pub struct Admin {
     layout: Layout,
     clock: Arc<dyn Clock>,
     transport: Arc<dyn Transport>,
+    #[cfg(feature = "faults")]
+    bug: Option<crate::faults::Bug>,
 }
 
 impl Admin {
@@ -99,13 +101,29 @@ impl Admin {
         let keys = NodeKeys::open(config)?;
         let store = Store::open(&layout.state())?;
         let transport = Arc::new(Tcp);
-        Ok(Self { config: config.clone(), keys, store, layout, clock, transport })
+        Ok(Self {
+            config: config.clone(),
+            keys,
+            store,
+            layout,
+            clock,
+            transport,
+            #[cfg(feature = "faults")]
+            bug: None,
+        })
     }
 
     /// The same files; snapshots are downloaded over another transport.
     #[must_use]
     pub fn over(self, transport: Arc<dyn Transport>) -> Self {
         Self { transport, ..self }
+    }
+
+    /// The same files, worked on with a deliberate bug.
+    #[cfg(feature = "faults")]
+    #[must_use]
+    pub fn with_bug(self, bug: Option<crate::faults::Bug>) -> Self {
+        Self { bug, ..self }
     }
 
     /// The node's keys.

@@ -441,13 +441,16 @@ impl Bank {
         reports: &[VerificationReport],
     ) -> Result<(), BankError> {
         let now_ms = self.shared.clock.now_ms();
-        let mut entries: Vec<_> = runs.iter().map(Run::event).chain(events).collect();
+        // Decisions before answers: where a torn write leaves only the first of these entries, no answer stays without
+        // what was decided on it, and the next start finds sessions without an end and says so.
+        let mut entries = Vec::new();
         let mut rows = Vec::with_capacity(reports.len());
         for (i, ((inquiry, subject), report)) in inquiries.iter().zip(subjects).zip(reports).enumerate() {
             let (decided, row) = self.sealer.seal(now_ms, i, inquiry, subject, report, runs)?;
             entries.push(Event::Decided(decided));
             rows.push(row);
         }
+        entries.extend(runs.iter().map(Run::event).chain(events));
         let encode = |event| Entry::new(now_ms, event).encode().into_bytes();
         let entries = entries.into_iter().map(encode).collect();
         let receipts = runs.iter().filter_map(Run::receipt_digest).collect();

@@ -50,6 +50,15 @@ pub enum Refusal {
     /// The session was used with other bytes, or its answer is no longer kept.
     #[error("the session was used before; use a fresh one")]
     SessionReplayed,
+    /// The request is of a time of which this node does not remember sessions any more.
+    #[error(
+        "the request was made {off_ms} ms before the time from which this node remembers sessions; ask anew, and if \
+         that does not help, the provider's clock went back: its operator must start the node again"
+    )]
+    RequestStale {
+        /// How long before.
+        off_ms: u64,
+    },
     /// There is no such data set here.
     #[error("there is no published data set of this name")]
     DataSetUnknown,
@@ -128,6 +137,7 @@ impl Refusal {
             Self::Question(QuestionError::Signature) => "REQUEST_SIGNATURE_INVALID",
             Self::Question(QuestionError::Elements) => "REQUEST_ELEMENTS_MISMATCH",
             Self::Question(QuestionError::Clock { .. }) => "CLOCK_SKEW",
+            Self::Question(QuestionError::SessionDate) => "SESSION_DATE",
             Self::Question(QuestionError::IdentityVersion) => "IDENTITY_VERSION",
             Self::Question(_) => "REQUEST_INVALID",
             Self::Parties => "PARTIES_MISMATCH",
@@ -137,6 +147,7 @@ impl Refusal {
             Self::Grant(_) => "GRANT_SCOPE",
             Self::QuotaExhausted { .. } => "GRANT_EXHAUSTED",
             Self::SessionReplayed => "SESSION_REPLAYED",
+            Self::RequestStale { .. } => "REQUEST_STALE",
             Self::DataSetUnknown => "DATA_SET_UNKNOWN",
             Self::EpochUnknown { .. } => "EPOCH_UNKNOWN",
             Self::ScoreEpochUnknown => "SCORE_EPOCH_UNKNOWN",
@@ -184,9 +195,10 @@ impl Refusal {
             Self::FunctionOff(_) => Code::FailedPrecondition,
             Self::SessionReplayed => Code::AlreadyExists,
             Self::DataSetUnknown | Self::PageUnknown => Code::NotFound,
-            Self::EpochUnknown { .. } | Self::EpochExpired | Self::ScoreEpochUnknown => {
-                Code::FailedPrecondition
-            }
+            Self::EpochUnknown { .. }
+            | Self::EpochExpired
+            | Self::ScoreEpochUnknown
+            | Self::RequestStale { .. } => Code::FailedPrecondition,
             Self::Psi(refusal) => refusal.grpc(),
             Self::Score(refusal) => refusal.grpc(),
             Self::Train(refusal) => refusal.grpc(),

@@ -10,7 +10,7 @@ use tonic::Status;
 use windvane_keys::enrolment::Partner;
 use windvane_proto::convert::PagesWanted;
 use windvane_protocols::audit::entry::{Entry, Event};
-use windvane_protocols::audit::receipt::{Countersignature, Receipt};
+use windvane_protocols::audit::receipt::Countersignature;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::lookup::client::{Answer, Question};
 use windvane_protocols::lookup::delta::Delta;
@@ -53,6 +53,9 @@ use receipts::Receipts;
 /// Customers up to which a session shares its pass with others that wait, where they arrived; larger ones go to the
 /// blocking pool, so that a batch does not hold up single calls.
 const SMALL_CUSTOMERS: u64 = 8;
+
+/// Entries of the log that a start looks at first for sessions to remember.
+const FIRST_LOOK_BACK: u64 = 256;
 
 /// Failures of one peer that reach the log, per second; the structured log has them all.
 const FAILURES_PER_SECOND: u32 = 50;
@@ -114,6 +117,7 @@ pub struct Provider {
     policy: Policy,
     sessions: Sessions,
     receipts: Receipts,
+    countersigning: tokio::sync::Mutex<()>,
     passes: Passes<Admitted>,
     /// Places of sessions that have a pass of their own.
     large: Semaphore,
@@ -152,6 +156,7 @@ impl Provider {
         let provider = Self {
             policy: Policy::new(elements_per_s),
             receipts: Receipts::default(),
+            countersigning: tokio::sync::Mutex::default(),
             passes: Passes::default(),
             large: Semaphore::new(large_at_a_time()),
             members: Members::default(),
@@ -215,9 +220,8 @@ impl Provider {
     /// [`Refusal::Internal`].
     pub(crate) async fn completed(&self, receipt: &Signed<PsiReceipt>) -> Result<(), Refusal> {
         let entry = Entry::new(self.now_ms(), Event::PsiCompleted(Box::new(receipt.clone())));
-        let index = self.append(vec![entry.encode().into_bytes()]).await?;
-        self.receipts.expect(receipt.digest(), receipt.body().request().requester.clone(), index);
-        Ok(())
+        let requester = receipt.body().request().requester.clone();
+        self.logged(receipt.digest(), entry.encode().into_bytes(), requester).await
     }
 
     /// Logs the receipt of a training and waits for its countersignature.
@@ -226,9 +230,8 @@ impl Provider {
     /// [`Refusal::Internal`].
     pub(crate) async fn train_completed(&self, receipt: &Signed<TrainReceipt>) -> Result<(), Refusal> {
         let entry = Entry::new(self.now_ms(), Event::TrainCompleted(Box::new(receipt.clone())));
-        let index = self.append(vec![entry.encode().into_bytes()]).await?;
-        self.receipts.expect(receipt.digest(), receipt.body().request().charter.requester.clone(), index);
-        Ok(())
+        let requester = receipt.body().request().charter.requester.clone();
+        self.logged(receipt.digest(), entry.encode().into_bytes(), requester).await
     }
 
     /// Makes an event durable in the log.
@@ -324,19 +327,20 @@ impl Provider {
         if self.shared.bug == Some(crate::faults::Bug::LogAfterReply) {
             return Ok(answer);
         }
-        self.logged(&answer.receipt, entry.encode().into_bytes(), requester).await?;
+        self.logged(answer.receipt.digest(), entry.encode().into_bytes(), requester).await?;
         Ok(answer)
     }
 
     /// Makes a receipt's entry durable, and waits for the countersignature.
     pub(crate) async fn logged(
         &self,
-        receipt: &Signed<Receipt>,
+        receipt: Hash,
         entry: Vec<u8>,
         requester: PartyId,
     ) -> Result<(), Refusal> {
+        let _begun = self.receipts.begin(self.shared.log.size());
         let index = self.append(vec![entry]).await?;
-        self.receipts.expect(receipt.digest(), requester, index);
+        self.receipts.expect(receipt, requester, index);
         Ok(())
     }
 
@@ -362,9 +366,14 @@ impl Provider {
         if !parties || !signed.verify(&partner.receipt_key) {
             return Err(Refusal::CountersignatureInvalid);
         }
-        if self.receipts.settle(&body.receipts, &partner.party)? {
+        let receipts = body.receipts.clone();
+        // One after the other, so that the same countersignature, sent again meanwhile, waits for what becomes of it.
+        let _alone = self.countersigning.lock().await;
+        if self.receipts.any_open(&receipts, &partner.party)? {
             let entry = Entry::new(self.now_ms(), Event::Countersigned(signed));
+            // First the entry: receipts that were settled before it would be acknowledged without one where it fails.
             self.append(vec![entry.encode().into_bytes()]).await?;
+            self.receipts.settle(&receipts, &partner.party);
         }
         Ok(())
     }
@@ -448,11 +457,32 @@ impl Provider {
         Ok(self.shared.store.put_counters(settled, &counters, &buckets)?)
     }
 
+    /// When requests may have been made that could be accepted now, or after a clock that went wrong by twice the
+    /// tolerance was put right.
+    fn oldest_ms(&self) -> u64 {
+        self.now_ms().saturating_sub(4 * self.config.clock_tolerance_ms)
+    }
+
+    /// A log index before which no answer is to such a request.
+    fn first_to_remember(&self) -> Result<u64, NodeError> {
+        let oldest_ms = self.oldest_ms();
+        let (mut from, mut back) = (self.shared.log.size(), FIRST_LOOK_BACK);
+        while from > 0 {
+            from = from.saturating_sub(back);
+            back *= 2;
+            let first = self.shared.log.entries_from(from)?.next().transpose()?;
+            if first.is_some_and(|(_, bytes)| Entry::decode(&bytes).is_ok_and(|e| e.at_ms < oldest_ms)) {
+                break;
+            }
+        }
+        Ok(from)
+    }
+
     fn catch_up(&self) -> Result<(), NodeError> {
         let (settled, counters) = self.shared.store.counters()?;
         self.policy.restore(&counters, &self.shared.store.buckets()?);
-        let still_known_ms = self.now_ms().saturating_sub(2 * self.config.clock_tolerance_ms);
-        let from = settled.counted.min(settled.countersigned);
+        let from = settled.counted.min(settled.countersigned).min(self.first_to_remember()?);
+        let oldest_ms = self.oldest_ms();
         for entry in self.shared.log.entries_from(from)? {
             let (index, bytes) = entry?;
             match Entry::decode(&bytes).map(|entry| entry.event) {
@@ -461,8 +491,8 @@ impl Provider {
                     if index >= settled.counted {
                         self.policy.recount(request, receipt.body().scored, receipt.body().received_at_ms);
                     }
-                    if request.requested_at_ms >= still_known_ms {
-                        self.sessions.mark_used(request.session, request.requested_at_ms);
+                    if request.requested_at_ms >= oldest_ms {
+                        self.sessions.mark_used(request.session);
                     }
                     self.receipts.expect(receipt.digest(), request.requester.clone(), index);
                 }
@@ -488,7 +518,7 @@ impl Provider {
                 }
                 Ok(Event::Countersigned(signed)) => {
                     // Receipts from before `from` are settled already.
-                    let _ = self.receipts.settle(&signed.body().receipts, &signed.body().requester);
+                    self.receipts.settle(&signed.body().receipts, &signed.body().requester);
                 }
                 _ => {}
             }

@@ -1,10 +1,14 @@
 //! Sessions that a provider has seen: a retry gets the stored answer, other bytes are refused.
 //!
-//! Sessions are remembered for as long as their requests could be accepted by the clock, and their number and
-//! the bytes of their answers are bounded. A session whose answer had to be forgotten, or was given before a
-//! restart, cannot be retried; the caller takes a fresh one.
+//! A session begins with the date of its request, which the request repeats and its requester signed. So memory and age
+//! are one: sessions up to a date are forgotten together, and from then on every request of such a date is refused, even
+//! when the clock goes back and would take it again. A session is forgotten when its request is older than the clock
+//! tolerates by as much again, so that a clock that is put right within the tolerance refuses nobody.
+//!
+//! The number of sessions and the bytes of their answers are bounded. A session whose answer had to be forgotten, or
+//! was given before a restart, cannot be retried; the caller takes a fresh one.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
@@ -32,8 +36,10 @@ struct Seen {
 
 #[derive(Debug, Default)]
 struct Inner {
-    seen: HashMap<SessionId, Seen>,
-    by_age: VecDeque<(u64, SessionId)>,
+    /// In the order of their dates.
+    seen: BTreeMap<SessionId, Seen>,
+    /// Sessions before this date are forgotten. It never goes back.
+    remembers_from_ms: u64,
     answers: VecDeque<(SessionId, usize)>,
     answer_bytes: usize,
 }
@@ -53,20 +59,23 @@ impl Sessions {
     }
 
     /// Marks a session as used before this start.
-    pub fn mark_used(&self, session: SessionId, at_ms: u64) {
-        let mut inner = self.lock();
-        if inner.seen.insert(session, Seen { request: None, slot: None }).is_none() {
-            inner.by_age.push_back((at_ms, session));
-        }
+    pub fn mark_used(&self, session: SessionId) {
+        self.lock().seen.insert(session, Seen { request: None, slot: None });
     }
 
-    /// The slot of a session for exactly these request bytes.
+    /// The slot of a session for exactly these request bytes. The session is of the request's date, which was checked.
     ///
     /// # Errors
-    /// [`Refusal::SessionReplayed`]; [`Refusal::QuotaExhausted`] when too many sessions are remembered.
+    /// [`Refusal::RequestStale`], [`Refusal::SessionReplayed`]; [`Refusal::QuotaExhausted`] when too many sessions are
+    /// remembered.
     pub fn slot(&self, session: SessionId, request: Hash, now_ms: u64) -> Result<Arc<Slot>, Refusal> {
         let mut inner = self.lock();
-        inner.forget_older_than(now_ms.saturating_sub(self.remember_ms));
+        inner.forget_before(now_ms.saturating_sub(self.remember_ms));
+        if let Some(off_ms) =
+            inner.remembers_from_ms.checked_sub(session.date_ms()).filter(|off_ms| *off_ms > 0)
+        {
+            return Err(Refusal::RequestStale { off_ms });
+        }
         if let Some(seen) = inner.seen.get(&session) {
             let same = seen.request == Some(request);
             return seen.slot.clone().filter(|_| same).ok_or(Refusal::SessionReplayed);
@@ -76,7 +85,6 @@ impl Sessions {
         }
         let slot = Arc::new(Slot::default());
         inner.seen.insert(session, Seen { request: Some(request), slot: Some(slot.clone()) });
-        inner.by_age.push_back((now_ms, session));
         Ok(slot)
     }
 
@@ -105,11 +113,11 @@ impl Sessions {
 }
 
 impl Inner {
-    fn forget_older_than(&mut self, at_ms: u64) {
-        while self.by_age.front().is_some_and(|(seen, _)| *seen < at_ms) {
-            if let Some((_, session)) = self.by_age.pop_front() {
-                self.seen.remove(&session);
-            }
+    fn forget_before(&mut self, at_ms: u64) {
+        self.remembers_from_ms = self.remembers_from_ms.max(at_ms);
+        let from = self.remembers_from_ms;
+        while let Some(oldest) = self.seen.first_entry().filter(|oldest| oldest.key().date_ms() < from) {
+            oldest.remove();
         }
         while self.answers.front().is_some_and(|(session, _)| !self.seen.contains_key(session)) {
             if let Some((_, bytes)) = self.answers.pop_front() {
@@ -123,7 +131,12 @@ impl Inner {
 mod tests {
     use super::*;
 
-    const SESSION: SessionId = SessionId::from_bytes([1; 16]);
+    /// A session of a date.
+    fn session(at_ms: u64, number: u8) -> SessionId {
+        let mut bytes = [number; 16];
+        bytes[..6].copy_from_slice(&at_ms.to_be_bytes()[2..]);
+        SessionId::from_bytes(bytes)
+    }
 
     fn sessions() -> Sessions {
         Sessions::new(100, 1_000)
@@ -131,39 +144,44 @@ mod tests {
 
     #[tokio::test]
     async fn the_same_bytes_get_the_stored_answer_and_other_bytes_are_refused() {
-        let sessions = sessions();
-        let slot = sessions.slot(SESSION, [1; 64], 0).unwrap();
+        let (sessions, session) = (sessions(), session(0, 1));
+        let slot = sessions.slot(session, [1; 64], 0).unwrap();
         slot.answer.get_or_init(|| async { Arc::default() }).await;
-        assert!(sessions.slot(SESSION, [1; 64], 1).unwrap().answer.initialized());
-        assert_eq!(sessions.slot(SESSION, [2; 64], 1).err(), Some(Refusal::SessionReplayed));
+        assert!(sessions.slot(session, [1; 64], 1).unwrap().answer.initialized());
+        assert_eq!(sessions.slot(session, [2; 64], 1).err(), Some(Refusal::SessionReplayed));
     }
 
     #[test]
     fn a_session_from_before_a_restart_is_refused() {
-        let sessions = sessions();
-        sessions.mark_used(SESSION, 0);
-        assert_eq!(sessions.slot(SESSION, [1; 64], 1).err(), Some(Refusal::SessionReplayed));
+        let (sessions, session) = (sessions(), session(0, 1));
+        sessions.mark_used(session);
+        assert_eq!(sessions.slot(session, [1; 64], 1).err(), Some(Refusal::SessionReplayed));
     }
 
     #[test]
     fn answers_beyond_the_limit_are_forgotten_oldest_first_but_never_the_session() {
         let sessions = sessions();
         for i in 0..3 {
-            let session = SessionId::from_bytes([i; 16]);
-            sessions.slot(session, [i; 64], 0).unwrap();
-            sessions.stored(session, 400);
+            sessions.slot(session(0, i), [i; 64], 0).unwrap();
+            sessions.stored(session(0, i), 400);
         }
-        let again = |i| sessions.slot(SessionId::from_bytes([i; 16]), [i; 64], 0);
+        let again = |i| sessions.slot(session(0, i), [i; 64], 0);
         assert_eq!(again(0).err(), Some(Refusal::SessionReplayed));
         assert!(again(1).is_ok() && again(2).is_ok());
     }
 
     #[test]
-    fn sessions_pass_with_time() {
-        let sessions = sessions();
-        sessions.slot(SESSION, [1; 64], 0).unwrap();
-        sessions.stored(SESSION, 10);
-        assert!(sessions.slot(SESSION, [2; 64], 101).is_ok());
-        assert_eq!(sessions.lock().answer_bytes, 0);
+    fn a_session_is_remembered_or_refused_for_its_age_and_never_answered_again() {
+        let (sessions, first) = (sessions(), session(50, 1));
+        sessions.slot(first, [1; 64], 50).unwrap();
+        sessions.stored(first, 10);
+        assert_eq!(sessions.slot(first, [2; 64], 150).err(), Some(Refusal::SessionReplayed));
+        assert_eq!(sessions.slot(first, [2; 64], 151).err(), Some(Refusal::RequestStale { off_ms: 1 }));
+        assert_eq!((sessions.remembered(), sessions.lock().answer_bytes), (0, 0));
+        assert_eq!(sessions.slot(first, [1; 64], 50).err(), Some(Refusal::RequestStale { off_ms: 1 }));
+        assert!(
+            sessions.slot(session(51, 1), [1; 64], 50).is_ok(),
+            "a clock that was put right refuses nobody"
+        );
     }
 }

@@ -80,7 +80,10 @@ impl fmt::Debug for PartyId {
     }
 }
 
-/// One run of a protocol between two parties: 16 random bytes, fresh for every provider.
+/// One run of a protocol between two parties: 16 bytes, fresh for every provider.
+///
+/// They are random but for lookups, whose sessions begin with the date of their request, so that a provider needs to
+/// remember them for as long only as it accepts requests of their date.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId([u8; 16]);
 
@@ -90,6 +93,26 @@ impl SessionId {
         let mut bytes = [0; 16];
         rng.fill_bytes(&mut bytes);
         Self(bytes)
+    }
+
+    /// A fresh session of a request that is made at this time, milliseconds of Unix time: six bytes of it, and ten
+    /// random ones.
+    pub fn dated(at_ms: u64, rng: &mut impl CryptoRng) -> Self {
+        let mut session = Self::random(rng);
+        session.0[..6].copy_from_slice(&at_ms.to_be_bytes()[2..]);
+        session
+    }
+
+    /// Whether the session is one of a request that was made at this time.
+    pub fn is_dated(&self, at_ms: u64) -> bool {
+        self.0[..6] == at_ms.to_be_bytes()[2..]
+    }
+
+    /// The date of a dated session.
+    pub fn date_ms(&self) -> u64 {
+        let mut bytes = [0; 8];
+        bytes[2..].copy_from_slice(&self.0[..6]);
+        u64::from_be_bytes(bytes)
     }
 
     /// The bytes as received.
@@ -126,6 +149,9 @@ pub enum Role {
 
 #[cfg(test)]
 mod tests {
+    use rand_chacha::ChaCha8Rng;
+    use rand_core::SeedableRng as _;
+
     use super::*;
 
     #[test]
@@ -133,6 +159,16 @@ mod tests {
         let party: PartyId = "carrier-a".parse().unwrap();
         assert_eq!(party.to_uri(), "windvane://party/carrier-a");
         assert_eq!(PartyId::from_uri(&party.to_uri()), Ok(party));
+    }
+
+    #[test]
+    fn a_dated_session_has_its_date_and_no_other() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let (session, other) = (SessionId::dated(1_764_000_000_123, &mut rng), SessionId::dated(7, &mut rng));
+        assert_eq!((session.date_ms(), other.date_ms()), (1_764_000_000_123, 7));
+        assert!(session.is_dated(1_764_000_000_123) && !session.is_dated(1_764_000_000_124));
+        assert!(other < session, "sessions are in the order of their dates");
+        assert_ne!(SessionId::dated(7, &mut rng), other);
     }
 
     #[test]

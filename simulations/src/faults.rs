@@ -19,7 +19,11 @@
 //! journal; what the files hold then is what the next run finds. Disks are full, or do not sync. Clocks jump.
 //!
 //! **Operations** ([`operation`]) are drawn before they begin, from the seed alone. The desk speaks the protocol itself,
-//! so that it can send the same bytes twice, or many questions at the edge of a quota.
+//! so that it can send the same bytes twice, or many questions at the edge of a quota. Operators issue and end grants,
+//! publish epochs and deltas that the bank fetches, renew certificates, and revoke a requester that comes back later.
+//! What is true of a subscriber changes with a delta; an answer is held against every table that the bank may have had
+//! while it asked ([`people::Tables`]). Certificates are all issued at the template's time: TLS goes by the system's
+//! clock, which does not know of virtual hours.
 //!
 //! **Invariants** ([`ledger`]) are held at every answer and whenever a log is read, and at the end of a seed by the
 //! auditor's own code: every log by itself and both sides of every call against each other.

@@ -12,6 +12,7 @@ use crate::dataset::{
 };
 use crate::error::NodeError;
 use crate::snapshot::Snapshot;
+use crate::store::KnownIds;
 
 impl Admin {
     /// Takes a change file of the data set.
@@ -48,16 +49,25 @@ impl Admin {
         let epochs = published_epochs(self.layout.root(), name)?;
         let epoch = *epochs.last().ok_or(DeltaBuildError::NotPublished)?;
         self.settle(config, epoch)?;
+        #[cfg(feature = "faults")]
+        let repeating = self.repeating(name, epoch)?;
+        let ids: &dyn KnownIds = &self.store;
+        #[cfg(feature = "faults")]
+        let ids = repeating.as_ref().map_or(ids, |repeating| repeating);
         let job = DeltaBuild {
             data_dir: self.layout.root(),
             config,
             storage: &self.keys.storage,
             keys: &load_epoch(&self.keys.store, name, epoch)?,
             receipt: &self.keys.receipt,
-            ids: &self.store,
+            ids,
             now_ms: self.clock.now_ms(),
         };
         let made = delta(&job, &mut rand::rng(), progress)?;
+        #[cfg(feature = "faults")]
+        if repeating.is_some() {
+            self.record_repeated(&made.delta)?;
+        }
         self.record_delta(&made.delta)?;
         Stage::DeltaLogged.reached();
         self.flush()?;
@@ -70,5 +80,28 @@ impl Admin {
         let snapshot = Snapshot::open(&published_dir(self.layout.root(), config.name(), epoch))?;
         snapshot.chain().deltas().iter().try_for_each(|delta| self.record_delta(delta))?;
         self.flush()
+    }
+}
+
+/// A deliberate bug.
+#[cfg(feature = "faults")]
+impl Admin {
+    /// An id of an earlier epoch, where it is to be drawn again.
+    fn repeating(&self, name: &DataSet, epoch: u64) -> Result<Option<crate::faults::Repeating>, NodeError> {
+        if self.bug != Some(crate::faults::Bug::PublicationIdReused) {
+            return Ok(None);
+        }
+        let snapshot = Snapshot::open(&published_dir(self.layout.root(), name, epoch))?;
+        let present: Vec<_> = (0..).map_while(|index| snapshot.chain().publication(index)).collect();
+        Ok(self.store.other_publication(&present)?.map(crate::faults::Repeating))
+    }
+
+    fn record_repeated(
+        &self,
+        delta: &windvane_protocols::transcript::Signed<windvane_protocols::lookup::delta::Delta>,
+    ) -> Result<(), NodeError> {
+        let entry = self.entry(windvane_protocols::audit::entry::Event::DeltaPublished(delta.clone()));
+        let id = delta.body().publication.id;
+        Ok(self.store.replace_publication(&id, &delta.digest(), &entry)?)
     }
 }

@@ -52,11 +52,11 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// A fresh session.
-    fn new(provider: &PartyId) -> Self {
+    /// A fresh session of a question that is made now.
+    fn new(provider: &PartyId, now_ms: u64) -> Self {
         Self {
             provider: provider.clone(),
-            session: SessionId::from_bytes(rand::random()),
+            session: SessionId::dated(now_ms, &mut rand::rng()),
             seed: Secret::new(rand::random()),
             leaves: Vec::new(),
             receipt: None,
@@ -157,7 +157,8 @@ fn make(
     inquiries: &Arc<[Inquiry]>,
 ) -> Vec<Prepared> {
     let requested_at_ms = shared.clock.now_ms();
-    let runs: Vec<_> = sessions.iter().map(|session| Run::new(session.contract.party())).collect();
+    let run = |session: &Session| Run::new(session.contract.party(), requested_at_ms);
+    let runs: Vec<_> = sessions.iter().map(run).collect();
     let asking = runs.iter().zip(&sessions).filter_map(|(run, session)| {
         let terms = session.terms.as_ref().ok()?;
         Some(Terms {

@@ -1,6 +1,6 @@
 //! Receipts that wait for the requester's countersignature.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use windvane_protocols::party::PartyId;
@@ -19,6 +19,8 @@ struct Inner {
     /// Requester, and the log index while it is open.
     known: HashMap<Hash, (PartyId, Option<u64>)>,
     open: BTreeSet<u64>,
+    /// Calls that are about to log a receipt, by a size that the log had before.
+    begun: BTreeMap<u64, usize>,
     /// How many are open, by requester.
     waiting: HashMap<PartyId, usize>,
     settled: VecDeque<Hash>,
@@ -44,6 +46,25 @@ pub(super) struct Receipts {
     inner: Mutex<Inner>,
 }
 
+/// A call that is about to log a receipt, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Begun<'a> {
+    receipts: &'a Receipts,
+    size: u64,
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.receipts.lock();
+        if let Some(calls) = inner.begun.get_mut(&self.size) {
+            *calls -= 1;
+            if *calls == 0 {
+                inner.begun.remove(&self.size);
+            }
+        }
+    }
+}
+
 impl Receipts {
     /// Whether another receipt may be given out to a requester.
     ///
@@ -59,6 +80,13 @@ impl Receipts {
         })
     }
 
+    /// A receipt is about to be logged; the log has `size` entries or more. Until it is expected, [`Receipts::first_open`]
+    /// looks no further.
+    pub(super) fn begin(&self, size: u64) -> Begun<'_> {
+        *self.lock().begun.entry(size).or_default() += 1;
+        Begun { receipts: self, size }
+    }
+
     /// Waits for the countersignature of a receipt that was logged at `index`.
     pub(super) fn expect(&self, receipt: Hash, requester: PartyId, index: u64) {
         let mut inner = self.lock();
@@ -71,36 +99,40 @@ impl Receipts {
         }
     }
 
-    /// Settles receipts; whether any of them was open. One that is not known was settled long ago, since all that
-    /// are open are known: a requester that was interrupted may send it again.
+    /// Whether any of the receipts is open. One that is not known was settled long ago, since all that are open are
+    /// known: a requester that was interrupted may send it again.
     ///
     /// # Errors
-    /// [`Refusal::CountersignatureInvalid`] when one is another requester's; then none is settled.
-    pub(super) fn settle(&self, receipts: &[Hash], requester: &PartyId) -> Result<bool, Refusal> {
-        let mut inner = self.lock();
-        let foreign = |receipt| inner.known.get(receipt).is_some_and(|(whose, _)| whose != requester);
-        if receipts.is_empty() || receipts.iter().any(foreign) {
+    /// [`Refusal::CountersignatureInvalid`] when one is another requester's.
+    pub(super) fn any_open(&self, receipts: &[Hash], requester: &PartyId) -> Result<bool, Refusal> {
+        let inner = self.lock();
+        let known = || receipts.iter().filter_map(|receipt| inner.known.get(receipt));
+        if receipts.is_empty() || known().any(|(whose, _)| whose != requester) {
             return Err(Refusal::CountersignatureInvalid);
         }
-        let mut settled = false;
+        Ok(known().any(|(_, index)| index.is_some()))
+    }
+
+    /// Settles a requester's receipts, of which the log has the countersignature by now.
+    pub(super) fn settle(&self, receipts: &[Hash], requester: &PartyId) {
+        let mut inner = self.lock();
         for receipt in receipts {
-            let index = inner.known.get_mut(receipt).and_then(|(_, index)| index.take());
-            if let Some(index) = index {
+            let known = inner.known.get_mut(receipt).filter(|(whose, _)| whose == requester);
+            if let Some(index) = known.and_then(|(_, index)| index.take()) {
                 inner.close(index, requester);
                 inner.settled.push_back(*receipt);
-                settled = true;
             }
         }
         while inner.settled.len() > MAX_SETTLED {
             let oldest = inner.settled.pop_front();
             oldest.map(|receipt| inner.known.remove(&receipt));
         }
-        Ok(settled)
     }
 
-    /// The log index of the oldest receipt that waits.
+    /// A log index before which no receipt waits.
     pub(super) fn first_open(&self) -> Option<u64> {
-        self.lock().open.first().copied()
+        let inner = self.lock();
+        inner.open.first().into_iter().chain(inner.begun.keys().next()).min().copied()
     }
 
     /// How many wait.
@@ -123,13 +155,29 @@ mod tests {
         let (bank, other): (PartyId, PartyId) = ("bank".parse().unwrap(), "other".parse().unwrap());
         receipts.expect([1; 64], bank.clone(), 5);
         receipts.expect([2; 64], bank.clone(), 6);
-        assert_eq!(receipts.settle(&[[1; 64]], &other), Err(Refusal::CountersignatureInvalid));
-        assert_eq!(receipts.settle(&[[1; 64], [2; 64]], &other), Err(Refusal::CountersignatureInvalid));
+        let invalid = Err(Refusal::CountersignatureInvalid);
+        assert_eq!(receipts.any_open(&[[1; 64]], &other), invalid);
+        assert_eq!(receipts.any_open(&[[1; 64], [2; 64]], &other), invalid);
+        receipts.settle(&[[1; 64]], &other);
         assert_eq!(receipts.first_open(), Some(5));
-        assert_eq!(receipts.settle(&[[1; 64], [9; 64]], &bank), Ok(true));
-        assert_eq!(receipts.settle(&[[1; 64]], &bank), Ok(false));
-        assert_eq!(receipts.settle(&[[9; 64]], &bank), Ok(false));
+        assert_eq!(receipts.any_open(&[[1; 64], [9; 64]], &bank), Ok(true));
+        receipts.settle(&[[1; 64], [9; 64]], &bank);
+        assert_eq!(receipts.any_open(&[[1; 64]], &bank), Ok(false));
+        assert_eq!(receipts.any_open(&[[9; 64]], &bank), Ok(false));
         assert_eq!(receipts.first_open(), Some(6));
         assert_eq!(receipts.lock().waiting, [(bank, 1)].into());
+    }
+
+    #[test]
+    fn a_receipt_that_is_being_logged_is_open_until_it_is_expected() {
+        let receipts = Receipts::default();
+        let begun = receipts.begin(7);
+        let later = receipts.begin(7);
+        assert_eq!(receipts.first_open(), Some(7));
+        receipts.expect([1; 64], "bank".parse().unwrap(), 9);
+        drop(begun);
+        assert_eq!(receipts.first_open(), Some(7));
+        drop(later);
+        assert_eq!(receipts.first_open(), Some(9));
     }
 }

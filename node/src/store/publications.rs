@@ -20,6 +20,12 @@ pub trait KnownIds: std::fmt::Debug + Sync {
     /// # Errors
     /// [`StoreError`].
     fn is_known(&self, id: &PublicationId) -> Result<bool, StoreError>;
+
+    /// An id that a deliberate bug draws again.
+    #[cfg(feature = "faults")]
+    fn repeated(&self) -> Option<PublicationId> {
+        None
+    }
 }
 
 impl KnownIds for Store {
@@ -63,6 +69,10 @@ impl dyn KnownIds + '_ {
     /// # Errors
     /// [`IdError`].
     pub fn draw(&self, rng: &mut impl CryptoRng) -> Result<PublicationId, IdError> {
+        #[cfg(feature = "faults")]
+        if let Some(id) = self.repeated() {
+            return Ok(id);
+        }
         let mut failure = None;
         let known = |id: &PublicationId| {
             self.is_known(id).unwrap_or_else(|error| {
@@ -83,6 +93,37 @@ impl Store {
     pub fn publication(&self, id: &PublicationId) -> Result<Option<Hash>, StoreError> {
         let sql = "SELECT digest FROM publication WHERE id = ?1";
         Ok(self.lock().query_row(sql, [id], |row| row.get(0)).optional()?)
+    }
+
+    /// An id that names none of these records, for a deliberate bug.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    #[cfg(feature = "faults")]
+    pub(crate) fn other_publication(
+        &self,
+        than: &[PublicationId],
+    ) -> Result<Option<PublicationId>, StoreError> {
+        let ids: Vec<PublicationId> = self.rows("SELECT id FROM publication", |row| row.get(0))?;
+        Ok(ids.into_iter().find(|id| !than.contains(id)))
+    }
+
+    /// Keeps an id whatever it named before, for a deliberate bug.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    #[cfg(feature = "faults")]
+    pub(crate) fn replace_publication(
+        &self,
+        id: &PublicationId,
+        digest: &Hash,
+        entry: &[u8],
+    ) -> Result<(), StoreError> {
+        let mut connection = self.lock();
+        let t = connection.transaction()?;
+        t.execute("INSERT OR REPLACE INTO publication VALUES (?1, ?2)", params![id, digest])?;
+        t.execute("INSERT INTO outbox (entry) VALUES (?1)", [entry])?;
+        Ok(t.commit()?)
     }
 
     /// Takes over an id from the log, unless it is there.

@@ -37,7 +37,7 @@ pub struct Terms<'a> {
     pub lookup: Option<LookupTerms<'a>>,
     /// The score to ask for, if any.
     pub score: Option<ScoreTerms<'a>>,
-    /// The session, fresh for the provider.
+    /// The session, fresh for the provider and of the date of the question ([`SessionId::dated`]).
     pub session: SessionId,
     /// Fresh for the session and kept by the bank: [`salt`] derives from it what opens commitments.
     pub seed: &'a Secret<[u8; 32]>,

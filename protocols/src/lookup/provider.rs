@@ -39,6 +39,11 @@ pub enum QuestionError {
         /// How much is tolerated.
         tolerance_ms: u64,
     },
+    /// The session does not begin with the request's date.
+    #[error(
+        "the session is of another date than the request; begin each session with the date of its request"
+    )]
+    SessionDate,
     /// Other identity rules than ours.
     #[error("the request follows other identity rules than {IDENTITY_VERSION}")]
     IdentityVersion,
@@ -122,6 +127,9 @@ impl Question {
         let named = request.score.as_ref().map(|asked| (asked.question, request.customers as usize));
         if named != self.score.as_ref().map(|score| (score.digest(), score.elements.len())) {
             return Err(QuestionError::Elements);
+        }
+        if !request.session.is_dated(request.requested_at_ms) {
+            return Err(QuestionError::SessionDate);
         }
         let off_ms = now_ms.abs_diff(request.requested_at_ms);
         if off_ms > tolerance_ms {

@@ -79,7 +79,7 @@ fn question(w: &mut World, persons: &[Person]) -> (AwaitAnswer, Question) {
         provider: &w.manifest.provider,
         lookup: Some(LookupTerms { manifest: &w.manifest, families: &FAMILIES }),
         score: None,
-        session: SessionId::random(&mut w.rng),
+        session: SessionId::dated(NOW, &mut w.rng),
         seed: &Secret::new([5; 32]),
     };
     ask(&[terms], &customers, NOW, &w.bank, &mut w.rng).pop().unwrap().unwrap()
@@ -195,6 +195,10 @@ fn every_malformed_question_has_its_own_error() {
     let mut short = fresh(&mut w);
     short.groups.pop();
     assert_eq!(short.check(&bank, NOW, 0).err(), Some(QuestionError::Elements));
+    let mut redated = fresh(&mut w);
+    let later = Request { requested_at_ms: NOW + 1, ..redated.request.body().clone() };
+    redated.request = Signed::sign(later, &w.bank);
+    assert_eq!(redated.check(&bank, NOW, 10).err(), Some(QuestionError::SessionDate));
     let late = fresh(&mut w).check(&bank, NOW + 11, 10).err();
     assert_eq!(late, Some(QuestionError::Clock { off_ms: 11, tolerance_ms: 10 }));
     let no_keys =

@@ -37,9 +37,6 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 /// Answered questions that are kept, to be sent again.
 const KEPT: usize = 32;
 
-/// How long a provider surely remembers a session: as long as its request could be accepted.
-const REMEMBERED_MS: u64 = 60_000;
-
 /// Receipts of one countersignature.
 const BATCH: usize = 40;
 
@@ -78,7 +75,7 @@ struct Sent {
 struct Side {
     party: PartyId,
     key: VerifyingKey,
-    channel: Channel,
+    channel: Mutex<Channel>,
     standing: GrantId,
     manifest: Mutex<Option<Arc<Signed<Manifest>>>>,
     sent: Mutex<VecDeque<Sent>>,
@@ -89,6 +86,7 @@ struct Side {
 #[derive(Debug)]
 pub struct Desk {
     admin: Arc<Admin>,
+    transport: Arc<dyn Transport>,
     sides: Vec<Side>,
 }
 
@@ -110,14 +108,31 @@ impl Desk {
             sides.push(Side {
                 key: partner.ok_or_else(missing)?.receipt_key,
                 standing: grant.ok_or_else(missing)?.0.id,
-                channel: channel_over(transport, &certificate, &party, &address(i))?,
+                channel: Mutex::new(channel_over(transport, &certificate, &party, &address(i))?),
                 party,
                 manifest: Mutex::default(),
                 sent: Mutex::default(),
                 receipts: Mutex::default(),
             });
         }
-        Ok(Self { admin, sides })
+        Ok(Self { admin, transport: transport.clone(), sides })
+    }
+
+    /// Its files.
+    pub fn admin(&self) -> Arc<Admin> {
+        self.admin.clone()
+    }
+
+    /// Connects anew, with the present certificate.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn reconnect(&self) -> Result<(), NodeError> {
+        let certificate = self.admin.certificate()?;
+        for (i, side) in self.sides.iter().enumerate() {
+            *lock(&side.channel) = channel_over(&self.transport, &certificate, &side.party, &address(i))?;
+        }
+        Ok(())
     }
 
     /// The standing grant at a carrier.
@@ -141,7 +156,7 @@ impl Desk {
         let side = &self.sides[carrier];
         let mut request = Request::new(FetchManifestRequest { data_set: "subscribers".into() });
         request.set_timeout(TIMEOUT);
-        let mut client = LookupClient::new(side.channel.clone());
+        let mut client = LookupClient::new(lock(&side.channel).clone());
         let response = timely(client.fetch_manifest(request)).await?;
         let manifest = Signed::<Manifest>::try_from(response).map_err(|_| DeskError::Malformed)?;
         if !manifest.verify(&side.key) {
@@ -168,7 +183,7 @@ impl Desk {
             Some(manifest) => manifest,
             None => self.manifest(carrier).await?,
         };
-        let session = SessionId::from_bytes(rand::random());
+        let session = SessionId::dated(now_ms, &mut rand::rng());
         let (wait, question) = self.make(carrier, &manifest, known, grant, session, now_ms);
         self.send(carrier, wait, question).await
     }
@@ -187,8 +202,8 @@ impl Desk {
         })
     }
 
-    /// Asks another question under the session of an earlier one; none when nothing was sent, or so long ago that the
-    /// provider need not remember it.
+    /// Asks another question under the session of an earlier one, with its date, or the present one; none when nothing
+    /// was sent. Whether the earlier one was answered, so that this may not be.
     ///
     /// # Errors
     /// [`DeskError`].
@@ -197,15 +212,12 @@ impl Desk {
         carrier: usize,
         back: usize,
         known: Known,
-        now_ms: u64,
+        now_ms: Option<u64>,
     ) -> Option<(bool, Result<Acknowledged, DeskError>)> {
         let sent = self.earlier(carrier, back)?;
         let manifest = lock(&self.sides[carrier].manifest).clone()?;
         let request = sent.question.request.body();
-        let session = request.session;
-        if now_ms.abs_diff(request.requested_at_ms) > REMEMBERED_MS {
-            return None;
-        }
+        let (session, now_ms) = (request.session, now_ms.unwrap_or(request.requested_at_ms));
         let (wait, question) = self.make(carrier, &manifest, known, self.standing(carrier), session, now_ms);
         let asked = self.evaluate(carrier, &question).await;
         let answered = asked.and_then(|response| Self::open(&self.sides[carrier], wait, session, response));
@@ -225,7 +237,7 @@ impl Desk {
     ) -> Option<Result<(), DeskError>> {
         let sent = self.earlier(carrier, back)?;
         let manifest = lock(&self.sides[carrier].manifest).clone()?;
-        let session = SessionId::from_bytes(rand::random());
+        let session = SessionId::dated(now_ms, &mut rand::rng());
         let (_, mut question) = self.make(carrier, &manifest, known, self.standing(carrier), session, now_ms);
         question.groups = sent.question.groups;
         Some(self.evaluate(carrier, &question).await.map(drop))
@@ -250,7 +262,7 @@ impl Desk {
         let signed = Signed::sign(body, self.admin.keys().signing_key());
         let mut request = Request::new(CountersignRequest::from(&signed));
         request.set_timeout(TIMEOUT);
-        let mut client = AuditClient::new(side.channel.clone());
+        let mut client = AuditClient::new(lock(&side.channel).clone());
         timely(client.countersign(request)).await?;
         lock(&side.receipts).retain(|receipt| !receipts.contains(receipt));
         Ok(receipts.len())
@@ -308,7 +320,7 @@ impl Desk {
     async fn evaluate(&self, carrier: usize, question: &Question) -> Result<EvaluateResponse, DeskError> {
         let mut request = Request::new(EvaluateRequest::from(question));
         request.set_timeout(TIMEOUT);
-        let mut client = LookupClient::new(self.sides[carrier].channel.clone());
+        let mut client = LookupClient::new(lock(&self.sides[carrier].channel).clone());
         timely(client.evaluate(request)).await
     }
 

@@ -13,6 +13,7 @@ use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::audit::grant::{Grant, GrantId};
 use windvane_protocols::audit::receipt::Receipt;
 use windvane_protocols::lookup::KeyGroup;
+use windvane_protocols::lookup::row::PublicationId;
 use windvane_protocols::party::SessionId;
 use windvane_protocols::transcript::{Hash, Record as _};
 
@@ -34,19 +35,25 @@ pub enum Invariant {
     Receipts,
     /// An answer is the truth, or there is an error that says why there is none.
     Answers,
+    /// A revoked peer gets nothing once the stated time is over.
+    Revocation,
+    /// A publication id names one publication.
+    Publications,
     /// A node starts again on what its last run left, and stops when it is told to.
     Recovery,
 }
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Quota,
         Self::Grant,
         Self::Acknowledged,
         Self::AppendOnly,
         Self::Receipts,
         Self::Answers,
+        Self::Revocation,
+        Self::Publications,
         Self::Recovery,
     ];
 }
@@ -75,6 +82,13 @@ pub enum Promise {
     Ended(GrantId),
 }
 
+impl Promise {
+    /// Whether it was made by an answer, before which the entry must be durable. Operators are told before the log is.
+    const fn is_of_a_reply(&self) -> bool {
+        matches!(self, Self::Receipt(_) | Self::Decided(_))
+    }
+}
+
 impl fmt::Display for Promise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -95,6 +109,7 @@ struct Log {
     used: HashMap<(GrantId, KeyGroup), u64>,
     days: HashMap<(GrantId, KeyGroup, u64), u64>,
     answered: HashSet<SessionId>,
+    publications: HashMap<PublicationId, Hash>,
 }
 
 #[derive(Debug, Default)]
@@ -177,10 +192,20 @@ impl Ledger {
         inner.violations.extend(told);
     }
 
+    /// What was said in replies of a machine must have been seen by now: its log is published and read.
+    pub fn settle_replies(&self, machine: &str, operation: u64) {
+        self.settle_those(operation, |(of, promise)| *of == machine && promise.is_of_a_reply());
+    }
+
     /// Everything that was promised must have been seen by now.
     pub fn settle(&self, operation: u64) {
+        self.settle_those(operation, |_| true);
+    }
+
+    fn settle_those(&self, operation: u64, which: impl Fn(&(&'static str, Promise)) -> bool) {
         let mut inner = self.lock();
-        let open: Vec<_> = inner.promised.drain().collect();
+        inner.checks += 1;
+        let open: Vec<_> = inner.promised.extract_if(|promise, _| which(promise)).collect();
         for ((machine, promise), since) in open {
             let text = format!("the log of {machine} lacks {promise}, acknowledged in operation {since}");
             inner.violations.push(Violation { invariant: Invariant::Acknowledged, operation, text });
@@ -241,6 +266,13 @@ impl Log {
                     kept.push(Promise::Granted(grant.body().id));
                     self.grants.insert(grant.body().id, grant.body().clone());
                 }
+                Ok(Event::Published(manifest)) => {
+                    let ids = manifest.body().publications.iter().map(|publication| publication.id);
+                    ids.for_each(|id| self.published(id, manifest.digest(), found));
+                }
+                Ok(Event::DeltaPublished(delta)) => {
+                    self.published(delta.body().publication.id, delta.digest(), found);
+                }
                 Ok(Event::GrantEnded(id)) => kept.push(Promise::Ended(id)),
                 Ok(Event::Decided(decided)) => kept.push(Promise::Decided(decided.verification)),
                 Ok(_) => {}
@@ -250,6 +282,13 @@ impl Log {
             }
         }
         kept
+    }
+
+    fn published(&mut self, id: PublicationId, digest: Hash, found: &mut Found) {
+        if *self.publications.entry(id).or_insert(digest) != digest {
+            let text = format!("publication id {} names two publications", hex::encode(id));
+            found.push((Invariant::Publications, text));
+        }
     }
 
     fn answered(&mut self, receipt: &Receipt, found: &mut Found) {

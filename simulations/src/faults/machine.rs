@@ -205,6 +205,8 @@ impl Machine {
         let life = Life { machine: self.name, number: state.life };
         let transport = self.network.attach(life, None);
         let admin = Admin::open(&self.config_of(state.life), self.clock.clone())?.over(transport);
+        #[cfg(feature = "bugs")]
+        let admin = admin.with_bug(self.bug);
         Ok(state.admin.insert(Arc::new(admin)).clone())
     }
 

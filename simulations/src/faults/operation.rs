@@ -6,11 +6,14 @@ use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::disk::Mode;
-use super::people::{Fit, Known, SUBSCRIBERS};
-use super::template::CARRIERS;
+use super::people::{Fit, Known, SUBSCRIBERS, State};
+use super::template::{CARRIERS, PARTIES};
 
 /// Machines: the bank, then the carriers.
 pub const MACHINES: usize = 1 + CARRIERS.len();
+
+/// Who asks: the bank, then the desk.
+pub const REQUESTERS: usize = PARTIES.len() - CARRIERS.len();
 
 /// Questions of one burst at most.
 const MAX_BURST: u32 = 6;
@@ -29,8 +32,8 @@ pub enum Operation {
     Burst { carrier: usize, known: Known, questions: u32 },
     /// The desk sends an earlier question once more.
     Replay { carrier: usize, back: usize },
-    /// The desk sends another question under an earlier session.
-    Reuse { carrier: usize, back: usize, known: Known },
+    /// The desk sends another question under an earlier session, as old as that or of now.
+    Reuse { carrier: usize, back: usize, known: Known, redated: bool },
     /// The desk sends a question with another's elements.
     Tamper { carrier: usize, back: usize, known: Known },
     /// The desk countersigns.
@@ -47,6 +50,12 @@ pub enum Operation {
     End { carrier: usize },
     /// A carrier publishes its data under fresh keys, and the bank fetches them.
     Rotate { carrier: usize },
+    /// One subscriber of a carrier changes: a change file, a delta, and the bank that applies it.
+    Change { carrier: usize, subscriber: usize, state: State },
+    /// A party gets a new key and certificate.
+    Renew { party: usize },
+    /// A requester's certificate is revoked; it comes back with another after a while.
+    Revoke { requester: usize, lasting: Duration },
     /// A machine is restarted in order.
     Restart { machine: usize, rest: Duration },
     /// A machine falls now.
@@ -77,18 +86,28 @@ impl Operation {
             3_000..6_600 => Self::Ask { carrier, known },
             6_600..6_900 => Self::Burst { carrier, known, questions: rng.random_range(2..=MAX_BURST) },
             6_900..8_400 => Self::Replay { carrier, back },
-            8_400..8_700 => Self::Reuse { carrier, back, known },
+            8_400..8_700 => Self::Reuse { carrier, back, known, redated: rng.random() },
             8_700..8_900 => Self::Tamper { carrier, back, known },
             8_900..9_200 => Self::Countersign { carrier },
             9_200..9_300 => Self::Settle,
             9_300..9_600 => Self::Manifest { carrier },
-            9_600..9_760 => Self::Tail { machine, again: rng.random() },
+            9_600..9_720 => Self::Tail { machine, again: rng.random() },
+            9_720..9_745 => {
+                let states = [State::Clear, State::Suspected, State::Gone];
+                let subscriber = rng.random_range(0..SUBSCRIBERS);
+                Self::Change { carrier, subscriber, state: states[rng.random_range(0..states.len())] }
+            }
+            9_745..9_752 => Self::Renew { party: rng.random_range(0..PARTIES.len()) },
+            9_752 => {
+                let lasting = Duration::from_millis(rng.random_range(500..3_000));
+                Self::Revoke { requester: rng.random_range(0..REQUESTERS), lasting }
+            }
             9_760..9_840 => {
                 let total = rng.random_range(2..=12);
                 Self::Issue { carrier, total, per_day: rng.random_range(1..=total) }
             }
             9_840..9_870 => Self::End { carrier },
-            9_870..9_876 => Self::Rotate { carrier },
+            9_753..9_760 | 9_870..9_876 => Self::Rotate { carrier },
             _ => Self::accident(rng, drawn, machine, carrier),
         }
     }
@@ -127,6 +146,21 @@ impl Operation {
         }
     }
 
+    /// Which requester asks, if one does.
+    pub const fn requester(&self) -> Option<usize> {
+        match self {
+            Self::Verify(_) => Some(0),
+            Self::Ask { .. }
+            | Self::Burst { .. }
+            | Self::Replay { .. }
+            | Self::Reuse { .. }
+            | Self::Tamper { .. }
+            | Self::Countersign { .. }
+            | Self::Manifest { .. } => Some(1),
+            _ => None,
+        }
+    }
+
     /// What it is called in tables.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -144,6 +178,9 @@ impl Operation {
             Self::Issue { .. } => "issue",
             Self::End { .. } => "end",
             Self::Rotate { .. } => "rotate",
+            Self::Change { .. } => "change",
+            Self::Renew { .. } => "renew",
+            Self::Revoke { .. } => "revoke",
             Self::Restart { .. } => "restart",
             Self::Fall { .. } => "fall",
             Self::Fuse { .. } => "fuse",

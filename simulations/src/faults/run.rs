@@ -269,7 +269,7 @@ fn audit(world: &World, dirs: &[PathBuf], number: u64) {
     let ReconcileReport { differences, .. } = reconcile(dirs);
     for difference in differences {
         world.ledger.violate(
-            Invariant::Receipts,
+            invariant_of(difference.code),
             number,
             format!("{}: {}", difference.code, difference.text),
         );
@@ -280,6 +280,8 @@ fn invariant_of(code: &str) -> Invariant {
     match code {
         "QUOTA_TOTAL" | "QUOTA_DAY" => Invariant::Quota,
         "OUTSIDE_GRANT" | "GRANT_ENDED" | "GRANT_UNKNOWN" | "GRANT_DIFFERS" => Invariant::Grant,
+        "SESSION_MISSING" | "RECEIPT_UNKNOWN" | "RECEIPT_MISSING" => Invariant::Acknowledged,
+        "PUBLICATION_ID_REUSED" => Invariant::Publications,
         "ROLLED_BACK" | "HISTORY" => Invariant::AppendOnly,
         _ => Invariant::Receipts,
     }

@@ -18,6 +18,7 @@ use windvane_keys::store::MemoryStore;
 use windvane_protocols::identity::Family;
 
 use super::net::{Counts, Life, Network, Rates};
+use super::people::Facts;
 use super::time::{Outside, virtual_time};
 use super::{SimulationError, people};
 
@@ -27,6 +28,9 @@ pub const BANK: &str = "bank";
 pub const DESK: &str = "desk";
 /// The carriers' machines.
 pub const CARRIERS: [&str; 2] = ["carrier-a", "carrier-b"];
+
+/// All parties, as the template makes them: requesters, then carriers.
+pub const PARTIES: [&str; 4] = [BANK, DESK, CARRIERS[0], CARRIERS[1]];
 
 /// The purpose that the grants name.
 pub const PURPOSE: &str = "account_opening";
@@ -42,6 +46,8 @@ const GRANT_DAYS: u64 = 80;
 pub struct Template {
     dir: TempDir,
     configs: Vec<Config>,
+    authority: Arc<CertificateAuthority>,
+    enrolments: Vec<String>,
     now_ms: u64,
 }
 
@@ -113,13 +119,18 @@ impl Template {
         }
         admins.drain(1..);
         install(&configs, admins.remove(0), &clock)?;
-        Ok(Self { dir, configs, now_ms: clock.now_ms() })
+        Ok(Self { dir, configs, authority: Arc::new(authority), enrolments, now_ms: clock.now_ms() })
     }
 
     /// The configuration of a party, and its files.
     pub fn party(&self, name: &str) -> &Config {
         let found = self.configs.iter().find(|config| config.node.party == name);
         found.expect("a party of the template")
+    }
+
+    /// Who signs certificates, and every party's enrolment, in the order of [`PARTIES`].
+    pub fn trust(&self) -> (Arc<CertificateAuthority>, Vec<String>) {
+        (self.authority.clone(), self.enrolments.clone())
     }
 
     /// Where the template, and below it every seed, is.
@@ -179,11 +190,14 @@ fn acquaint(admins: &[Admin], enrolments: &[String]) -> Result<(), SimulationErr
 
 fn publish(admin: &Admin, dir: &Path, carrier: usize) -> Result<(), SimulationError> {
     let file: PathBuf = dir.join(format!("{}.csv", CARRIERS[carrier]));
-    fs::write(&file, people::file(carrier))?;
+    fs::write(&file, people::file(carrier, &Facts::default()))?;
     let config = data_set();
     admin.import(&config, &file, &())?;
-    admin.build(&config, &())?;
-    admin.publish(&config)?;
+    // Twice: then there are publication ids of an earlier epoch, too.
+    for _ in 0..2 {
+        admin.build(&config, &())?;
+        admin.publish(&config)?;
+    }
     Ok(())
 }
 

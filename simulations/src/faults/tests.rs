@@ -6,6 +6,8 @@ use super::report::Report;
 use super::run::{Plan, run};
 use super::template::Template;
 
+mod mended;
+
 /// The first seed of all tests.
 const SEED: u64 = 7_000;
 
@@ -40,17 +42,17 @@ fn a_seed_without_accidents_has_the_same_trace_twice_and_another_seed_another() 
 
 #[test]
 fn every_invariant_holds_on_bad_days() {
-    let report = simulated((0..4).map(|i| plan(SEED + i, 500)));
+    let report = simulated((0..4).map(|i| plan(SEED + i, 1_000)));
     assert!(report.violations.is_empty(), "{report}");
-    assert!(report.operations >= 2_000, "{report}");
+    assert!(report.operations >= 4_000, "{report}");
     // Otherwise nothing was held.
-    for kind in ["verify", "ask", "burst", "replay", "tail", "fall"] {
+    for kind in ["verify", "ask", "burst", "replay", "tail", "fall", "change", "rotate", "renew"] {
         assert!(report.by_kind.get(kind).is_some_and(|count| *count > 0), "no {kind}: {report}");
     }
     for fault in ["delayed", "corrupted", "cut"] {
         assert!(report.network[fault] > 0, "nothing was {fault}: {report}");
     }
-    assert!(report.outcomes["answered"] > 500 && report.outcomes["match"] > 100, "{report}");
+    assert!(report.outcomes["answered"] > 1_000 && report.outcomes["match"] > 100, "{report}");
 }
 
 #[cfg(feature = "bugs")]
@@ -75,5 +77,10 @@ mod bugs {
     #[test]
     fn an_entry_that_is_written_after_the_reply_is_found() {
         assert!(found(Bug::LogAfterReply).contains(&Invariant::Acknowledged));
+    }
+
+    #[test]
+    fn a_delta_that_reuses_a_publication_id_is_found() {
+        assert!(found(Bug::PublicationIdReused).contains(&Invariant::Publications));
     }
 }

@@ -1,13 +1,15 @@
 //! One seed's world: the machines, the desk, and how each operation is carried out and held against the truth.
 
+mod trust;
+mod work;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use windvane::clock::Clock as _;
-use windvane::error::NodeError;
 use windvane::peer::transport::Transport;
-use windvane::verification::VerificationReport;
+use windvane::verification::{ProviderAnswer, VerificationReport};
 use windvane_protocols::audit::grant::GrantId;
 
 use super::SimulationError;
@@ -16,22 +18,35 @@ use super::disk::Mode;
 use super::ledger::{Invariant, Ledger, Promise};
 use super::machine::{Machine, Place, Up, checkpoint};
 use super::net::{Life, Network};
-use super::operation::Operation;
-use super::people::Known;
+use super::operation::{Operation, REQUESTERS};
+use super::people::{Known, Tables};
 use super::template::{self, BANK, CARRIERS, DESK, Template};
+
+use trust::Trust;
 
 /// After how long at most a grant's end must be in effect: a node takes changes over four times a second.
 const ENDED_WITHIN: Duration = Duration::from_secs(1);
 
-/// How often an operator tries to fetch a table.
-const FETCHES: u32 = 6;
+/// After how long at most a revoked peer is refused.
+const REVOKED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Reports that the bank's caller remembers.
 const REMEMBERED: usize = 256;
 
 /// Codes that no fault of the network, of a disk or of a clock may lead to: TLS has kept changed bytes away, and no
 /// party lies.
-const IMPOSSIBLE: [&str; 14] = [
+const IMPOSSIBLE: [&str; 25] = [
+    "PUBLICATION_ID_REUSED",
+    "DELTA_SIGNATURE",
+    "DELTA_FOREIGN",
+    "DELTA_ORDER",
+    "DELTA_BASE",
+    "DELTA_COUNTS",
+    "DELTA_TIME",
+    "DELTA_ROW",
+    "EPOCH_REUSED",
+    "SNAPSHOT_PAGE_INVALID",
+    "SNAPSHOT_ROOT_MISMATCH",
     "KEY_MISMATCH",
     "PROOF_INVALID",
     "RECEIPT_INVALID",
@@ -47,6 +62,9 @@ const IMPOSSIBLE: [&str; 14] = [
     "COUNTERSIGNATURE_INVALID",
     "PEER_UNKNOWN",
 ];
+
+/// What a call says that a provider served.
+const SERVED: [&str; 5] = ["answered", "done", "match", "mismatch", "no_record"];
 
 /// A grant of the desk with a small quota.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +84,12 @@ pub struct World {
     small: [Mutex<Vec<Small>>; CARRIERS.len()],
     reports: Mutex<Vec<VerificationReport>>,
     desk_clock: Arc<super::clock::MachineClock>,
+    tables: [Mutex<Tables>; CARRIERS.len()],
+    trust: tokio::sync::Mutex<Trust>,
+    /// Until when a party may be unknown to another.
+    distrusted_until: Mutex<Option<Instant>>,
+    /// Since when the bank and the desk are revoked.
+    revoked: [Mutex<Option<Instant>>; REQUESTERS],
 }
 
 /// How an operation ended, in a word that stands in the trace.
@@ -91,11 +115,35 @@ impl World {
             small: Default::default(),
             reports: Mutex::default(),
             desk_clock: clock,
+            tables: Default::default(),
+            trust: tokio::sync::Mutex::new(Trust::new(template)),
+            distrusted_until: Mutex::default(),
+            revoked: Default::default(),
         })
     }
 
     /// Carries out an operation, and holds what comes of it against the truth.
     pub async fn perform(&self, operation: Operation, number: u64) -> Outcome {
+        let since = self.refused_since(operation.requester());
+        let outcome = self.carry_out(operation, number).await;
+        if let Some((requester, since)) = since {
+            let still = *lock(&self.revoked[requester]) == Some(since);
+            let served = outcome.split(' ').any(|word| SERVED.contains(&word));
+            self.ledger.hold(Invariant::Revocation, number, !(still && served), || {
+                format!("{operation:?} of a revoked peer ended with {outcome}")
+            });
+        }
+        outcome
+    }
+
+    /// Whether a requester must be refused by now, and since when it is revoked.
+    fn refused_since(&self, requester: Option<usize>) -> Option<(usize, Instant)> {
+        let requester = requester?;
+        let since = *lock(&self.revoked[requester]);
+        since.filter(|since| since.elapsed() > REVOKED_WITHIN).map(|since| (requester, since))
+    }
+
+    async fn carry_out(&self, operation: Operation, number: u64) -> Outcome {
         match operation {
             Operation::Verify(known) => self.verify(known, number).await,
             Operation::Recall(which) => self.recall(which, number).await,
@@ -112,12 +160,16 @@ impl World {
                     None => "nothing".into(),
                 }
             }
-            Operation::Reuse { carrier, back, known } => self.reuse(carrier, back, known, number).await,
+            Operation::Reuse { carrier, back, known, redated } => {
+                let now_ms = redated.then(|| self.now_ms());
+                self.reuse(carrier, back, known, now_ms, number).await
+            }
             Operation::Tamper { carrier, back, known } => self.tamper(carrier, back, known, number).await,
             Operation::Countersign { carrier } => {
                 let watch = Watch::begin(&self.machines[1 + carrier]);
                 let done = self.desk.countersign(carrier, self.now_ms()).await;
-                done.map_or_else(|error| self.stated(&error, &watch, number), |_| "done".into())
+                let told = |receipts| if receipts == 0 { "nothing".into() } else { "done".into() };
+                done.map_or_else(|error| self.stated(&error, &watch, number), told)
             }
             Operation::Settle => {
                 let Some(bank) = self.bank() else { return "down".into() };
@@ -133,6 +185,11 @@ impl World {
             Operation::Issue { carrier, total, per_day } => self.issue(carrier, total, per_day, number).await,
             Operation::End { carrier } => self.end(carrier, number).await,
             Operation::Rotate { carrier } => self.rotate(carrier, number).await,
+            Operation::Change { carrier, subscriber, state } => {
+                self.change(carrier, subscriber, state, number).await
+            }
+            Operation::Renew { party } => self.renew(party, number).await,
+            Operation::Revoke { requester, lasting } => self.revoke(requester, lasting, number).await,
             accident => self.suffer(accident, number).await,
         }
     }
@@ -189,6 +246,7 @@ impl World {
     async fn verify(&self, known: Known, number: u64) -> Outcome {
         let Some((up, bank)) = self.bank() else { return "down".into() };
         let watches: Vec<_> = self.machines.iter().map(Watch::begin).collect();
+        let begun = Instant::now();
         let done = bank.verify(known.inquiry(number)).await;
         if !self.machines[0].is_up(up.life) {
             return "void".into();
@@ -208,8 +266,11 @@ impl World {
             outcome.push(match &answer.error {
                 Some(code) => self.stated_code(code, &watches[1 + carrier], number),
                 None => {
-                    self.ledger.hold(Invariant::Answers, number, known.is_true_of(carrier, answer), || {
-                        format!("{name} is said to have answered {:?} to {known:?}", answer.result)
+                    let truths = lock(&self.tables[carrier]).since(begun);
+                    let is_true = truths.iter().any(|facts| known.is_true_of(carrier, facts, answer));
+                    self.ledger.hold(Invariant::Answers, number, is_true, || {
+                        let ProviderAnswer { result, tags, .. } = answer;
+                        format!("{name} is said to have answered {result:?} {tags:?} to {known:?}")
                     });
                     answer.result.to_string()
                 }
@@ -280,9 +341,16 @@ impl World {
         together(asks.collect()).await.join(" ")
     }
 
-    async fn reuse(&self, carrier: usize, back: usize, known: Known, number: u64) -> Outcome {
+    async fn reuse(
+        &self,
+        carrier: usize,
+        back: usize,
+        known: Known,
+        now_ms: Option<u64>,
+        number: u64,
+    ) -> Outcome {
         let watch = Watch::begin(&self.machines[1 + carrier]);
-        match self.desk.reuse(carrier, back, known, self.now_ms()).await {
+        match self.desk.reuse(carrier, back, known, now_ms).await {
             Some((had_answer, answered)) => {
                 self.ledger.hold(Invariant::Receipts, number, !(had_answer && answered.is_ok()), || {
                     format!("{} answered a second question of one session", CARRIERS[carrier])
@@ -335,7 +403,9 @@ impl World {
     /// An error must be one that what happened can lead to.
     fn stated_code(&self, code: &str, watch: &Watch<'_>, number: u64) -> Outcome {
         let internal = ["INTERNAL", "LOG_UNAVAILABLE", "STATE_UNAVAILABLE"].contains(&code);
-        let possible = !IMPOSSIBLE.contains(&code) && (!internal || watch.disturbed());
+        // Who is revoked is a stranger to a provider, whose new certificate it has not yet, too.
+        let unknown = code == "PEER_UNKNOWN" && self.is_distrusted();
+        let possible = (unknown || !IMPOSSIBLE.contains(&code)) && (!internal || watch.disturbed());
         self.ledger.hold(Invariant::Answers, number, possible && !code.is_empty(), || {
             format!("{} said {code}, and nothing that happened explains it", watch.machine.name())
         });
@@ -349,6 +419,7 @@ impl World {
         match checkpoint(&up.log) {
             Ok(_) => {
                 self.ledger.read(machine.name(), &machine.data_dir().join("log"), number, again.into());
+                self.ledger.settle_replies(machine.name(), number);
                 "done".into()
             }
             Err(_) if watch.disturbed() => "failed".into(),
@@ -357,71 +428,6 @@ impl World {
                 "violation".into()
             }
         }
-    }
-
-    async fn issue(&self, carrier: usize, total: u64, per_day: u64, number: u64) -> Outcome {
-        let machine = &self.machines[1 + carrier];
-        let _operator = machine.operator.lock().await;
-        let mut terms = template::terms(DESK, &[windvane_protocols::identity::Family::Phone]);
-        (terms.total, terms.per_day, terms.days) = (total, per_day, 1);
-        let issued = machine.admin().and_then(|admin| admin.issue_grant(&terms));
-        match issued.and_then(|text| self.desk.accept(&text)) {
-            Ok(grant) => {
-                self.ledger.promise(machine.name(), Promise::Granted(grant.id), number);
-                lock(&self.small[carrier]).push(Small { id: grant.id, ended: None });
-                "done".into()
-            }
-            Err(error) => self.work_failed(&error, machine, number),
-        }
-    }
-
-    async fn end(&self, carrier: usize, number: u64) -> Outcome {
-        let machine = &self.machines[1 + carrier];
-        let _operator = machine.operator.lock().await;
-        let newest = lock(&self.small[carrier]).last().copied().filter(|small| small.ended.is_none());
-        let Some(newest) = newest else { return "nothing".into() };
-        match machine.admin().and_then(|admin| admin.end_grant(&newest.id.to_string())) {
-            Ok(()) => {
-                self.ledger.promise(machine.name(), Promise::Ended(newest.id), number);
-                let mut small = lock(&self.small[carrier]);
-                if let Some(small) = small.iter_mut().find(|small| small.id == newest.id) {
-                    small.ended = Some(Instant::now());
-                }
-                "done".into()
-            }
-            Err(error) => self.work_failed(&error, machine, number),
-        }
-    }
-
-    async fn rotate(&self, carrier: usize, number: u64) -> Outcome {
-        let (bank, machine) = (&self.machines[0], &self.machines[1 + carrier]);
-        let _operators = (bank.operator.lock().await, machine.operator.lock().await);
-        if machine.up().is_none() {
-            return "down".into();
-        }
-        let config = template::data_set();
-        let published = machine.admin().and_then(|admin| {
-            admin.build(&config, &())?;
-            admin.publish(&config)
-        });
-        if let Err(error) = published {
-            return self.work_failed(&error, machine, number);
-        }
-        // The node takes it over.
-        sleep(ENDED_WITHIN).await;
-        match fetch(bank, machine.name()).await {
-            Ok(()) => "done".into(),
-            Err(error) => {
-                let code = error.code().to_owned();
-                self.stated_code(&code, &Watch::begin(machine), number)
-            }
-        }
-    }
-
-    fn work_failed(&self, error: &NodeError, machine: &Machine, number: u64) -> Outcome {
-        let text = format!("an operator's work at {} failed: {}: {error}", machine.name(), error.code());
-        self.ledger.violate(Invariant::Recovery, number, text);
-        "violation".into()
     }
 
     async fn restart(&self, machine: usize, rest: Duration, number: u64) -> Outcome {
@@ -468,19 +474,6 @@ impl World {
 
     fn now_ms(&self) -> u64 {
         self.desk_clock.now_ms()
-    }
-}
-
-/// Fetches a carrier's table, as an operator does who tries again.
-async fn fetch(bank: &Machine, carrier: &str) -> Result<(), NodeError> {
-    let admin = bank.admin()?;
-    let mut tries = 1;
-    loop {
-        match admin.fetch_snapshot(carrier, |_, _| ()).await {
-            Err(_) if tries < FETCHES => tries += 1,
-            fetched => return fetched.map(drop),
-        }
-        sleep(ENDED_WITHIN).await;
     }
 }
 

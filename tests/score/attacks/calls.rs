@@ -8,6 +8,7 @@ use windvane_proto::lookup::v1::EvaluateRequest;
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::audit::grant::GrantId;
 use windvane_protocols::lookup::request::{Request, ScoreAsked, ScoreReply};
+use windvane_protocols::party::SessionId;
 use windvane_protocols::score::query::Question;
 
 use super::operator::Operator;
@@ -54,8 +55,11 @@ async fn a_replay_gets_the_stored_answer_for_the_same_bytes_and_nothing_for_othe
     let first = operator.send(0, message.clone()).await.unwrap();
     assert!(matches!(first, ScoreReply::Answered(_)));
     assert_eq!(operator.send(0, message).await, Ok(first));
-    let session = request.session;
-    let again = bent(&operator, 6, |request, _| request.session = session).await;
+    let (session, at_ms) = (request.session, request.requested_at_ms);
+    let again = bent(&operator, 6, |request, _| {
+        (request.session, request.requested_at_ms) = (session, at_ms);
+    });
+    let again = again.await;
     assert_eq!(again, Err("SESSION_REPLAYED".to_owned()));
     assert_eq!(logged(&scored).await, ["SESSION_REPLAYED"]);
     assert_eq!(answered(&scored.providers[0].0), 1, "a replay is answered once, and counted once");
@@ -192,7 +196,11 @@ async fn a_grant_gives_the_operation_that_it_names_and_as_much_of_it() {
     assert_eq!(unknown, refused("GRANT_UNKNOWN"));
     scored.lab.clock.advance_ms(120_000);
     let early = scored.lab.clock.now_ms() - 120_000;
-    let late = bent(&operator, 6, |request, _| request.requested_at_ms = early).await;
+    let late = bent(&operator, 6, |request, _| {
+        request.session = SessionId::dated(early, &mut rand::rng());
+        request.requested_at_ms = early;
+    });
+    let late = late.await;
     assert_eq!(late, Err("CLOCK_SKEW".to_owned()));
     let expected = ["GRANT_SCOPE", "GRANT_SCOPE", "GRANT_EXHAUSTED", "GRANT_UNKNOWN", "CLOCK_SKEW"];
     assert_eq!(logged(&scored).await, expected);

@@ -96,8 +96,9 @@ impl<'a> Operator<'a> {
 
     /// A request that carries nothing but a score, to be bent.
     pub(super) fn request(&self, provider: usize, question: &query::Question) -> Request {
+        let now_ms = self.scored.lab.clock.now_ms();
         Request {
-            session: SessionId::from_bytes(rand::random()),
+            session: SessionId::dated(now_ms, &mut rand::rng()),
             requester: self.party.config.party(),
             provider: self.scored.providers[provider].0.config.party(),
             grant: self.grants[provider],
@@ -110,7 +111,7 @@ impl<'a> Operator<'a> {
             commitments: rand::random(),
             elements: digest_elements(&[]),
             score: Some(ScoreAsked { group: group(), epoch: 1, question: question.digest() }),
-            requested_at_ms: self.scored.lab.clock.now_ms(),
+            requested_at_ms: now_ms,
         }
     }
 

@@ -259,7 +259,7 @@ impl World {
         let person = Person { phone: Some(Phone::parse("13812345678").unwrap()), ..Person::default() };
         let customers = vec![Customer { person: &person, ticket: b"t-1", consent: b"c-1" }; customers];
         let requester = self.parties[BANK].id.clone();
-        let session = SessionId::random(&mut self.rng);
+        let session = SessionId::dated(now_ms, &mut self.rng);
         let terms = Terms {
             requester: &requester,
             grant: self.grants[carrier - 1].id,

@@ -104,6 +104,7 @@ impl Attacker {
         let person = nobody();
         let customer = Customer { person: &person, ticket: b"T", consent: b"C" };
         let purpose = self.grant.purposes.first().cloned().unwrap_or_default();
+        let now_ms = SystemClock.now_ms();
         let terms = Terms {
             requester: &self.grant.requester,
             grant: self.grant.id,
@@ -111,11 +112,10 @@ impl Attacker {
             provider: &self.provider,
             lookup: Some(LookupTerms { manifest: self.manifest(), families: &families }),
             score: None,
-            session: SessionId::random(&mut rand::rng()),
+            session: SessionId::dated(now_ms, &mut rand::rng()),
             seed: &Secret::new(rand::random()),
         };
         let key = self.admin.keys().signing_key();
-        let now_ms = SystemClock.now_ms();
         let asked = ask(&[terms], &vec![customer; customers], now_ms, key, &mut rand::rng()).pop();
         asked.and_then(Result::ok).expect("good terms and a good customer make a question").1
     }
@@ -124,7 +124,8 @@ impl Attacker {
     pub(super) fn replayed(&self) -> (EvaluateRequest, EvaluateRequest) {
         let (first, mut second) = (self.question(1), self.question(1));
         let mut body = second.request.body().clone();
-        body.session = first.request.body().session;
+        (body.session, body.requested_at_ms) =
+            (first.request.body().session, first.request.body().requested_at_ms);
         second.request = Signed::sign(body, self.admin.keys().signing_key());
         (EvaluateRequest::from(&first), EvaluateRequest::from(&second))
     }

@@ -1,0 +1,119 @@
+//! Faults that the simulation found, each in the fewest steps that show it.
+
+use std::sync::Arc;
+
+use windvane::evidence::LogReader;
+use windvane_protocols::audit::entry::{Entry, Event};
+use windvane_protocols::transcript::Record as _;
+
+use super::super::desk::{Acknowledged, DeskError};
+use super::super::disk::Mode;
+use super::super::machine::{Machine, Place};
+use super::super::net::{Network, Rates};
+use super::super::people::{Fit, Known};
+use super::super::template::Template;
+use super::super::time::{Outside, virtual_time};
+use super::super::world::World;
+use super::SEED;
+
+const KNOWN: Known = Known { carrier: 0, subscriber: 0, fit: Fit::Right };
+
+const MINUTE_MS: i64 = 60_000;
+
+/// Carries out steps in a world without faults, whose machines run.
+fn in_a_calm_world(steps: impl AsyncFnOnce(&World, u64)) {
+    let template = Template::make().unwrap();
+    let outside = Arc::<Outside>::default();
+    let root = template.dir().join("calm");
+    virtual_time(&outside).unwrap().block_on(async {
+        let network = Network::new(SEED, Rates::default(), Arc::default());
+        let place = Place {
+            root: &root,
+            network: &network,
+            outside: &outside,
+            #[cfg(feature = "bugs")]
+            bug: None,
+        };
+        let world = World::new(&template, &place).unwrap();
+        for machine in &world.machines {
+            machine.start().await.unwrap();
+        }
+        steps(&world, template.now_ms()).await;
+        for machine in &world.machines {
+            machine.stop().await.unwrap();
+        }
+    });
+}
+
+fn code(asked: Result<Acknowledged, DeskError>) -> String {
+    match asked {
+        Ok(_) => "answered".to_owned(),
+        Err(DeskError::Peer(error)) => error.code,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn events(machine: &Machine) -> Vec<Event> {
+    let reader = LogReader::open(&machine.data_dir().join("log")).unwrap();
+    reader.entries(0).map(|entry| Entry::decode(&entry.unwrap().1).unwrap().event).collect()
+}
+
+#[test]
+fn a_session_is_answered_once_whatever_becomes_of_its_provider() {
+    in_a_calm_world(async |world, now_ms| {
+        let (carrier, desk) = (&world.machines[1], &world.desk);
+        desk.ask(0, KNOWN, desk.standing(0), now_ms).await.unwrap();
+        assert_eq!(code(desk.replay(0, 0).await.unwrap()), "answered", "a retry has the same answer");
+        // With nothing left to countersign, a start has no other reason to read the log again.
+        assert_eq!(desk.countersign(0, now_ms).await.unwrap(), 1);
+        for _ in 0..2 {
+            carrier.stop().await.unwrap();
+            carrier.start().await.unwrap();
+            assert_eq!(code(desk.replay(0, 0).await.unwrap()), "SESSION_REPLAYED");
+        }
+        carrier.clock().jump_ms(3 * MINUTE_MS);
+        let (_, redated) = desk.reuse(0, 0, KNOWN, Some(now_ms + 3 * 60_000)).await.unwrap();
+        assert_eq!(code(redated), "SESSION_DATE");
+        assert_eq!(code(desk.replay(0, 0).await.unwrap()), "CLOCK_SKEW");
+        // Another question lets the provider forget what is too old; then its clock is put right.
+        desk.ask(0, KNOWN, desk.standing(0), now_ms + 3 * 60_000).await.unwrap();
+        carrier.clock().jump_ms(-3 * MINUTE_MS);
+        assert_eq!(code(desk.replay(0, 1).await.unwrap()), "REQUEST_STALE");
+        carrier.stop().await.unwrap();
+        carrier.start().await.unwrap();
+        assert_eq!(code(desk.replay(0, 1).await.unwrap()), "SESSION_REPLAYED");
+    });
+}
+
+#[test]
+fn a_countersignature_that_could_not_be_logged_is_not_acknowledged_when_it_comes_again() {
+    in_a_calm_world(async |world, now_ms| {
+        let (carrier, desk) = (&world.machines[1], &world.desk);
+        desk.ask(0, KNOWN, desk.standing(0), now_ms).await.unwrap();
+        carrier.ail(Mode::Full);
+        for _ in 0..2 {
+            assert!(desk.countersign(0, now_ms).await.is_err());
+        }
+        carrier.fall();
+        carrier.bury().await;
+        carrier.mend();
+        carrier.start().await.unwrap();
+        assert_eq!(desk.countersign(0, now_ms).await.unwrap(), 1);
+        carrier.stop().await.unwrap();
+        let told = events(carrier).iter().filter(|event| matches!(event, Event::Countersigned(_))).count();
+        assert_eq!(told, 1);
+    });
+}
+
+#[test]
+fn a_write_that_is_torn_leaves_no_answer_without_its_decision() {
+    in_a_calm_world(async |world, _| {
+        let bank = &world.machines[0];
+        bank.up().unwrap().bank.unwrap().verify(KNOWN.inquiry(1)).await.unwrap();
+        bank.stop().await.unwrap();
+        let events = events(bank);
+        let place = |which: fn(&Event) -> bool| events.iter().position(which).unwrap();
+        let decided = place(|event| matches!(event, Event::Decided(_)));
+        assert!(decided < place(|event| matches!(event, Event::Answered(_))));
+    });
+}
