@@ -9,6 +9,7 @@ use rand_core::{Rng as _, SeedableRng as _};
 use super::client::{Answer, AnswerError, AwaitAnswer, Customer, LookupTerms, Question, Terms, ask};
 use super::manifest::{Manifest, Publication};
 use super::provider::{Circumstances, Due, EpochKeys, QuestionError, evaluate_each};
+use super::request::Request;
 use super::row::RowKeys;
 use super::schema::Schema;
 use super::*;
@@ -17,7 +18,7 @@ use crate::identity::{Document, DocumentKind, IDENTITY_VERSION, Name, Person, Ph
 use crate::oprf::{Context, Elements, PrivateKey};
 use crate::party::{PartyId, SessionId};
 use crate::secret::Secret;
-use crate::transcript::Record as _;
+use crate::transcript::{Record as _, Signed};
 
 const NOW: u64 = 1_767_225_600_000;
 const FAMILIES: [Family; 4] = [Family::Phone, Family::PhoneId, Family::PhoneName, Family::PhoneIdName];
