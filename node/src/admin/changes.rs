@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use windvane_keys::rotation::load_epoch;
+#[cfg(feature = "faults")]
+use windvane_protocols::lookup::DataSet;
 
 use super::Admin;
 use crate::dataset::stage::Stage;
