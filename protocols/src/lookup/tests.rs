@@ -152,7 +152,7 @@ fn resign(w: &World, answer: &mut Answer) {
     let mut receipt = answer.receipt.body().clone();
     receipt.transcript = request::digest_answer(&receipt.request.digest(), &answer.groups, None);
     receipt.elements = answer.groups.iter().map(|g| (g.group, g.elements.len() as u64)).collect();
-    answer.receipt = crate::transcript::Signed::sign(receipt, &w.carrier);
+    answer.receipt = Signed::sign(receipt, &w.carrier);
 }
 
 #[test]
