@@ -1,7 +1,7 @@
 //! One seed, from its machines' start to the audit of their logs.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,9 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 use windvane::audit::{ReconcileReport, VerifyOptions, reconcile, verify};
+use windvane::evidence::LogReader;
+use windvane_protocols::audit::entry::Entry;
+use windvane_protocols::transcript::Record as _;
 
 use super::SimulationError;
 use super::ledger::{Invariant, Violation};
@@ -262,7 +265,8 @@ fn audit(world: &World, dirs: &[PathBuf], number: u64) {
     for (machine, dir) in world.machines.iter().zip(dirs) {
         let options = VerifyOptions { vkey: None, since: world.ledger.earlier(machine.name()) };
         for finding in verify(dir, &options).findings {
-            let text = format!("the log of {}: {finding}", machine.name());
+            let there = finding.entry.map_or(String::new(), |entry| kinds(dir, entry));
+            let text = format!("the log of {}: {finding}{there}", machine.name());
             world.ledger.violate(invariant_of(finding.code), number, text);
         }
     }
@@ -274,6 +278,15 @@ fn audit(world: &World, dirs: &[PathBuf], number: u64) {
             format!("{}: {}", difference.code, difference.text),
         );
     }
+}
+
+/// What stands in a log at an entry and before it.
+fn kinds(dir: &Path, entry: u64) -> String {
+    let from = entry.saturating_sub(3);
+    let Ok(reader) = LogReader::open(dir) else { return String::new() };
+    let entries = reader.entries(from).take(4).filter_map(|entry| Entry::decode(&entry.ok()?.1).ok());
+    let told: Vec<_> = entries.map(|entry| format!("{} at {}", entry.event.kind(), entry.at_ms)).collect();
+    format!(" (from entry {from} on: {})", told.join(", "))
 }
 
 fn invariant_of(code: &str) -> Invariant {
