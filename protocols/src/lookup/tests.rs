@@ -197,7 +197,7 @@ fn every_malformed_question_has_its_own_error() {
     short.groups.pop();
     assert_eq!(short.check(&bank, NOW, 0).err(), Some(QuestionError::Elements));
     let mut redated = fresh(&mut w);
-    let later = super::request::Request { requested_at_ms: NOW + 1, ..redated.request.body().clone() };
+    let later = request::Request { requested_at_ms: NOW + 1, ..redated.request.body().clone() };
     redated.request = crate::transcript::Signed::sign(later, &w.bank);
     assert_eq!(redated.check(&bank, NOW, 10).err(), Some(QuestionError::SessionDate));
     let late = fresh(&mut w).check(&bank, NOW + 11, 10).err();
