@@ -197,8 +197,8 @@ fn every_malformed_question_has_its_own_error() {
     short.groups.pop();
     assert_eq!(short.check(&bank, NOW, 0).err(), Some(QuestionError::Elements));
     let mut redated = fresh(&mut w);
-    let later = request::Request { requested_at_ms: NOW + 1, ..redated.request.body().clone() };
-    redated.request = crate::transcript::Signed::sign(later, &w.bank);
+    let later = Request { requested_at_ms: NOW + 1, ..redated.request.body().clone() };
+    redated.request = Signed::sign(later, &w.bank);
     assert_eq!(redated.check(&bank, NOW, 10).err(), Some(QuestionError::SessionDate));
     let late = fresh(&mut w).check(&bank, NOW + 11, 10).err();
     assert_eq!(late, Some(QuestionError::Clock { off_ms: 11, tolerance_ms: 10 }));
