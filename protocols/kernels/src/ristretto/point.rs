@@ -231,19 +231,6 @@ impl<const N: usize> Completed<N> {
         Self { e: Element::splat(&[0; LIMBS]), f: one, g: one, h: one }
     }
 
-    /// The point as a right summand, with Y ± X taken before they are carried.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn cached(&self) -> Cached<N> {
-        let (x, y) = (self.e.times(&self.f), self.g.times_biased(&self.h));
-        Cached {
-            plus: y.plus(x).carry(),
-            minus: y.minus(x).carry(),
-            z2: self.f.times(&self.g).doubled().carry(),
-            td2: self.e.mul(&self.h).mul(&Element::splat(&D2)),
-        }
-    }
-
     /// The identity in the lanes of the mask.
     #[target_feature(enable = "avx512ifma")]
     #[inline]
@@ -281,6 +268,18 @@ impl<const N: usize> Completed<N> {
             z: self.f.mul(&self.g),
             t: self.e.mul(&self.h),
         }
+    }
+
+    /// The point as a left summand and as a right one: one multiplication more than [`Self::summand`].
+    #[target_feature(enable = "avx512ifma")]
+    #[inline]
+    pub(super) fn summands(&self) -> (Summand<N>, Cached<N>) {
+        let (x, y) = (self.e.times(&self.f), self.g.times_biased(&self.h));
+        let (plus, minus) = (y.plus(x).carry(), y.minus(x).carry());
+        let t = self.e.mul(&self.h);
+        let z = self.f.times(&self.g);
+        let (td2, z2) = (t.mul(&Element::splat(&D2)), z.doubled().carry());
+        (Summand { plus, minus, z: z.carry(), t }, Cached { plus, minus, z2, td2 })
     }
 }
 

@@ -41,16 +41,16 @@ impl Window {
         let identity = Extended::identity();
         let mut points = [(identity.summand(), identity.cached()); PAIR];
         let points = &mut points[..groups.len()];
-        for ((summand, multiple), group) in points.iter_mut().zip(groups) {
-            let point = Extended::load([group]);
-            (*summand, *multiple) = (point.summand(), point.cached());
+        for (((sum, point), window), group) in points.iter_mut().zip(&mut *windows).zip(groups) {
+            let group = Extended::load([group]);
+            (*sum, *point) = (group.summand(), group.cached());
+            window.put(1, point);
         }
-        for factor in 1..=MULTIPLES {
-            for ((summand, multiple), window) in points.iter_mut().zip(&mut *windows) {
-                if factor > 1 {
-                    *multiple = summand.add(multiple).cached();
-                }
-                window.put(factor, multiple);
+        for factor in 2..=MULTIPLES {
+            for ((sum, point), window) in points.iter_mut().zip(&mut *windows) {
+                let multiple;
+                (*sum, multiple) = sum.add(point).summands();
+                window.put(factor, &multiple);
             }
         }
     }
