@@ -6,9 +6,9 @@
 //! in the caller's thread; `Points` may be sent to others.
 //!
 //! # What is promised
-//! - Values of points and scalars are secret: no branch and no address depends on them. Tables are read whole
-//!   for every lookup of a multiple of a point, and a permutation inside of a register looks up a multiple of
-//!   the generator. Public are: how many points there are, indices, bins, and which strings are encodings.
+//! - Values of points and scalars are secret: no branch and no address depends on them. A lookup of a multiple
+//!   reads the whole table, or what it has for that digit's position, and permutations inside of registers pick
+//!   the multiple from it. Public are: how many points there are, indices, bins, and which strings are encodings.
 //! - Points, tables of multiples and recoded scalars are wiped when dropped. What the compiler spilled to the
 //!   stack, and registers, are not; nor are encodings, which belong to the caller, and values on the way to an
 //!   encoding, which tell no more than it does.
@@ -73,8 +73,9 @@
 //! # Points
 //! Extended twisted Edwards coordinates with the formulas of Hisil, Wong, Carter and Dawson (Asiacrypt 2008),
 //! and 63 signed digits of four bits of ±k, whichever is at most (ℓ − 1)/2, with a table of eight multiples. Two groups
-//! of eight are multiplied at once, their products row by row in turns, and four chains of squarings run side by side
-//! in square roots, since one alone would wait for its own carries.
+//! of eight are multiplied in turns, operation by operation with the same code, and four chains of squarings run side by
+//! side in square roots, their products row by row in turns, since one alone would wait for its own carries. The
+//! permutations of a lookup have one of the processor's ports to themselves and are spread among multiplications.
 //!
 //! Where the same points are added many times ([`Addends`]) they are brought to Z = 1 first, by shared inversions, and
 //! stand as y + x, y − x and 2·D·xy: 7 multiplications an addition (section 3.1 with Z₂ = 1). 2·Z then takes the place

@@ -17,7 +17,7 @@ use super::{decode, encode, hash, multiply};
 /// chains keep the multiplier busy meanwhile.
 const WIDE: usize = 4;
 /// Groups that a multiplication works on at once, for the same reason.
-const PAIR: usize = 2;
+pub(super) const PAIR: usize = 2;
 
 /// Calls a function that needs AVX-512 IFMA. The arguments are evaluated outside of the unsafe block.
 macro_rules! with_ifma {
@@ -275,16 +275,10 @@ fn hash_all(strings: &[[u8; 64]]) -> Vec<Group> {
 
 #[target_feature(enable = "avx512ifma")]
 fn multiply_all(groups: &mut [Group], digits: usize, scalars: impl Fn(usize) -> Recoded) {
-    let mut windows = std::array::from_fn(|_| Window::new());
-    let (pairs, rest) = groups.as_chunks_mut::<PAIR>();
-    for (i, pair) in pairs.iter_mut().enumerate() {
-        let scalars = std::array::from_fn::<_, PAIR, _>(|n| scalars(PAIR * i + n));
-        *pair = multiply::multiply(pair.each_ref(), scalars.each_ref(), digits, &mut windows).store();
-    }
-    let mut windows = [Window::new()];
-    for group in rest {
-        let scalars = scalars(PAIR * pairs.len());
-        [*group] = multiply::multiply([group], [&scalars], digits, &mut windows).store();
+    let mut windows = [Window::new(), Window::new()];
+    for (i, pair) in groups.chunks_mut(PAIR).enumerate() {
+        let scalars: Vec<_> = (0..pair.len()).map(|n| scalars(PAIR * i + n)).collect();
+        multiply::multiply(pair, &scalars, digits, &mut windows);
     }
 }
 

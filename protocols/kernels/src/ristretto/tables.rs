@@ -1,4 +1,5 @@
-//! Multiples of points, looked up in constant time: every lookup reads the whole table, whatever the digit.
+//! Multiples of points, looked up in constant time: every lookup reads all the multiples that a digit may name, and
+//! permutations inside of registers pick among them.
 
 #![allow(clippy::needless_range_loop, reason = "loops over limbs index several arrays alike")]
 
@@ -7,66 +8,143 @@ use std::sync::OnceLock;
 
 use zeroize::{Zeroize, ZeroizeOnDrop, optimization_barrier};
 
+use super::batch::PAIR;
 use super::constants::D2;
-use super::field::{Element, LANES, LIMBS, Stored, ZERO};
-use super::point::{Affine, Cached, Extended};
+use super::field::{Element, LANES, LIMBS, Lanes, Stored, ZERO};
+use super::point::{Affine, Cached, Extended, Group};
 use super::scalar::{DIGITS, Digit};
 
 /// Largest magnitude of a digit.
 const MULTIPLES: usize = 8;
 
-/// P, 2·P, …, 8·P for each lane's P: 10 KiB, wiped when dropped. It is made once for a call and filled again
-/// for each group.
-pub(super) struct Window(Box<[CachedGroup; MULTIPLES]>);
+/// P, 2·P, …, 8·P for each lane's P, as Y + X, Y − X, 2·Z and 2·D·T: 10 KiB, wiped when dropped. It is made once for a
+/// call and filled again for each group.
+pub(super) struct Window(Box<[[Choices; LIMBS]; 4]>);
 
-/// A [`Cached`] at rest: Y + X, Y − X, 2·Z, 2·D·T.
-type CachedGroup = [Stored; 4];
+/// One limb of all multiples. A permutation of two vectors picks from sixteen words, which are the eight multiples of two
+/// neighbouring lanes: those of j·P stand side by side, behind those of (j mod 8) others.
+type Choices = [[Lanes; 2]; PAIRS];
 
-const NOTHING: CachedGroup = [[ZERO; LIMBS]; 4];
+/// Pairs of neighbouring lanes.
+const PAIRS: usize = LANES / 2;
+const NOTHING: [[Choices; LIMBS]; 4] = [[[[ZERO; 2]; PAIRS]; LIMBS]; 4];
 
 impl Window {
     pub(super) fn new() -> Self {
-        Self(Box::new([NOTHING; MULTIPLES]))
+        Self(Box::new(NOTHING))
     }
 
-    /// The multiples of N groups' points, one window each.
+    /// The multiples of at most [`PAIR`] groups' points, one window each. The groups take turns, as in a multiplication.
     #[target_feature(enable = "avx512ifma")]
-    pub(super) fn fill<const N: usize>(windows: &mut [Self; N], points: &Extended<N>) {
-        let (one, summand) = (points.cached(), points.summand());
-        let mut multiple = one;
-        for i in 0..MULTIPLES {
-            if i > 0 {
-                multiple = summand.add(&multiple).cached();
+    #[inline(never)]
+    pub(super) fn fill(windows: &mut [Self], groups: &[&Group]) {
+        let identity = Extended::identity();
+        let mut points = [(identity.summand(), identity.cached()); PAIR];
+        let points = &mut points[..groups.len()];
+        for (((sum, point), window), group) in points.iter_mut().zip(&mut *windows).zip(groups) {
+            let group = Extended::load([group]);
+            (*sum, *point) = (group.summand(), group.cached());
+            window.put(1, point);
+        }
+        for factor in 2..=MULTIPLES {
+            for ((sum, point), window) in points.iter_mut().zip(&mut *windows) {
+                let multiple;
+                (*sum, multiple) = sum.add(point).summands();
+                window.put(factor, &multiple);
             }
-            multiple.store(windows.each_mut().map(|window| &mut window.0[i]));
         }
     }
 
-    /// `magnitude`·P; the identity for 0.
     #[target_feature(enable = "avx512ifma")]
     #[inline]
-    pub(super) fn select(&self, magnitude: &[__m512i; 1]) -> Cached<1> {
-        let mut chosen = Cached::identity();
-        let one = _mm512_set1_epi64(1);
-        let mut this = one;
-        for entry in self.0.iter() {
-            let masks = [_mm512_cmpeq_epi64_mask(magnitude[0], this)];
-            this = _mm512_add_epi64(this, one);
-            let entry = load(entry);
-            chosen = Cached {
-                plus: chosen.plus.select(entry.plus, masks),
-                minus: chosen.minus.select(entry.minus, masks),
-                z2: chosen.z2.select(entry.z2, masks),
-                td2: chosen.td2.select(entry.td2, masks),
-            };
+    fn put(&mut self, factor: usize, multiple: &Cached<1>) {
+        let place = factor % MULTIPLES;
+        let (vector, place) = (place / PAIRS, place % PAIRS);
+        let Cached { plus, minus, z2, td2 } = multiple;
+        for (limbs, element) in self.0.iter_mut().zip([plus, minus, z2, td2]) {
+            for (choices, limb) in limbs.iter_mut().zip(element.0[0]) {
+                let limb = Lanes::store(limb);
+                for (words, pair) in choices.iter_mut().zip(limb.0.as_chunks::<2>().0) {
+                    words[vector].0.as_chunks_mut().0[place] = *pair;
+                }
+            }
         }
-        chosen
+    }
+
+    /// The multiple of each lane's digit, without its sign; the identity for 0.
+    #[target_feature(enable = "avx512ifma")]
+    #[inline]
+    pub(super) fn select(&self, digit: &Digit<1>) -> Multiple<'_> {
+        let magnitude = digit.magnitude[0];
+        let some = _mm512_test_epi64_mask(magnitude, magnitude);
+        let odd = _mm512_set_epi64(1, 0, 1, 0, 1, 0, 1, 0);
+        let index = _mm512_maskz_add_epi64(some, _mm512_add_epi64(magnitude, magnitude), odd);
+        let pairs = std::array::from_fn(|pair| {
+            let lanes = Lanes(std::array::from_fn(|lane| if lane / 2 == pair { u64::MAX } else { 0 }));
+            _mm512_test_epi64_mask(magnitude, lanes.load())
+        });
+        Multiple { window: self, index, some, pairs }
+    }
+}
+
+/// A multiple that a digit names, as a right summand whose coordinates are looked up one by one: permutations keep one of
+/// two ports busy, so they are best done between multiplications.
+pub(super) struct Multiple<'a> {
+    window: &'a Window,
+    /// The word among [`Choices`]; 0 for the digit 0.
+    index: __m512i,
+    /// Lanes whose digit is not 0.
+    some: __mmask8,
+    /// Those of each pair.
+    pairs: [__mmask8; PAIRS],
+}
+
+impl Multiple<'_> {
+    #[target_feature(enable = "avx512ifma")]
+    #[inline]
+    pub(super) fn plus(&self) -> Element<1> {
+        self.pick(0, 1)
+    }
+
+    #[target_feature(enable = "avx512ifma")]
+    #[inline]
+    pub(super) fn minus(&self) -> Element<1> {
+        self.pick(1, 1)
+    }
+
+    #[target_feature(enable = "avx512ifma")]
+    #[inline]
+    pub(super) fn z2(&self) -> Element<1> {
+        self.pick(2, 2)
+    }
+
+    #[target_feature(enable = "avx512ifma")]
+    #[inline]
+    pub(super) fn td2(&self) -> Element<1> {
+        self.pick(3, 0)
+    }
+
+    /// One coordinate, which is `nothing` of the identity.
+    ///
+    /// Each permutation changes the lanes of its pair that have a digit, and takes the others' words as they are: an
+    /// index becomes a limb there, and the index 0 stays.
+    #[target_feature(enable = "avx512ifma")]
+    #[inline]
+    fn pick(&self, coordinate: usize, nothing: i64) -> Element<1> {
+        let mut limbs = [self.index; LIMBS];
+        limbs[0] = _mm512_mask_mov_epi64(_mm512_set1_epi64(nothing), self.some, self.index);
+        for (limb, choices) in limbs.iter_mut().zip(&self.window.0[coordinate]) {
+            for (lanes, words) in self.pairs.iter().zip(choices) {
+                *limb = _mm512_mask2_permutex2var_epi64(words[0].load(), *limb, *lanes, words[1].load());
+            }
+        }
+        Element([limbs])
     }
 }
 
 impl Zeroize for Window {
     fn zeroize(&mut self) {
-        *self.0 = [NOTHING; MULTIPLES];
+        *self.0 = NOTHING;
         optimization_barrier(&*self.0);
     }
 }
@@ -78,30 +156,6 @@ impl Drop for Window {
 }
 
 impl ZeroizeOnDrop for Window {}
-
-impl<const N: usize> Cached<N> {
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    fn store(&self, entries: [&mut CachedGroup; N]) {
-        for (n, [plus, minus, z2, td2]) in entries.into_iter().enumerate() {
-            let elements = [(self.plus, plus), (self.minus, minus), (self.z2, z2), (self.td2, td2)];
-            for (element, into) in elements {
-                Element([element.0[n]]).store([into]);
-            }
-        }
-    }
-}
-
-#[target_feature(enable = "avx512ifma")]
-#[inline]
-fn load([plus, minus, z2, td2]: &CachedGroup) -> Cached<1> {
-    Cached {
-        plus: Element::load([plus]),
-        minus: Element::load([minus]),
-        z2: Element::load([z2]),
-        td2: Element::load([td2]),
-    }
-}
 
 /// j·16ⁱ·B for a point B, each digit i and j = 1 … 8: vectors hold the eight multiples of one limb, and a permutation
 /// picks one for each lane. B is public: the table is not wiped.
