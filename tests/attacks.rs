@@ -108,6 +108,9 @@ async fn a_partner_that_does_not_read_loses_its_connections() {
 async fn ten_thousand_streams_are_refused_but_for_a_partners_own() {
     let told = Arena::new("").await.attacked(Attack::ManyStreams).await;
     has(&told, "RST_STREAM REFUSED_STREAM");
+    // Ten floods are ten connections; then each waits, and without that there were fifty a second.
+    let floods = told.0["GOAWAY ENHANCE_YOUR_CALM"];
+    assert!((10..40).contains(&floods), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

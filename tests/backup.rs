@@ -19,6 +19,7 @@ use crate::lab::{HEADER, Lab, Party, SUBSCRIBERS, events, terms, zhang};
 use crate::psi::process::Process;
 
 mod kills;
+mod trust;
 
 /// A carrier and a bank that asks it.
 pub(crate) struct Pair {

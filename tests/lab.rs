@@ -237,3 +237,15 @@ pub(crate) async fn failures(party: &Party, node: &Node) -> Vec<String> {
     };
     events(party).into_iter().filter_map(code).collect()
 }
+
+/// The certificate of a party's authority: the last block of its enrolment.
+pub(crate) fn authority_pem(party: &Party) -> String {
+    let blocks = pem::parse_many(&party.enrolment).unwrap();
+    pem::encode(blocks.last().unwrap())
+}
+
+/// The digest by which an authority is released.
+pub(crate) fn sha256_of(pem: &str) -> String {
+    use sha2::Digest as _;
+    hex::encode(sha2::Sha256::digest(pem::parse(pem).unwrap().contents()))
+}

@@ -18,7 +18,9 @@ use windvane_proto::common::v1::peer_client::PeerClient;
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::lookup::PROTOCOL;
 
-use crate::lab::{Lab, Party, SUBSCRIBERS, bank_of, error_of, events, terms, zhang};
+use crate::lab::{
+    Lab, Party, SUBSCRIBERS, authority_pem, bank_of, error_of, events, sha256_of, terms, zhang,
+};
 
 const MINUTE_MS: u64 = 60_000;
 
@@ -336,17 +338,6 @@ async fn an_organisations_own_authority_speaks_for_its_party_alone_while_nodes_r
     no_longer_served(&open).await;
     assert_eq!(carrier.admin.release_authority(&sha256).unwrap_err().code(), "NOT_FOUND");
     node.stop().await.unwrap();
-}
-
-/// The certificate of a party's authority: the last block of its enrolment.
-fn authority_pem(party: &Party) -> String {
-    let blocks = pem::parse_many(&party.enrolment).unwrap();
-    pem::encode(blocks.last().unwrap())
-}
-
-fn sha256_of(pem: &str) -> String {
-    use sha2::Digest as _;
-    hex::encode(sha2::Sha256::digest(pem::parse(pem).unwrap().contents()))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,7 @@ use crate::error::Refusal;
 mod admission;
 mod answered;
 mod bucket;
+mod burst;
 mod call;
 mod connection;
 mod deadline;
@@ -39,6 +40,10 @@ const KIB: usize = 1 << 10;
 
 /// Seconds' worth of faults that a peer may make at once: a misconfigured one learns what is wrong.
 const FAULT_BURST_S: u64 = 5;
+
+/// What a connection counts as that broke the protocol: no library does so by mistake, and each costs a handshake and
+/// thousands of frames.
+const FAULTS_OF_A_FLOOD: usize = 10;
 
 /// All peers' accounts.
 #[derive(Debug)]
@@ -207,9 +212,22 @@ impl Account {
         }
     }
 
+    /// How long a peer whose faults are too many has to wait for another one, if it has.
+    fn fault_wait(&self, now: Instant) -> Option<Duration> {
+        self.paces().faults.wait(now).map(Duration::from_millis)
+    }
+
     /// Counts a call that was refused for the peer's own fault.
     fn note_fault(&self, now: Instant) {
         let _ = self.paces().faults.take(now);
+    }
+
+    /// Counts a connection that was ended for the peer's own fault.
+    fn note_flood(&self, now: Instant) {
+        let mut paces = self.paces();
+        for _ in 0..FAULTS_OF_A_FLOOD {
+            let _ = paces.faults.take(now);
+        }
     }
 
     /// Counts a call that was refused before it was read; gives how many there were since this was last told, at most

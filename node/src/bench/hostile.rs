@@ -1,8 +1,8 @@
 //! `windvane bench hostile`: a partner that attacks a carrier's node beside an honest bank's steady load.
 //!
-//! The attacker is enrolled, has a grant, and is a process of its own, at a lower priority than the nodes: in operation it
-//! would have a machine of its own. Everything shares this machine's processors all the same, so that a ratio of
-//! latencies here includes what the attacker itself takes of them.
+//! The attacker is enrolled, has a grant, and is a process of its own that runs where nothing else wants to (`SCHED_IDLE`):
+//! in operation it would have a machine of its own. Everything shares this machine's caches and its network stack all the
+//! same, so that a ratio of latencies here includes what the attacker itself takes of them.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,10 @@ const RIVAL: &str = "rival";
 /// Applicants that the honest bank asks about.
 const APPLICANTS: usize = 2_000;
 
-/// How much lower the attacker's priority is.
+/// What starts a program in the scheduling class for idle times; without it the attacker has the lowest priority only.
+const IDLE: [&str; 3] = ["chrt", "--idle", "0"];
+
+/// The lowest priority.
 const NICENESS: i32 = 19;
 
 /// Calls at a time while everything warms up.
@@ -178,7 +181,7 @@ async fn attacker_process(
     attack: Attack,
     time: Duration,
 ) -> Result<Told, DemoError> {
-    let mut command = Command::new(program);
+    let mut command = idle(program).await;
     command.args(["bench", "attacker", "--provider", carrier, "--attack", attack.as_str()]);
     command.arg("--address").arg(address.to_string()).arg("--config").arg(config);
     command.arg("--seconds").arg(time.as_secs().to_string());
@@ -186,6 +189,19 @@ async fn attacker_process(
     let ended = command.output().await.map_err(DemoError::io("running the attacker"))?;
     serde_json::from_slice(&ended.stdout)
         .map_err(|_| DemoError::Unfit(format!("the attacker ended with {} and told nothing", ended.status)))
+}
+
+/// A program that will run where nothing else wants to.
+async fn idle(program: &Path) -> Command {
+    let [chrt, options @ ..] = IDLE;
+    let has_class = Command::new(chrt).args(options).arg("true").stderr(Stdio::null()).status().await;
+    if !has_class.is_ok_and(|status| status.success()) {
+        note("chrt is missing: the attacker shares the processors at the lowest priority");
+        return Command::new(program);
+    }
+    let mut command = Command::new(chrt);
+    command.args(options).arg(program);
+    command
 }
 
 /// Attacks a provider as a partner of its whose files are given, at a lower priority. Needs a runtime of several threads.

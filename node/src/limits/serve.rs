@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::StreamExt as _;
 
+use super::burst::InTurns;
 use super::call::{Calls, Routed};
 use super::connection::Connection;
 use super::{Limits, Seat};
@@ -39,6 +40,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// How often a connection is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// A peer whose faults are too many has its next connection served this much later: it keeps its seat meanwhile, so
+/// that opening connections again and again costs it more than the node.
+const FAULTY_PAUSE: Duration = Duration::from_secs(1);
 
 /// A connection that was told to end does so within this time.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -109,9 +114,16 @@ impl One {
     }
 
     async fn run(self, stream: PeerStream, mut closed: watch::Receiver<bool>) {
-        let party = &self.calls.account.party;
+        let account = &self.calls.account;
+        let party = &account.party;
+        if account.fault_wait(Instant::now()).is_some() {
+            tokio::select! {
+                () = tokio::time::sleep(FAULTY_PAUSE) => {}
+                _ = closed.changed() => return,
+            }
+        }
         let serving = builder(self.calls.limits.config.streams_per_connection)
-            .serve_connection(TokioIo::new(stream), self.calls.clone());
+            .serve_connection(TokioIo::new(InTurns::new(stream)), self.calls.clone());
         tokio::pin!(serving);
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -120,6 +132,9 @@ impl One {
             tokio::select! {
                 ended = &mut serving => {
                     if let Err(error) = ended {
+                        if is_against_the_protocol(&error) {
+                            account.note_flood(Instant::now());
+                        }
                         tracing::info!(code = "CONNECTION_BROKEN", peer = %party, %error, "a connection ended early");
                     }
                     return;
@@ -163,6 +178,12 @@ impl One {
             _ => Looked::Well,
         }
     }
+}
+
+/// Whether the peer did what HTTP/2 forbids, and not the network.
+fn is_against_the_protocol(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| !cause.is_io() && cause.is_library())
 }
 
 /// What a look at a connection finds.

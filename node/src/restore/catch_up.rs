@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use sha2::{Digest as _, Sha256};
 use windvane_keys::enrolment::Enrolment;
 use windvane_keys::files::write_public;
 use windvane_keys::identity::TlsKey;
@@ -79,6 +80,7 @@ impl<'a> CatchUp<'a> {
                 let issued = signed.body().provider == *own;
                 self.store.replay_grant(signed.body().id.as_bytes(), issued, signed.as_bytes())?;
             }
+            Event::Trust { action, subject, document } => self.trust(&action, &subject, &document)?,
             Event::GrantEnded(id) => self.store.replay_grant_end(id.as_bytes(), at_ms)?,
             Event::User { name, action } => self.user(&name, &action)?,
             Event::Switched { subject, action } => {
@@ -126,6 +128,24 @@ impl<'a> CatchUp<'a> {
             let note = "this node was enrolled anew after the backup, with a key that is not in it: request, and \
                         import, another enrolment";
             self.notes.insert(note.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whom the node believes. The log has a revocation list's digest only.
+    fn trust(&mut self, action: &str, subject: &str, document: &[u8]) -> Result<(), NodeError> {
+        let sha256 = || Sha256::digest(document).into();
+        match action {
+            "partner ended" => self.store.replay_departure(subject)?,
+            "authority bound" => self.store.replay_authority(&sha256(), document, Some(subject))?,
+            "authority released" => self.store.replay_authority(&sha256(), document, None)?,
+            "revocation list" if !self.store.has_revocation_list(document)? => {
+                self.notes.insert(format!(
+                    "revocation list {subject} was imported after the backup: import it, or a later one, again \
+                     before the node runs, because it believes whom that list revokes"
+                ));
+            }
+            _ => {}
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use rusqlite::{OptionalExtension as _, params};
+use sha2::{Digest as _, Sha256};
 
 use super::{Store, StoreError, int};
 
@@ -20,13 +21,45 @@ impl Store {
         Ok(())
     }
 
-    /// Takes over that a partner was retired.
+    /// Takes over that a partner was retired, or its enrolment ended.
     ///
     /// # Errors
     /// [`StoreError`].
     pub(crate) fn replay_departure(&self, party: &str) -> Result<(), StoreError> {
-        self.lock().execute("DELETE FROM partner WHERE party = ?1", [party])?;
+        let connection = self.lock();
+        connection.execute("DELETE FROM partner_before WHERE party = ?1", [party])?;
+        connection.execute("DELETE FROM partner WHERE party = ?1", [party])?;
         Ok(())
+    }
+
+    /// Takes over that an authority was bound to parties, or, without them, that it was released.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn replay_authority(
+        &self,
+        sha256: &[u8; 32],
+        certificate: &[u8],
+        parties: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let connection = self.lock();
+        match parties {
+            Some(parties) => connection.execute(
+                "INSERT INTO authority VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET parties = ?3",
+                params![sha256, certificate, parties],
+            )?,
+            None => connection.execute("DELETE FROM authority WHERE sha256 = ?1", [sha256])?,
+        };
+        Ok(())
+    }
+
+    /// Whether a revocation list of this content is kept.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn has_revocation_list(&self, sha256: &[u8]) -> Result<bool, StoreError> {
+        let lists = self.revocation_lists()?;
+        Ok(lists.iter().any(|(_, list)| Sha256::digest(list)[..] == *sha256))
     }
 
     /// Whether a partner is enrolled.

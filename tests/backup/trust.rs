@@ -1,0 +1,55 @@
+//! Whom a restored node believes: what its log says, and not what the older backup does.
+
+use std::sync::Arc;
+
+use windvane::admin::Admin;
+use windvane::restore::Restore;
+
+use crate::lab::{Lab, authority_pem, sha256_of};
+
+#[test]
+fn a_restored_node_believes_whom_its_log_says_and_tells_of_a_list_that_it_lacks() {
+    let (lab, elsewhere) = (Lab::new(), Lab::new());
+    let carrier = lab.party("carrier-a", "");
+    let [ended, revoked, stays] = ["ended", "revoked", "stays"].map(|name| lab.party(name, ""));
+    for peer in [&ended, &revoked, &stays] {
+        carrier.admin.import_enrolment(&peer.enrolment).unwrap();
+    }
+    let [released, bound] = ["released", "bound"].map(|name| elsewhere.party(name, ""));
+    let released_pem = authority_pem(&released);
+    carrier.admin.bind_authority(&released_pem, &[released.config.party()]).unwrap();
+    let list = lab.revoke(None, &[]);
+    carrier.admin.import_revocations(list.der()).unwrap();
+    let repository = lab.dir.path().join("backups");
+    carrier.admin.back_up(&repository, None, &|_, _| ()).unwrap();
+
+    carrier.admin.end_partner(&ended.config.party()).unwrap();
+    carrier.admin.release_authority(&sha256_of(&released_pem)).unwrap();
+    let bound_pem = authority_pem(&Lab::new().party("bound", ""));
+    carrier.admin.bind_authority(&bound_pem, &[bound.config.party()]).unwrap();
+    let next = lab.revoke(Some(&list), &[&revoked.enrolment]);
+    carrier.admin.import_revocations(next.der()).unwrap();
+
+    let to = lab.dir.path().join("restored");
+    let restore = Restore {
+        config: &carrier.config,
+        from: &repository,
+        to: &to,
+        log: Some(&carrier.config.node.data_dir),
+        log_lost: false,
+        checkpoints: &[],
+    };
+    let restored = restore.run(&lab.clock, &|_, _| ()).unwrap();
+    let told: Vec<_> = restored.notes.iter().filter(|note| note.contains("revocation list")).collect();
+    assert!(matches!(told[..], [note] if note.contains("revocation list 02")), "{restored:?}");
+    let mut config = carrier.config.clone();
+    config.node.data_dir = to;
+    let admin = Admin::open(&config, Arc::new(lab.clock.clone())).unwrap();
+    let mut partners: Vec<_> = admin.partners().unwrap().iter().map(|one| one.party.to_string()).collect();
+    partners.sort_unstable();
+    assert_eq!(partners, ["revoked", "stays"]);
+    let trust = admin.certificate().unwrap().trust;
+    let anchors: Vec<_> = trust.anchors().iter().map(|anchor| anchor.certificate.der.as_slice()).collect();
+    assert_eq!(anchors, [pem::parse(&bound_pem).unwrap().contents()]);
+    assert!(!admin.import_revocations(next.der()).unwrap().known);
+}
