@@ -45,6 +45,7 @@ pub mod service;
 pub mod session;
 pub mod snapshot;
 pub mod spill;
+mod stages;
 pub mod store;
 pub mod table;
 pub mod telemetry;

@@ -37,9 +37,7 @@ use rustix::fs::syncfs;
 use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::transcript::Record as _;
 
-use crate::backup::{
-    BackupError, Stage, Watch, copy_dir, outside, read_seal, remove_leftover, resolve, verify,
-};
+use crate::backup::{BackupError, Watch, copy_dir, outside, read_seal, remove_leftover, resolve, verify};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::NodeError;
@@ -52,8 +50,10 @@ mod epochs;
 mod jobs;
 mod log;
 mod lost;
+mod stage;
 
 pub use lost::SAFE_STEP;
+pub use stage::Stage;
 
 use catch_up::CatchUp;
 use log::NewestLog;
@@ -107,7 +107,7 @@ impl Restore<'_> {
         copy_dir(&backup, &temporary.path, |path| newest.is_none() || !path.starts_with("log/"), watch)?;
         let layout = Layout::new(temporary.path.clone());
         newest.as_ref().map_or(Ok(()), |newest| newest.copy_to(&layout))?;
-        Stage::RestoreCopied.reached();
+        Stage::Copied.reached();
         let mut config = self.config.clone();
         config.node.data_dir.clone_from(&temporary.path);
         let keys = NodeKeys::open(&config)?;
@@ -117,9 +117,9 @@ impl Restore<'_> {
             return Err(BackupError::Damaged { path: backup, finding }.into());
         }
         let size = log::check(&keys, &config, seal.body(), self.checkpoints)?;
-        Stage::RestoreLog.reached();
+        Stage::Log.reached();
         let (mut events, notes) = self.catch_up(&keys, &layout, seal.body().before, clock)?;
-        Stage::RestoreCaughtUp.reached();
+        Stage::CaughtUp.reached();
         events.push(Event::Restored {
             backup: seal.digest(),
             size: seal.body().log_size,
@@ -127,9 +127,9 @@ impl Restore<'_> {
         });
         tell(&keys, &config, events, clock.now_ms())?;
         drop(keys);
-        Stage::RestoreReady.reached();
+        Stage::Ready.reached();
         temporary.place(self.to)?;
-        Stage::RestorePlaced.reached();
+        Stage::Placed.reached();
         let (path, backup_size) = (self.to.to_owned(), seal.body().log_size);
         Ok(Restored { backup, path, backup_size, log_size: size, notes })
     }

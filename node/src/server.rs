@@ -1,6 +1,5 @@
 //! A running node: its listeners, its background work, and its stop.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -12,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic_health::server::HealthReporter;
 use windvane_protocols::audit::entry::{Entry, Event};
-use windvane_protocols::transcript::{Hash, Record as _, digest};
+use windvane_protocols::transcript::{Hash, Record as _};
 
 use crate::bank::Bank;
 use crate::clock::Clock;
@@ -403,7 +402,7 @@ async fn open(config: &Config, surroundings: Surroundings) -> Result<Shared, Nod
     };
     // What commands did before comes before in the log, too.
     let mut logged = shared.taking_over.lock().await;
-    drain_outbox(&shared, &mut logged).await?;
+    outbox::drain(&shared, &mut logged).await?;
     drop(logged);
     let started = Event::Started { software: shared.software, configuration: shared.configuration };
     let entry = Entry::new(shared.clock.now_ms(), started).encode().into_bytes();
@@ -476,7 +475,7 @@ async fn reload(
         // A grant is refused before the log says that it was ended, or an answer would stand after its end.
         provider.policy().withdraw(&shared.store)?;
     }
-    if !drain_outbox(shared, &mut logged).await? {
+    if !outbox::drain(shared, &mut logged).await? {
         return Ok(false);
     }
     shared.functions.reload(&shared.store)?;
@@ -490,22 +489,4 @@ async fn reload(
     let provider = blocking(move || provider.map_or(Ok(()), |provider| provider.reload())).await?;
     let bank = blocking(move || bank.map_or(Ok(()), |bank| bank.reload())).await?;
     renewed.map(drop).and(provider).and(bank).map(|()| true)
-}
-
-/// Writes what waits into the log, once: what could not be taken out of the outbox afterwards is in `logged`, and is
-/// taken out first at the next time.
-async fn drain_outbox(shared: &Shared, logged: &mut HashSet<Hash>) -> Result<bool, NodeError> {
-    let left = !logged.is_empty();
-    if left {
-        shared.store.forget_logged(logged)?;
-        logged.clear();
-    }
-    let waiting = shared.store.outbox()?;
-    let Some(&(last, _)) = waiting.last() else { return Ok(left) };
-    let digests: Vec<_> = waiting.iter().map(|(_, entry)| digest(entry)).collect();
-    shared.log.append(waiting.into_iter().map(|(_, entry)| entry).collect()).await?;
-    logged.extend(digests);
-    shared.store.clear_outbox(last)?;
-    logged.clear();
-    Ok(true)
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use windvane::admin::Admin;
 use windvane::audit::{self, VerifyOptions};
-use windvane::backup::{self, Stage};
+use windvane::backup;
 use windvane::clock::SystemClock;
-use windvane::restore::Restore;
+use windvane::restore::{self, Restore};
 use windvane::telemetry;
 
 use crate::lab::{Lab, Party, SUBSCRIBERS};
@@ -21,17 +21,17 @@ const CODE: &str = "WINDVANE_TEST_CODE";
 
 const SIGKILL: i32 = 9;
 
-fn killed(test: &str, variables: &[(&str, &Path)], stage: Stage) {
+fn killed(test: &str, variables: &[(&str, &Path)], stage: &str) {
     let name = format!("backup::kills::{test}");
-    let status = Process::start(&name, variables, Some(stage.name())).ended();
-    assert_eq!(status.signal(), Some(SIGKILL), "{}: {status}", stage.name());
+    let status = Process::start(&name, variables, Some(stage)).ended();
+    assert_eq!(status.signal(), Some(SIGKILL), "{stage}: {status}");
 }
 
 fn config_of(lab: &Lab) -> PathBuf {
     lab.dir.path().join("carrier-a/windvane.toml")
 }
 
-fn restore(lab: &Lab, party: &Party, to: &Path) -> windvane::restore::Restored {
+fn restore(lab: &Lab, party: &Party, to: &Path) -> restore::Restored {
     let restore = Restore {
         config: &party.config,
         from: &lab.dir.path().join("backups"),
@@ -49,13 +49,13 @@ async fn a_backup_that_is_killed_at_any_stage_is_none_and_the_next_one_is_whole(
     let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
     let (config, repository) = (config_of(&lab), lab.dir.path().join("backups"));
     let mut whole = 0;
-    for stage in Stage::BACKUP {
-        killed("backup_process", &[(CONFIG, &config), (REPOSITORY, &repository)], stage);
-        whole += usize::from(stage == Stage::Placed);
+    for stage in backup::Stage::ALL {
+        killed("backup_process", &[(CONFIG, &config), (REPOSITORY, &repository)], stage.name());
+        whole += usize::from(stage == backup::Stage::Placed);
         let found = backup::resolve(&repository);
         match whole {
-            0 => assert_eq!(found.unwrap_err().code(), "BACKUP_MISSING", "{}", stage.name()),
-            _ => assert!(backup::verify(&found.unwrap()).unwrap().is_ok(), "{}", stage.name()),
+            0 => assert_eq!(found.unwrap_err().code(), "BACKUP_MISSING", "{stage}"),
+            _ => assert!(backup::verify(&found.unwrap()).unwrap().is_ok(), "{stage}"),
         }
         let report = audit::verify(&carrier.log_dir(), &VerifyOptions::default());
         assert!(report.is_ok(), "{report}");
@@ -73,14 +73,14 @@ async fn a_restore_that_is_killed_at_any_stage_is_none_or_whole_and_can_be_done_
     let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
     let (config, repository) = (config_of(&lab), lab.dir.path().join("backups"));
     let made = carrier.admin.back_up(&repository, None, &|_, _| ()).unwrap();
-    for stage in Stage::RESTORE {
+    for stage in restore::Stage::ALL {
         let to = lab.dir.path().join(stage.name());
-        killed("restore_process", &[(CONFIG, &config), (REPOSITORY, &repository), (TO, &to)], stage);
-        assert_eq!(to.exists(), stage == Stage::RestorePlaced, "{}", stage.name());
+        killed("restore_process", &[(CONFIG, &config), (REPOSITORY, &repository), (TO, &to)], stage.name());
+        assert_eq!(to.exists(), stage == restore::Stage::Placed, "{stage}");
         if !to.exists() {
             restore(&lab, &carrier, &to);
         }
-        assert!(!lab.dir.path().join(format!(".restoring-{}", stage.name())).exists());
+        assert!(!lab.dir.path().join(format!(".restoring-{stage}")).exists());
         let mut config = carrier.config.clone();
         config.node.data_dir.clone_from(&to);
         let admin = Admin::open(&config, Arc::new(lab.clock.clone())).unwrap();

@@ -1,4 +1,4 @@
-//! Inputs from inputs: the mutations of a fuzzer that is not guided.
+//! Inputs from inputs: mutations that nothing guides, for the test of this crate.
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha20Rng;
@@ -7,7 +7,7 @@ use rand_chacha::ChaCha20Rng;
 const EDGES: [u64; 10] = [0, 1, 0x7f, 0x80, 0xff, 0xffff, 0x7fff_ffff, 0xffff_ffff, 1 << 40, u64::MAX];
 
 /// Changes an input one to eight times; never longer than `most`.
-pub fn mutate(input: &[u8], others: &[Vec<u8>], most: usize, rng: &mut ChaCha20Rng) -> Vec<u8> {
+pub(crate) fn mutate(input: &[u8], others: &[Vec<u8>], most: usize, rng: &mut ChaCha20Rng) -> Vec<u8> {
     let mut bytes = input.to_vec();
     for _ in 0..rng.random_range(1..=8) {
         change(&mut bytes, others, rng);
