@@ -73,6 +73,9 @@ pub(super) struct VerifyArgs {
     /// The bank's own code of the customer type, for its rules
     #[arg(long, value_name = "CODE")]
     customer_type: Option<String>,
+    /// Repeated with the same key and the same question, the command gives the first answer again and asks nobody
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
     #[command(flatten)]
     reach: Reach,
     /// Print JSON
@@ -130,9 +133,15 @@ impl Reach {
 impl VerifyArgs {
     pub(super) fn run(self) -> Result<Answer, Failure> {
         let client = self.reach.client()?;
-        let json = self.json;
+        let (json, key) = (self.json, self.idempotency_key.clone());
         let body = self.body()?;
-        let report = runtime()?.block_on(client.verify(&body)).map_err(Failure::rest)?;
+        let asked = runtime()?.block_on(async {
+            match key {
+                Some(key) => client.verify_once(&body, &key).await,
+                None => client.verify(&body).await,
+            }
+        });
+        let report = asked.map_err(Failure::rest)?;
         Ok(Answer::either(json, &report, report::text))
     }
 

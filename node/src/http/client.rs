@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::bearer::Token;
 use super::body::{BatchBody, BatchResults, VerificationBody};
+use super::idempotency;
 use super::problem::Problem;
 use crate::verification::VerificationReport;
 
@@ -69,6 +70,21 @@ impl Client {
     /// `RESPONSE_INVALID`.
     pub async fn verify(&self, body: &VerificationBody) -> Result<VerificationReport, Problem> {
         let request = self.post("/v1/verifications", body);
+        within(CALL_DEADLINE, self.call(request, MAX_REPORT_BYTES)).await
+    }
+
+    /// As [`Client::verify`], once however often it is repeated under the same `Idempotency-Key`.
+    ///
+    /// # Errors
+    /// As [`Client::verify`]; `IDEMPOTENCY_KEY_INVALID` where the key is not 1 to 128 printable ASCII characters.
+    pub async fn verify_once(
+        &self,
+        body: &VerificationBody,
+        key: &str,
+    ) -> Result<VerificationReport, Problem> {
+        let mut request = self.post("/v1/verifications", body);
+        let key = HeaderValue::from_str(key).map_err(|_| idempotency::invalid_key())?;
+        request.headers_mut().insert(idempotency::HEADER, key);
         within(CALL_DEADLINE, self.call(request, MAX_REPORT_BYTES)).await
     }
 

@@ -149,12 +149,17 @@ fn key_of(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
     let Some(key) = given.next() else { return Ok(None) };
     let printable = key.as_bytes().iter().all(|b| (0x20..=0x7e).contains(b));
     if given.next().is_some() || !printable || !(1..=MAX_KEY_BYTES).contains(&key.len()) {
-        return Err(Problem::new(
-            400,
-            "IDEMPOTENCY_KEY_INVALID",
-            "the Idempotency-Key is not 1 to 128 printable ASCII characters",
-            "send one fresh random key, such as a UUID, with each new question",
-        ));
+        return Err(invalid_key());
     }
     Ok(Some(key.as_bytes()))
+}
+
+/// A key that cannot be one.
+pub(super) fn invalid_key() -> Problem {
+    Problem::new(
+        400,
+        "IDEMPOTENCY_KEY_INVALID",
+        "the Idempotency-Key is not 1 to 128 printable ASCII characters",
+        "send one fresh random key, such as a UUID, with each new question",
+    )
 }

@@ -20,6 +20,21 @@ async fn a_call_under_a_key_is_made_once_and_answered_alike() {
 }
 
 #[tokio::test]
+async fn the_client_asks_once_under_a_key_and_every_time_without() {
+    let served = Served::start().await;
+    let body: VerificationBody = serde_json::from_value(question(&json!({ "ticket": "once" }))).unwrap();
+    let client = served.client();
+    let first = client.verify_once(&body, "k-1").await.unwrap();
+    assert_eq!(client.verify_once(&body, "k-1").await.unwrap(), first);
+    assert_eq!(served.script.asked.lock().unwrap().len(), 1);
+    client.verify(&body).await.unwrap();
+    client.verify(&body).await.unwrap();
+    assert_eq!(served.script.asked.lock().unwrap().len(), 3);
+    let problem = client.verify_once(&body, "two\nlines").await.unwrap_err();
+    assert_eq!(problem.code, "IDEMPOTENCY_KEY_INVALID");
+}
+
+#[tokio::test]
 async fn a_batch_under_a_key_keeps_its_errors_too() {
     let served = Served::start().await;
     let body = batch(&[item(&json!({ "ticket": "a" })), item(&json!({ "phone": "1" })), item(&json!({}))]);
