@@ -21,10 +21,12 @@ use crate::snapshot::disk::at;
 
 mod column;
 mod kind;
+mod source;
 
 pub(super) use column::TextColumn;
 use column::{Column, Fault};
 use kind::Kind;
+use source::Source;
 
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 4096;
@@ -32,7 +34,7 @@ const BATCH_ROWS: usize = 4096;
 /// A Parquet file's rows.
 pub(super) struct ParquetRows {
     path: PathBuf,
-    file: SerializedFileReader<File>,
+    file: SerializedFileReader<Source>,
     header: Vec<String>,
     /// Every column's leaf, where it is not nested.
     leaves: Vec<Option<usize>>,
@@ -53,7 +55,8 @@ pub(super) struct ParquetRows {
 
 impl ParquetRows {
     pub(super) fn open(path: PathBuf, file: File) -> Result<Self, TableError> {
-        let file = guarded(&path, || SerializedFileReader::new(file).map_err(TableError::damaged(&path)))?;
+        let source = Source::new(file).map_err(at(&path))?;
+        let file = guarded(&path, || SerializedFileReader::new(source).map_err(TableError::damaged(&path)))?;
         let schema = file.metadata().file_metadata().schema_descr();
         let header: Vec<_> =
             schema.root_schema().get_fields().iter().map(|f| f.name().trim().to_owned()).collect();
