@@ -16,7 +16,9 @@
 //! and machines off. TLS is real, so that changed bytes meet what they would meet.
 //!
 //! **Machines** fall at any moment, also between two segments that they send and in the middle of a write to their
-//! journal; what the files hold then is what the next run finds. Disks are full, or do not sync. Clocks jump.
+//! journal; what the files hold then is what the next run finds. Disks are full, or do not sync. Clocks jump: one
+//! machine's by less than auditors tolerate, all of them by hours when nothing that was dated before waits for a log
+//! (`world/hours.rs`).
 //!
 //! **Operations** ([`operation`]) are drawn before they begin, from the seed alone. The desk speaks the protocol itself,
 //! so that it can send the same bytes twice, or many questions at the edge of a quota. Operators issue and end grants,
@@ -35,6 +37,9 @@
 //! `select!` draws; an ECDSA signature's length varies by a byte or two. None of that decides anything that an operation
 //! sees on a network without faults, so that a seed's trace is then the same in every run. With faults, runs of one seed
 //! are alike and now and then not equal: where a fault falls depends on how a connection's bytes were cut into segments.
+//! Nor is the order of what happens at one and the same instant: threads of the blocking pool run beside the runtime
+//! then, so that a node which ends an epoch and looks into its outbox at that instant finds the entries now, or at its
+//! next look.
 
 pub mod clock;
 pub mod command;

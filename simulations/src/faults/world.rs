@@ -1,5 +1,6 @@
 //! One seed's world: the machines, the desk, and how each operation is carried out and held against the truth.
 
+mod hours;
 mod trust;
 mod work;
 
@@ -219,28 +220,6 @@ impl World {
             Operation::Pass { hours } => self.pass(hours, number).await,
             _ => "nothing".into(),
         }
-    }
-
-    /// A night: the bank stops in order, and its carriers go on.
-    async fn pass(&self, hours: u32, number: u64) -> Outcome {
-        let mut operators = Vec::new();
-        for machine in &self.machines {
-            operators.push(machine.operator.lock().await);
-        }
-        // Hours are longer than it takes a node to take over what its operator did.
-        sleep(ENDED_WITHIN).await;
-        let bank = &self.machines[0];
-        let stops = bank.up().is_some() && !bank.is_ailing();
-        if stops && let Err(error) = bank.stop().await {
-            self.ledger.violate(Invariant::Recovery, number, format!("{}: {error}", bank.name()));
-        }
-        let by_ms = i64::from(hours) * 3_600_000;
-        self.machines.iter().for_each(|machine| machine.clock().jump_ms(by_ms));
-        self.desk_clock.jump_ms(by_ms);
-        if stops && let Err(error) = bank.start().await {
-            self.ledger.violate(Invariant::Recovery, number, format!("{}: {error}", bank.name()));
-        }
-        "done".into()
     }
 
     async fn verify(&self, known: Known, number: u64) -> Outcome {

@@ -1,17 +1,24 @@
 //! Faults that the simulation found, each in the fewest steps that show it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::sleep;
+use windvane::audit::{VerifyOptions, verify};
+use windvane::clock::Clock as _;
 use windvane::evidence::LogReader;
 use windvane_protocols::audit::entry::{Entry, Event};
+use windvane_protocols::identity::Family;
 use windvane_protocols::transcript::Record as _;
 
+use super::super::clock::MachineClock;
 use super::super::desk::{Acknowledged, DeskError};
 use super::super::disk::Mode;
 use super::super::machine::{Machine, Place};
 use super::super::net::{Network, Rates};
+use super::super::operation::Operation;
 use super::super::people::{Fit, Known};
-use super::super::template::Template;
+use super::super::template::{DESK, Template, terms};
 use super::super::time::{Outside, virtual_time};
 use super::super::world::World;
 use super::SEED;
@@ -115,5 +122,44 @@ fn a_write_that_is_torn_leaves_no_answer_without_its_decision() {
         let place = |which: fn(&Event) -> bool| events.iter().position(which).unwrap();
         let decided = place(|event| matches!(event, Event::Decided(_)));
         assert!(decided < place(|event| matches!(event, Event::Answered(_))));
+    });
+}
+
+#[test]
+fn hours_do_not_pass_between_an_entry_that_is_queued_and_the_log() {
+    in_a_calm_world(async |world, now_ms| {
+        let (carrier, desk) = (&world.machines[1], &world.desk);
+        let ask = async |now_ms| desk.ask(0, KNOWN, desk.standing(0), now_ms).await.is_ok();
+        // Something is queued nearly always, and answers are logged beside it.
+        let busy = async {
+            let (mut before, mut after) = (0, 0);
+            while after < 60 {
+                carrier.admin().unwrap().issue_grant(&terms(DESK, &[Family::Phone])).unwrap();
+                let at_ms = carrier.clock().now_ms();
+                let answered = if at_ms < now_ms + 3_600_000 { &mut before } else { &mut after };
+                *answered += u32::from(ask(at_ms).await);
+                sleep(Duration::from_millis(10)).await;
+            }
+            before
+        };
+        let (passed, before) = tokio::join!(world.perform(Operation::Pass { hours: 5 }, 0), busy);
+        assert_eq!((passed.as_str(), before > 0), ("done", true));
+        carrier.stop().await.unwrap();
+        let report = verify(&carrier.data_dir().join("log"), &VerifyOptions { vkey: None, since: None });
+        assert!(report.findings.is_empty(), "{:?}", report.findings);
+    });
+}
+
+#[test]
+fn a_clock_tells_whether_it_was_read_at_this_instant() {
+    virtual_time(&Arc::default()).unwrap().block_on(async {
+        let clock = MachineClock::new(7);
+        assert!(clock.hold().is_unread());
+        assert_eq!(clock.now_ms(), 7);
+        assert!(!clock.hold().is_unread());
+        sleep(Duration::from_millis(1)).await;
+        assert!(clock.hold().is_unread());
+        clock.hold().jump_ms(100);
+        assert_eq!(clock.now_ms(), 108);
     });
 }

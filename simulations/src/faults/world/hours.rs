@@ -1,0 +1,69 @@
+//! Hours that pass for everybody.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use windvane::error::NodeError;
+
+use super::super::clock::Held;
+use super::super::ledger::Invariant;
+use super::{ENDED_WITHIN, Outcome, World};
+
+/// How long until the clocks are looked at again: timers are no finer.
+const A_MOMENT: Duration = Duration::from_millis(1);
+
+impl World {
+    /// A night: the bank stops in order, and its carriers go on.
+    pub(super) async fn pass(&self, hours: u32, number: u64) -> Outcome {
+        let mut operators = Vec::new();
+        for machine in &self.machines {
+            operators.push(machine.operator.lock().await);
+        }
+        // Hours are longer than it takes a node to take over what its operator did.
+        sleep(ENDED_WITHIN).await;
+        let bank = &self.machines[0];
+        let stops = bank.up().is_some() && !bank.is_ailing();
+        if stops && let Err(error) = bank.stop().await {
+            self.ledger.violate(Invariant::Recovery, number, format!("{}: {error}", bank.name()));
+        }
+        if let Err(error) = self.move_clocks(i64::from(hours) * 3_600_000).await {
+            self.ledger.violate(Invariant::Recovery, number, format!("a state cannot be read: {error}"));
+        }
+        if stops && let Err(error) = bank.start().await {
+            self.ledger.violate(Invariant::Recovery, number, format!("{}: {error}", bank.name()));
+        }
+        "done".into()
+    }
+
+    /// Moves all clocks together, at an instant at which no machine is about to log what it dated before: hours are
+    /// longer than that takes, too. A node that ends an epoch, say, queues entries and takes them over a quarter of a
+    /// second later; after a jump in between they would lie hours before their neighbours in the log.
+    async fn move_clocks(&self, by_ms: i64) -> Result<(), NodeError> {
+        // Whatever is queued after this look was dated at this very instant, and its clock was read.
+        while self.is_telling()? || !self.have_moved(by_ms) {
+            sleep(A_MOMENT).await;
+        }
+        Ok(())
+    }
+
+    /// Whether a running machine's log lacks what its state has queued. One that is down logs that first when it starts.
+    fn is_telling(&self) -> Result<bool, NodeError> {
+        for machine in self.machines.iter().filter(|machine| machine.up().is_some()) {
+            if !machine.admin()?.is_flushed()? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Moves all clocks, unless somebody has read one at this instant.
+    fn have_moved(&self, by_ms: i64) -> bool {
+        let mut clocks: Vec<_> = self.machines.iter().map(|machine| machine.clock().hold()).collect();
+        let unread = clocks.iter().all(Held::is_unread);
+        if unread {
+            clocks.iter_mut().for_each(|clock| clock.jump_ms(by_ms));
+            self.desk_clock.jump_ms(by_ms);
+        }
+        unread
+    }
+}
