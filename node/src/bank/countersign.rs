@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::error::PeerError;
 use crate::identity::NodeKeys;
 use crate::provider::Shared;
-use crate::store::Store;
+use crate::store::{PendingReceipt, Store};
 
 /// How long a provider may take to acknowledge.
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
@@ -58,8 +58,7 @@ async fn one(shared: &Shared, round: &Round<'_>) -> Result<bool, PeerError> {
 /// A batch that the provider has; it is settled when its event is durable.
 pub(crate) struct Batch {
     signed: Signed<Countersignature>,
-    last: i64,
-    full: bool,
+    receipts: Vec<PendingReceipt>,
 }
 
 impl Batch {
@@ -72,15 +71,17 @@ impl Batch {
 impl Round<'_> {
     /// Signs and sends the oldest batch, if any receipt waits.
     pub(crate) async fn send(&self) -> Result<Option<Batch>, PeerError> {
-        let pending = self
+        let receipts = self
             .store
             .uncountersigned(self.provider.as_str(), MAX_RECEIPTS_PER_COUNTERSIGNATURE)
             .map_err(|error| ours(error.code(), &error))?;
-        let Some(last) = pending.last().map(|receipt| receipt.id) else { return Ok(None) };
+        if receipts.is_empty() {
+            return Ok(None);
+        }
         let body = Countersignature {
             requester: self.keys.party.clone(),
             provider: self.provider.clone(),
-            receipts: pending.iter().map(|receipt| receipt.receipt).collect(),
+            receipts: receipts.iter().map(|receipt| receipt.receipt).collect(),
             signed_at_ms: self.clock.now_ms(),
         };
         let signed = Signed::sign(body, self.keys.signing_key());
@@ -88,13 +89,14 @@ impl Round<'_> {
         request.set_timeout(TIMEOUT);
         let mut client = AuditClient::new(self.channel.clone());
         client.countersign(request).await.map_err(|status| PeerError::from(&status))?;
-        Ok(Some(Batch { signed, last, full: pending.len() == MAX_RECEIPTS_PER_COUNTERSIGNATURE }))
+        Ok(Some(Batch { signed, receipts }))
     }
 
-    /// Forgets a batch whose event is durable; whether there may be more.
+    /// Forgets a batch whose event is durable, and nothing that came meanwhile, also where another round has forgotten the
+    /// same batch before; whether there may be more.
     pub(crate) fn settle(&self, batch: &Batch) -> Result<bool, PeerError> {
-        let settled = self.store.countersigned(self.provider.as_str(), batch.last);
-        settled.map_err(|error| ours(error.code(), &error)).map(|()| batch.full)
+        self.store.countersigned(&batch.receipts).map_err(|error| ours(error.code(), &error))?;
+        Ok(batch.receipts.len() == MAX_RECEIPTS_PER_COUNTERSIGNATURE)
     }
 }
 

@@ -220,16 +220,23 @@ impl Store {
         Ok(rows)
     }
 
-    /// Forgets receipts that were countersigned, up to and including `last`.
+    /// Forgets receipts that were countersigned: these and no others. A place in the queue that another round has emptied
+    /// may be another receipt's by now.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn countersigned(&self, provider: &str, last: i64) -> Result<(), StoreError> {
-        self.lock().execute(
-            "DELETE FROM uncountersigned WHERE provider = ?1 AND id <= ?2",
-            params![provider, last],
-        )?;
-        Ok(())
+    pub fn countersigned(&self, batch: &[PendingReceipt]) -> Result<(), StoreError> {
+        let mut connection = self.lock();
+        let t = connection.transaction()?;
+        {
+            let mut forget = t.prepare_cached(
+                "DELETE FROM uncountersigned WHERE id = ?1 AND provider = ?2 AND receipt = ?3",
+            )?;
+            for PendingReceipt { id, provider, receipt } in batch {
+                forget.execute(params![id, provider, receipt])?;
+            }
+        }
+        Ok(t.commit()?)
     }
 }
 
@@ -267,7 +274,7 @@ mod tests {
         assert_eq!(store.verification(&[7; 16]).unwrap().unwrap().sealed, [7]);
         let pending = store.uncountersigned("p", 20).unwrap();
         assert_eq!(pending.len(), 20);
-        store.countersigned("p", pending[19].id).unwrap();
+        store.countersigned(&pending).unwrap();
         assert_eq!(store.uncountersigned("p", 100).unwrap().len(), 30);
     }
 
@@ -281,5 +288,22 @@ mod tests {
         let waiting: Vec<_> = store.uncountersigned("p", 9).unwrap().iter().map(|r| r.receipt[0]).collect();
         assert_eq!(waiting, [1, 2]);
         assert!(store.uncountersigned("q", 9).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_receipt_in_the_place_of_one_that_was_countersigned_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("state.db")).unwrap();
+        store.queue_receipt("p", &[1; 64]).unwrap();
+        // Two rounds beside each other have the same batch; what comes between their ends has its place.
+        let (one, other) = (store.uncountersigned("p", 9).unwrap(), store.uncountersigned("p", 9).unwrap());
+        store.countersigned(&one).unwrap();
+        store.queue_receipt("p", &[2; 64]).unwrap();
+        let waiting = store.uncountersigned("p", 9).unwrap();
+        assert_eq!(waiting[0].id, one[0].id);
+        store.countersigned(&other).unwrap();
+        assert_eq!(store.uncountersigned("p", 9).unwrap(), waiting);
+        store.countersigned(&waiting).unwrap();
+        assert!(store.uncountersigned("p", 9).unwrap().is_empty());
     }
 }

@@ -1,5 +1,6 @@
 //! Faults that the simulation found, each in the fewest steps that show it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use super::super::machine::{Machine, Place};
 use super::super::net::{Network, Rates};
 use super::super::operation::Operation;
 use super::super::people::{Fit, Known};
-use super::super::template::{DESK, Template, terms};
+use super::super::template::{CARRIERS, DESK, Template, terms};
 use super::super::time::{Outside, virtual_time};
 use super::super::world::World;
 use super::SEED;
@@ -122,6 +123,48 @@ fn a_write_that_is_torn_leaves_no_answer_without_its_decision() {
         let place = |which: fn(&Event) -> bool| events.iter().position(which).unwrap();
         let decided = place(|event| matches!(event, Event::Decided(_)));
         assert!(decided < place(|event| matches!(event, Event::Answered(_))));
+    });
+}
+
+#[test]
+fn a_receipt_that_comes_while_two_rounds_countersign_is_countersigned() {
+    const CALLS: u64 = 24;
+    in_a_calm_world(async |world, _| {
+        let machine = &world.machines[0];
+        let bank = machine.up().unwrap().bank.unwrap();
+        let later = async |ms| sleep(Duration::from_millis(ms)).await;
+        let verify = async |number| drop(bank.verify(KNOWN.inquiry(number)).await.unwrap());
+        // Two rounds with the same batch, and a receipt that comes at every time before, between and after their ends.
+        for lag_ms in 0..CALLS {
+            verify(lag_ms).await;
+            let second = async {
+                later(3).await;
+                bank.countersign().await;
+            };
+            let call = async {
+                later(lag_ms).await;
+                verify(CALLS + lag_ms).await;
+            };
+            tokio::join!(bank.countersign(), second, call);
+        }
+        // The last round is the stopping node's.
+        machine.stop().await.unwrap();
+        let events = events(machine);
+        let countersigned: HashSet<_> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Countersigned(signed) => Some(signed.body().receipts.clone()),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        let answered = events.iter().filter_map(|event| match event {
+            Event::Answered(receipt) => Some(receipt.digest()),
+            _ => None,
+        });
+        let (with, without): (Vec<_>, Vec<_>) = answered.partition(|receipt| countersigned.contains(receipt));
+        let all = usize::try_from(CALLS).unwrap() * 2 * CARRIERS.len();
+        assert_eq!((with.len(), without.len()), (all, 0));
     });
 }
 
