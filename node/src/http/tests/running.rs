@@ -133,6 +133,10 @@ impl Write for Captured {
 
 #[tokio::test]
 async fn a_request_leaves_method_route_caller_status_and_duration_in_the_log_and_nothing_of_its_content() {
+    let served = Served::start().await;
+    // A span's place registers when it is first passed. In the same moment as the subscriber, by another test's thread, it
+    // may be left off for good: so it is passed before.
+    served.get("/v1/13800138000").await;
     let captured = Captured::default();
     let writer = captured.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -141,7 +145,6 @@ async fn a_request_leaves_method_route_caller_status_and_duration_in_the_log_and
         .with_writer(move || writer.clone())
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    let served = Served::start().await;
     served.post("/v1/verifications?phone=13800138000", question(&json!({})).to_string()).await;
     served.post("/v1/verifications", question(&json!({ "phone": "1380013800" })).to_string()).await;
     served.get("/v1/13800138000").await;
