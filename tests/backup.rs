@@ -69,14 +69,6 @@ impl Pair {
         restore.run(&self.lab.clock, &|_, _| ())
     }
 
-    /// The same party with its restored files.
-    pub(crate) fn party_at(&self, party: &Party, data_dir: &Path) -> Party {
-        let mut config: Config = party.config.clone();
-        config.node.data_dir = data_dir.to_owned();
-        let admin = Admin::open(&config, Arc::new(self.lab.clock.clone())).unwrap();
-        Party { admin, config, enrolment: party.enrolment.clone() }
-    }
-
     async fn stop_bank(&mut self) {
         self.bank_node.take().unwrap().stop().await.unwrap();
     }
@@ -133,22 +125,28 @@ impl Drill {
         // SIGKILL: nothing is flushed, nothing is sealed.
         drop(self.process.take());
         let to = self.lab.dir.path().join("restored");
-        let restore = Restore {
-            config: &self.carrier.config,
-            from: &self.lab.dir.path().join("backups"),
-            to: &to,
-            log: Some(&self.carrier.config.node.data_dir),
-            log_lost: false,
-            checkpoints: &[],
-        };
-        let restored = tokio::task::block_in_place(|| restore.run(&self.lab.clock, &|_, _| ()).unwrap());
-        let mut config: Config = self.carrier.config.clone();
-        config.node.data_dir = to;
-        let admin = Admin::open(&config, Arc::new(self.lab.clock.clone())).unwrap();
-        let carrier = Party { admin, config, enrolment: self.carrier.enrolment.clone() };
+        let from = self.lab.dir.path().join("backups");
+        let (restored, carrier) =
+            tokio::task::block_in_place(|| restored(&self.lab, &self.carrier, &from, &to));
         let node = self.lab.start(&carrier).await;
         (restored, carrier, node)
     }
+}
+
+/// A party's backup in `to`, caught up with the log that its data directory has; gives the party that goes on there.
+pub(crate) fn restored(lab: &Lab, party: &Party, from: &Path, to: &Path) -> (Restored, Party) {
+    let log = Some(party.config.node.data_dir.as_path());
+    let restore = Restore { config: &party.config, from, to, log, log_lost: false, checkpoints: &[] };
+    let restored = restore.run(&lab.clock, &|_, _| ()).unwrap();
+    (restored, party_at(lab, party, to))
+}
+
+/// The same party with its restored files.
+pub(crate) fn party_at(lab: &Lab, party: &Party, data_dir: &Path) -> Party {
+    let mut config: Config = party.config.clone();
+    config.node.data_dir = data_dir.to_owned();
+    let admin = Admin::open(&config, Arc::new(lab.clock.clone())).unwrap();
+    Party { admin, config, enrolment: party.enrolment.clone() }
 }
 
 fn log_size(dir: &Path) -> u64 {
@@ -244,29 +242,17 @@ async fn an_epoch_that_was_published_after_the_backup_is_never_published_again()
     carrier.publish(&lab.dir.path().join("carrier-a.csv"));
     let name = "subscribers".parse().unwrap();
     assert_eq!(next_epoch(&carrier.admin.keys().store, &name).unwrap(), 3);
-    let restore = Restore {
-        config: &carrier.config,
-        from: &repository,
-        to: &to,
-        log: Some(&carrier.config.node.data_dir),
-        log_lost: false,
-        checkpoints: &[],
-    };
-    let restored = restore.run(&lab.clock, &|_, _| ()).unwrap();
+    let (restored, carrier) = restored(&lab, &carrier, &repository, &to);
     assert!(restored.notes.iter().any(|note| note.contains("epoch 2 of subscribers")), "{restored:?}");
-    let mut config = carrier.config.clone();
-    config.node.data_dir.clone_from(&to);
-    let admin = Admin::open(&config, Arc::new(lab.clock.clone())).unwrap();
-    assert_eq!(next_epoch(&admin.keys().store, &name).unwrap(), 3);
-    assert_eq!(admin.data_set_status(&name).unwrap().published, []);
-    let alive = epochs(&admin.keys().store, &name).unwrap();
+    assert_eq!(next_epoch(&carrier.admin.keys().store, &name).unwrap(), 3);
+    assert_eq!(carrier.admin.data_set_status(&name).unwrap().published, []);
+    let alive = epochs(&carrier.admin.keys().store, &name).unwrap();
     assert!(alive.iter().all(|epoch| epoch.state == windvane_keys::record::State::Destroyed), "{alive:?}");
     // The next one goes on as always.
-    let restored = Party { admin, config, enrolment: carrier.enrolment.clone() };
-    restored.publish(&lab.dir.path().join("carrier-a.csv"));
-    let published = restored.admin.data_set_status(&name).unwrap().published;
+    carrier.publish(&lab.dir.path().join("carrier-a.csv"));
+    let published = carrier.admin.data_set_status(&name).unwrap().published;
     assert_eq!(published.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [3]);
-    let report = audit::verify(&restored.log_dir(), &VerifyOptions::default());
+    let report = audit::verify(&carrier.log_dir(), &VerifyOptions::default());
     assert!(report.is_ok(), "{report}");
 }
 
@@ -281,7 +267,7 @@ async fn where_the_log_is_lost_nothing_that_counts_goes_on() {
     assert_eq!(refused.code(), "RESTORE_LOG_NOT_NAMED");
     let restored = pair.restore(&pair.carrier, &to, None).unwrap();
     assert!(restored.notes.iter().any(|note| note.contains("is ended")), "{restored:?}");
-    let carrier = pair.party_at(&pair.carrier, &to);
+    let carrier = party_at(&pair.lab, &pair.carrier, &to);
     let name = "subscribers".parse().unwrap();
     assert!(next_epoch(&carrier.admin.keys().store, &name).unwrap() > SAFE_STEP);
     assert_eq!(carrier.admin.data_set_status(&name).unwrap().published, []);

@@ -15,7 +15,7 @@ use windvane_protocols::audit::destruction::Destruction;
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::lookup::DataSet;
 
-use crate::backup::Pair;
+use crate::backup::{Pair, restored};
 use crate::lab::{Lab, Party, SUBSCRIBERS, error_of, events, zhang};
 
 const DAY_MS: u64 = 86_400_000;
@@ -136,20 +136,9 @@ fn a_retired_epoch_does_not_come_back_with_a_backup() {
     let (repository, to) = (lab.dir.path().join("backups"), lab.dir.path().join("restored"));
     carrier.admin.back_up(&repository, None, &|_, _| ()).unwrap();
     carrier.admin.retire(&What::Epoch(subscribers(), 1), false).unwrap();
-    let restore = windvane::restore::Restore {
-        config: &carrier.config,
-        from: &repository,
-        to: &to,
-        log: Some(&carrier.config.node.data_dir),
-        log_lost: false,
-        checkpoints: &[],
-    };
-    restore.run(&lab.clock, &|_, _| ()).unwrap();
+    let (_, restored) = restored(&lab, &carrier, &repository, &to);
     assert!(!to.join("datasets/subscribers/epochs/1").exists());
-    let mut config = carrier.config.clone();
-    config.node.data_dir.clone_from(&to);
-    let admin = Admin::open(&config, Arc::new(lab.clock.clone())).unwrap();
-    let left = epochs(&admin.keys().store, &subscribers()).unwrap();
+    let left = epochs(&restored.admin.keys().store, &subscribers()).unwrap();
     assert!(left.iter().all(|epoch| epoch.state == State::Destroyed), "{left:?}");
 }
 

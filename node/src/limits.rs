@@ -212,9 +212,9 @@ impl Account {
         }
     }
 
-    /// How long a peer whose faults are too many has to wait for another one, if it has.
-    fn fault_wait(&self, now: Instant) -> Option<Duration> {
-        self.paces().faults.wait(now).map(Duration::from_millis)
+    /// Whether the peer's faults are too many.
+    fn is_faulty(&self, now: Instant) -> bool {
+        self.paces().faults.wait(now).is_some()
     }
 
     /// Counts a call that was refused for the peer's own fault.

@@ -1,10 +1,6 @@
 //! Whom a restored node believes: what its log says, and not what the older backup does.
 
-use std::sync::Arc;
-
-use windvane::admin::Admin;
-use windvane::restore::Restore;
-
+use super::restored;
 use crate::lab::{Lab, authority_pem, sha256_of};
 
 #[test]
@@ -31,20 +27,10 @@ fn a_restored_node_believes_whom_its_log_says_and_tells_of_a_list_that_it_lacks(
     carrier.admin.import_revocations(next.der()).unwrap();
 
     let to = lab.dir.path().join("restored");
-    let restore = Restore {
-        config: &carrier.config,
-        from: &repository,
-        to: &to,
-        log: Some(&carrier.config.node.data_dir),
-        log_lost: false,
-        checkpoints: &[],
-    };
-    let restored = restore.run(&lab.clock, &|_, _| ()).unwrap();
+    let (restored, carrier) = restored(&lab, &carrier, &repository, &to);
     let told: Vec<_> = restored.notes.iter().filter(|note| note.contains("revocation list")).collect();
     assert!(matches!(told[..], [note] if note.contains("revocation list 02")), "{restored:?}");
-    let mut config = carrier.config.clone();
-    config.node.data_dir = to;
-    let admin = Admin::open(&config, Arc::new(lab.clock.clone())).unwrap();
+    let admin = &carrier.admin;
     let mut partners: Vec<_> = admin.partners().unwrap().iter().map(|one| one.party.to_string()).collect();
     partners.sort_unstable();
     assert_eq!(partners, ["revoked", "stays"]);

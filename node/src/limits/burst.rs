@@ -7,25 +7,31 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Join, ReadBuf, ReadHalf, WriteHalf};
 
 /// Bytes of one turn: about 20 microseconds of decryption, and at most so many frames as take a few hundred.
 const TURN_BYTES: usize = 32 << 10;
 
-/// A stream that lets others run after each [`TURN_BYTES`] that were read from it.
+/// A stream whose reading lets others run after each [`TURN_BYTES`].
+pub(super) fn in_turns<S: AsyncRead + AsyncWrite>(stream: S) -> Join<InTurns<ReadHalf<S>>, WriteHalf<S>> {
+    let (reader, writer) = tokio::io::split(stream);
+    tokio::io::join(InTurns::new(reader), writer)
+}
+
+/// What is read, in turns.
 #[derive(Debug)]
-pub(super) struct InTurns<S> {
-    stream: S,
+pub(super) struct InTurns<R> {
+    reader: R,
     read: usize,
 }
 
-impl<S> InTurns<S> {
-    pub(super) const fn new(stream: S) -> Self {
-        Self { stream, read: 0 }
+impl<R> InTurns<R> {
+    const fn new(reader: R) -> Self {
+        Self { reader, read: 0 }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for InTurns<S> {
+impl<R: AsyncRead + Unpin> AsyncRead for InTurns<R> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -38,7 +44,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for InTurns<S> {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        match Pin::new(&mut self.stream).poll_read(cx, buf) {
+        match Pin::new(&mut self.reader).poll_read(cx, buf) {
             Poll::Pending => {
                 self.read = 0;
                 Poll::Pending
@@ -48,32 +54,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for InTurns<S> {
                 ready
             }
         }
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for InTurns<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::StreamExt as _;
 
-use super::burst::InTurns;
+use super::burst::in_turns;
 use super::call::{Calls, Routed};
 use super::connection::Connection;
 use super::{Limits, Seat};
@@ -116,14 +116,14 @@ impl One {
     async fn run(self, stream: PeerStream, mut closed: watch::Receiver<bool>) {
         let account = &self.calls.account;
         let party = &account.party;
-        if account.fault_wait(Instant::now()).is_some() {
+        if account.is_faulty(Instant::now()) {
             tokio::select! {
                 () = tokio::time::sleep(FAULTY_PAUSE) => {}
                 _ = closed.changed() => return,
             }
         }
         let serving = builder(self.calls.limits.config.streams_per_connection)
-            .serve_connection(TokioIo::new(InTurns::new(stream)), self.calls.clone());
+            .serve_connection(TokioIo::new(in_turns(stream)), self.calls.clone());
         tokio::pin!(serving);
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);

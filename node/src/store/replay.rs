@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use rusqlite::{OptionalExtension as _, params};
 use sha2::{Digest as _, Sha256};
 
+use super::trust::{PUT_AUTHORITY, REMOVE_AUTHORITY};
 use super::{Store, StoreError, int};
 
 impl Store {
@@ -44,11 +45,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         let connection = self.lock();
         match parties {
-            Some(parties) => connection.execute(
-                "INSERT INTO authority VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET parties = ?3",
-                params![sha256, certificate, parties],
-            )?,
-            None => connection.execute("DELETE FROM authority WHERE sha256 = ?1", [sha256])?,
+            Some(parties) => connection.execute(PUT_AUTHORITY, params![sha256, certificate, parties])?,
+            None => connection.execute(REMOVE_AUTHORITY, [sha256])?,
         };
         Ok(())
     }

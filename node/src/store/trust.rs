@@ -14,6 +14,13 @@ pub(super) const SCHEMA: &str = "
         at_ms INTEGER NOT NULL) STRICT;
 ";
 
+/// Binds the authority of this SHA-256 to parties; parameters in the table's order.
+pub(super) const PUT_AUTHORITY: &str =
+    "INSERT INTO authority VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET parties = ?3";
+
+/// Releases the authority of this SHA-256.
+pub(super) const REMOVE_AUTHORITY: &str = "DELETE FROM authority WHERE sha256 = ?1";
+
 /// An authority's certificate, DER, and the parties that it may speak for, divided by spaces.
 pub type StoredAuthority = (Vec<u8>, String);
 
@@ -67,13 +74,7 @@ impl Store {
         (certificate, parties): &StoredAuthority,
         entry: &[u8],
     ) -> Result<(), StoreError> {
-        self.change(entry, |t| {
-            t.execute(
-                "INSERT INTO authority VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET parties = ?3",
-                params![sha256, certificate, parties],
-            )
-        })
-        .map(drop)
+        self.change(entry, |t| t.execute(PUT_AUTHORITY, params![sha256, certificate, parties])).map(drop)
     }
 
     /// Releases an authority.
@@ -82,7 +83,7 @@ impl Store {
     /// [`StoreError::Missing`] when none is bound under this digest.
     pub fn remove_authority(&self, sha256: &[u8; 32], entry: &[u8]) -> Result<(), StoreError> {
         let missing = || StoreError::Missing { what: "bound authority of this SHA-256".into() };
-        self.change_one(entry, missing, |t| t.execute("DELETE FROM authority WHERE sha256 = ?1", [sha256]))
+        self.change_one(entry, missing, |t| t.execute(REMOVE_AUTHORITY, [sha256]))
     }
 
     /// All authorities that are bound to parties.

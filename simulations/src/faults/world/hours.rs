@@ -12,6 +12,9 @@ use super::{ENDED_WITHIN, Outcome, World};
 /// How long until the clocks are looked at again: timers are no finer.
 const A_MOMENT: Duration = Duration::from_millis(1);
 
+/// How often they are looked at: a log that fails leaves its machine's entries queued until that is started again.
+const LOOKS: u32 = 60_000;
+
 impl World {
     /// A night: the bank stops in order, and its carriers go on.
     pub(super) async fn pass(&self, hours: u32, number: u64) -> Outcome {
@@ -26,24 +29,29 @@ impl World {
         if stops && let Err(error) = bank.stop().await {
             self.ledger.violate(Invariant::Recovery, number, format!("{}: {error}", bank.name()));
         }
-        if let Err(error) = self.move_clocks(i64::from(hours) * 3_600_000).await {
+        let moved = self.move_clocks(i64::from(hours) * 3_600_000).await.unwrap_or_else(|error| {
             self.ledger.violate(Invariant::Recovery, number, format!("a state cannot be read: {error}"));
-        }
+            false
+        });
         if stops && let Err(error) = bank.start().await {
             self.ledger.violate(Invariant::Recovery, number, format!("{}: {error}", bank.name()));
         }
-        "done".into()
+        if moved { "done".into() } else { "put off".into() }
     }
 
     /// Moves all clocks together, at an instant at which no machine is about to log what it dated before: hours are
     /// longer than that takes, too. A node that ends an epoch, say, queues entries and takes them over a quarter of a
-    /// second later; after a jump in between they would lie hours before their neighbours in the log.
-    async fn move_clocks(&self, by_ms: i64) -> Result<(), NodeError> {
-        // Whatever is queued after this look was dated at this very instant, and its clock was read.
-        while self.is_telling()? || !self.have_moved(by_ms) {
+    /// second later; after a jump in between they would lie hours before their neighbours in the log. Whether there was
+    /// such an instant.
+    async fn move_clocks(&self, by_ms: i64) -> Result<bool, NodeError> {
+        for _ in 0..LOOKS {
+            // Whatever is queued after this look was dated at this very instant, and its clock was read.
+            if !self.is_telling()? && self.have_moved(by_ms) {
+                return Ok(true);
+            }
             sleep(A_MOMENT).await;
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Whether a running machine's log lacks what its state has queued. One that is down logs that first when it starts.
