@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 
+use windvane::bank::stage::Stage as VerificationStage;
 use windvane::dataset::stage::FullStage;
 use windvane::evidence::stage::Stage as LogStage;
 use windvane::snapshot::stage::FetchStage;
@@ -136,5 +137,11 @@ async fn nodes_killed_at_any_stage_of_the_log_keep_what_they_acknowledged() {
     };
     let stages =
         LogStage::ALL.iter().flat_map(|&stage| times(stage).iter().map(move |&time| (stage.name(), time)));
+    killed_at(Scenario::Verify, stages).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_killed_at_any_stage_of_a_verification_countersigns_what_it_logged() {
+    let stages = VerificationStage::ALL.iter().flat_map(|stage| [1, 2].map(|time| (stage.name(), time)));
     killed_at(Scenario::Verify, stages).await;
 }

@@ -32,6 +32,7 @@ mod interrupted;
 mod record;
 mod retry;
 mod score;
+pub mod stage;
 
 pub use breaker::BreakerSnapshot;
 pub(crate) use breaker::CIRCUIT_OPEN;
@@ -44,6 +45,7 @@ use breaker::Breaker;
 use interrupted::Running;
 use record::{Sealer, Subject};
 use score::{Active, Planned, Scores};
+use stage::Stage;
 
 /// Customers of one call, as one session with each provider.
 pub const MAX_BATCH: usize = windvane_protocols::limits::MAX_CUSTOMERS_PER_SESSION;
@@ -327,6 +329,7 @@ impl Bank {
             let work = self.shared.observer.work("log");
             work.within(self.shared.log.append(requests)).await?;
         }
+        Stage::Requested.reached();
         let observer = &self.shared.observer;
         let conversations = prepared.into_iter().map(|prepared| {
             let observer = observer.clone();
@@ -456,7 +459,10 @@ impl Bank {
         let receipts = runs.iter().filter_map(Run::receipt_digest).collect();
         // The log first: a receipt that it lacks must not wait to be countersigned.
         self.shared.log.append(entries).await?;
-        Ok(self.writer.write(rows, receipts).await?)
+        Stage::Logged.reached();
+        self.writer.write(rows, receipts).await?;
+        Stage::Stored.reached();
+        Ok(())
     }
 }
 

@@ -27,6 +27,7 @@ mod writer;
 
 use csv::{CsvRows, Span};
 use digest::Digested;
+pub use parquet::MAX_PAGE_BYTES;
 use parquet::{ParquetRows, TextColumn};
 
 pub use copy::copy_rows;

@@ -104,6 +104,20 @@ async fn quota_holds(root: &Path, mut answered: u64, fault: &str) {
         assert!(logged(party) >= answered, "{fault}: {party} has {} of {answered}", logged(party));
     }
     assert!(answered >= VERIFICATIONS, "{fault}: {answered}");
+    none_uncountersigned(root, fault);
+}
+
+/// A bank that stopped has countersigned every receipt that its log has.
+fn none_uncountersigned(root: &Path, fault: &str) {
+    let (mut receipts, mut countersigned) = (BTreeSet::new(), BTreeSet::new());
+    for event in events(root, "bank") {
+        match event {
+            Event::Answered(receipt) => drop(receipts.insert(receipt.digest())),
+            Event::Countersigned(signed) => countersigned.extend(signed.body().receipts.iter().copied()),
+            _ => {}
+        }
+    }
+    assert!(receipts.is_subset(&countersigned), "{fault}: {} of {}", countersigned.len(), receipts.len());
 }
 
 fn events(root: &Path, party: &str) -> Vec<Event> {

@@ -1,14 +1,15 @@
 //! Sessions that an earlier run of the node began and did not bring to an end.
 //!
 //! A request is durable before it leaves, its end when it came. A node that is killed in between leaves a request without
-//! an end; what became of it nobody can tell here, and the log says so, so that an auditor need not ask.
+//! an end; what became of it nobody can tell here, and the log says so, so that an auditor need not ask. One that is killed
+//! when the log has a receipt, and the state does not have it yet, leaves it uncountersigned: it is countersigned now.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::party::{PartyId, SessionId};
-use windvane_protocols::transcript::Record as _;
+use windvane_protocols::transcript::{Hash, Record as _};
 
 use crate::error::NodeError;
 use crate::evidence::EvidenceLog;
@@ -59,7 +60,7 @@ impl Running {
 /// The code under which the log tells of them.
 const INTERRUPTED: &str = "INTERRUPTED";
 
-/// Tells the log of all that are open. Blocks.
+/// Tells the log of all that are open, and leaves their receipts to the next countersignature. Blocks.
 ///
 /// # Errors
 /// [`NodeError`].
@@ -67,6 +68,7 @@ pub(super) fn explain(shared: &Shared) -> Result<(), NodeError> {
     let from = shared.store.explained()?;
     let size = shared.log.size();
     let mut open = BTreeMap::<SessionId, PartyId>::new();
+    let mut uncountersigned = BTreeMap::<Hash, PartyId>::new();
     for entry in shared.log.entries_from(from)? {
         let (_, bytes) = entry?;
         match Entry::decode(&bytes).map(|entry| entry.event) {
@@ -74,10 +76,22 @@ pub(super) fn explain(shared: &Shared) -> Result<(), NodeError> {
                 let request = request.body();
                 open.insert(request.session, request.provider.clone());
             }
-            Ok(Event::Answered(receipt)) => drop(open.remove(&receipt.body().request.body().session)),
+            Ok(Event::Answered(receipt)) => {
+                let request = receipt.body().request.body();
+                open.remove(&request.session);
+                uncountersigned.insert(receipt.digest(), request.provider.clone());
+            }
+            Ok(Event::Countersigned(signed)) => {
+                for receipt in &signed.body().receipts {
+                    uncountersigned.remove(receipt);
+                }
+            }
             Ok(Event::Failed { session: Some(session), .. }) => drop(open.remove(&session)),
             _ => {}
         }
+    }
+    for (receipt, provider) in uncountersigned {
+        shared.store.queue_receipt(provider.as_str(), &receipt)?;
     }
     let now_ms = shared.clock.now_ms();
     let event =

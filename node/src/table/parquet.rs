@@ -21,11 +21,13 @@ use crate::snapshot::disk::at;
 
 mod column;
 mod kind;
+mod pages;
 mod source;
 
 pub(super) use column::TextColumn;
 use column::{Column, Fault};
 use kind::Kind;
+pub use pages::MAX_PAGE_BYTES;
 use source::Source;
 
 /// Rows decoded at a time.
@@ -34,6 +36,7 @@ const BATCH_ROWS: usize = 4096;
 /// A Parquet file's rows.
 pub(super) struct ParquetRows {
     path: PathBuf,
+    source: Source,
     file: SerializedFileReader<Source>,
     header: Vec<String>,
     /// Every column's leaf, where it is not nested.
@@ -56,13 +59,15 @@ pub(super) struct ParquetRows {
 impl ParquetRows {
     pub(super) fn open(path: PathBuf, file: File) -> Result<Self, TableError> {
         let source = Source::new(file).map_err(at(&path))?;
-        let file = guarded(&path, || SerializedFileReader::new(source).map_err(TableError::damaged(&path)))?;
+        let file =
+            guarded(&path, || SerializedFileReader::new(source.clone()).map_err(TableError::damaged(&path)))?;
         let schema = file.metadata().file_metadata().schema_descr();
         let header: Vec<_> =
             schema.root_schema().get_fields().iter().map(|f| f.name().trim().to_owned()).collect();
         let leaves = (0..header.len()).map(|root| leaf(schema, root)).collect();
         Ok(Self {
             path,
+            source,
             file,
             header,
             leaves,
@@ -138,6 +143,8 @@ impl ParquetRows {
         self.done += self.current.0;
         let group = self.file.get_row_group(self.group).map_err(TableError::damaged(&self.path))?;
         for column in &mut self.columns {
+            let (start, length) = group.metadata().column(column.leaf()).byte_range();
+            pages::check(&self.source, start, length).map_err(TableError::damaged(&self.path))?;
             let pages =
                 group.get_column_page_reader(column.leaf()).map_err(TableError::damaged(&self.path))?;
             let described = group.metadata().column(column.leaf()).column_descr_ptr();

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ::parquet::basic::Compression;
 use ::parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type};
-use ::parquet::file::properties::WriterProperties;
+use ::parquet::file::properties::{WriterProperties, WriterVersion};
 use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::parser::parse_message_type;
 use encoding_rs::GB18030;
@@ -233,13 +234,13 @@ fn parquet_is_known_by_its_first_bytes_whatever_its_name() {
 }
 
 /// A file with a column of every type; three rows, the middle one null where it may be.
-fn typed(path: &Path) {
+fn typed(path: &Path, properties: WriterProperties) {
     let schema = "message m { required int64 phone; optional binary name (UTF8); optional boolean stopped; \
          optional int32 since (DATE); required double score; optional int64 seen (TIMESTAMP(MILLIS,true)); \
          required int32 count (INTEGER(32,false)); optional group g { required int32 inner; } }";
     let schema = Arc::new(parse_message_type(schema).unwrap());
     let file = File::create(path).unwrap();
-    let mut writer = SerializedFileWriter::new(file, schema, Arc::new(WriterProperties::new())).unwrap();
+    let mut writer = SerializedFileWriter::new(file, schema, Arc::new(properties)).unwrap();
     let mut group = writer.next_row_group().unwrap();
     let levels = Some([1, 0, 1].as_slice());
     macro_rules! column {
@@ -265,7 +266,7 @@ fn typed(path: &Path) {
 fn typed_columns_and_nulls_become_text_and_others_are_refused_by_name() {
     let path = Bench::new();
     let file = path.path("typed.parquet");
-    typed(&file);
+    typed(&file, WriterProperties::new());
     let columns = ["count", "phone", "name", "stopped", "since", "seen"];
     let found = read_columns(&file, &columns).unwrap();
     let expected = [
@@ -286,10 +287,58 @@ fn typed_columns_and_nulls_become_text_and_others_are_refused_by_name() {
 }
 
 #[test]
+fn pages_of_both_versions_of_every_codec_and_with_statistics_are_read() {
+    let bench = Bench::new();
+    let path = bench.path("typed.parquet");
+    let columns = ["count", "phone", "name", "stopped", "since", "seen"];
+    typed(&path, WriterProperties::new());
+    let expected = read_columns(&path, &columns).unwrap();
+    for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
+        for codec in [
+            Compression::SNAPPY,
+            Compression::GZIP(Default::default()),
+            Compression::LZ4_RAW,
+            Compression::ZSTD(Default::default()),
+        ] {
+            for dictionary in [false, true] {
+                let properties =
+                    WriterProperties::builder().set_writer_version(version).set_compression(codec);
+                let properties =
+                    properties.set_dictionary_enabled(dictionary).set_data_page_row_count_limit(1);
+                let properties = properties.set_write_batch_size(1).set_write_page_header_statistics(true);
+                typed(&path, properties.build());
+                assert_eq!(
+                    read_columns(&path, &columns).unwrap(),
+                    expected,
+                    "{version:?} {codec} {dictionary}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_page_that_declares_too_much_is_refused_before_memory_is_reserved() {
+    let bench = Bench::new();
+    let path = bench.path("a.parquet");
+    let row = "x".repeat(1_000);
+    write(&path, &["a"], &vec![vec![row]; 10]);
+    let mut bytes = fs::read(&path).unwrap();
+    // The file begins with the dictionary's header: its kind, and its size in two bytes.
+    assert_eq!(bytes[4..7], [0x15, 4, 0x15]);
+    let footer = bytes.split_off(bytes.len() - 8);
+    bytes.splice(7..9, [0xfe, 0xff, 0xff, 0xff, 0x0f]);
+    bytes.extend(footer);
+    let error = read_columns(&bench.file("b.parquet", bytes), &["a"]).unwrap_err();
+    assert_eq!(error.code(), "TABLE_DAMAGED");
+    assert!(error.to_string().contains("a page of 2147483647 bytes, expected at most 134217728"), "{error}");
+}
+
+#[test]
 fn damage_in_a_parquet_file_is_an_error_or_goes_unnoticed_but_never_ends_the_process() {
     let (bench, mut rng) = (Bench::new(), ChaCha20Rng::seed_from_u64(SEED));
     let path = bench.path("a.parquet");
-    typed(&path);
+    typed(&path, WriterProperties::new());
     let whole = fs::read(&path).unwrap();
     let columns = ["phone", "name", "since", "stopped"];
     let mut refused = 0;

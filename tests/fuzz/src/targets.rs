@@ -6,15 +6,17 @@ mod records;
 mod text;
 mod wire;
 
+use windvane::table::MAX_PAGE_BYTES;
+
 use super::Target;
 
 const fn target(name: &'static str, run: fn(&[u8])) -> Target {
     Target { name, run, extra: 0 }
 }
 
-/// Parquet's decompressors have windows of their own.
-const fn with_decompressors(name: &'static str, run: fn(&[u8])) -> Target {
-    Target { name, run, extra: 64 << 20 }
+/// Of each of four columns a dictionary and a page may be held, and the decompressors have windows of their own.
+const fn with_pages(name: &'static str, run: fn(&[u8])) -> Target {
+    Target { name, run, extra: 4 * 2 * MAX_PAGE_BYTES + (64 << 20) }
 }
 
 /// Every target.
@@ -54,7 +56,7 @@ pub const TARGETS: &[Target] = &[
     target("enrolment", files::enrolment),
     target("documents", files::documents),
     target("csv", files::csv),
-    with_decompressors("parquet", files::parquet),
+    with_pages("parquet", files::parquet),
 ];
 
 /// The first byte chooses; the rest is the input.

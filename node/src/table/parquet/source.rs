@@ -2,8 +2,7 @@
 //!
 //! The library's own way through a file goes on behind its end: a list of a page's header that declares two thousand
 //! million elements is "skipped" for hours, in reads of nothing, and a page of two gigabytes is allocated before it is
-//! read. Here the end of the file is an error, and so is a part that is not within it. **Not here**: what a page declares of its
-//! size when it is decompressed, for which the library reserves memory by itself.
+//! read. Here the end of the file is an error, and so is a part that is not within it.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -15,7 +14,7 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{ChunkReader, Length};
 
 /// The file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Source {
     file: Arc<File>,
     length: u64,
