@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use windvane::Node;
 use windvane::admin::GrantTerms;
@@ -51,6 +52,28 @@ struct World {
     universe: Universe,
     bank: Party,
     providers: BTreeMap<&'static str, (Party, Option<Node>)>,
+}
+
+/// Tells when the first block is through, and pauses after each.
+#[derive(Default)]
+struct FirstBlock {
+    through: tokio::sync::Notify,
+    pause: Duration,
+}
+
+impl TrainProgress for FirstBlock {
+    fn block(&self, done: u16, _total: u16, _auc: Option<f64>) {
+        if done == 1 {
+            self.through.notify_one();
+        }
+        std::thread::sleep(self.pause);
+    }
+
+    fn trees(&self, _done: u64, _total: u64) {}
+
+    fn reading(&self) -> &dyn windvane::dataset::Progress {
+        &()
+    }
 }
 
 /// What a provider permits; carriers have their features named, and the third provider has not.
@@ -246,8 +269,15 @@ impl World {
     }
 
     async fn go_on(&self, training: SessionId) -> Result<TrainReport, TrainError> {
+        self.go_on_telling(training, Arc::new(())).await
+    }
+
+    async fn go_on_telling(
+        &self,
+        training: SessionId,
+        progress: Arc<dyn TrainProgress>,
+    ) -> Result<TrainReport, TrainError> {
         let runner = self.runner();
-        let progress: Arc<dyn TrainProgress> = Arc::new(());
         let report = runner.run(training, &progress).await;
         runner.close().await.unwrap();
         report
@@ -402,4 +432,25 @@ async fn a_provider_that_is_gone_or_refuses_is_named_with_what_was_being_done() 
 /// The configuration of a process.
 fn config() -> Config {
     crate::psi::process::config()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_training_under_way_ends_within_five_seconds_when_a_provider_is_revoked() {
+    let world = World::new().await;
+    let mut plan = world.plan("revoked");
+    plan.model.blocks = Some(10);
+    let training = world.begun(&plan);
+    let first = Arc::new(FirstBlock { pause: Duration::from_millis(300), ..FirstBlock::default() });
+    let revoke = async {
+        first.through.notified().await;
+        let list = world.lab.revoke(None, &[&world.providers["police"].0.enrolment]);
+        world.bank.admin.import_revocations(list.der()).unwrap();
+        Instant::now()
+    };
+    let (ended, revoked) = tokio::join!(world.go_on_telling(training, first.clone()), revoke);
+    let error = ended.unwrap_err();
+    assert_eq!(error.code(), "PARTNER_ENDED");
+    assert!(error.to_string().contains("police") && revoked.elapsed() < Duration::from_secs(5), "{error}");
+    assert_eq!(world.go_on(training).await.unwrap_err().code(), "PARTNER_MISSING");
+    world.stopped().await;
 }

@@ -18,6 +18,7 @@ use crate::error::{NodeError, Refusal};
 use crate::store::Store;
 
 mod accept;
+mod accepted;
 mod dial;
 mod expiry;
 mod handshakes;
@@ -28,6 +29,7 @@ mod tls;
 pub mod transport;
 
 pub use accept::{Incoming, PeerStream};
+pub(crate) use accepted::Accepted;
 pub(crate) use dial::connect;
 pub use dial::{channel, channel_over, live_channel};
 pub use expiry::{Ending, endings};

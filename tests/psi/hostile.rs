@@ -1,6 +1,7 @@
 //! A peer that declares one size and sends another, sends garbage, stops or floods gets its own error.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::net::TcpListener;
@@ -301,6 +302,42 @@ async fn facing(bend: Bend) -> String {
 fn bent(part: &PsiPart, data: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Option<PsiFrame> {
     let data = data(part.data.to_vec()).into();
     Some(PsiFrame::Part(PsiPart { bucket: part.bucket, message: part.message, data }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_under_way_ends_within_five_seconds_when_its_provider_is_revoked_or_ended() {
+    let silent: Bend = |frame| matches!(frame, PsiFrame::Accept(_)).then_some(frame);
+    for by_list in [true, false] {
+        let mut world = World::new(0..1_000, &grant(psi_terms(), 0)).await;
+        between(&mut world, silent, |_| true).await;
+        let mut plan = world.plan("job", 0..1_000);
+        plan.idle_s = 60;
+        let revoke = async {
+            let accepted =
+                || events(&world.carrier).iter().any(|event| matches!(event, Event::PsiAccepted(_)));
+            while !accepted() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            if by_list {
+                let list = world.lab.revoke(None, &[&world.carrier.enrolment]);
+                world.bank.admin.import_revocations(list.der()).unwrap();
+            } else {
+                world.bank.admin.end_partner(&world.carrier.config.party()).unwrap();
+            }
+            Instant::now()
+        };
+        let (ended, revoked) = tokio::join!(world.run(&plan), revoke);
+        let error = ended.unwrap_err();
+        assert_eq!(error.code(), "PARTNER_ENDED");
+        assert!(
+            error.to_string().contains("carrier-a") && revoked.elapsed() < Duration::from_secs(5),
+            "{error}"
+        );
+        let told = |event: &Event| matches!(event, Event::Failed { code, .. } if code == "PARTNER_ENDED");
+        assert!(events(&world.bank).iter().any(told));
+        assert_eq!(world.run(&plan).await.unwrap_err().code(), "PARTNER_MISSING");
+        world.node.stop().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

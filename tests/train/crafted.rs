@@ -50,33 +50,16 @@ async fn another_indicator_other_decoys_another_scale_and_undecided_leaves_are_f
     assert!(only.what.contains("carrier-a"), "{only:?}");
 }
 
-/// Tells when the first block is through.
-struct FirstBlock(tokio::sync::Notify);
-
-impl TrainProgress for FirstBlock {
-    fn block(&self, done: u16, _total: u16, _auc: Option<f64>) {
-        if done == 1 {
-            self.0.notify_one();
-        }
-    }
-
-    fn trees(&self, _done: u64, _total: u64) {}
-
-    fn reading(&self) -> &dyn windvane::dataset::Progress {
-        &()
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_training_that_is_resumed_encrypts_nothing_else_under_its_seed() {
     let world = World::new().await;
     let mut runner = world.runner();
     let training = runner.begin(&world.plan("crafted-5")).unwrap();
-    let first = Arc::new(FirstBlock(tokio::sync::Notify::new()));
+    let first = Arc::new(FirstBlock::default());
     let progress: Arc<dyn TrainProgress> = first.clone();
     tokio::select! {
         ended = runner.run(training, &progress) => panic!("{ended:?}"),
-        () = first.0.notified() => {}
+        () = first.through.notified() => {}
     }
     runner.craft(Craft::Indicator);
     // What was under way on a thread that blocks holds the folder to its end.

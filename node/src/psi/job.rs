@@ -31,7 +31,7 @@ use crate::config::Config;
 use crate::error::NodeError;
 use crate::functions::{Function, check_job};
 use crate::identity::{Certificate, Layout, NodeKeys};
-use crate::peer::Partners;
+use crate::peer::{Accepted, Partners};
 use crate::store::Store;
 
 mod connect;
@@ -133,7 +133,8 @@ impl JobRunner {
         check_job(&self.config, &self.store, Function::Screening, &checked.provider)?;
         self.countersign_waiting(&checked.provider).await;
         let job = Job { id, checked, partner, folder: Arc::new(Mutex::new(folder)) };
-        let run = self.go_on(&job, progress).await;
+        let partners = [job.partner.clone()];
+        let run = self.accepted_partners().during(&partners, self.go_on(&job, progress)).await;
         if let Err(error) = &run {
             self.failed(&job, error).await;
         }
@@ -146,6 +147,16 @@ impl JobRunner {
     /// [`PsiError`].
     pub async fn close(self) -> Result<(), PsiError> {
         Ok(self.log.close().await?)
+    }
+
+    fn accepted_partners(&self) -> Accepted<'_> {
+        Accepted {
+            certificate: &self.certificate,
+            layout: &self.layout,
+            keys: &self.keys,
+            store: &self.store,
+            clock: &*self.clock,
+        }
     }
 
     async fn go_on(&self, job: &Job, progress: &dyn JobProgress) -> Result<JobReport, PsiError> {

@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::dataset::Progress;
 use crate::identity::{Certificate, Layout, NodeKeys};
-use crate::peer::Partners;
+use crate::peer::{Accepted, Partners};
 use crate::psi::evidence::JobLog;
 use crate::store::Store;
 
@@ -190,7 +190,7 @@ impl TrainRunner {
         #[cfg(feature = "faults")]
         let job = job.crafted(self.craft);
         let job = Arc::new(job);
-        let ran = self.go_on(&job, progress).await;
+        let ran = self.while_accepted(&job, progress).await;
         if let Err(error) = &ran {
             self.failed(&job, error).await;
         }
@@ -208,6 +208,26 @@ impl TrainRunner {
     /// The bank's name.
     pub fn party(&self) -> &PartyId {
         &self.keys.party
+    }
+
+    async fn while_accepted(
+        &self,
+        job: &Arc<Job>,
+        progress: &Arc<dyn TrainProgress>,
+    ) -> Result<TrainReport, TrainError> {
+        let members = job.checked.members().map(|member| self.partner(&member.party));
+        let members = members.collect::<Result<Vec<_>, _>>()?;
+        self.accepted_partners().during(&members, self.go_on(job, progress)).await
+    }
+
+    fn accepted_partners(&self) -> Accepted<'_> {
+        Accepted {
+            certificate: &self.certificate,
+            layout: &self.layout,
+            keys: &self.keys,
+            store: &self.store,
+            clock: &*self.clock,
+        }
     }
 
     async fn go_on(

@@ -96,7 +96,7 @@ impl Real {
 #[expect(clippy::print_stderr, reason = "the figures are wanted in the test's output")]
 async fn real_subscribers_are_served_with_the_figures_of_the_report() {
     let Some(text) = feature_file() else { return };
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let real = Real::read(&text);
     let mut world = World::of(UNITS, &["1380013", "1380014"], |dir| real.write(dir)).await;
     let plan =

@@ -148,7 +148,7 @@ impl TrainRunner {
         Ok(charter)
     }
 
-    fn partner(&self, party: &PartyId) -> Result<Arc<Partner>, TrainError> {
+    pub(super) fn partner(&self, party: &PartyId) -> Result<Arc<Partner>, TrainError> {
         check_job(&self.config, &self.store, Function::Training, party)?;
         let missing = || TrainError::given("PARTNER_MISSING", format!("{party} is not enrolled here"));
         self.partners.find(party).ok_or_else(missing)
