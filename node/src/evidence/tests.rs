@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Instant;
 
@@ -306,13 +307,24 @@ fn one_log_has_one_writer() {
     place.open();
 }
 
+/// A disk on which a sync takes a while, so that there is something to share wherever the test runs.
+#[derive(Debug)]
+struct SlowDisk;
+
+impl Disk for SlowDisk {
+    fn sync(&self, file: &File) -> io::Result<()> {
+        std::thread::sleep(Duration::from_millis(1));
+        file.sync_data()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_appends_share_syncs_and_get_their_own_indices() {
     const TASKS: u64 = 64;
     const APPENDS: u64 = 40;
     let place = Place::new();
     let config = LogConfig { checkpoint_interval: Duration::from_millis(5), ..place.config() };
-    let log = EvidenceLog::open(config, key()).unwrap();
+    let log = EvidenceLog::open_on(config, key(), &(Arc::new(SlowDisk) as Arc<dyn Disk>)).unwrap();
     let append = |task: u64| {
         let log = log.clone();
         tokio::spawn(async move {
