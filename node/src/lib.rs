@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod audit;
+mod background;
 pub mod backup;
 pub mod bank;
 pub mod batch;

@@ -7,6 +7,7 @@ use windvane_keys::rotation::load_epoch;
 use windvane_protocols::lookup::DataSet;
 
 use super::Admin;
+use crate::background::at_low_priority;
 use crate::dataset::stage::Stage;
 use crate::dataset::{
     ChangeImport, ChangeReport, DataSetConfig, DeltaBuild, DeltaBuildError, DeltaReport, Progress, change,
@@ -34,7 +35,7 @@ impl Admin {
             key: &self.keys.storage,
             now_ms: self.clock.now_ms(),
         };
-        Ok(change(&job, &mut rand::rng(), progress)?)
+        Ok(at_low_priority(|| change(&job, &mut rand::rng(), progress))?)
     }
 
     /// Publishes what changed since the current epoch's last publication, as the epoch's next delta. A running node
@@ -65,7 +66,7 @@ impl Admin {
             ids,
             now_ms: self.clock.now_ms(),
         };
-        let made = delta(&job, &mut rand::rng(), progress)?;
+        let made = at_low_priority(|| delta(&job, &mut rand::rng(), progress))?;
         #[cfg(feature = "faults")]
         if repeating.is_some() {
             self.record_repeated(&made.delta)?;

@@ -8,6 +8,7 @@ use windvane_protocols::lookup::{DataSet, KeyGroup};
 use windvane_protocols::transcript::Signed;
 
 use super::Admin;
+use crate::background::at_low_priority;
 use crate::dataset::stage::FullStage;
 use crate::dataset::{
     Build, BuildReport, DataSetConfig, DataSetStatus, Import, ImportReport, Progress, Publish, build, import,
@@ -47,12 +48,14 @@ impl Admin {
             key: &self.keys.storage,
             now_ms: self.clock.now_ms(),
         };
-        let report = import(&job, &mut rand::rng(), progress)?;
-        if config.takes_changes() {
-            index_staging(self.layout.root(), config, &self.keys.storage, &mut rand::rng())?;
-            FullStage::ImportIndexed.reached();
-        }
-        Ok(report)
+        at_low_priority(|| {
+            let report = import(&job, &mut rand::rng(), progress)?;
+            if config.takes_changes() {
+                index_staging(self.layout.root(), config, &self.keys.storage, &mut rand::rng())?;
+                FullStage::ImportIndexed.reached();
+            }
+            Ok(report)
+        })
     }
 
     /// Builds the encrypted table of a fresh epoch from what was imported.
@@ -60,11 +63,11 @@ impl Admin {
     /// # Errors
     /// [`NodeError`].
     pub fn build(&self, config: &DataSetConfig, progress: &dyn Progress) -> Result<BuildReport, NodeError> {
-        let (name, rng, now_ms) = (config.name(), &mut rand::rng(), self.clock.now_ms());
+        let (name, now_ms) = (config.name(), self.clock.now_ms());
         let groups: Vec<_> =
             KeyGroup::partition(config.families()).into_iter().map(|(group, _)| group).collect();
         let epoch = next_epoch(&self.keys.store, name)?;
-        let keys = create_epoch(&self.keys.store, name, epoch, &groups, now_ms, rng)?;
+        let keys = create_epoch(&self.keys.store, name, epoch, &groups, now_ms, &mut rand::rng())?;
         self.epochs().tell(name, epoch)?;
         self.flush()?;
         FullStage::BuildKeys.reached();
@@ -78,7 +81,7 @@ impl Admin {
             ids: &self.store,
             now_ms,
         };
-        build(&job, rng, progress).map_err(|error| {
+        at_low_priority(|| build(&job, &mut rand::rng(), progress)).map_err(|error| {
             // The epoch's number is used up; its keys serve nobody.
             let ended = self.epochs().end(name, epoch).and_then(|()| self.flush());
             if let Err(error) = ended {

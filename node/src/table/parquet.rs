@@ -23,6 +23,7 @@ mod column;
 mod kind;
 mod pages;
 mod source;
+mod thrift;
 
 pub(super) use column::TextColumn;
 use column::{Column, Fault};
@@ -59,8 +60,11 @@ pub(super) struct ParquetRows {
 impl ParquetRows {
     pub(super) fn open(path: PathBuf, file: File) -> Result<Self, TableError> {
         let source = Source::new(file).map_err(at(&path))?;
-        let file =
-            guarded(&path, || SerializedFileReader::new(source.clone()).map_err(TableError::damaged(&path)))?;
+        let file = guarded(&path, || {
+            let opened =
+                pages::check_footer(&source).and_then(|()| SerializedFileReader::new(source.clone()));
+            opened.map_err(TableError::damaged(&path))
+        })?;
         let schema = file.metadata().file_metadata().schema_descr();
         let header: Vec<_> =
             schema.root_schema().get_fields().iter().map(|f| f.name().trim().to_owned()).collect();

@@ -1,157 +1,149 @@
-//! The headers of a column chunk's pages, read before the library reads them.
+//! Footer and page headers, held against what they may declare before the library reads them.
 //!
-//! The library reserves what a page declares as its size once decompressed, up to 2 GiB, before it decompresses a byte, and
-//! skips lists of unknown fields element by element, however many are declared. Here a header that declares more than
-//! [`MAX_PAGE_BYTES`] is refused, and so is one that the two could read differently: fields out of order or of another
-//! type than they have, long numbers, lists, sets and maps, of which a page's header has none.
+//! The library reserves what a page declares as its size once decompressed, up to 2 GiB, before it decompresses a byte:
+//! here a page that declares more than [`MAX_PAGE_BYTES`] is refused. [`super::thrift`] says what else is.
 //!
-//! Source: `PageHeader` in parquet-format's `parquet.thrift`, version 2.12; Thrift's compact protocol.
-
-use std::io::{self, Read};
+//! Source: `FileMetaData` and `PageHeader` in parquet-format's `parquet.thrift`, version 2.12.
 
 use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::ChunkReader;
 
+use super::thrift::Kind::{Binary, Bool, Byte, Double, I16, I32, I64, List, Struct};
+use super::thrift::{Fields, Scan};
+
 /// The most bytes of a page once decompressed. Most tools write pages of 1 MiB, some one for a whole row group.
 pub const MAX_PAGE_BYTES: usize = 128 << 20;
 
-/// How deep structures lie in a header: its own, the kind's, statistics.
-const MAX_DEPTH: usize = 3;
+/// What a file ends with: the footer's length in four bytes, and this.
+const MAGIC: [u8; 4] = *b"PAR1";
 
-/// Types of the compact protocol's fields.
-mod kind {
-    pub(super) const TRUE: u8 = 1;
-    pub(super) const FALSE: u8 = 2;
-    pub(super) const BYTE: u8 = 3;
-    pub(super) const I16: u8 = 4;
-    pub(super) const I32: u8 = 5;
-    pub(super) const I64: u8 = 6;
-    pub(super) const DOUBLE: u8 = 7;
-    pub(super) const BINARY: u8 = 8;
-    pub(super) const STRUCT: u8 = 12;
+const NONE: Fields = &[];
+const STATISTICS: Fields =
+    &[(1, Binary), (2, Binary), (3, I64), (4, I64), (5, Binary), (6, Binary), (7, Bool), (8, Bool), (9, I64)];
+
+const DATA_PAGE: Fields = &[(1, I32), (2, I32), (3, I32), (4, I32), (5, Struct(STATISTICS))];
+const DICTIONARY_PAGE: Fields = &[(1, I32), (2, I32), (3, Bool)];
+const DATA_PAGE_V2: Fields =
+    &[(1, I32), (2, I32), (3, I32), (4, I32), (5, I32), (6, I32), (7, Bool), (8, Struct(STATISTICS))];
+/// Fields 2 and 3 are a page's size decompressed and as it is stored.
+const PAGE: Fields = &[
+    (1, I32),
+    (2, I32),
+    (3, I32),
+    (4, I32),
+    (5, Struct(DATA_PAGE)),
+    (6, Struct(NONE)),
+    (7, Struct(DICTIONARY_PAGE)),
+    (8, Struct(DATA_PAGE_V2)),
+];
+
+const KEY_VALUE: Fields = &[(1, Binary), (2, Binary)];
+const TIME_UNIT: Fields = &[(1, Struct(NONE)), (2, Struct(NONE)), (3, Struct(NONE))];
+const TIME: Fields = &[(1, Bool), (2, Struct(TIME_UNIT))];
+const LOGICAL_TYPE: Fields = &[
+    (1, Struct(NONE)),
+    (2, Struct(NONE)),
+    (3, Struct(NONE)),
+    (4, Struct(NONE)),
+    (5, Struct(&[(1, I32), (2, I32)])),
+    (6, Struct(NONE)),
+    (7, Struct(TIME)),
+    (8, Struct(TIME)),
+    (10, Struct(&[(1, Byte), (2, Bool)])),
+    (11, Struct(NONE)),
+    (12, Struct(NONE)),
+    (13, Struct(NONE)),
+    (14, Struct(NONE)),
+    (15, Struct(NONE)),
+    (16, Struct(&[(1, Byte)])),
+    (17, Struct(&[(1, Binary)])),
+    (18, Struct(&[(1, Binary), (2, I32)])),
+];
+const SCHEMA_ELEMENT: Fields = &[
+    (1, I32),
+    (2, I32),
+    (3, I32),
+    (4, Binary),
+    (5, I32),
+    (6, I32),
+    (7, I32),
+    (8, I32),
+    (9, I32),
+    (10, Struct(LOGICAL_TYPE)),
+];
+const BOUNDING_BOX: Fields =
+    &[(1, Double), (2, Double), (3, Double), (4, Double), (5, Double), (6, Double), (7, Double), (8, Double)];
+const COLUMN: Fields = &[
+    (1, I32),
+    (2, List(&I32)),
+    (3, List(&Binary)),
+    (4, I32),
+    (5, I64),
+    (6, I64),
+    (7, I64),
+    (8, List(&Struct(KEY_VALUE))),
+    (9, I64),
+    (10, I64),
+    (11, I64),
+    (12, Struct(STATISTICS)),
+    (13, List(&Struct(&[(1, I32), (2, I32), (3, I32)]))),
+    (14, I64),
+    (15, I32),
+    (16, Struct(&[(1, I64), (2, List(&I64)), (3, List(&I64))])),
+    (17, Struct(&[(1, Struct(BOUNDING_BOX)), (2, List(&I32))])),
+];
+const COLUMN_CHUNK: Fields =
+    &[(1, Binary), (2, I64), (3, Struct(COLUMN)), (4, I64), (5, I32), (6, I64), (7, I32)];
+const ROW_GROUP: Fields = &[
+    (1, List(&Struct(COLUMN_CHUNK))),
+    (2, I64),
+    (3, I64),
+    (4, List(&Struct(&[(1, I32), (2, Bool), (3, Bool)]))),
+    (5, I64),
+    (6, I64),
+    (7, I16),
+];
+const FILE: Fields = &[
+    (1, I32),
+    (2, List(&Struct(SCHEMA_ELEMENT))),
+    (3, I64),
+    (4, List(&Struct(ROW_GROUP))),
+    (5, List(&Struct(KEY_VALUE))),
+    (6, Binary),
+    (7, List(&Struct(&[(1, Struct(NONE)), (2, Struct(NONE))]))),
+];
+
+/// Checks a file's footer. That there is one, the library will say.
+pub(super) fn check_footer(source: &impl ChunkReader) -> Result<()> {
+    let ends = MAGIC.len() as u64 + 4;
+    let Some(at) = source.len().checked_sub(ends) else { return Ok(()) };
+    let end = source.get_bytes(at, 8)?;
+    let Some((length, magic)) = end.split_first_chunk::<4>() else { return Ok(()) };
+    let length = u64::from(u32::from_le_bytes(*length));
+    match at.checked_sub(length) {
+        Some(start) if magic == MAGIC => Scan::structure(source.get_read(start)?, length, FILE).map(drop),
+        _ => Ok(()),
+    }
 }
 
-/// Holds the pages of a column chunk that begins at `start` against the limit.
+/// Checks the pages of a column chunk.
 pub(super) fn check(source: &impl ChunkReader, start: u64, length: u64) -> Result<()> {
     let end = start.checked_add(length).ok_or_else(|| damaged("a column chunk is behind every end"))?;
     let mut at = start;
     while at < end {
-        let mut header = Header { input: source.get_read(at)?.take(end - at), sizes: [None; 2] };
-        header.structure(0, 0)?;
-        at = end - header.input.limit();
-        let [Some(page), Some(stored)] = header.sizes else {
-            return Err(damaged("a page's header lacks its sizes"));
+        let header = Scan::structure(source.get_read(at)?, end - at, PAGE)?;
+        let size = |field| header.number(field).and_then(|size| usize::try_from(size).ok());
+        let (Some(page), Some(stored)) = (size(2), size(3)) else {
+            return Err(damaged("a page's header has no size, or one below zero"));
         };
         if page > MAX_PAGE_BYTES {
             return Err(damaged(&format!(
                 "a page of {page} bytes, expected at most {MAX_PAGE_BYTES}; write the file with smaller pages or row groups"
             )));
         }
-        at += stored as u64;
+        at = end - header.left() + stored as u64;
     }
     Ok(())
-}
-
-/// A page's header as it is read.
-struct Header<R> {
-    input: io::Take<R>,
-    /// Bytes of the page decompressed, and as they are stored.
-    sizes: [Option<usize>; 2],
-}
-
-impl<R: Read> Header<R> {
-    /// Reads a structure: the header itself, or within it what `parent`, a field of it, holds.
-    fn structure(&mut self, depth: usize, parent: u16) -> Result<()> {
-        let mut field = 0_u16;
-        loop {
-            let [byte] = self.bytes()?;
-            let (step, kind) = (byte >> 4, byte & 0xf);
-            if byte == 0 {
-                return Ok(());
-            }
-            field = match field.checked_add(step.into()) {
-                Some(next) if step > 0 => next,
-                _ => return Err(damaged("the fields of a page's header are out of order")),
-            };
-            if kind != expected(depth, parent, field).unwrap_or(kind) {
-                return Err(damaged("a field of a page's header is of another type"));
-            }
-            match kind {
-                kind::TRUE | kind::FALSE => {}
-                kind::BYTE => self.skip(1)?,
-                kind::I16 | kind::I64 => drop(self.number()?),
-                kind::I32 => self.size(depth, field)?,
-                kind::DOUBLE => self.skip(8)?,
-                kind::BINARY => {
-                    let length = self.number()?;
-                    self.skip(length)?;
-                }
-                kind::STRUCT if depth + 1 < MAX_DEPTH => self.structure(depth + 1, field)?,
-                _ => return Err(damaged("a page's header holds what none has")),
-            }
-        }
-    }
-
-    /// Reads a 32-bit number, and keeps it if it is one of the sizes.
-    fn size(&mut self, depth: usize, field: u16) -> Result<()> {
-        let number =
-            u32::try_from(self.number()?).map_err(|_| damaged("a number of a page's header is too large"))?;
-        // Zigzag: even numbers stand for those from 0 on.
-        let size = (number % 2 == 0).then_some(number as usize / 2);
-        match (depth, field, size) {
-            (0, 2 | 3, None) => Err(damaged("a page's size is below zero")),
-            (0, 2 | 3, Some(_)) => {
-                self.sizes[usize::from(field - 2)] = size;
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Reads a number in groups of seven bits, the lowest first.
-    fn number(&mut self) -> Result<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let [byte] = self.bytes()?;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(number);
-            }
-        }
-        Err(damaged("a number of a page's header does not end"))
-    }
-
-    fn bytes<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let mut bytes = [0; N];
-        self.input.read_exact(&mut bytes)?;
-        Ok(bytes)
-    }
-
-    fn skip(&mut self, bytes: u64) -> Result<()> {
-        let skipped = io::copy(&mut self.input.by_ref().take(bytes), &mut io::sink())?;
-        if skipped == bytes {
-            Ok(())
-        } else {
-            Err(damaged("a page's header goes on behind its column chunk"))
-        }
-    }
-}
-
-/// The type that the library takes a field for, whatever the file says; none where it goes by the file.
-const fn expected(depth: usize, parent: u16, field: u16) -> Option<u8> {
-    let numbers = match (depth, parent) {
-        (0, _) => 4,
-        // Numbers come first in the headers of data pages, of dictionaries, and of data pages of version 2.
-        (1, 5) => 4,
-        (1, 7) => 2,
-        (1, 8) => 6,
-        _ => 0,
-    };
-    match (depth, field) {
-        (_, field) if field <= numbers => Some(kind::I32),
-        (0, 5..=8) => Some(kind::STRUCT),
-        _ => None,
-    }
 }
 
 fn damaged(reason: &str) -> ParquetError {
@@ -164,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    /// A data page's header that declares sizes, and further fields of it.
+    /// A page's header that declares sizes, and further fields of it.
     fn header(page: u32, stored: u32, more: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0x15, 0];
         for size in [page, stored] {
@@ -180,16 +172,11 @@ mod tests {
         bytes
     }
 
-    /// Three numbers of a data page, statistics with two binaries, a negative number and a boolean, and both ends.
+    /// Four numbers of a data page, statistics with two binaries, a number and a boolean, and all ends.
     const DATA: &[u8] = b"\x2c\x15\x02\x15\x00\x15\x06\x15\x06\x1c\x18\x02ab\x18\x00\x16\x01\x41\0\0\0";
 
-    fn checked(bytes: &[u8], length: u64) -> Result<()> {
-        check(&Bytes::copy_from_slice(bytes), 0, length)
-    }
-
-    fn refused(bytes: &[u8], part: &str) {
-        let error = checked(bytes, bytes.len() as u64).unwrap_err().to_string();
-        assert!(error.contains(part), "{error}");
+    fn checked(bytes: &[u8]) -> Result<()> {
+        check(&Bytes::copy_from_slice(bytes), 0, bytes.len() as u64)
     }
 
     #[test]
@@ -199,26 +186,15 @@ mod tests {
         bytes.extend_from_slice(b"abc");
         bytes.extend(header(limit, 4, DATA));
         bytes.extend_from_slice(b"abcd");
-        checked(&bytes, bytes.len() as u64).unwrap();
-        checked(&bytes, 0).unwrap();
-        let short = bytes.len() as u64 - 5;
-        assert!(checked(&bytes, short).is_err(), "the header ends behind the chunk");
+        checked(&bytes).unwrap();
+        assert!(checked(&bytes[..bytes.len() - 5]).is_err(), "the header ends behind the chunk");
         assert!(check(&Bytes::new(), u64::MAX, 1).is_err());
-        refused(&header(limit + 1, 4, DATA), "smaller pages");
-    }
-
-    #[test]
-    fn what_the_library_could_read_otherwise_is_refused() {
-        refused(b"\x15\0\x15\x02\0", "lacks its sizes");
-        refused(b"\x15\0\x15\x01\x15\x02\0", "below zero");
-        refused(b"\x15\0\x15\x80\x80\x80\x80\x10\x15\x02\0", "too large");
-        refused(b"\x15\0\x15\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\0", "does not end");
-        refused(b"\x15\0\x18\x02ab\x15\x02\0", "another type");
-        refused(b"\x15\0\x15\x02\x05\x06\x02\0", "out of order");
-        let lists: [&[u8]; 3] = [b"\xf9\x11\x01\0", b"\xfb\0\0", b"\xfc\x1c\x1c\x1c\0\0\0\0\0"];
-        for more in lists {
-            refused(&header(1, 1, more), "what none has");
+        let refused =
+            [(header(limit + 1, 4, DATA), "smaller pages"), (b"\x15\0\x15\x02\0".to_vec(), "no size")];
+        for (bytes, part) in refused {
+            let error = checked(&bytes).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
         }
-        refused(&header(1, 1, b"\xf8\x7fab"), "goes on behind");
+        assert!(checked(b"\x15\0\x15\x01\x15\x02\0").unwrap_err().to_string().contains("below zero"));
     }
 }
