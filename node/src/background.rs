@@ -3,7 +3,7 @@
 use rayon::ThreadPoolBuilder;
 
 /// What the threads of such work add to their niceness: a waiting call goes first, and idle processors are used in full.
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 19;
 
 /// Runs work, and what it hands to several threads, at low priority. Blocks.
 ///

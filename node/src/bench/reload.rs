@@ -155,6 +155,7 @@ async fn change_everything(
         turn().await;
         note(&format!("round {round}: the epochs"));
         block_in_place(|| operators.publish_epochs())?;
+        settled(operators).await?;
         turn().await;
         note(&format!("round {round}: the snapshots"));
         operators.fetch_snapshots().await?;
