@@ -5,11 +5,11 @@
 //!
 //! Source: `FileMetaData` and `PageHeader` in parquet-format's `parquet.thrift`, version 2.12.
 
-use parquet::errors::{ParquetError, Result};
+use parquet::errors::Result;
 use parquet::file::reader::ChunkReader;
 
 use super::thrift::Kind::{Binary, Bool, Byte, Double, I16, I32, I64, List, Struct};
-use super::thrift::{Fields, Scan};
+use super::thrift::{Fields, Scan, damaged};
 
 /// The most bytes of a page once decompressed. Most tools write pages of 1 MiB, some one for a whole row group.
 pub const MAX_PAGE_BYTES: usize = 128 << 20;
@@ -144,10 +144,6 @@ pub(super) fn check(source: &impl ChunkReader, start: u64, length: u64) -> Resul
         at = end - header.left() + stored as u64;
     }
     Ok(())
-}
-
-fn damaged(reason: &str) -> ParquetError {
-    ParquetError::General(reason.to_owned())
 }
 
 #[cfg(test)]

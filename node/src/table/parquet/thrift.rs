@@ -181,7 +181,7 @@ impl<R: Read> Scan<R> {
     }
 }
 
-fn damaged(reason: &str) -> ParquetError {
+pub(super) fn damaged(reason: &str) -> ParquetError {
     ParquetError::General(reason.to_owned())
 }
 
