@@ -18,14 +18,25 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// What tells who is accepted.
 pub(crate) struct Accepted<'a> {
-    pub(crate) certificate: &'a Certificate,
-    pub(crate) layout: &'a Layout,
-    pub(crate) keys: &'a NodeKeys,
-    pub(crate) store: &'a Store,
-    pub(crate) clock: &'a dyn Clock,
+    certificate: &'a Certificate,
+    layout: &'a Layout,
+    keys: &'a NodeKeys,
+    store: &'a Store,
+    clock: &'a dyn Clock,
 }
 
-impl Accepted<'_> {
+impl<'a> Accepted<'a> {
+    /// What a command has read so far, and where it looks again.
+    pub(crate) const fn new(
+        certificate: &'a Certificate,
+        layout: &'a Layout,
+        keys: &'a NodeKeys,
+        store: &'a Store,
+        clock: &'a dyn Clock,
+    ) -> Self {
+        Self { certificate, layout, keys, store, clock }
+    }
+
     /// Does work that may be given up at any time, until a partner is accepted no longer.
     ///
     /// # Errors

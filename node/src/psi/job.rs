@@ -134,7 +134,8 @@ impl JobRunner {
         self.countersign_waiting(&checked.provider).await;
         let job = Job { id, checked, partner, folder: Arc::new(Mutex::new(folder)) };
         let partners = [job.partner.clone()];
-        let run = self.accepted_partners().during(&partners, self.go_on(&job, progress)).await;
+        let accepted = Accepted::new(&self.certificate, &self.layout, &self.keys, &self.store, &*self.clock);
+        let run = accepted.during(&partners, self.go_on(&job, progress)).await;
         if let Err(error) = &run {
             self.failed(&job, error).await;
         }
@@ -147,16 +148,6 @@ impl JobRunner {
     /// [`PsiError`].
     pub async fn close(self) -> Result<(), PsiError> {
         Ok(self.log.close().await?)
-    }
-
-    fn accepted_partners(&self) -> Accepted<'_> {
-        Accepted {
-            certificate: &self.certificate,
-            layout: &self.layout,
-            keys: &self.keys,
-            store: &self.store,
-            clock: &*self.clock,
-        }
     }
 
     async fn go_on(&self, job: &Job, progress: &dyn JobProgress) -> Result<JobReport, PsiError> {

@@ -148,7 +148,7 @@ impl ParquetRows {
         let group = self.file.get_row_group(self.group).map_err(TableError::damaged(&self.path))?;
         for column in &mut self.columns {
             let (start, length) = group.metadata().column(column.leaf()).byte_range();
-            pages::check(&self.source, start, length).map_err(TableError::damaged(&self.path))?;
+            pages::check_pages(&self.source, start, length).map_err(TableError::damaged(&self.path))?;
             let pages =
                 group.get_column_page_reader(column.leaf()).map_err(TableError::damaged(&self.path))?;
             let described = group.metadata().column(column.leaf()).column_descr_ptr();
@@ -213,8 +213,8 @@ pub(super) fn digest(path: &Path) -> Result<[u8; 32], TableError> {
 
 /// Whether a file begins as Parquet does.
 pub(super) fn begins(file: &mut File) -> io::Result<bool> {
-    let mut first = Vec::with_capacity(4);
-    io::Read::by_ref(file).take(4).read_to_end(&mut first)?;
+    let mut first = Vec::with_capacity(pages::MAGIC.len());
+    io::Read::by_ref(file).take(pages::MAGIC.len() as u64).read_to_end(&mut first)?;
     file.rewind()?;
-    Ok(first == b"PAR1")
+    Ok(first == pages::MAGIC)
 }

@@ -217,17 +217,8 @@ impl TrainRunner {
     ) -> Result<TrainReport, TrainError> {
         let members = job.checked.members().map(|member| self.partner(&member.party));
         let members = members.collect::<Result<Vec<_>, _>>()?;
-        self.accepted_partners().during(&members, self.go_on(job, progress)).await
-    }
-
-    fn accepted_partners(&self) -> Accepted<'_> {
-        Accepted {
-            certificate: &self.certificate,
-            layout: &self.layout,
-            keys: &self.keys,
-            store: &self.store,
-            clock: &*self.clock,
-        }
+        let accepted = Accepted::new(&self.certificate, &self.layout, &self.keys, &self.store, &*self.clock);
+        accepted.during(&members, self.go_on(job, progress)).await
     }
 
     async fn go_on(

@@ -14,8 +14,10 @@ use super::thrift::{Fields, Scan, damaged};
 /// The most bytes of a page once decompressed. Most tools write pages of 1 MiB, some one for a whole row group.
 pub const MAX_PAGE_BYTES: usize = 128 << 20;
 
-/// What a file ends with: the footer's length in four bytes, and this.
-const MAGIC: [u8; 4] = *b"PAR1";
+/// What a file begins with, and ends with behind the footer's length in four bytes.
+pub(super) const MAGIC: [u8; 4] = *b"PAR1";
+/// The length and the magic.
+const END_BYTES: usize = 8;
 
 const NONE: Fields = &[];
 const STATISTICS: Fields =
@@ -115,9 +117,8 @@ const FILE: Fields = &[
 
 /// Checks a file's footer. That there is one, the library will say.
 pub(super) fn check_footer(source: &impl ChunkReader) -> Result<()> {
-    let ends = MAGIC.len() as u64 + 4;
-    let Some(at) = source.len().checked_sub(ends) else { return Ok(()) };
-    let end = source.get_bytes(at, 8)?;
+    let Some(at) = source.len().checked_sub(END_BYTES as u64) else { return Ok(()) };
+    let end = source.get_bytes(at, END_BYTES)?;
     let Some((length, magic)) = end.split_first_chunk::<4>() else { return Ok(()) };
     let length = u64::from(u32::from_le_bytes(*length));
     match at.checked_sub(length) {
@@ -127,7 +128,7 @@ pub(super) fn check_footer(source: &impl ChunkReader) -> Result<()> {
 }
 
 /// Checks the pages of a column chunk.
-pub(super) fn check(source: &impl ChunkReader, start: u64, length: u64) -> Result<()> {
+pub(super) fn check_pages(source: &impl ChunkReader, start: u64, length: u64) -> Result<()> {
     let end = start.checked_add(length).ok_or_else(|| damaged("a column chunk is behind every end"))?;
     let mut at = start;
     while at < end {
@@ -172,7 +173,7 @@ mod tests {
     const DATA: &[u8] = b"\x2c\x15\x02\x15\x00\x15\x06\x15\x06\x1c\x18\x02ab\x18\x00\x16\x01\x41\0\0\0";
 
     fn checked(bytes: &[u8]) -> Result<()> {
-        check(&Bytes::copy_from_slice(bytes), 0, bytes.len() as u64)
+        check_pages(&Bytes::copy_from_slice(bytes), 0, bytes.len() as u64)
     }
 
     #[test]
@@ -184,7 +185,7 @@ mod tests {
         bytes.extend_from_slice(b"abcd");
         checked(&bytes).unwrap();
         assert!(checked(&bytes[..bytes.len() - 5]).is_err(), "the header ends behind the chunk");
-        assert!(check(&Bytes::new(), u64::MAX, 1).is_err());
+        assert!(check_pages(&Bytes::new(), u64::MAX, 1).is_err());
         let refused =
             [(header(limit + 1, 4, DATA), "smaller pages"), (b"\x15\0\x15\x02\0".to_vec(), "no size")];
         for (bytes, part) in refused {
