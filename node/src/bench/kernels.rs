@@ -7,7 +7,7 @@ use windvane_kernels::timing::{Timing, measure};
 
 use crate::demo::{DemoError, note, print, rounded};
 
-/// What stands in place of a figure without AVX-512 IFMA.
+/// What stands in place of a figure without the instructions for it.
 const NOT_MEASURED: &str = "not measured";
 
 /// How to measure.
@@ -38,14 +38,20 @@ pub struct KernelsFigures {
 /// One operation's time per element, microseconds. Both sides took turns in the same rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct OperationFigures {
-    /// The eight lanes.
+    /// Eight lanes of AVX-512 IFMA.
     #[serde(serialize_with = "or_not_measured")]
     pub ours_us: Option<f64>,
     /// `curve25519-dalek` with the backend that it chose.
     pub dalek_us: f64,
-    /// How many times faster the lanes are.
+    /// How many times faster those lanes are.
     #[serde(serialize_with = "or_not_measured")]
     pub ratio: Option<f64>,
+    /// Eight lanes of AVX2, which processors without AVX-512 IFMA run.
+    #[serde(serialize_with = "or_not_measured")]
+    pub avx2_us: Option<f64>,
+    /// How many times faster than dalek those are.
+    #[serde(serialize_with = "or_not_measured")]
+    pub avx2_ratio: Option<f64>,
 }
 
 impl KernelsBench {
@@ -76,12 +82,17 @@ impl KernelsFigures {
     }
 
     fn table(&self) -> String {
-        let head = format!("{:<20}{:>14}{:>14}{:>14}", "microseconds each", "eight lanes", "dalek", "ratio");
+        let head = ["microseconds each", "AVX-512 IFMA", "AVX2", "dalek", "IFMA ratio", "AVX2 ratio"];
+        let row = |[name, figures @ ..]: [&str; 6]| {
+            figures.iter().fold(format!("{name:<20}"), |line, figure| format!("{line}{figure:>14}"))
+        };
         let figure = |value: Option<f64>| value.map_or(NOT_MEASURED.into(), |value| format!("{value:.3}"));
         let line = |(name, operation): &(&str, OperationFigures)| {
-            let (ours, ratio) = (figure(operation.ours_us), figure(operation.ratio));
-            format!("{name:<20}{ours:>14}{:>14.3}{ratio:>14}", operation.dalek_us)
+            let OperationFigures { ours_us, dalek_us, ratio, avx2_us, avx2_ratio } = *operation;
+            let [a, b, c, d, e] = [ours_us, avx2_us, Some(dalek_us), ratio, avx2_ratio].map(figure);
+            row([name, &a, &b, &c, &d, &e])
         };
+        let head = row(head);
         let lines: Vec<_> = std::iter::once(head).chain(self.operations.iter().map(line)).collect();
         lines.join("\n")
     }
@@ -93,6 +104,8 @@ impl From<&Timing> for OperationFigures {
             ours_us: timing.ours_us.map(rounded),
             dalek_us: rounded(timing.dalek_us),
             ratio: timing.ratio().map(rounded),
+            avx2_us: timing.avx2_us.map(rounded),
+            avx2_ratio: timing.avx2_ratio().map(rounded),
         }
     }
 }
@@ -126,18 +139,21 @@ mod tests {
         for name in names {
             assert!(json[name]["dalek_us"].as_f64().unwrap() > 0.0, "{json}");
             assert_eq!(json[name]["ours_us"].is_f64(), Backend::ifma().is_some());
+            assert_eq!(json[name]["avx2_us"].is_f64(), Backend::avx2().is_some());
         }
         assert_eq!(figures.table().lines().count(), 8);
     }
 
     #[test]
     fn figures_without_the_instructions_are_said_not_to_be_measured() {
-        let operation = OperationFigures { ours_us: None, dalek_us: 9.5, ratio: None };
+        let operation =
+            OperationFigures { ours_us: None, dalek_us: 9.5, ratio: None, avx2_us: None, avx2_ratio: None };
         let figures =
             KernelsFigures { ifma: false, elements: 1, rounds: 1, operations: vec![("add", operation)] };
         let json: serde_json::Value = serde_json::from_str(&figures.json()).unwrap();
         assert_eq!(json["add"]["ours_us"], NOT_MEASURED);
         assert_eq!(json["add"]["ratio"], NOT_MEASURED);
+        assert_eq!(json["add"]["avx2_us"], NOT_MEASURED);
         assert!(figures.table().contains(NOT_MEASURED));
     }
 }

@@ -34,7 +34,7 @@ const CALIBRATION: usize = 1_000;
 
 fn main() -> ExitCode {
     let seconds = Duration::from_secs(option("--seconds").unwrap_or(10));
-    println!("eight lanes: {}", Backend::chosen().is_ifma());
+    println!("kernels: {}", Backend::chosen().name());
     println!("{:<16} {:>3} {:>9} {:>9} {:>9}", "step", "run", "measured", "t", "max |t|");
     let mut as_expected = true;
     for run in 1..=option("--runs").unwrap_or(1) {

@@ -1,6 +1,7 @@
-//! Compares every operation of the eight-lane kernels with `curve25519-dalek` on random inputs, ten million
-//! unless told otherwise: `compare [--from N] [--count N] [--seed N] [--threads N]`. Ends with an error at
-//! the first difference. Ten million take 40 minutes of CPU; pieces of it are the inputs from `--from` on.
+//! Compares every operation of the eight-lane kernels, on the backend that [`Backend::chosen`] chooses, with
+//! `curve25519-dalek` on random inputs, ten million unless told otherwise: `compare [--from N] [--count N] [--seed N]
+//! [--threads N]`. Ends with an error at the first difference. Ten million take 40 minutes of CPU on AVX-512 IFMA; pieces
+//! of it are the inputs from `--from` on.
 
 #![allow(clippy::print_stdout, reason = "progress is what this program prints")]
 
@@ -21,10 +22,11 @@ const BINS: u32 = 509;
 const PROGRESS: u64 = 64;
 
 fn main() {
-    let ifma = Backend::ifma().expect("this processor has no AVX-512 IFMA: nothing to compare");
+    let lanes = Backend::chosen();
+    assert_ne!(lanes, Backend::portable(), "this processor has no eight lanes: nothing to compare");
     let (seed, first) = (option("--seed", 1), option("--from", 0) / ROUND);
     let last = first + option("--count", 10_000_000).div_ceil(ROUND);
-    println!("inputs {} to {} of seed {seed}", first * ROUND, last * ROUND);
+    println!("{}: inputs {} to {} of seed {seed}", lanes.name(), first * ROUND, last * ROUND);
     let next = AtomicU64::new(first);
     let work = || {
         loop {
@@ -32,7 +34,7 @@ fn main() {
             if round >= last {
                 return;
             }
-            let operations = compare(ifma, seed, round);
+            let operations = compare(lanes, seed, round);
             if (round + 1 - first).is_multiple_of(PROGRESS) || round + 1 == last {
                 println!("{} inputs, {operations} operations each: equal", (round + 1 - first) * ROUND);
             }
@@ -52,11 +54,11 @@ fn option(name: &str, default: u64) -> u64 {
 }
 
 /// Compares one round, whose inputs are a stream of the seed, and returns the number of operations.
-fn compare(ifma: Backend, seed: u64, round: u64) -> usize {
+fn compare(lanes: Backend, seed: u64, round: u64) -> usize {
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     rng.set_stream(round);
     let inputs = Inputs::random(&mut rng, ROUND as usize);
-    let (ours, dalek) = (inputs.results(ifma), inputs.results(Backend::portable()));
+    let (ours, dalek) = (inputs.results(lanes), inputs.results(Backend::portable()));
     for ((operation, ours), (_, dalek)) in ours.iter().zip(&dalek) {
         if let Some(at) = (0..ours.len().max(dalek.len())).find(|&i| ours.get(i) != dalek.get(i)) {
             panic!("{operation} differs at input {} of seed {seed}", round * ROUND + at as u64);

@@ -109,6 +109,8 @@ mod fixed;
 #[cfg(target_arch = "x86_64")]
 mod hash;
 #[cfg(target_arch = "x86_64")]
+mod lanes;
+#[cfg(target_arch = "x86_64")]
 mod multiply;
 #[cfg(target_arch = "x86_64")]
 mod point;
@@ -179,7 +181,7 @@ impl Points {
         let points = match backend.0 {
             Kind::Portable => portable::decode(encodings).map(Inner::Portable),
             #[cfg(target_arch = "x86_64")]
-            Kind::Ifma(ifma) => Batch::decode(ifma, encodings).map(Inner::Lanes),
+            Kind::Lanes(set) => Batch::decode(set, encodings).map(Inner::Lanes),
         };
         points.map(Self).map_err(|index| InvalidEncoding { index })
     }
@@ -194,7 +196,7 @@ impl Points {
         Self(match backend.0 {
             Kind::Portable => Inner::Portable(portable::from_uniform(strings)),
             #[cfg(target_arch = "x86_64")]
-            Kind::Ifma(ifma) => Inner::Lanes(Batch::from_uniform(ifma, strings)),
+            Kind::Lanes(set) => Inner::Lanes(Batch::from_uniform(set, strings)),
         })
     }
 
@@ -208,7 +210,7 @@ impl Points {
         Self(match backend.0 {
             Kind::Portable => Inner::Portable(portable::multiply_base(scalars)),
             #[cfg(target_arch = "x86_64")]
-            Kind::Ifma(ifma) => Inner::Lanes(Batch::multiply_base(ifma, scalars)),
+            Kind::Lanes(set) => Inner::Lanes(Batch::multiply_base(set, scalars)),
         })
     }
 
@@ -231,7 +233,7 @@ impl Points {
         Backend(match &self.0 {
             Inner::Portable(_) => Kind::Portable,
             #[cfg(target_arch = "x86_64")]
-            Inner::Lanes(batch) => Kind::Ifma(batch.ifma()),
+            Inner::Lanes(batch) => Kind::Lanes(batch.set()),
         })
     }
 
@@ -313,7 +315,7 @@ impl Points {
         match (&mut self.0, &other.0) {
             (Inner::Portable(points), Inner::Portable(others)) => portable::add(points, others),
             #[cfg(target_arch = "x86_64")]
-            (Inner::Lanes(batch), Inner::Lanes(others)) => batch.add(others),
+            (Inner::Lanes(batch), Inner::Lanes(others)) if batch.set() == others.set() => batch.add(others),
             #[cfg(target_arch = "x86_64")]
             _ => self.add_assign(&other.moved_to(self.backend())),
         }
@@ -403,7 +405,9 @@ impl Points {
         match (&mut self.0, &other.0) {
             (Inner::Portable(points), Inner::Portable(others)) => portable::append(points, others),
             #[cfg(target_arch = "x86_64")]
-            (Inner::Lanes(batch), Inner::Lanes(others)) => batch.append(others),
+            (Inner::Lanes(batch), Inner::Lanes(others)) if batch.set() == others.set() => {
+                batch.append(others);
+            }
             #[cfg(target_arch = "x86_64")]
             _ => self.append(&other.moved_to(self.backend())),
         }

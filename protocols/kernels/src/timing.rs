@@ -12,16 +12,23 @@ use crate::ristretto::{Backend, Points, decode_mul_encode_with, hash_mul_encode_
 pub struct Timing {
     /// The operation's name.
     pub operation: &'static str,
-    /// The eight-lane kernel; `None` without AVX-512 IFMA: not measured.
+    /// Eight lanes of AVX-512 IFMA; `None` without it: not measured.
     pub ours_us: Option<f64>,
+    /// Eight lanes of AVX2; `None` without it.
+    pub avx2_us: Option<f64>,
     /// The portable twin, `curve25519-dalek` with whatever backend it chose.
     pub dalek_us: f64,
 }
 
 impl Timing {
-    /// How many times faster the kernel is.
+    /// How many times faster than dalek the lanes of AVX-512 IFMA are.
     pub fn ratio(&self) -> Option<f64> {
         self.ours_us.map(|ours| self.dalek_us / ours)
+    }
+
+    /// How many times faster than dalek the lanes of AVX2 are.
+    pub fn avx2_ratio(&self) -> Option<f64> {
+        self.avx2_us.map(|avx2| self.dalek_us / avx2)
     }
 }
 
@@ -67,17 +74,26 @@ const OPERATIONS: [(&str, Operation); 7] = [
 pub fn measure(strings: &[[u8; 64]], rounds: usize) -> Vec<Timing> {
     assert!(!strings.is_empty() && rounds > 0, "something is to be measured");
     let scalars = strings.iter().map(Scalar::from_bytes_mod_order_wide).collect();
-    let portable = Points::from_uniform_with(Backend::portable(), strings);
-    let ifma = Backend::ifma().map(|ifma| Points::from_uniform_with(ifma, strings));
+    let points_on = |backend| Points::from_uniform_with(backend, strings);
+    let portable = points_on(Backend::portable());
+    let (ifma, avx2) = (Backend::ifma().map(points_on), Backend::avx2().map(points_on));
     let inputs = Inputs { strings, scalars, encodings: portable.encode() };
     let time = |(operation, run): (&'static str, Operation)| {
-        let (mut ours, mut dalek) = (Duration::MAX, Duration::MAX);
+        let backends = [Some(&portable), ifma.as_ref(), avx2.as_ref()];
+        let mut least = [Duration::MAX; 3];
         for _ in 0..rounds {
-            dalek = dalek.min(elapsed(|| run(&inputs, &portable)));
-            ours = ifma.as_ref().map_or(ours, |points| ours.min(elapsed(|| run(&inputs, points))));
+            for (least, points) in least.iter_mut().zip(backends) {
+                *least = points.map_or(*least, |points| (*least).min(elapsed(|| run(&inputs, points))));
+            }
         }
         let each = |time: Duration| time.as_secs_f64() * 1e6 / strings.len() as f64;
-        Timing { operation, ours_us: ifma.as_ref().map(|_| each(ours)), dalek_us: each(dalek) }
+        let [dalek_us, ours_us, avx2_us] = least.map(each);
+        Timing {
+            operation,
+            ours_us: ifma.as_ref().map(|_| ours_us),
+            avx2_us: avx2.as_ref().map(|_| avx2_us),
+            dalek_us,
+        }
     };
     OPERATIONS.map(time).to_vec()
 }

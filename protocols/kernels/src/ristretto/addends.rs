@@ -6,7 +6,7 @@ use zeroize::ZeroizeOnDrop;
 use super::{Inner, Points};
 
 #[cfg(target_arch = "x86_64")]
-mod lanes;
+mod rows;
 
 /// Pairs of points, made ready to be added: an addition then takes 7 multiplications in the field instead of 9, and its
 /// operands stand side by side in memory. 256 bytes a pair in the lanes; wiped when dropped.
@@ -17,7 +17,7 @@ pub struct Addends(Pairs);
 enum Pairs {
     Portable(Vec<[RistrettoPoint; 2]>),
     #[cfg(target_arch = "x86_64")]
-    Lanes(lanes::Rows),
+    Lanes(rows::Rows),
 }
 
 impl Addends {
@@ -32,7 +32,7 @@ impl Addends {
                 Pairs::Portable(a.iter().zip(b).map(|(a, b)| [*a, *b]).collect())
             }
             #[cfg(target_arch = "x86_64")]
-            (Inner::Lanes(a), Inner::Lanes(b)) => Pairs::Lanes(lanes::Rows::new(a, b)),
+            (Inner::Lanes(a), Inner::Lanes(b)) if a.set() == b.set() => Pairs::Lanes(rows::Rows::new(a, b)),
             #[cfg(target_arch = "x86_64")]
             _ => return Self::new(first, &second.moved_to(first.backend())),
         })

@@ -2,10 +2,12 @@
 
 use std::sync::OnceLock;
 
+#[cfg(target_arch = "x86_64")]
+use super::lanes::{Avx2, Ifma};
 pub use crate::switch::SWITCH;
-use crate::switch::is_portable_forced;
+use crate::switch::{is_avx2_forced, is_portable_forced};
 
-/// Eight lanes with AVX-512 IFMA, or `curve25519-dalek`.
+/// Eight lanes with AVX-512 IFMA or AVX2, or `curve25519-dalek`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backend(pub(super) Kind);
 
@@ -13,32 +15,38 @@ pub struct Backend(pub(super) Kind);
 pub(super) enum Kind {
     Portable,
     #[cfg(target_arch = "x86_64")]
-    Ifma(Ifma),
+    Lanes(InstructionSet),
 }
 
-/// Proof that this processor has AVX-512 IFMA: only [`Ifma::detect`] makes one.
+/// An instruction set that this processor has.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ifma(());
-
-#[cfg(target_arch = "x86_64")]
-impl Ifma {
-    fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512ifma")).then_some(Self(()))
-    }
+pub(super) enum InstructionSet {
+    Ifma(Ifma),
+    Avx2(Avx2),
 }
 
 impl Backend {
-    /// The best backend of this machine, or the portable one if [`SWITCH`] asks for it; decided once.
+    /// The best backend of this machine, or what [`SWITCH`] asks for; decided once.
     pub fn chosen() -> Self {
         static CHOSEN: OnceLock<Backend> = OnceLock::new();
-        *CHOSEN.get_or_init(|| Self::ifma().filter(|_| !is_portable_forced()).unwrap_or(Self::portable()))
+        *CHOSEN.get_or_init(|| {
+            let best = match (is_portable_forced(), is_avx2_forced()) {
+                (true, _) => None,
+                (_, true) => Self::avx2(),
+                _ => Self::ifma().or_else(Self::avx2),
+            };
+            best.unwrap_or(Self::portable())
+        })
     }
 
-    /// [`Self::chosen`] for so many elements that are not needed later: a single one costs the lanes as much
-    /// as eight, and the portable twin half of that.
+    /// [`Self::chosen`] for so many elements that are not needed later. A single one costs lanes of AVX-512 as much as
+    /// eight, which the portable twin does in half of that; one costs lanes of AVX2 as much as four, and the portable
+    /// twin does two in less.
     pub(super) fn worthwhile(count: usize) -> Self {
-        if count > 1 { Self::chosen() } else { Self::portable() }
+        let chosen = Self::chosen();
+        let few = if Some(chosen) == Self::avx2() { 2 } else { 1 };
+        if count > few { chosen } else { Self::portable() }
     }
 
     /// `curve25519-dalek`, everywhere.
@@ -46,16 +54,30 @@ impl Backend {
         Self(Kind::Portable)
     }
 
-    /// Eight lanes, where the processor has AVX-512 IFMA.
+    /// Eight lanes of AVX-512 IFMA, where the processor has it.
     pub fn ifma() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
-        return Ifma::detect().map(|ifma| Self(Kind::Ifma(ifma)));
+        return Ifma::detect().map(|ifma| Self(Kind::Lanes(InstructionSet::Ifma(ifma))));
         #[cfg(not(target_arch = "x86_64"))]
         None
     }
 
-    /// Whether this is the eight-lane backend.
-    pub fn is_ifma(self) -> bool {
-        self.0 != Kind::Portable
+    /// Eight lanes of AVX2, where the processor has it.
+    pub fn avx2() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        return Avx2::detect().map(|avx2| Self(Kind::Lanes(InstructionSet::Avx2(avx2))));
+        #[cfg(not(target_arch = "x86_64"))]
+        None
+    }
+
+    /// What this backend is called: `avx512ifma`, `avx2` or `portable`.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Kind::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Lanes(InstructionSet::Ifma(_)) => "avx512ifma",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Lanes(InstructionSet::Avx2(_)) => "avx2",
+        }
     }
 }

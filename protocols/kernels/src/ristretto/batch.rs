@@ -1,13 +1,15 @@
-//! Any number of points in groups of eight: the border to the functions that need AVX-512 IFMA.
+//! Any number of points in groups of eight: the border to the functions that need an instruction set.
 //!
 //! Lanes beyond the last point hold points as well, so that they need no special case; what they hold is
 //! never read.
 
+use std::sync::OnceLock;
+
 use curve25519_dalek::Scalar;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing, optimization_barrier};
 
-use super::backend::Ifma;
-use super::field::{LANES, LIMBS, Lanes, Stored, ZERO};
+use super::backend::InstructionSet;
+use super::lanes::{LANES, Lanes, Row, Stored, WORDS, ZERO};
 use super::point::{Extended, Group};
 use super::scalar::{DIGITS, Recoded, digits_of};
 use super::tables::{BaseTable, Window};
@@ -19,60 +21,84 @@ const WIDE: usize = 4;
 /// Groups that a multiplication works on at once, for the same reason.
 pub(super) const PAIR: usize = 2;
 
-/// Calls a function that needs AVX-512 IFMA. The arguments are evaluated outside of the unsafe block.
-macro_rules! with_ifma {
-    ($token:expr, $function:ident($($argument:ident),*)) => {{
-        let Ifma { .. } = $token;
-        // SAFETY: the function is unsafe for its target features alone, and an `Ifma` exists only where they
-        // were detected.
-        unsafe { $function($($argument),*) }
-    }};
+/// Calls a generic function on as many lanes as are needed for so many points, which it may take several calls for, each
+/// with a token of its own: results are what the function writes through its arguments.
+macro_rules! with_lanes {
+    ($set:expr, $points:expr, $function:ident($($argument:ident),*)) => {
+        match $set {
+            InstructionSet::Ifma(lanes) => lanes.outlined(
+                #[inline(always)]
+                || $function(lanes, $($argument),*),
+            ),
+            InstructionSet::Avx2(lanes) => {
+                for lanes in lanes.needed($points) {
+                    lanes.outlined(
+                        #[inline(always)]
+                        || $function(lanes, $($argument),*),
+                    );
+                }
+            }
+        }
+    };
 }
 
-pub(super) use with_ifma;
+pub(super) use with_lanes;
 
 /// Points in groups of eight, wiped when dropped.
 #[derive(Clone)]
 pub(super) struct Batch {
     groups: Vec<Group>,
     len: usize,
-    ifma: Ifma,
+    set: InstructionSet,
 }
 
 impl Batch {
+    /// Groups for so many points, to be filled.
+    fn unfilled(set: InstructionSet, len: usize) -> Self {
+        Self { groups: vec![Group::IDENTITY; len.div_ceil(LANES)], len, set }
+    }
+
     /// The points of canonical encodings, or the index of the first string that is none.
-    pub(super) fn decode(ifma: Ifma, encodings: &[[u8; 32]]) -> Result<Self, usize> {
-        let groups = with_ifma!(ifma, decode_all(encodings))?;
-        Ok(Self { groups, len: encodings.len(), ifma })
+    pub(super) fn decode(set: InstructionSet, encodings: &[[u8; 32]]) -> Result<Self, usize> {
+        let mut batch = Self::unfilled(set, encodings.len());
+        let (groups, mut invalid) = (&mut batch.groups[..], usize::MAX);
+        let first = &mut invalid;
+        with_lanes!(set, encodings.len(), decode_all(encodings, groups, first));
+        if invalid == usize::MAX { Ok(batch) } else { Err(invalid) }
     }
 
-    pub(super) fn from_uniform(ifma: Ifma, strings: &[[u8; 64]]) -> Self {
-        let groups = with_ifma!(ifma, hash_all(strings));
-        Self { groups, len: strings.len(), ifma }
+    pub(super) fn from_uniform(set: InstructionSet, strings: &[[u8; 64]]) -> Self {
+        let mut batch = Self::unfilled(set, strings.len());
+        let groups = &mut batch.groups[..];
+        with_lanes!(set, strings.len(), hash_all(strings, groups));
+        batch
     }
 
-    pub(super) fn multiply_base(ifma: Ifma, scalars: &[Scalar]) -> Self {
-        let groups = with_ifma!(ifma, multiply_base_all(scalars));
-        Self { groups, len: scalars.len(), ifma }
+    pub(super) fn multiply_base(set: InstructionSet, scalars: &[Scalar]) -> Self {
+        Self::multiply_fixed(set, generator(set), scalars)
     }
 
     /// Each scalar times the point that the table was made of.
-    pub(super) fn multiply_fixed(ifma: Ifma, table: &BaseTable, scalars: &[Scalar]) -> Self {
-        let groups = with_ifma!(ifma, multiply_fixed_all(table, scalars));
-        Self { groups, len: scalars.len(), ifma }
+    pub(super) fn multiply_fixed(set: InstructionSet, table: &BaseTable, scalars: &[Scalar]) -> Self {
+        let mut batch = Self::unfilled(set, scalars.len());
+        let groups = &mut batch.groups[..];
+        with_lanes!(set, scalars.len(), multiply_fixed_all(table, scalars, groups));
+        batch
     }
 
     /// The table of the first point's multiples.
     pub(super) fn fixed_table(&self) -> BaseTable {
         let first = self.gather([Some(0); LANES].into_iter());
-        let group = &first.groups[0];
-        with_ifma!(self.ifma, fixed_table(group))
+        let (group, mut table) = (&first.groups[0], BaseTable::empty());
+        let into = &mut table;
+        with_lanes!(self.set, LANES, fixed_table(group, into));
+        table
     }
 
     /// Points in groups, of which the last may have lanes to spare.
-    pub(super) fn from_groups(ifma: Ifma, groups: Vec<Group>, len: usize) -> Self {
+    pub(super) fn from_groups(set: InstructionSet, groups: Vec<Group>, len: usize) -> Self {
         debug_assert_eq!(groups.len(), len.div_ceil(LANES));
-        Self { groups, len, ifma }
+        Self { groups, len, set }
     }
 
     pub(super) fn groups(&self) -> &[Group] {
@@ -83,8 +109,8 @@ impl Batch {
         self.len
     }
 
-    pub(super) fn ifma(&self) -> Ifma {
-        self.ifma
+    pub(super) fn set(&self) -> InstructionSet {
+        self.set
     }
 
     /// All points times one scalar.
@@ -121,35 +147,38 @@ impl Batch {
             let (points, factors): (Vec<_>, Vec<_>) = (0..depth).map(term).unzip();
             let points: Vec<_> = points.iter().map(|points| &points.groups[0]).collect();
             let (points, factors, windows) = (&points[..], &factors[..], &mut windows[..depth]);
-            groups.push(with_ifma!(self.ifma, multiply_sum(points, factors, windows)));
+            let (mut sum, set) = (Group::ZERO, self.set);
+            let into = &mut sum;
+            with_lanes!(set, lanes.len(), multiply_sum(points, factors, windows, into));
+            groups.push(sum);
         }
-        Self { groups, len: lanes.len(), ifma: self.ifma }
+        Self { groups, len: lanes.len(), set: self.set }
     }
 
     fn multiply_groups(&mut self, digits: usize, scalars: impl Fn(usize) -> Recoded) {
-        let groups = &mut self.groups[..];
-        with_ifma!(self.ifma, multiply_all(groups, digits, scalars));
+        let (groups, len, scalars) = (&mut self.groups[..], self.len, &scalars);
+        with_lanes!(self.set, len, multiply_all(groups, len, digits, scalars));
     }
 
     pub(super) fn add(&mut self, other: &Self) {
         let (groups, others) = (&mut self.groups[..], &other.groups[..]);
-        with_ifma!(self.ifma, add_all(groups, others));
+        with_lanes!(self.set, self.len, add_all(groups, others));
     }
 
     pub(super) fn double(&mut self) {
         let groups = &mut self.groups[..];
-        with_ifma!(self.ifma, double_all(groups));
+        with_lanes!(self.set, self.len, double_all(groups));
     }
 
     pub(super) fn negate(&mut self) {
         let groups = &mut self.groups[..];
-        with_ifma!(self.ifma, negate_all(groups));
+        with_lanes!(self.set, self.len, negate_all(groups));
     }
 
     pub(super) fn encode(&self) -> Vec<[u8; 32]> {
         let mut encodings = vec![[0; 32]; self.len];
         let (groups, into) = (&self.groups[..], &mut encodings[..]);
-        with_ifma!(self.ifma, encode_all(groups, into));
+        with_lanes!(self.set, self.len, encode_all(groups, into));
         encodings
     }
 
@@ -158,7 +187,7 @@ impl Batch {
         use encode::encode_doubled;
         let mut encodings = vec![[0; 32]; self.len];
         let (groups, into) = (&self.groups[..], &mut encodings[..]);
-        with_ifma!(self.ifma, encode_doubled(groups, into));
+        with_lanes!(self.set, self.len, encode_doubled(groups, into));
         encodings
     }
 
@@ -172,7 +201,7 @@ impl Batch {
                 groups[to / LANES].copy_lane(to % LANES, &self.groups[from / LANES], from % LANES);
             }
         }
-        Self { groups, len, ifma: self.ifma }
+        Self { groups, len, set: self.set }
     }
 
     /// These points, and then those.
@@ -222,11 +251,11 @@ impl ZeroizeOnDrop for Batch {}
 impl Group {
     /// The identity in every lane.
     pub(super) const IDENTITY: Self = Self { y: Self::ONE, z: Self::ONE, ..Self::ZERO };
-    const ONE: Stored = [Lanes([1; LANES]), ZERO, ZERO, ZERO, ZERO];
+    const ONE: Stored = [Row([1; LANES]), ZERO, ZERO, ZERO, ZERO];
 
     /// The point in one lane becomes another group's point.
     pub(super) fn copy_lane(&mut self, to: usize, other: &Self, from: usize) {
-        for k in 0..LIMBS {
+        for k in 0..WORDS {
             self.x[k].0[to] = other.x[k].0[from];
             self.y[k].0[to] = other.y[k].0[from];
             self.z[k].0[to] = other.z[k].0[from];
@@ -235,109 +264,138 @@ impl Group {
     }
 }
 
-#[target_feature(enable = "avx512ifma")]
-fn decode_all(encodings: &[[u8; 32]]) -> Result<Vec<Group>, usize> {
-    let mut groups = Vec::with_capacity(encodings.len().div_ceil(LANES));
-    for (i, encodings) in encodings.chunks(WIDE * LANES).enumerate() {
-        let invalid = match encodings.len().div_ceil(LANES) {
-            1 => decode_onto::<1>(encodings, &mut groups),
-            2 => decode_onto::<2>(encodings, &mut groups),
-            3 => decode_onto::<3>(encodings, &mut groups),
-            _ => decode_onto::<WIDE>(encodings, &mut groups),
-        };
-        if let Some(lane) = invalid {
-            return Err(i * WIDE * LANES + lane);
-        }
+/// The generator's table, which the first call computes.
+fn generator(set: InstructionSet) -> &'static BaseTable {
+    static TABLES: [OnceLock<BaseTable>; 2] = [const { OnceLock::new() }; 2];
+    let table = match set {
+        InstructionSet::Ifma(_) => &TABLES[0],
+        InstructionSet::Avx2(_) => &TABLES[1],
+    };
+    table.get_or_init(|| {
+        let generator = Batch::decode(set, &[decode::BASE]);
+        generator.expect("the generator's encoding is canonical").fixed_table()
+    })
+}
+
+/// Also lowers `first` to the index of the first string that is no encoding; what comes after it may be left undone.
+#[inline(always)]
+fn decode_all(lanes: impl Lanes, encodings: &[[u8; 32]], groups: &mut [Group], first: &mut usize) {
+    let (wide, rest) = groups.as_chunks_mut::<WIDE>();
+    let (pairs, single) = rest.as_chunks_mut::<PAIR>();
+    let mut at = 0;
+    for groups in wide {
+        decode_next(lanes, encodings, &mut at, groups, first);
     }
-    Ok(groups)
+    for groups in pairs {
+        decode_next(lanes, encodings, &mut at, groups, first);
+    }
+    for groups in single.as_chunks_mut::<1>().0 {
+        decode_next(lanes, encodings, &mut at, groups, first);
+    }
 }
 
-/// Appends N groups; or returns the first lane that is invalid.
-#[target_feature(enable = "avx512ifma")]
-fn decode_onto<const N: usize>(encodings: &[[u8; 32]], groups: &mut Vec<Group>) -> Option<usize> {
-    let (points, valid) = decode::decode::<N>(encodings);
-    groups.extend_from_slice(&points.store());
-    (0..N * LANES).find(|lane| valid[lane / LANES] >> (lane % LANES) & 1 == 0)
+/// Decodes the strings from `at` on.
+#[inline(always)]
+fn decode_next<L: Lanes, const N: usize>(
+    lanes: L,
+    encodings: &[[u8; 32]],
+    at: &mut usize,
+    groups: &mut [Group; N],
+    first: &mut usize,
+) {
+    if *at < *first {
+        let encodings = &encodings[*at..encodings.len().min(*at + N * LANES)];
+        let (points, valid) = decode::decode::<L, N>(lanes, encodings);
+        points.store(groups.each_mut());
+        let mut held = (0..N * LANES).filter(|lane| lanes.held().contains(&(lane % LANES)));
+        let invalid = held.find(|lane| valid[lane / LANES] >> (lane % LANES) & 1 == 0);
+        *first = invalid.map_or(*first, |lane| (*first).min(*at + lane));
+    }
+    *at += N * LANES;
 }
 
-#[target_feature(enable = "avx512ifma")]
-fn hash_all(strings: &[[u8; 64]]) -> Vec<Group> {
-    let mut groups = Vec::with_capacity(strings.len().div_ceil(LANES));
-    for strings in strings.chunks(WIDE / 2 * LANES) {
+#[inline(always)]
+fn hash_all(lanes: impl Lanes, strings: &[[u8; 64]], groups: &mut [Group]) {
+    for (strings, groups) in strings.chunks(WIDE / 2 * LANES).zip(groups.chunks_mut(WIDE / 2)) {
         if strings.len() > LANES {
-            hash::from_uniform::<WIDE>(strings, &mut groups);
+            hash::from_uniform::<_, WIDE>(lanes, strings, groups);
         } else {
-            hash::from_uniform::<2>(strings, &mut groups);
+            hash::from_uniform::<_, 2>(lanes, strings, groups);
         }
     }
-    groups
 }
 
-#[target_feature(enable = "avx512ifma")]
-fn multiply_all(groups: &mut [Group], digits: usize, scalars: impl Fn(usize) -> Recoded) {
+#[inline(always)]
+fn multiply_all(
+    lanes: impl Lanes,
+    groups: &mut [Group],
+    len: usize,
+    digits: usize,
+    scalars: &impl Fn(usize) -> Recoded,
+) {
     let mut windows = [Window::new(), Window::new()];
-    for (i, pair) in groups.chunks_mut(PAIR).enumerate() {
+    // The last group has no points in these lanes if there are too few.
+    let needed = (len - lanes.held().start).div_ceil(LANES);
+    for (i, pair) in groups[..needed].chunks_mut(PAIR).enumerate() {
         let scalars: Vec<_> = (0..pair.len()).map(|n| scalars(PAIR * i + n)).collect();
-        multiply::multiply(pair, &scalars, digits, &mut windows);
+        multiply::multiply(lanes, pair, &scalars, digits, &mut windows);
     }
 }
 
-#[target_feature(enable = "avx512ifma")]
-fn multiply_base_all(scalars: &[Scalar]) -> Vec<Group> {
-    multiply_fixed_all(BaseTable::shared(), scalars)
-}
-
-#[target_feature(enable = "avx512ifma")]
-fn multiply_fixed_all(table: &BaseTable, scalars: &[Scalar]) -> Vec<Group> {
-    let mut groups = Vec::with_capacity(scalars.len().div_ceil(LANES));
-    for scalars in scalars.chunks(PAIR * LANES) {
-        if scalars.len() > LANES {
+#[inline(always)]
+fn multiply_fixed_all(lanes: impl Lanes, table: &BaseTable, scalars: &[Scalar], groups: &mut [Group]) {
+    for (scalars, groups) in scalars.chunks(PAIR * LANES).zip(groups.chunks_mut(PAIR)) {
+        if let [first, second] = groups {
             let (left, right) = scalars.split_at(LANES);
             let recoded = [Recoded::new(left), Recoded::new(right)];
-            groups.extend_from_slice(&multiply::multiply_base(table, recoded.each_ref()).store());
+            multiply::multiply_base(lanes, table, recoded.each_ref()).store([first, second]);
         } else {
-            groups.extend_from_slice(&multiply::multiply_base(table, [&Recoded::new(scalars)]).store());
+            let recoded = Recoded::new(scalars);
+            multiply::multiply_base(lanes, table, [&recoded]).store([&mut groups[0]]);
         }
     }
-    groups
 }
 
 /// The table of the point that stands in all lanes.
-#[target_feature(enable = "avx512ifma")]
-fn fixed_table(group: &Group) -> BaseTable {
-    BaseTable::compute(&Extended::load([group]))
+#[inline(always)]
+fn fixed_table(lanes: impl Lanes, group: &Group, into: &mut BaseTable) {
+    into.fill(&Extended::load(lanes, [group]));
 }
 
-#[target_feature(enable = "avx512ifma")]
-fn add_all(groups: &mut [Group], others: &[Group]) {
+#[inline(always)]
+fn add_all(lanes: impl Lanes, groups: &mut [Group], others: &[Group]) {
     for (group, other) in groups.iter_mut().zip(others) {
-        let (left, right) = (Extended::load([&*group]), Extended::load([other]));
-        [*group] = left.summand().add(&right.cached()).extended().store();
+        let (left, right) = (Extended::load(lanes, [&*group]), Extended::load(lanes, [other]));
+        left.summand().add(&right.cached()).extended().store([group]);
     }
 }
 
-#[target_feature(enable = "avx512ifma")]
-fn double_all(groups: &mut [Group]) {
+#[inline(always)]
+fn double_all(lanes: impl Lanes, groups: &mut [Group]) {
     for group in groups {
-        [*group] = Extended::load([&*group]).projective().double().extended().store();
+        Extended::load(lanes, [&*group]).projective().double().extended().store([group]);
     }
 }
 
-#[target_feature(enable = "avx512ifma")]
-fn negate_all(groups: &mut [Group]) {
+#[inline(always)]
+fn negate_all(lanes: impl Lanes, groups: &mut [Group]) {
     for group in groups {
-        [*group] = Extended::load([&*group]).negated().store();
+        Extended::load(lanes, [&*group]).negated().store([group]);
     }
 }
 
-#[target_feature(enable = "avx512ifma")]
-fn encode_all(groups: &[Group], encodings: &mut [[u8; 32]]) {
-    for (groups, encodings) in groups.chunks(WIDE).zip(encodings.chunks_mut(WIDE * LANES)) {
-        match groups {
-            [a, b, c, d] => encode::encode([a, b, c, d], encodings),
-            [a, b, c] => encode::encode([a, b, c], encodings),
-            [a, b] => encode::encode([a, b], encodings),
-            groups => groups.iter().for_each(|group| encode::encode([group], encodings)),
-        }
+#[inline(always)]
+fn encode_all(lanes: impl Lanes, groups: &[Group], encodings: &mut [[u8; 32]]) {
+    let (wide, rest) = groups.as_chunks::<WIDE>();
+    let (pairs, single) = rest.as_chunks::<PAIR>();
+    let mut encodings = encodings.chunks_mut(LANES);
+    for groups in wide {
+        encode::encode(lanes, groups.each_ref(), &mut encodings);
+    }
+    for groups in pairs {
+        encode::encode(lanes, groups.each_ref(), &mut encodings);
+    }
+    for groups in single.as_chunks::<1>().0 {
+        encode::encode(lanes, groups.each_ref(), &mut encodings);
     }
 }

@@ -1,30 +1,36 @@
 //! Encode: RFC 9496 section 4.3.2, and doubles of points without a square root.
 
-use super::constants::{INVSQRT_A_MINUS_D, ONE, SQRT_M1};
+use super::constants::{INVSQRT_A_MINUS_D, ONE, SQRT_M1, ZERO};
 use super::decode::store_words;
-use super::field::{Element, LANES, Masks};
+use super::field::Element;
+use super::lanes::{LANES, Lanes, Masks};
 use super::point::{Completed, Extended, Group};
 
 /// Groups that share an inversion.
 const SHARED: usize = 64;
 
-/// The canonical encodings of N groups.
-#[target_feature(enable = "avx512ifma")]
-pub(super) fn encode<const N: usize>(groups: [&Group; N], encodings: &mut [[u8; 32]]) {
-    let Extended { x, y, z, t } = Extended::load(groups);
-    let i = Element::splat(&SQRT_M1);
+/// The canonical encodings of N groups, into as many chunks.
+#[inline(always)]
+pub(super) fn encode<'a, L: Lanes, const N: usize>(
+    lanes: L,
+    groups: [&Group; N],
+    encodings: &mut impl Iterator<Item = &'a mut [[u8; 32]]>,
+) {
+    let Extended { x, y, z, t } = Extended::load(lanes, groups);
     let u1 = z.plus(y).mul(&z.minus(y));
     let u2 = x.mul(&y);
     let (_, inverse) = Element::inverse_sqrt(&u1.mul(&u2.square()));
     let (den1, den2) = (inverse.mul(&u1), inverse.mul(&u2));
     let z_inverse = den1.mul(&den2).mul(&t);
     let rotate = t.mul(&z_inverse).is_negative();
-    let enchanted = den1.mul(&Element::splat(&INVSQRT_A_MINUS_D));
+    let enchanted = den1.mul_number(&INVSQRT_A_MINUS_D);
     let den = den2.select(enchanted, rotate);
-    let (x, y) = (x.select(y.mul(&i), rotate), y.select(x.mul(&i), rotate));
+    let (x, y) = (x.select(y.mul_number(&SQRT_M1), rotate), y.select(x.mul_number(&SQRT_M1), rotate));
     let y = y.negated_where(x.mul(&z_inverse).is_negative());
     let s = den.mul(&z.minus(y)).absolute();
-    store_words(&s.canonical().to_words(), encodings);
+    for (words, encodings) in s.canonical().to_words().into_iter().zip(encodings) {
+        store_words(lanes, &words, encodings);
+    }
 }
 
 /// A point on its way to the encoding of its double.
@@ -38,29 +44,29 @@ pub(super) fn encode<const N: usize>(groups: [&Group; N], encodings: &mut [[u8; 
 /// - else: s = |(f − i·e)/g|, where e changes its sign if i·g/h is negative.
 ///
 /// Only 1/(efgh) is left to compute, and any number of points share that inversion.
-struct Double {
-    halves: Completed<1>,
-    eg: Element<1>,
-    fh: Element<1>,
+struct Double<L: Lanes> {
+    halves: Completed<L, 1>,
+    eg: Element<L, 1>,
+    fh: Element<L, 1>,
     /// e·f·g·h, or 1 where that is zero.
-    product: Element<1>,
+    product: Element<L, 1>,
     /// Where e·g is zero: the double is the identity.
     zero: Masks<1>,
     /// The product of all products before this one.
-    before: Element<1>,
+    before: Element<L, 1>,
 }
 
 /// The canonical encodings of the doubles of all points.
-#[target_feature(enable = "avx512ifma")]
-pub(super) fn encode_doubled(groups: &[Group], encodings: &mut [[u8; 32]]) {
+#[inline(always)]
+pub(super) fn encode_doubled<L: Lanes>(lanes: L, groups: &[Group], encodings: &mut [[u8; 32]]) {
     for (groups, encodings) in groups.chunks(SHARED).zip(encodings.chunks_mut(SHARED * LANES)) {
-        encode_shared(groups, encodings);
+        encode_shared(lanes, groups, encodings);
     }
 }
 
-#[target_feature(enable = "avx512ifma")]
-fn encode_shared(groups: &[Group], encodings: &mut [[u8; 32]]) {
-    let mut product = Element::splat(&ONE);
+#[inline(always)]
+fn encode_shared<L: Lanes>(lanes: L, groups: &[Group], encodings: &mut [[u8; 32]]) {
+    let mut product = Element::splat(lanes, &ONE);
     let mut doubles = Vec::with_capacity(groups.len());
     for group in groups {
         let double = Double::new(group, product);
@@ -70,36 +76,36 @@ fn encode_shared(groups: &[Group], encodings: &mut [[u8; 32]]) {
     let mut inverse = product.inverse();
     for (double, encodings) in doubles.iter().zip(encodings.chunks_mut(LANES)).rev() {
         let s = double.finish(&inverse.mul(&double.before));
-        store_words(&s.canonical().to_words(), encodings);
+        store_words(lanes, &s.canonical().to_words()[0], encodings);
         inverse = inverse.mul(&double.product);
     }
 }
 
-impl Double {
-    #[target_feature(enable = "avx512ifma")]
-    fn new(group: &Group, before: Element<1>) -> Self {
-        let Completed { e, f: h, g: f, h: g } = Extended::load([group]).projective().double();
+impl<L: Lanes> Double<L> {
+    #[inline(always)]
+    fn new(group: &Group, before: Element<L, 1>) -> Self {
+        let lanes = before.lanes;
+        let Completed { e, f: h, g: f, h: g } = Extended::load(lanes, [group]).projective().double();
         let (eg, fh) = (e.mul(&g), f.mul(&h));
         let product = eg.mul(&fh);
         let zero = product.is_zero();
-        let product = product.select(Element::splat(&ONE), zero);
+        let product = product.select(Element::splat(lanes, &ONE), zero);
         Self { halves: Completed { e, f, g, h }, eg, fh, product, zero, before }
     }
 
     /// The encoding's s, given 1/(efgh).
-    #[target_feature(enable = "avx512ifma")]
-    fn finish(&self, inverse: &Element<1>) -> Element<1> {
+    #[inline(always)]
+    fn finish(&self, inverse: &Element<L, 1>) -> Element<L, 1> {
         let Completed { e, f, g, h } = self.halves;
-        let i = Element::splat(&SQRT_M1);
         let (one_by_fh, one_by_eg) = (self.eg.mul(inverse), self.fh.mul(inverse));
         let rotate = self.eg.mul(&one_by_fh).is_negative();
-        let numerator = e.select(g.mul(&i), rotate);
+        let numerator = e.select(g.mul_number(&SQRT_M1), rotate);
         let constant = h.select(f, rotate);
-        let flipped = g.select(e.mul(&i), rotate);
-        let factor = g.mul(&Element::splat(&INVSQRT_A_MINUS_D)).select(e, rotate);
+        let flipped = g.select(e.mul_number(&SQRT_M1), rotate);
+        let factor = g.mul_number(&INVSQRT_A_MINUS_D).select(e, rotate);
         let flip = numerator.mul(&constant).mul(&one_by_fh).is_negative();
         let difference = constant.minus(flipped.negated_where(flip));
         let s = difference.mul(&factor).mul(&one_by_eg).absolute();
-        s.select(Element::splat(&[0; 5]), self.zero)
+        s.select(Element::splat(inverse.lanes, &ZERO), self.zero)
     }
 }

@@ -1,368 +1,278 @@
 //! Eight lanes of arithmetic modulo p = 2²⁵⁵ − 19, for `N` groups of eight at once.
 //!
-//! The page of [`super`] states the representation and proves the bounds that this file asserts.
+//! The page of [`super`] states the representations and proves the bounds that debug builds assert.
 
-#![allow(clippy::needless_range_loop, reason = "loops over limbs index several arrays alike")]
+#![allow(clippy::needless_range_loop, reason = "loops over groups index several arrays alike")]
 
-use std::arch::x86_64::*;
+use super::constants::{Number, ZERO};
+use super::lanes::{Lanes, Masks, Stored, WORDS, Words};
 
-mod product;
-
-use product::{carry, multiply, square};
-
-/// Limbs of an element: four of 52 bits, and one of 47.
-pub(super) const LIMBS: usize = 5;
-/// Elements that one vector holds.
-pub(super) const LANES: usize = 8;
-
-/// One vector at rest: a 64-bit word per lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C, align(64))]
-pub(super) struct Lanes(pub(super) [u64; LANES]);
-
-/// Eight elements at rest, limb by limb.
-pub(super) type Stored = [Lanes; LIMBS];
-/// One bit per lane, for each of the groups.
-pub(super) type Masks<const N: usize> = [__mmask8; N];
-
-pub(super) const ZERO: Lanes = Lanes([0; LANES]);
-const LOW_52: i64 = (1 << 52) - 1;
-const LOW_47: i64 = (1 << 47) - 1;
-/// 512·p, limb by limb: at least as large, column by column, as whatever is taken away from it.
-pub(super) const BIAS: [i64; LIMBS] =
-    [(LOW_52 - 18) << 9, LOW_52 << 9, LOW_52 << 9, LOW_52 << 9, LOW_47 << 9];
-
-/// Elements ready to be multiplied. Bits 52 and up of the lower four limbs are not part of the value: the
-/// multiplier ignores them. The top limb is at most 2⁴⁷ + 2¹².
+/// Elements ready to be multiplied.
 #[derive(Clone, Copy)]
-pub(super) struct Element<const N: usize>(pub(super) [[__m512i; LIMBS]; N]);
+pub(super) struct Element<L: Lanes, const N: usize> {
+    pub(super) words: Words<L, N>,
+    pub(super) lanes: L,
+}
 
-/// Sums of products: five columns of 64 bits, of weight 2^(52·k), to be carried before they are multiplied.
+/// Sums of products, to be carried before they are multiplied.
 #[derive(Clone, Copy)]
-pub(super) struct Columns<const N: usize>(pub(super) [[__m512i; LIMBS]; N]);
-
-impl Lanes {
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn load(&self) -> __m512i {
-        // SAFETY: `Lanes` is 64 bytes, aligned to 64, and any bits are a vector.
-        unsafe { _mm512_load_si512(std::ptr::from_ref(self).cast()) }
-    }
-
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn store(vector: __m512i) -> Self {
-        let mut lanes = ZERO;
-        // SAFETY: `Lanes` is 64 bytes, aligned to 64, and any bits are eight words.
-        unsafe { _mm512_store_si512(std::ptr::from_mut(&mut lanes).cast(), vector) };
-        lanes
-    }
+pub(super) struct Columns<L: Lanes, const N: usize> {
+    pub(super) columns: [L::Columns; N],
+    lanes: L,
 }
 
-#[target_feature(enable = "avx512ifma")]
-#[inline]
-fn constant(value: i64) -> __m512i {
-    _mm512_set1_epi64(value)
-}
-
-#[target_feature(enable = "avx512ifma")]
-#[inline]
-fn zeros<const N: usize>() -> [[__m512i; LIMBS]; N] {
-    [[_mm512_setzero_si512(); LIMBS]; N]
-}
-
-impl<const N: usize> Element<N> {
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn load(stored: [&Stored; N]) -> Self {
-        let mut element = Self(zeros());
-        for (limbs, stored) in element.0.iter_mut().zip(stored) {
-            for k in 0..LIMBS {
-                limbs[k] = stored[k].load();
-            }
-        }
-        element
-    }
-
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn store(&self, into: [&mut Stored; N]) {
-        for (limbs, into) in self.0.iter().zip(into) {
-            for k in 0..LIMBS {
-                into[k] = Lanes::store(limbs[k]);
-            }
-        }
-    }
-
+impl<L: Lanes, const N: usize> Element<L, N> {
     /// The same value in all lanes.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn splat(limbs: &[i64; LIMBS]) -> Self {
-        let mut element = Self(zeros());
+    #[inline(always)]
+    pub(super) fn splat(lanes: L, number: &Number) -> Self {
+        let mut element = Self { words: [[lanes.splat(0); WORDS]; N], lanes };
+        let number = L::words(number);
         for n in 0..N {
-            for k in 0..LIMBS {
-                element.0[n][k] = constant(limbs[k]);
+            for k in 0..WORDS {
+                element.words[n][k] = lanes.splat(number[k]);
             }
         }
         element
+    }
+
+    #[inline(always)]
+    pub(super) fn load(lanes: L, stored: [&Stored; N]) -> Self {
+        let mut element = Self { words: [[lanes.splat(0); WORDS]; N], lanes };
+        for n in 0..N {
+            for k in 0..WORDS {
+                element.words[n][k] = lanes.load(&stored[n][k]);
+            }
+        }
+        element
+    }
+
+    #[inline(always)]
+    pub(super) fn store(&self, into: [&mut Stored; N]) {
+        for (words, into) in self.words.iter().zip(into) {
+            for k in 0..WORDS {
+                self.lanes.store(words[k], &mut into[k]);
+            }
+        }
     }
 
     /// Four little-endian words of 64 bits per lane, modulo p; bit 255 is ignored.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn from_words(words: &[[__m512i; 4]; N]) -> Self {
-        let mut element = Self(zeros());
-        for (limbs, w) in element.0.iter_mut().zip(words) {
-            let pieces = [
-                w[0],
-                _mm512_or_si512(_mm512_srli_epi64::<52>(w[0]), _mm512_slli_epi64::<12>(w[1])),
-                _mm512_or_si512(_mm512_srli_epi64::<40>(w[1]), _mm512_slli_epi64::<24>(w[2])),
-                _mm512_or_si512(_mm512_srli_epi64::<28>(w[2]), _mm512_slli_epi64::<36>(w[3])),
-            ];
-            for k in 0..4 {
-                limbs[k] = _mm512_and_si512(pieces[k], constant(LOW_52));
-            }
-            limbs[4] = _mm512_and_si512(_mm512_srli_epi64::<16>(w[3]), constant(LOW_47));
+    #[inline(always)]
+    pub(super) fn from_words(lanes: L, words: &[[L::Vector; 4]; N]) -> Self {
+        let mut element = Self::splat(lanes, &ZERO);
+        for n in 0..N {
+            element.words[n] = lanes.unpack(words[n]);
         }
         element
     }
 
     /// Four little-endian words of 64 bits per lane. The element must be canonical.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn to_words(self) -> [[__m512i; 4]; N] {
-        let mut words = [[_mm512_setzero_si512(); 4]; N];
-        for (w, l) in words.iter_mut().zip(&self.0) {
-            w[0] = _mm512_or_si512(l[0], _mm512_slli_epi64::<52>(l[1]));
-            w[1] = _mm512_or_si512(_mm512_srli_epi64::<12>(l[1]), _mm512_slli_epi64::<40>(l[2]));
-            w[2] = _mm512_or_si512(_mm512_srli_epi64::<24>(l[2]), _mm512_slli_epi64::<28>(l[3]));
-            w[3] = _mm512_or_si512(_mm512_srli_epi64::<36>(l[3]), _mm512_slli_epi64::<16>(l[4]));
+    #[inline(always)]
+    pub(super) fn to_words(self) -> [[L::Vector; 4]; N] {
+        let mut words = [[self.lanes.splat(0); 4]; N];
+        for n in 0..N {
+            words[n] = self.lanes.pack(self.words[n]);
         }
         words
     }
 
-    /// The limbs as columns, without the bits that are not part of the value.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn columns(self) -> Columns<N> {
-        let mut columns = Columns(self.0);
-        for limbs in &mut columns.0 {
-            for limb in &mut limbs[..4] {
-                *limb = _mm512_and_si512(*limb, constant(LOW_52));
-            }
+    #[inline(always)]
+    pub(super) fn columns(self) -> Columns<L, N> {
+        let mut columns = [self.lanes.no_columns(); N];
+        for n in 0..N {
+            columns[n] = self.lanes.columns(self.words[n]);
         }
-        columns
+        Columns { columns, lanes: self.lanes }
     }
 
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
     pub(super) fn plus(self, other: Self) -> Self {
-        self.columns().plus(other.columns()).carry()
+        self.lanes.outlined(
+            #[inline(always)]
+            || self.columns().plus(other.columns()).carry(),
+        )
     }
 
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
     pub(super) fn minus(self, other: Self) -> Self {
-        self.columns().biased().minus(other.columns()).carry()
+        self.lanes.outlined(
+            #[inline(always)]
+            || self.columns().biased().minus(other.columns()).carry(),
+        )
     }
 
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
+    #[inline(always)]
     pub(super) fn negated(self) -> Self {
-        Columns(zeros()).biased().minus(self.columns()).carry()
+        Columns { columns: [self.lanes.bias(); N], lanes: self.lanes }.minus(self.columns()).carry()
     }
 
     /// The product, not yet carried.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn times(&self, other: &Self) -> Columns<N> {
-        Columns(multiply(&self.0, &other.0, &[0; LIMBS]))
+    #[inline(always)]
+    pub(super) fn times(&self, other: &Self) -> Columns<L, N> {
+        Columns { columns: self.lanes.multiply(&self.words, &other.words, false), lanes: self.lanes }
     }
 
-    /// The product and [`BIAS`], so that a product may be taken away.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn times_biased(&self, other: &Self) -> Columns<N> {
-        Columns(multiply(&self.0, &other.0, &BIAS))
+    /// The product and the bias, so that a product may be taken away.
+    #[inline(always)]
+    pub(super) fn times_biased(&self, other: &Self) -> Columns<L, N> {
+        Columns { columns: self.lanes.multiply(&self.words, &other.words, true), lanes: self.lanes }
     }
 
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
+    #[inline(always)]
     pub(super) fn mul(&self, other: &Self) -> Self {
-        self.times(other).carry()
+        Self { words: self.lanes.multiply_carried(&self.words, &other.words), lanes: self.lanes }
+    }
+
+    /// The product with a constant.
+    #[inline(always)]
+    pub(super) fn mul_number(&self, number: &Number) -> Self {
+        self.mul(&Self::splat(self.lanes, number))
     }
 
     /// The square, not yet carried.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn squared(&self) -> Columns<N> {
-        Columns(square(&self.0, &[0; LIMBS]))
+    #[inline(always)]
+    pub(super) fn squared(&self) -> Columns<L, N> {
+        Columns { columns: self.lanes.square(&self.words, false), lanes: self.lanes }
     }
 
-    /// The square and [`BIAS`].
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn squared_biased(&self) -> Columns<N> {
-        Columns(square(&self.0, &BIAS))
+    /// The square and the bias.
+    #[inline(always)]
+    pub(super) fn squared_biased(&self) -> Columns<L, N> {
+        Columns { columns: self.lanes.square(&self.words, true), lanes: self.lanes }
     }
 
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
+    #[inline(always)]
     pub(super) fn square(&self) -> Self {
         self.square_times(1)
     }
 
-    /// The element to the power 2^`count`.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
+    /// The element to the power 2^`count`, in code of its own.
     pub(super) fn square_times(&self, count: usize) -> Self {
-        let mut power = *self;
-        for _ in 0..count {
-            power = power.squared().carry();
-        }
-        power
+        self.lanes.outlined(
+            #[inline(always)]
+            || {
+                let mut power = *self;
+                for _ in 0..count {
+                    power.words = self.lanes.square_carried(&power.words);
+                }
+                power
+            },
+        )
     }
 
     /// The one representative below p, without surplus bits.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
     pub(super) fn canonical(self) -> Self {
-        let mut element = Self(self.columns().0);
-        for limbs in &mut element.0 {
-            // The value is below 2p, so it is to be reduced by p just if value + 19 reaches 2²⁵⁵.
-            let mut carry = constant(19);
-            for limb in &limbs[..4] {
-                carry = _mm512_srli_epi64::<52>(_mm512_add_epi64(*limb, carry));
-            }
-            let above = _mm512_srli_epi64::<47>(_mm512_add_epi64(limbs[4], carry));
-            let mut carry = _mm512_madd52lo_epu64(_mm512_setzero_si512(), above, constant(19));
-            for limb in &mut limbs[..4] {
-                let sum = _mm512_add_epi64(*limb, carry);
-                *limb = _mm512_and_si512(sum, constant(LOW_52));
-                carry = _mm512_srli_epi64::<52>(sum);
-            }
-            limbs[4] = _mm512_and_si512(_mm512_add_epi64(limbs[4], carry), constant(LOW_47));
-        }
-        element
+        self.lanes.outlined(
+            #[inline(always)]
+            || {
+                let mut element = self;
+                for n in 0..N {
+                    element.words[n] = self.lanes.canonical(self.words[n]);
+                }
+                element
+            },
+        )
     }
 
     /// RFC 9496 section 3.1: an element is negative if its canonical representative is odd.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_negative(self) -> Masks<N> {
-        let canonical = self.canonical();
+        let (canonical, one) = (self.canonical(), self.lanes.splat(1));
         let mut masks = [0; N];
         for n in 0..N {
-            masks[n] = _mm512_test_epi64_mask(canonical.0[n][0], constant(1));
+            masks[n] = !self.lanes.zeros(self.lanes.and(canonical.words[n][0], one));
         }
         masks
     }
 
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_zero(self) -> Masks<N> {
-        self.canonical().same_limbs(&Self(zeros()))
+        self.canonical().same_words(&Self::splat(self.lanes, &ZERO))
     }
 
-    /// Where all limbs agree, which means equality only of canonical elements.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn same_limbs(&self, other: &Self) -> Masks<N> {
+    /// Where all words agree, which means equality only of canonical elements.
+    #[inline(always)]
+    pub(super) fn same_words(&self, other: &Self) -> Masks<N> {
+        let lanes = self.lanes;
         let mut masks = [0; N];
         for n in 0..N {
-            let mut difference = _mm512_setzero_si512();
-            for k in 0..LIMBS {
-                difference = _mm512_or_si512(difference, _mm512_xor_si512(self.0[n][k], other.0[n][k]));
+            let mut difference = lanes.splat(0);
+            for k in 0..WORDS {
+                difference = lanes.or(difference, lanes.xor(self.words[n][k], other.words[n][k]));
             }
-            masks[n] = _mm512_testn_epi64_mask(difference, difference);
+            masks[n] = lanes.zeros(difference);
         }
         masks
     }
 
     /// `other` where the mask has a one, else `self`; in constant time.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
+    #[inline(always)]
     pub(super) fn select(self, other: Self, masks: Masks<N>) -> Self {
         let mut selected = self;
         for n in 0..N {
-            for k in 0..LIMBS {
-                selected.0[n][k] = _mm512_mask_blend_epi64(masks[n], self.0[n][k], other.0[n][k]);
+            for k in 0..WORDS {
+                selected.words[n][k] = self.lanes.select(self.words[n][k], other.words[n][k], masks[n]);
             }
         }
         selected
     }
 
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
+    #[inline(always)]
     pub(super) fn negated_where(self, masks: Masks<N>) -> Self {
         self.select(self.negated(), masks)
     }
 
     /// RFC 9496's CT_ABS.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
+    #[inline(always)]
     pub(super) fn absolute(self) -> Self {
         self.negated_where(self.is_negative())
     }
 }
 
-impl<const N: usize> Columns<N> {
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
+impl<L: Lanes, const N: usize> Columns<L, N> {
+    #[inline(always)]
     pub(super) fn plus(self, other: Self) -> Self {
         let mut sum = self;
         for n in 0..N {
-            for k in 0..LIMBS {
-                sum.0[n][k] = _mm512_add_epi64(self.0[n][k], other.0[n][k]);
-            }
+            sum.columns[n] = self.lanes.add(self.columns[n], other.columns[n]);
         }
         sum
     }
 
     /// The difference; no column of `other` may be the larger one, which a bias ensures.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
+    #[inline(always)]
     pub(super) fn minus(self, other: Self) -> Self {
         let mut difference = self;
         for n in 0..N {
-            for k in 0..LIMBS {
-                debug_assert_eq!(_mm512_cmplt_epu64_mask(self.0[n][k], other.0[n][k]), 0, "column {k}");
-                difference.0[n][k] = _mm512_sub_epi64(self.0[n][k], other.0[n][k]);
-            }
+            difference.columns[n] = self.lanes.subtract(self.columns[n], other.columns[n]);
         }
         difference
     }
 
-    /// [`BIAS`] less these columns, which no product's exceed, in the lanes of the mask; in constant time.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
+    /// The bias less these columns, which no product's exceed, in the lanes of the mask; in constant time.
+    #[inline(always)]
     pub(super) fn negated_where(self, masks: Masks<N>) -> Self {
-        let mut columns = self;
+        let mut negated = self;
         for n in 0..N {
-            for k in 0..LIMBS {
-                columns.0[n][k] =
-                    _mm512_mask_sub_epi64(self.0[n][k], masks[n], constant(BIAS[k]), self.0[n][k]);
-            }
+            negated.columns[n] = self.lanes.negate_where(self.columns[n], masks[n]);
         }
-        columns
+        negated
     }
 
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
+    #[inline(always)]
     pub(super) fn doubled(self) -> Self {
         self.plus(self)
     }
 
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
+    #[inline(always)]
     pub(super) fn biased(self) -> Self {
-        self.plus(Self(Element::splat(&BIAS).0))
+        self.plus(Self { columns: [self.lanes.bias(); N], lanes: self.lanes })
     }
 
     /// Carries columns below 2⁶³ into an element.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn carry(self) -> Element<N> {
-        Element(carry(self.0))
+    #[inline(always)]
+    pub(super) fn carry(self) -> Element<L, N> {
+        let mut words = [[self.lanes.splat(0); WORDS]; N];
+        for n in 0..N {
+            words[n] = self.lanes.carry(self.columns[n]);
+        }
+        Element { words, lanes: self.lanes }
     }
 }

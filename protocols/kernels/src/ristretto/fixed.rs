@@ -4,7 +4,7 @@ use curve25519_dalek::Scalar;
 use curve25519_dalek::ristretto::RistrettoBasepointTable;
 
 #[cfg(target_arch = "x86_64")]
-use super::backend::Ifma;
+use super::backend::InstructionSet;
 #[cfg(target_arch = "x86_64")]
 use super::batch::Batch;
 #[cfg(target_arch = "x86_64")]
@@ -19,7 +19,7 @@ pub struct FixedBase(Table);
 enum Table {
     Portable(Box<RistrettoBasepointTable>),
     #[cfg(target_arch = "x86_64")]
-    Lanes(BaseTable, Ifma),
+    Lanes(BaseTable, InstructionSet),
 }
 
 impl FixedBase {
@@ -32,7 +32,7 @@ impl FixedBase {
         Self(match &point.0 {
             Inner::Portable(points) => Table::Portable(Box::new(RistrettoBasepointTable::create(&points[0]))),
             #[cfg(target_arch = "x86_64")]
-            Inner::Lanes(batch) => Table::Lanes(batch.fixed_table(), batch.ifma()),
+            Inner::Lanes(batch) => Table::Lanes(batch.fixed_table(), batch.set()),
         })
     }
 
@@ -43,7 +43,7 @@ impl FixedBase {
                 Inner::Portable(scalars.iter().map(|scalar| &**table * scalar).collect())
             }
             #[cfg(target_arch = "x86_64")]
-            Table::Lanes(table, ifma) => Inner::Lanes(Batch::multiply_fixed(*ifma, table, scalars)),
+            Table::Lanes(table, set) => Inner::Lanes(Batch::multiply_fixed(*set, table, scalars)),
         })
     }
 }

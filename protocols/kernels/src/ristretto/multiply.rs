@@ -1,34 +1,54 @@
 //! Multiplication by secret scalars, in constant time.
 
 use super::batch::PAIR;
+use super::lanes::Lanes;
 use super::point::{Completed, Extended, Group};
 use super::scalar::{DIGITS, Recoded};
 use super::tables::{BaseTable, Window};
 
 /// Each lane's point times its scalar of so many digits. There are at most [`PAIR`] groups, and as many scalars and
 /// windows.
-#[target_feature(enable = "avx512ifma")]
-pub(super) fn multiply(groups: &mut [Group], scalars: &[Recoded], digits: usize, windows: &mut [Window]) {
-    Window::fill(windows, &groups.iter().collect::<Vec<_>>());
-    let mut sums = [Completed::identity(); PAIR];
+#[inline(always)]
+pub(super) fn multiply<L: Lanes>(
+    lanes: L,
+    groups: &mut [Group],
+    scalars: &[Recoded],
+    digits: usize,
+    windows: &mut [Window],
+) {
+    fill(lanes, windows, &groups.iter().collect::<Vec<_>>());
+    let mut sums = [Completed::identity(lanes); PAIR];
     let sums = &mut sums[..groups.len()];
-    add_multiples(sums, scalars, digits, windows);
+    add_multiples(lanes, sums, scalars, digits, windows);
     for (group, sum) in groups.iter_mut().zip(&*sums) {
-        [*group] = sum.extended().store();
+        sum.extended().store([group]);
     }
 }
 
 /// The sum of several groups' points, each lane's point times its scalar: the doublings are shared, and each term
 /// adds 63 additions. There are as many scalars and windows as points.
-#[target_feature(enable = "avx512ifma")]
-pub(super) fn multiply_sum(points: &[&Group], scalars: &[Recoded], windows: &mut [Window]) -> Group {
+#[inline(always)]
+pub(super) fn multiply_sum(
+    lanes: impl Lanes,
+    points: &[&Group],
+    scalars: &[Recoded],
+    windows: &mut [Window],
+    into: &mut Group,
+) {
     for (windows, points) in windows.chunks_mut(PAIR).zip(points.chunks(PAIR)) {
-        Window::fill(windows, points);
+        fill(lanes, windows, points);
     }
-    let mut sum = Completed::identity();
-    add_multiples(std::array::from_mut(&mut sum), scalars, DIGITS, windows);
-    let [group] = sum.extended().store();
-    group
+    let mut sum = Completed::identity(lanes);
+    add_multiples(lanes, std::array::from_mut(&mut sum), scalars, DIGITS, windows);
+    sum.extended().store([into]);
+}
+
+/// [`Window::fill`] in code of its own, which stays in the nearest cache.
+fn fill(lanes: impl Lanes, windows: &mut [Window], points: &[&Group]) {
+    lanes.outlined(
+        #[inline(always)]
+        || Window::fill(lanes, windows, points),
+    );
 }
 
 /// The windows' points times their scalars, by a fixed window of four bits: 248 doublings and 62 additions for all
@@ -37,9 +57,27 @@ pub(super) fn multiply_sum(points: &[&Group], scalars: &[Recoded], windows: &mut
 ///
 /// The sums take turns, one operation after the other: one fills the multiplier while another waits for its carries. One
 /// piece of code serves all turns, for which their number is left open, so that it fits into the nearest cache.
-#[target_feature(enable = "avx512ifma")]
-#[inline(never)]
-fn add_multiples(sums: &mut [Completed<1>], scalars: &[Recoded], digits: usize, windows: &[Window]) {
+fn add_multiples<L: Lanes>(
+    lanes: L,
+    sums: &mut [Completed<L, 1>],
+    scalars: &[Recoded],
+    digits: usize,
+    windows: &[Window],
+) {
+    lanes.outlined(
+        #[inline(always)]
+        || add_multiples_inlined(lanes, sums, scalars, digits, windows),
+    );
+}
+
+#[inline(always)]
+fn add_multiples_inlined<L: Lanes>(
+    lanes: L,
+    sums: &mut [Completed<L, 1>],
+    scalars: &[Recoded],
+    digits: usize,
+    windows: &[Window],
+) {
     let (count, top) = (sums.len(), 4 * (digits - 1));
     for bit in (0..=top).rev() {
         if bit < top {
@@ -52,8 +90,8 @@ fn add_multiples(sums: &mut [Completed<1>], scalars: &[Recoded], digits: usize, 
         }
         for (nth, (scalars, windows)) in scalars.chunks(count).zip(windows.chunks(count)).enumerate() {
             for ((sum, scalar), window) in sums.iter_mut().zip(scalars).zip(windows) {
-                let digit = Recoded::digit([scalar], bit / 4);
-                let multiple = window.select(&digit);
+                let digit = Recoded::digit(lanes, [scalar], bit / 4);
+                let multiple = window.select(lanes, &digit);
                 *sum = if bit == top && nth == 0 {
                     Completed::signed(&multiple, digit.negative)
                 } else {
@@ -65,12 +103,16 @@ fn add_multiples(sums: &mut [Completed<1>], scalars: &[Recoded], digits: usize, 
 }
 
 /// Each lane's scalar times the table's point: 63 additions.
-#[target_feature(enable = "avx512ifma")]
-pub(super) fn multiply_base<const N: usize>(table: &BaseTable, scalars: [&Recoded; N]) -> Extended<N> {
-    let mut sum = Completed::identity();
+#[inline(always)]
+pub(super) fn multiply_base<L: Lanes, const N: usize>(
+    lanes: L,
+    table: &BaseTable,
+    scalars: [&Recoded; N],
+) -> Extended<L, N> {
+    let mut sum = Completed::identity(lanes);
     for position in 0..DIGITS {
-        let digit = Recoded::digit(scalars, position);
-        let multiple = table.select(position, &digit);
+        let digit = Recoded::digit(lanes, scalars, position);
+        let multiple = table.select(lanes, position, &digit);
         sum = sum.summand().add_or_subtract_affine(&multiple, digit.negative);
     }
     sum.extended()

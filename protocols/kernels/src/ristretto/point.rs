@@ -5,8 +5,9 @@
 //! 2008): section 3.1 for addition, section 3.3 for doubling, each complete on this curve. Sums are taken of
 //! [`Columns`], before they are carried, so that a sum costs no reduction of its own.
 
-use super::constants::{D2, ONE};
-use super::field::{Columns, Element, LIMBS, Masks, Stored, ZERO};
+use super::constants::{D2, ONE, ZERO};
+use super::field::{Columns, Element};
+use super::lanes::{self, Lanes, Masks, Stored, WORDS};
 use super::tables::Multiple;
 
 /// Eight points at rest, in extended coordinates.
@@ -20,127 +21,124 @@ pub(super) struct Group {
 
 /// X, Y, Z and T.
 #[derive(Clone, Copy)]
-pub(super) struct Extended<const N: usize> {
-    pub(super) x: Element<N>,
-    pub(super) y: Element<N>,
-    pub(super) z: Element<N>,
-    pub(super) t: Element<N>,
+pub(super) struct Extended<L: Lanes, const N: usize> {
+    pub(super) x: Element<L, N>,
+    pub(super) y: Element<L, N>,
+    pub(super) z: Element<L, N>,
+    pub(super) t: Element<L, N>,
 }
 
 /// X, Y and Z: enough for a doubling.
 #[derive(Clone, Copy)]
-pub(super) struct Projective<const N: usize> {
-    pub(super) x: Element<N>,
-    pub(super) y: Element<N>,
-    pub(super) z: Element<N>,
+pub(super) struct Projective<L: Lanes, const N: usize> {
+    pub(super) x: Element<L, N>,
+    pub(super) y: Element<L, N>,
+    pub(super) z: Element<L, N>,
 }
 
 /// What both formulas end in: X = E·F, Y = G·H, Z = F·G, T = E·H.
 #[derive(Clone, Copy)]
-pub(super) struct Completed<const N: usize> {
-    pub(super) e: Element<N>,
-    pub(super) f: Element<N>,
-    pub(super) g: Element<N>,
-    pub(super) h: Element<N>,
+pub(super) struct Completed<L: Lanes, const N: usize> {
+    pub(super) e: Element<L, N>,
+    pub(super) f: Element<L, N>,
+    pub(super) g: Element<L, N>,
+    pub(super) h: Element<L, N>,
 }
 
 /// The left summand of an addition: Y + X, Y − X, Z and T.
 #[derive(Clone, Copy)]
-pub(super) struct Summand<const N: usize> {
-    pub(super) plus: Element<N>,
-    pub(super) minus: Element<N>,
-    pub(super) z: Element<N>,
-    pub(super) t: Element<N>,
+pub(super) struct Summand<L: Lanes, const N: usize> {
+    pub(super) plus: Element<L, N>,
+    pub(super) minus: Element<L, N>,
+    pub(super) z: Element<L, N>,
+    pub(super) t: Element<L, N>,
 }
 
 /// The right summand: Y + X, Y − X, 2·Z and 2·D·T.
 #[derive(Clone, Copy)]
-pub(super) struct Cached<const N: usize> {
-    pub(super) plus: Element<N>,
-    pub(super) minus: Element<N>,
-    pub(super) z2: Element<N>,
-    pub(super) td2: Element<N>,
+pub(super) struct Cached<L: Lanes, const N: usize> {
+    pub(super) plus: Element<L, N>,
+    pub(super) minus: Element<L, N>,
+    pub(super) z2: Element<L, N>,
+    pub(super) td2: Element<L, N>,
 }
 
 /// A right summand with Z = 1: y + x, y − x and 2·D·xy.
 #[derive(Clone, Copy)]
-pub(super) struct Affine<const N: usize> {
-    pub(super) plus: Element<N>,
-    pub(super) minus: Element<N>,
-    pub(super) td2: Element<N>,
+pub(super) struct Affine<L: Lanes, const N: usize> {
+    pub(super) plus: Element<L, N>,
+    pub(super) minus: Element<L, N>,
+    pub(super) td2: Element<L, N>,
 }
 
 impl Group {
-    pub(super) const ZERO: Self =
-        Self { x: [ZERO; LIMBS], y: [ZERO; LIMBS], z: [ZERO; LIMBS], t: [ZERO; LIMBS] };
+    pub(super) const ZERO: Self = {
+        let zero = [lanes::ZERO; WORDS];
+        Self { x: zero, y: zero, z: zero, t: zero }
+    };
 }
 
-impl<const N: usize> Extended<N> {
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn load(groups: [&Group; N]) -> Self {
+impl<L: Lanes, const N: usize> Extended<L, N> {
+    #[inline(always)]
+    pub(super) fn load(lanes: L, groups: [&Group; N]) -> Self {
         Self {
-            x: Element::load(groups.map(|group| &group.x)),
-            y: Element::load(groups.map(|group| &group.y)),
-            z: Element::load(groups.map(|group| &group.z)),
-            t: Element::load(groups.map(|group| &group.t)),
+            x: Element::load(lanes, groups.map(|group| &group.x)),
+            y: Element::load(lanes, groups.map(|group| &group.y)),
+            z: Element::load(lanes, groups.map(|group| &group.z)),
+            t: Element::load(lanes, groups.map(|group| &group.t)),
         }
     }
 
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn store(&self) -> [Group; N] {
-        let mut groups = [Group::ZERO; N];
-        self.x.store(groups.each_mut().map(|group| &mut group.x));
-        self.y.store(groups.each_mut().map(|group| &mut group.y));
-        self.z.store(groups.each_mut().map(|group| &mut group.z));
-        self.t.store(groups.each_mut().map(|group| &mut group.t));
-        groups
+    #[inline(always)]
+    pub(super) fn store(&self, groups: [&mut Group; N]) {
+        for (n, group) in groups.into_iter().enumerate() {
+            for k in 0..WORDS {
+                let lanes = self.z.lanes;
+                lanes.store(self.x.words[n][k], &mut group.x[k]);
+                lanes.store(self.y.words[n][k], &mut group.y[k]);
+                lanes.store(self.z.words[n][k], &mut group.z[k]);
+                lanes.store(self.t.words[n][k], &mut group.t[k]);
+            }
+        }
     }
 
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn identity() -> Self {
-        let (zero, one) = (Element::splat(&[0; LIMBS]), Element::splat(&ONE));
+    #[inline(always)]
+    pub(super) fn identity(lanes: L) -> Self {
+        let (zero, one) = (Element::splat(lanes, &ZERO), Element::splat(lanes, &ONE));
         Self { x: zero, y: one, z: one, t: zero }
     }
 
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn projective(&self) -> Projective<N> {
+    #[inline(always)]
+    pub(super) fn projective(&self) -> Projective<L, N> {
         Projective { x: self.x, y: self.y, z: self.z }
     }
 
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn summand(&self) -> Summand<N> {
+    #[inline(always)]
+    pub(super) fn summand(&self) -> Summand<L, N> {
         Summand { plus: self.y.plus(self.x), minus: self.y.minus(self.x), z: self.z, t: self.t }
     }
 
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn cached(&self) -> Cached<N> {
+    #[inline(always)]
+    pub(super) fn cached(&self) -> Cached<L, N> {
         Cached {
             plus: self.y.plus(self.x),
             minus: self.y.minus(self.x),
             z2: self.z.plus(self.z),
-            td2: self.t.mul(&Element::splat(&D2)),
+            td2: self.t.mul_number(&D2),
         }
     }
 
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
+    #[inline(always)]
     pub(super) fn negated(&self) -> Self {
         Self { x: self.x.negated(), t: self.t.negated(), ..*self }
     }
 }
 
-impl<const N: usize> Projective<N> {
+impl<L: Lanes, const N: usize> Projective<L, N> {
     /// Section 3.3 with a = −1 and all of E, F, G, H negated, which leaves the point as it is: 3 squarings
     /// and a multiplication, since (X + Y)² − X² − Y² is computed as 2·X·Y.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn double(&self) -> Completed<N> {
+    #[inline(always)]
+    pub(super) fn double(&self) -> Completed<L, N> {
         let xx = self.x.squared();
         let yy = self.y.squared_biased();
         let zz = self.z.squared_biased();
@@ -154,11 +152,10 @@ impl<const N: usize> Projective<N> {
     }
 }
 
-impl<const N: usize> Summand<N> {
+impl<L: Lanes, const N: usize> Summand<L, N> {
     /// Section 3.1 with a = −1 and a precomputed right side: 4 multiplications.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn add(&self, other: &Cached<N>) -> Completed<N> {
+    #[inline(always)]
+    pub(super) fn add(&self, other: &Cached<L, N>) -> Completed<L, N> {
         let (a, b) = self.products(&other.minus, &other.plus);
         let c = self.t.times(&other.td2);
         let d = self.z.times_biased(&other.z2);
@@ -166,9 +163,8 @@ impl<const N: usize> Summand<N> {
     }
 
     /// As [`Self::add`] for a point with Z = 1: 3 multiplications.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn add_affine(&self, other: &Affine<N>) -> Completed<N> {
+    #[inline(always)]
+    pub(super) fn add_affine(&self, other: &Affine<L, N>) -> Completed<L, N> {
         let (a, b) = self.products(&other.minus, &other.plus);
         let c = self.t.times(&other.td2);
         let d = self.z.columns().doubled();
@@ -176,66 +172,64 @@ impl<const N: usize> Summand<N> {
     }
 
     /// As [`Self::add_affine`], with minus `other` in the lanes of the mask; in constant time.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn add_or_subtract_affine(&self, other: &Affine<N>, subtract: Masks<N>) -> Completed<N> {
+    #[inline(always)]
+    pub(super) fn add_or_subtract_affine(&self, other: &Affine<L, N>, subtract: Masks<N>) -> Completed<L, N> {
         let (a, b) = self.signed_products(&other.minus, &other.plus, subtract);
         let c = self.t.times(&other.td2).negated_where(subtract);
         let d = self.z.columns().doubled().biased();
         complete(a, b, d.minus(c), d.plus(c))
     }
 
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    fn products(&self, minus: &Element<N>, plus: &Element<N>) -> (Columns<N>, Columns<N>) {
+    #[inline(always)]
+    fn products(&self, minus: &Element<L, N>, plus: &Element<L, N>) -> (Columns<L, N>, Columns<L, N>) {
         (self.minus.times(minus), self.plus.times_biased(plus))
     }
 
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
+    #[inline(always)]
     fn signed_products(
         &self,
-        minus: &Element<N>,
-        plus: &Element<N>,
+        minus: &Element<L, N>,
+        plus: &Element<L, N>,
         subtract: Masks<N>,
-    ) -> (Columns<N>, Columns<N>) {
+    ) -> (Columns<L, N>, Columns<L, N>) {
         let (plus, minus) = exchanged(plus, minus, subtract);
         self.products(&minus, &plus)
     }
 }
 
 /// Y + X and Y − X of minus a point in the lanes of the mask: negation exchanges them. In constant time.
-#[target_feature(enable = "avx512ifma")]
-#[inline]
-fn exchanged<const N: usize>(
-    plus: &Element<N>,
-    minus: &Element<N>,
+#[inline(always)]
+fn exchanged<L: Lanes, const N: usize>(
+    plus: &Element<L, N>,
+    minus: &Element<L, N>,
     negative: Masks<N>,
-) -> (Element<N>, Element<N>) {
+) -> (Element<L, N>, Element<L, N>) {
     (plus.select(*minus, negative), minus.select(*plus, negative))
 }
 
 /// E = B − A, H = B + A, and F and G as given.
-#[target_feature(enable = "avx512ifma")]
-#[inline]
-fn complete<const N: usize>(a: Columns<N>, b: Columns<N>, f: Columns<N>, g: Columns<N>) -> Completed<N> {
+#[inline(always)]
+fn complete<L: Lanes, const N: usize>(
+    a: Columns<L, N>,
+    b: Columns<L, N>,
+    f: Columns<L, N>,
+    g: Columns<L, N>,
+) -> Completed<L, N> {
     Completed { e: b.minus(a).carry(), f: f.carry(), g: g.carry(), h: b.plus(a).carry() }
 }
 
-impl<const N: usize> Completed<N> {
+impl<L: Lanes, const N: usize> Completed<L, N> {
     /// (0 : 1 : 1 : 0), from E = 0 and F = G = H = 1.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn identity() -> Self {
-        let one = Element::splat(&ONE);
-        Self { e: Element::splat(&[0; LIMBS]), f: one, g: one, h: one }
+    #[inline(always)]
+    pub(super) fn identity(lanes: L) -> Self {
+        let one = Element::splat(lanes, &ONE);
+        Self { e: Element::splat(lanes, &ZERO), f: one, g: one, h: one }
     }
 
     /// The identity in the lanes of the mask.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
+    #[inline(always)]
     pub(super) fn cleared(&self, masks: Masks<N>) -> Self {
-        let Self { e, f, g, h } = Self::identity();
+        let Self { e, f, g, h } = Self::identity(self.e.lanes);
         Self {
             e: self.e.select(e, masks),
             f: self.f.select(f, masks),
@@ -244,23 +238,20 @@ impl<const N: usize> Completed<N> {
         }
     }
 
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn projective(&self) -> Projective<N> {
+    #[inline(always)]
+    pub(super) fn projective(&self) -> Projective<L, N> {
         Projective { x: self.e.mul(&self.f), y: self.g.mul(&self.h), z: self.f.mul(&self.g) }
     }
 
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn extended(&self) -> Extended<N> {
+    #[inline(always)]
+    pub(super) fn extended(&self) -> Extended<L, N> {
         let Projective { x, y, z } = self.projective();
         Extended { x, y, z, t: self.e.mul(&self.h) }
     }
 
     /// The point as a left summand, with Y ± X taken before they are carried.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn summand(&self) -> Summand<N> {
+    #[inline(always)]
+    pub(super) fn summand(&self) -> Summand<L, N> {
         let (x, y) = (self.e.times(&self.f), self.g.times_biased(&self.h));
         Summand {
             plus: y.plus(x).carry(),
@@ -271,23 +262,21 @@ impl<const N: usize> Completed<N> {
     }
 
     /// The point as a left summand and as a right one: one multiplication more than [`Self::summand`].
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn summands(&self) -> (Summand<N>, Cached<N>) {
+    #[inline(always)]
+    pub(super) fn summands(&self) -> (Summand<L, N>, Cached<L, N>) {
         let (x, y) = (self.e.times(&self.f), self.g.times_biased(&self.h));
         let (plus, minus) = (y.plus(x).carry(), y.minus(x).carry());
         let t = self.e.mul(&self.h);
         let z = self.f.times(&self.g);
-        let (td2, z2) = (t.mul(&Element::splat(&D2)), z.doubled().carry());
+        let (td2, z2) = (t.mul_number(&D2), z.doubled().carry());
         (Summand { plus, minus, z: z.carry(), t }, Cached { plus, minus, z2, td2 })
     }
 }
 
-impl Completed<1> {
+impl<L: Lanes> Completed<L, 1> {
     /// A multiple, or minus that multiple in the lanes of the mask, without a multiplication: E = 2·X, F = G = 2·Z, H = 2·Y.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn signed(multiple: &Multiple, negative: Masks<1>) -> Self {
+    #[inline(always)]
+    pub(super) fn signed(multiple: &Multiple<L>, negative: Masks<1>) -> Self {
         let (plus, minus) = exchanged(&multiple.plus(), &multiple.minus(), negative);
         let z2 = multiple.z2();
         Self { e: plus.minus(minus), f: z2, g: z2, h: plus.plus(minus) }
@@ -295,9 +284,8 @@ impl Completed<1> {
 
     /// As [`Self::summand`] and then [`Summand::add`], with minus the multiple in the lanes of the mask; in constant time.
     /// The multiple's coordinates are looked up between the multiplications, in the order that was measured to be fastest.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn add_or_subtract(&self, multiple: &Multiple, subtract: Masks<1>) -> Self {
+    #[inline(always)]
+    pub(super) fn add_or_subtract(&self, multiple: &Multiple<L>, subtract: Masks<1>) -> Self {
         let t = self.e.mul(&self.h);
         let td2 = multiple.td2();
         let x = self.e.times(&self.f);

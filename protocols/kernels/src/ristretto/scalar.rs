@@ -3,14 +3,12 @@
 //! k and k − ℓ name the same multiple, so that of least magnitude is taken: at most (ℓ − 1)/2, little more than 2²⁵¹. It
 //! has 63 digits −8 … 7, of which the highest may also be 8.
 
-#![allow(clippy::needless_range_loop, reason = "loops over limbs index several arrays alike")]
-
-use std::arch::x86_64::*;
+#![allow(clippy::needless_range_loop, reason = "loops over words index several arrays alike")]
 
 use curve25519_dalek::Scalar;
 use zeroize::{Zeroize, ZeroizeOnDrop, optimization_barrier};
 
-use super::field::{LANES, Lanes, Masks, ZERO};
+use super::lanes::{LANES, Lanes, Masks, Row, ZERO};
 
 /// Digits of a scalar.
 pub(super) const DIGITS: usize = 63;
@@ -25,13 +23,13 @@ const HALF_ORDER: [u64; 4] = [0x2c09_318d_2e7a_e9f6, 0x0a6f_7cef_517b_ce6b, 0, 0
 
 /// The scalars of eight lanes, of least magnitude, with [`OFFSET`] added.
 #[derive(Clone)]
-pub(super) struct Recoded([Lanes; 4]);
+pub(super) struct Recoded([Row; 4]);
 
 /// A digit of each lane.
 #[derive(Clone, Copy)]
-pub(super) struct Digit<const N: usize> {
+pub(super) struct Digit<L: Lanes, const N: usize> {
     /// 0 to 8.
-    pub(super) magnitude: [__m512i; N],
+    pub(super) magnitude: [L::Vector; N],
     pub(super) negative: Masks<N>,
 }
 
@@ -81,17 +79,19 @@ impl Recoded {
     }
 
     /// Digit `position` of N groups, in constant time; `position` is public.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    pub(super) fn digit<const N: usize>(groups: [&Self; N], position: usize) -> Digit<N> {
-        let shift = _mm512_set1_epi64((4 * (position % DIGITS_PER_WORD)) as i64);
-        let (eight, bits) = (_mm512_set1_epi64(8), if position == DIGITS - 1 { 31 } else { 15 });
-        let mut digit = Digit { magnitude: [eight; N], negative: [0; N] };
+    #[inline(always)]
+    pub(super) fn digit<L: Lanes, const N: usize>(
+        lanes: L,
+        groups: [&Self; N],
+        position: usize,
+    ) -> Digit<L, N> {
+        let shift = (4 * (position % DIGITS_PER_WORD)) as u32;
+        let bits = lanes.splat(if position == DIGITS - 1 { 31 } else { 15 });
+        let mut digit = Digit { magnitude: [bits; N], negative: [0; N] };
         for n in 0..N {
-            let word = groups[n].0[position / DIGITS_PER_WORD].load();
-            let offset = _mm512_and_si512(_mm512_srlv_epi64(word, shift), _mm512_set1_epi64(bits));
-            digit.negative[n] = _mm512_cmplt_epi64_mask(offset, eight);
-            digit.magnitude[n] = _mm512_abs_epi64(_mm512_sub_epi64(offset, eight));
+            let word = lanes.load(&groups[n].0[position / DIGITS_PER_WORD]);
+            let offset = lanes.and(lanes.shift_right(word, shift), bits);
+            (digit.magnitude[n], digit.negative[n]) = lanes.signed(offset);
         }
         digit
     }

@@ -1,12 +1,12 @@
 //! Powers: the inverse, and RFC 9496's SQRT_RATIO_M1.
 
 use super::constants::{ONE, SQRT_M1};
-use super::field::{Element, Masks};
+use super::field::Element;
+use super::lanes::{Lanes, Masks};
 
-impl<const N: usize> Element<N> {
+impl<L: Lanes, const N: usize> Element<L, N> {
     /// `self`^(2²⁵⁰ − 1), and `self`¹¹, by the usual chain of 249 squarings.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
+    #[inline(always)]
     fn pow_250_ones(&self) -> (Self, Self) {
         let p2 = self.square();
         let p9 = p2.square_times(2).mul(self);
@@ -22,14 +22,19 @@ impl<const N: usize> Element<N> {
     }
 
     /// The inverse, `self`^(p − 2) with p − 2 = (2²⁵⁰ − 1)·2⁵ + 11; the inverse of zero is zero.
-    #[target_feature(enable = "avx512ifma")]
+    #[inline(always)]
     pub(super) fn inverse(&self) -> Self {
-        let (ones_250, p11) = self.pow_250_ones();
-        ones_250.square_times(5).mul(&p11)
+        self.lanes.outlined(
+            #[inline(always)]
+            || {
+                let (ones_250, p11) = self.pow_250_ones();
+                ones_250.square_times(5).mul(&p11)
+            },
+        )
     }
 
     /// `self`^((p − 5)/8) with (p − 5)/8 = 2²⁵² − 3.
-    #[target_feature(enable = "avx512ifma")]
+    #[inline(always)]
     fn pow_p58(&self) -> Self {
         let (ones_250, _) = self.pow_250_ones();
         ones_250.square_times(2).mul(self)
@@ -37,26 +42,32 @@ impl<const N: usize> Element<N> {
 
     /// RFC 9496 section 4.2, SQRT_RATIO_M1(u, v): whether u/v is a square, and √(u/v) or √(i·u/v), never
     /// negative.
-    #[target_feature(enable = "avx512ifma")]
+    #[inline(always)]
     pub(super) fn sqrt_ratio(u: &Self, v: &Self) -> (Masks<N>, Self) {
-        let i = Self::splat(&SQRT_M1);
+        u.lanes.outlined(
+            #[inline(always)]
+            || Self::sqrt_ratio_inlined(u, v),
+        )
+    }
+
+    #[inline(always)]
+    fn sqrt_ratio_inlined(u: &Self, v: &Self) -> (Masks<N>, Self) {
         let v3 = v.square().mul(v);
         let v7 = v3.square().mul(v);
         let r = u.mul(&v3).mul(&u.mul(&v7).pow_p58());
         let check = v.mul(&r.square()).canonical();
         let minus_u = u.negated();
-        let correct = check.same_limbs(&u.canonical());
-        let flipped = check.same_limbs(&minus_u.canonical());
-        let flipped_i = check.same_limbs(&minus_u.mul(&i).canonical());
-        let r = r.select(r.mul(&i), either(flipped, flipped_i));
+        let correct = check.same_words(&u.canonical());
+        let flipped = check.same_words(&minus_u.canonical());
+        let flipped_i = check.same_words(&minus_u.mul_number(&SQRT_M1).canonical());
+        let r = r.select(r.mul_number(&SQRT_M1), either(flipped, flipped_i));
         (either(correct, flipped), r.absolute())
     }
 
     /// 1/√v as [`Self::sqrt_ratio`] of 1 and v.
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
+    #[inline(always)]
     pub(super) fn inverse_sqrt(v: &Self) -> (Masks<N>, Self) {
-        Self::sqrt_ratio(&Self::splat(&ONE), v)
+        Self::sqrt_ratio(&Self::splat(v.lanes, &ONE), v)
     }
 }
 

@@ -72,7 +72,7 @@ impl Layout {
     }
 
     fn new(entries: &[(u32, usize)], depth: usize) -> Self {
-        use super::field::LANES;
+        use super::lanes::LANES;
         let mut lanes = Vec::new();
         let mut at = 0;
         for bin in entries.chunk_by(|a, b| a.0 == b.0) {
@@ -90,7 +90,7 @@ impl Layout {
     /// Multiplications in the field: 7 for each of 252 doublings; for a term 8 for each of 64 additions, and 64 for its
     /// table.
     fn cost(&self) -> usize {
-        use super::field::LANES;
+        use super::lanes::LANES;
         let group = |lanes: &[Lane]| 252 * 7 + lanes[0].terms.len() * (64 * 8 + 64);
         let (deep, flat) = self.lanes.split_at(self.deep);
         deep.chunks(LANES).chain(flat.chunks(LANES)).map(group).sum()

@@ -1,4 +1,4 @@
-//! Both twins against each other, dalek, and RFC 9496.
+//! All twins against each other, dalek, and RFC 9496.
 
 use curve25519_dalek::Scalar;
 use rand::RngExt as _;
@@ -19,9 +19,9 @@ fn rng() -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(SEED)
 }
 
-/// The portable backend, and the eight-lane one where this machine has it.
+/// The portable backend, and those of eight lanes that this machine has.
 fn backends() -> impl Iterator<Item = Backend> {
-    std::iter::once(Backend::portable()).chain(Backend::ifma())
+    std::iter::once(Backend::portable()).chain(Backend::ifma()).chain(Backend::avx2())
 }
 
 fn uniform(rng: &mut ChaCha20Rng, count: usize) -> Vec<[u8; 64]> {

@@ -1,18 +1,75 @@
-//! Field arithmetic at the edges of its bounds, and RFC 9496's constants and appendix A.4.
+//! Field arithmetic at the edges of its bounds, and RFC 9496's constants and appendix A.4, on each instruction set.
 
 use super::super::constants::*;
+use super::super::decode;
 use super::super::field::*;
+use super::super::lanes::{Avx2, Ifma, LANES, Lanes, Row, Stored, WORDS};
 use super::vectors::{bytes, vectors};
 use super::*;
 
-/// Calls a test's body where the processor can run it.
-macro_rules! on_ifma {
+/// Calls a test's body for all lanes of each instruction set that the processor has.
+macro_rules! on_each {
     ($body:ident) => {
-        if Backend::ifma().is_some() {
-            // SAFETY: the features that the body needs were just detected.
-            unsafe { $body() }
+        if let Some(lanes) = Ifma::detect() {
+            lanes.outlined(|| $body(lanes));
+        }
+        for lanes in Avx2::detect().into_iter().flat_map(|lanes| lanes.needed(LANES)) {
+            lanes.outlined(|| $body(lanes));
         }
     };
+}
+
+/// A representation's bounds.
+trait Bounds: Lanes {
+    /// Weights of the columns, as powers of two.
+    const WEIGHTS: &'static [usize];
+    /// Bits of a column that count in an operand's limb, for each column.
+    const WIDTHS: &'static [u32];
+    /// The largest limbs of an operand.
+    const MOST: &'static [u64];
+
+    /// Words at rest of limbs, which may have bits that do not count.
+    fn at_rest(limbs: &[u64]) -> [u64; WORDS];
+    fn columns_of(self, columns: &[u64]) -> Self::Columns;
+}
+
+impl Bounds for Ifma {
+    const WEIGHTS: &'static [usize] = &[0, 52, 104, 156, 208];
+    const WIDTHS: &'static [u32] = &[52, 52, 52, 52, 64];
+    const MOST: &'static [u64] = &[u64::MAX, u64::MAX, u64::MAX, u64::MAX, (1 << 47) + (1 << 12)];
+
+    fn at_rest(limbs: &[u64]) -> [u64; WORDS] {
+        limbs.try_into().expect("five limbs")
+    }
+
+    fn columns_of(self, columns: &[u64]) -> Self::Columns {
+        std::array::from_fn(|k| self.splat(columns[k]))
+    }
+}
+
+impl Bounds for Avx2 {
+    const WEIGHTS: &'static [usize] = &[0, 26, 51, 77, 102, 128, 153, 179, 204, 230];
+    const WIDTHS: &'static [u32] = &[32; 10];
+    const MOST: &'static [u64] = &[
+        (1 << 26) - 1,
+        (1 << 25) + (1 << 17),
+        (1 << 26) - 1,
+        (1 << 25) - 1,
+        (1 << 26) - 1,
+        (1 << 25) - 1,
+        (1 << 26) - 1,
+        (1 << 25) - 1,
+        (1 << 26) - 1,
+        (1 << 25) - 1,
+    ];
+
+    fn at_rest(limbs: &[u64]) -> [u64; WORDS] {
+        std::array::from_fn(|k| limbs[2 * k] | limbs[2 * k + 1] << 32)
+    }
+
+    fn columns_of(self, columns: &[u64]) -> Self::Columns {
+        std::array::from_fn(|k| self.splat(columns[k]))
+    }
 }
 
 /// Little-endian words modulo p, one number a lane, by schoolbook methods.
@@ -67,132 +124,171 @@ mod reference {
     }
 }
 
-/// Limbs at rest, for any limbs.
-fn lanes_of(limbs: [[u64; LIMBS]; LANES]) -> Stored {
-    std::array::from_fn(|k| Lanes(limbs.map(|limbs| limbs[k])))
+/// Elements at rest, one a lane.
+fn rows(elements: [[u64; WORDS]; LANES]) -> Stored {
+    std::array::from_fn(|k| Row(elements.map(|words| words[k])))
 }
 
-#[target_feature(enable = "avx512ifma")]
-fn words_of(element: Element<1>) -> [[u64; 4]; LANES] {
+/// The numbers in the lanes that the token works on.
+fn numbers<L: Lanes>(element: Element<L, 1>) -> Vec<Number> {
+    let lanes = element.lanes;
     let [words] = element.canonical().to_words();
-    let words = words.map(|word| Lanes::store(word).0);
-    std::array::from_fn(|lane| words.map(|word| word[lane]))
-}
-
-/// What limbs are worth: bits above 52 of the lower four do not count.
-fn value(limbs: [u64; LIMBS]) -> [u64; 4] {
-    const RADIX: [u64; 4] = [1 << 52, 0, 0, 0];
-    let low = |limb: u64| [limb & ((1 << 52) - 1), 0, 0, 0];
-    let top = [limbs[4], 0, 0, 0];
-    limbs[..4].iter().rev().fold(top, |sum, limb| reference::multiply_add(low(*limb), sum, RADIX))
-}
-
-/// Limbs as large and as small as an operand may have, some with bits that do not count, and random ones.
-fn operands(rng: &mut ChaCha20Rng) -> Vec<[u64; LIMBS]> {
-    let (full, top) = ((1_u64 << 52) - 1, (1_u64 << 47) + (1 << 12));
-    let p = [full - 18, full, full, full, (1 << 47) - 1];
-    let edges = [
-        [0; LIMBS],
-        [1, 0, 0, 0, 0],
-        [full, full, full, full, top],
-        [u64::MAX, u64::MAX, u64::MAX, u64::MAX, top],
-        [full, 0, full, 0, top],
-        [0, full, 0, full, 0],
-        [0, 0, 0, 0, top],
-        p,
-        [p[0] - 1, p[1], p[2], p[3], p[4]],
-        [p[0] + 1, p[1], p[2], p[3], p[4]],
-        [p[0] + 18, p[1], p[2], p[3], p[4]],
-        [0, 0, 0, 0, 1 << 47],
-        [full, full, full, full, (1 << 47) - 1],
-    ];
-    let mut operands = edges.to_vec();
-    operands.resize_with(64, || {
-        let mut limbs: [u64; LIMBS] = std::array::from_fn(|_| rng.random());
-        limbs[4] = rng.random_range(0..=top);
-        limbs
+    let rows = words.map(|word| {
+        let mut row = Row([0; LANES]);
+        lanes.store(word, &mut row);
+        row
     });
+    lanes.held().map(|lane| [0, 1, 2, 3].map(|k| rows[k].0[lane])).collect()
+}
+
+/// What columns are worth, modulo p.
+fn value<L: Bounds>(columns: &[u64], widths: Option<&[u32]>) -> Number {
+    let low = |k: usize, column: u64| match widths {
+        Some(widths) if widths[k] < 64 => column & ((1 << widths[k]) - 1),
+        _ => column,
+    };
+    let terms = columns.iter().enumerate().map(|(k, column)| {
+        let mut weight = ZERO;
+        weight[L::WEIGHTS[k] / 64] = 1 << (L::WEIGHTS[k] % 64);
+        reference::multiply_add(ZERO, [low(k, *column), 0, 0, 0], weight)
+    });
+    terms.fold(ZERO, |sum, term| reference::multiply_add(sum, term, ONE))
+}
+
+/// Limbs as large and as small as an operand may have, some with bits that do not count, those of p and its
+/// neighbours, and random ones.
+fn operands<L: Bounds>(rng: &mut ChaCha20Rng) -> Vec<Vec<u64>> {
+    let most = L::MOST.to_vec();
+    let count = most.len();
+    let full: Vec<_> = (0..count).map(|k| L::WEIGHTS.get(k + 1).unwrap_or(&255) - L::WEIGHTS[k]).collect();
+    let full: Vec<u64> = full.into_iter().map(|bits| (1 << bits) - 1).collect();
+    let with = |k: usize, limb: u64, mut limbs: Vec<u64>| {
+        limbs[k] = limb;
+        limbs
+    };
+    let every_other = |first: usize| (0..count).map(|k| if k % 2 == first { most[k] } else { 0 }).collect();
+    let p = with(0, full[0] - 18, full.clone());
+    let mut operands = vec![
+        vec![0; count],
+        with(0, 1, vec![0; count]),
+        every_other(0),
+        every_other(1),
+        with(count - 1, most[count - 1], vec![0; count]),
+        with(0, p[0] - 1, p.clone()),
+        with(0, p[0] + 1, p.clone()),
+        with(0, p[0] + 18, p.clone()),
+        p,
+        full,
+        most.clone(),
+    ];
+    operands.resize_with(64, || most.iter().map(|most| rng.random_range(0..=*most)).collect());
     operands
 }
 
 /// The same element in three groups: a pair, and one that is left.
-#[target_feature(enable = "avx512ifma")]
-fn threefold(element: Element<1>) -> Element<3> {
-    Element([element.0[0]; 3])
+fn threefold<L: Lanes>(element: Element<L, 1>) -> Element<L, 3> {
+    Element { words: [element.words[0]; 3], lanes: element.lanes }
 }
 
-#[target_feature(enable = "avx512ifma")]
-fn check_arithmetic() {
-    let operands = operands(&mut rng());
+fn check_arithmetic<L: Bounds>(lanes: L) {
+    let operands = operands::<L>(&mut rng());
+    let minus_one = [u64::MAX - 19, u64::MAX, u64::MAX, u64::MAX >> 1];
+    let value = |limbs: &Vec<u64>| value::<L>(limbs, Some(L::WIDTHS));
+    let element = |limbs: [&Vec<u64>; LANES]| {
+        Element::<L, 1>::load(lanes, [&rows(limbs.map(|limbs| L::at_rest(limbs)))])
+    };
     for a in &operands {
-        for chunk in operands.chunks_exact(LANES) {
-            let b: [[u64; LIMBS]; LANES] = chunk.try_into().expect("eight");
-            let (x, y) = (Element::<1>::load([&lanes_of([*a; LANES])]), Element::<1>::load([&lanes_of(b)]));
-            let (zero, one, a) = ([0; 4], [1, 0, 0, 0], value(*a));
-            let minus_one = [u64::MAX - 19, u64::MAX, u64::MAX, u64::MAX >> 1];
-            let b = b.map(value);
-            assert_eq!(words_of(x.mul(&y)), b.map(|b| reference::multiply_add(zero, a, b)));
-            assert_eq!(words_of(x.times_biased(&y).carry()), b.map(|b| reference::multiply_add(zero, a, b)));
-            assert_eq!(words_of(y.square()), b.map(|b| reference::multiply_add(zero, b, b)));
-            assert_eq!(words_of(y.squared_biased().carry()), b.map(|b| reference::multiply_add(zero, b, b)));
-            assert_eq!(words_of(x.plus(y)), b.map(|b| reference::multiply_add(a, b, one)));
-            assert_eq!(words_of(x.minus(y)), b.map(|b| reference::multiply_add(a, b, minus_one)));
+        for b in operands.as_chunks::<LANES>().0 {
+            let (x, y) = (element([a; LANES]), element(b.each_ref()));
+            let a = value(a);
+            let b: Vec<_> = lanes.held().map(|lane| value(&b[lane])).collect();
+            let each = |result: &dyn Fn(Number) -> Number| b.iter().map(|b| result(*b)).collect::<Vec<_>>();
+            let (product, square) = (
+                each(&|b| reference::multiply_add(ZERO, a, b)),
+                each(&|b| reference::multiply_add(ZERO, b, b)),
+            );
+            assert_eq!(numbers(x.mul(&y)), product);
+            assert_eq!(numbers(x.times(&y).carry()), product);
+            assert_eq!(numbers(x.times_biased(&y).carry()), product);
+            assert_eq!(numbers(y.square()), square);
+            assert_eq!(numbers(y.squared().carry()), square);
+            assert_eq!(numbers(y.squared_biased().carry()), square);
+            assert_eq!(numbers(x.plus(y)), each(&|b| reference::multiply_add(a, b, ONE)));
+            assert_eq!(numbers(x.minus(y)), each(&|b| reference::multiply_add(a, b, minus_one)));
+            assert_eq!(numbers(y.negated()), each(&|b| reference::multiply_add(ZERO, b, minus_one)));
+            let none = x.times(&y);
+            assert_eq!(numbers(none.negated_where([0]).carry()), product);
+            let negated =
+                each(&|b| reference::multiply_add(ZERO, reference::multiply_add(ZERO, a, b), minus_one));
+            assert_eq!(numbers(none.negated_where([0xff]).carry()), negated);
             for (one, three) in
                 [(x.mul(&y), threefold(x).mul(&threefold(y))), (y.square(), threefold(y).square())]
             {
-                assert!(three.same_limbs(&threefold(one)) == [0xff; 3], "each group of three as one alone");
+                let same = three.canonical().same_words(&threefold(one.canonical()));
+                let held = lanes.held().fold(0, |mask, lane| mask | 1 << lane);
+                assert_eq!(same.map(|mask| mask & held), [held; 3], "each group of three as one alone");
             }
-            assert_eq!(words_of(y.negated()), b.map(|b| reference::multiply_add(zero, b, minus_one)));
         }
     }
 }
 
 #[test]
 fn arithmetic_is_right_at_the_edges_of_its_bounds() {
-    on_ifma!(check_arithmetic);
+    on_each!(check_arithmetic);
 }
 
 /// All columns as large as `carry` allows.
-#[target_feature(enable = "avx512ifma")]
-fn check_carry() {
+fn check_carry<L: Bounds>(lanes: L) {
     let most = i64::MAX as u64;
-    for columns in
-        [[most; LIMBS], [most, 0, 0, 0, 0], [0, 0, 0, 0, most], [0, 0, 0, most, most], [1 << 52; LIMBS]]
-    {
-        let carried = Columns(Element::<1>::load([&lanes_of([columns; LANES])]).0).carry();
-        let mut stored = [ZERO; LIMBS];
+    let count = L::WEIGHTS.len();
+    let only = |which: &dyn Fn(usize) -> bool| (0..count).map(|k| if which(k) { most } else { 0 }).collect();
+    let columns: [Vec<u64>; 5] = [
+        vec![most; count],
+        only(&|k| k == 0),
+        only(&|k| k == count - 1),
+        only(&|k| k + 2 >= count),
+        vec![1 << 52; count],
+    ];
+    for columns in columns {
+        let carried = lanes.carry(lanes.columns_of(&columns));
+        let carried = Element::<L, 1> { words: [carried], lanes };
+        let mut stored = rows([[0; WORDS]; LANES]);
         carried.store([&mut stored]);
-        assert!(stored[4].0[0] <= (1 << 47) + (1 << 12), "the top limb is an operand's");
-        let expected = columns
-            .iter()
-            .rev()
-            .fold([0; 4], |sum, column| reference::multiply_add([*column, 0, 0, 0], sum, [1 << 52, 0, 0, 0]));
-        assert_eq!(words_of(carried), [expected; LANES]);
+        let lane = lanes.held().start;
+        for (k, most) in L::at_rest(L::MOST).into_iter().enumerate() {
+            // Each limb of the word, where it has two.
+            for shift in [0, 32] {
+                let limb = |word: u64| {
+                    if L::WEIGHTS.len() == WORDS { word } else { u64::from((word >> shift) as u32) }
+                };
+                assert!(limb(stored[k].0[lane]) <= limb(most), "word {k} is an operand's");
+            }
+        }
+        assert!(numbers(carried).iter().all(|number| *number == value::<L>(&columns, None)));
     }
 }
 
 #[test]
 fn the_largest_columns_carry_into_an_operand() {
-    on_ifma!(check_carry);
+    on_each!(check_carry);
 }
 
-#[target_feature(enable = "avx512ifma")]
-fn check_bias() {
-    let bias = Columns(Element::<1>::splat(&BIAS).0);
-    assert_eq!(words_of(bias.carry()), [[0; 4]; LANES]);
+fn check_bias<L: Bounds>(lanes: L) {
+    let bias = Element::<L, 1> { words: [lanes.carry(lanes.bias())], lanes };
+    assert!(numbers(bias).iter().all(|number| *number == ZERO));
 }
 
 #[test]
 fn the_bias_is_a_multiple_of_p() {
-    on_ifma!(check_bias);
+    on_each!(check_bias);
 }
 
-#[target_feature(enable = "avx512ifma")]
-fn check_constants() {
-    let element = Element::<1>::splat;
-    let same = |a: Element<1>, b: Element<1>| assert_eq!(words_of(a), words_of(b));
+fn check_constants<L: Bounds>(lanes: L) {
+    let element = |number: &Number| Element::<L, 1>::splat(lanes, number);
+    let same = |a: Element<L, 1>, b: Element<L, 1>| assert_eq!(numbers(a), numbers(b));
     let (one, d, root) = (element(&ONE), element(&D), element(&SQRT_M1));
-    let integer = |value: i64| element(&[value, 0, 0, 0, 0]);
+    assert!(numbers(d).iter().all(|number| *number == D));
+    let integer = |value: u64| element(&[value, 0, 0, 0]);
     same(d.mul(&integer(121_666)), integer(121_665).negated());
     same(element(&D2), d.plus(d));
     same(root.square(), one.negated());
@@ -204,39 +300,41 @@ fn check_constants() {
 
 #[test]
 fn constants_satisfy_their_equations() {
-    on_ifma!(check_constants);
+    on_each!(check_constants);
 }
 
-#[target_feature(enable = "avx512ifma")]
-fn check_sqrt_ratio() {
+fn check_sqrt_ratio<L: Bounds>(lanes: L) {
     let vectors = vectors();
     for case in vectors["sqrt_ratio"].as_array().expect("an array") {
         let element = |name: &str| {
-            let words = decode::load_words::<1>(&[bytes(&case[name]); LANES]);
-            Element::from_words(&words)
+            let words = decode::load_words::<L, 1>(lanes, &[bytes(&case[name]); LANES]);
+            Element::from_words(lanes, &words)
         };
         let (was_square, r) = Element::sqrt_ratio(&element("u"), &element("v"));
-        assert_eq!(was_square, [if case["was_square"] == true { 0xff } else { 0 }]);
-        assert_eq!(words_of(r), words_of(element("r")));
+        let expected = case["was_square"] == true;
+        assert!(lanes.held().all(|lane| (was_square[0] >> lane & 1 == 1) == expected));
+        assert_eq!(numbers(r), numbers(element("r")));
     }
 }
 
 #[test]
 fn square_roots_are_appendix_a4() {
-    on_ifma!(check_sqrt_ratio);
+    on_each!(check_sqrt_ratio);
 }
 
-#[target_feature(enable = "avx512ifma")]
-fn check_inverse() {
-    let operands = operands(&mut rng());
+fn check_inverse<L: Bounds>(lanes: L) {
+    let operands = operands::<L>(&mut rng());
     for chunk in operands.as_chunks::<LANES>().0 {
-        let x = Element::<1>::load([&lanes_of(*chunk)]);
-        let one_or_zero = chunk.map(|limbs| [u64::from(value(limbs) != [0; 4]), 0, 0, 0]);
-        assert_eq!(words_of(x.mul(&x.inverse())), one_or_zero);
+        let x = Element::<L, 1>::load(lanes, [&rows(chunk.each_ref().map(|limbs| L::at_rest(limbs)))]);
+        let one_or_zero = lanes.held().map(|lane| {
+            let zero = value::<L>(&chunk[lane], Some(L::WIDTHS)) == ZERO;
+            [u64::from(!zero), 0, 0, 0]
+        });
+        assert_eq!(numbers(x.mul(&x.inverse())), one_or_zero.collect::<Vec<_>>());
     }
 }
 
 #[test]
 fn inverses_multiply_to_one() {
-    on_ifma!(check_inverse);
+    on_each!(check_inverse);
 }

@@ -6,14 +6,13 @@
 //! caller adds. So all lanes are at work whatever the sizes of runs, and no operand has to be turned from rows into
 //! lanes: a pair's limbs stand side by side, and a load brings both points of a pair.
 
-use std::arch::x86_64::*;
-
 use zeroize::{Zeroize, ZeroizeOnDrop, optimization_barrier};
 
-use super::super::backend::Ifma;
-use super::super::batch::{Batch, with_ifma};
-use super::super::constants::{D2, ONE};
-use super::super::field::{Element, LANES, LIMBS, Stored};
+use super::super::backend::InstructionSet;
+use super::super::batch::{Batch, with_lanes};
+use super::super::constants::{D2, ONE, ZERO};
+use super::super::field::Element;
+use super::super::lanes::{LANES, Lanes, Pair, Stored, WORDS};
 use super::super::point::{Affine, Completed, Group};
 
 /// Groups of lanes that go together: one fills the multiplier while another waits for its carries.
@@ -27,21 +26,16 @@ const SHARED: usize = 64;
 /// Steps from the fetch of a pair into the cache to its addition.
 const AHEAD: usize = 4;
 
-/// A pair: y + x, y − x and 2·D·xy of both points, limb by limb, the points side by side; four lines of cache.
+/// A pair: y + x, y − x and 2·D·xy of both points, word by word, the points side by side; four lines of cache.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-struct Row([Limb; 16]);
-
-/// A limb of both points.
-#[derive(Clone, Copy)]
-#[repr(C, align(16))]
-struct Limb([u64; 2]);
+struct Row([Pair; 16]);
 
 /// Pairs at rest, followed by one of identities.
 #[derive(Clone)]
 pub(super) struct Rows {
     rows: Vec<Row>,
-    ifma: Ifma,
+    set: InstructionSet,
 }
 
 /// Sums of runs, some of them in several parts.
@@ -64,11 +58,13 @@ struct Cut {
 
 impl Rows {
     pub(super) fn new(first: &Batch, second: &Batch) -> Self {
-        let (ifma, len, first, second) = (first.ifma(), first.len(), first.groups(), second.groups());
-        let mut rows = with_ifma!(ifma, prepare(first, second));
+        let (set, len, first, second) = (first.set(), first.len(), first.groups(), second.groups());
+        let mut rows = vec![Row::IDENTITY; first.len() * LANES];
+        let into = &mut rows[..];
+        with_lanes!(set, LANES, prepare(first, second, into));
         rows.truncate(len);
         rows.push(Row::IDENTITY);
-        Self { rows, ifma }
+        Self { rows, set }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -79,8 +75,11 @@ impl Rows {
     pub(super) fn sum_runs(&self, order: &[u32], ends: &[u32]) -> Sums {
         let cuts = cuts(order.len(), ends);
         let (rows, at) = (&self.rows[..], &cuts[..]);
-        let [first, second] = with_ifma!(self.ifma, sum_cuts(rows, order, at));
-        let batch = |groups| Batch::from_groups(self.ifma, groups, cuts.len());
+        let mut sums = [0, 1].map(|_| vec![Group::IDENTITY; cuts.len().div_ceil(LANES)]);
+        let into = &mut sums;
+        with_lanes!(self.set, LANES, sum_cuts(rows, order, at, into));
+        let [first, second] = sums;
+        let batch = |groups| Batch::from_groups(self.set, groups, cuts.len());
         Sums { points: [batch(first), batch(second)], runs: cuts.iter().map(|cut| cut.run).collect() }
     }
 }
@@ -102,8 +101,8 @@ impl ZeroizeOnDrop for Rows {}
 
 impl Row {
     const IDENTITY: Self = {
-        let mut row = [Limb([0; 2]); 16];
-        (row[0], row[LIMBS]) = (Limb([1; 2]), Limb([1; 2]));
+        let mut row = [Pair([0; 2]); 16];
+        (row[0], row[WORDS]) = (Pair([1; 2]), Pair([1; 2]));
         Self(row)
     };
 }
@@ -130,123 +129,104 @@ fn cuts(len: usize, ends: &[u32]) -> Vec<Cut> {
 }
 
 /// Both points' sums at each cut, in the order of cuts.
-#[target_feature(enable = "avx512ifma")]
-fn sum_cuts(rows: &[Row], order: &[u32], cuts: &[Cut]) -> [Vec<Group>; 2] {
-    let mut sums = [0, 1].map(|_| vec![Group::IDENTITY; cuts.len().div_ceil(LANES)]);
-    let mut sum = Completed::<WIDE>::identity();
+#[inline(always)]
+fn sum_cuts<L: Lanes>(lanes: L, rows: &[Row], order: &[u32], cuts: &[Cut], sums: &mut [Vec<Group>; 2]) {
+    let mut sum = Completed::<L, WIDE>::identity(lanes);
     let (mut at, mut done) = (0, 0);
     for cuts in cuts.chunk_by(|a, b| a.step == b.step) {
         for step in at..cuts[0].step {
-            sum = sum.summand().add_affine(&addends(rows, order, step));
+            sum = sum.summand().add_affine(&addends(lanes, rows, order, step));
         }
         at = cuts[0].step;
-        let groups = sum.extended().store();
+        let mut groups = [Group::ZERO; WIDE];
+        sum.extended().store(groups.each_mut());
         let mut masks = [0; WIDE];
         for cut in cuts {
             let (n, lane) = (cut.stretch / PAIRS, 2 * (cut.stretch % PAIRS));
             masks[n] |= 3 << lane;
-            for (half, sums) in sums.iter_mut().enumerate() {
-                sums[done / LANES].copy_lane(done % LANES, &groups[n], lane + half);
+            if lanes.held().contains(&lane) {
+                for (half, sums) in sums.iter_mut().enumerate() {
+                    sums[done / LANES].copy_lane(done % LANES, &groups[n], lane + half);
+                }
             }
             done += 1;
         }
         sum = sum.cleared(masks);
     }
-    sums
 }
 
 /// The next pair of each stretch; identities behind the order's end.
-#[target_feature(enable = "avx512ifma")]
-#[inline]
-fn addends(rows: &[Row], order: &[u32], step: usize) -> Affine<WIDE> {
+#[inline(always)]
+fn addends<L: Lanes>(lanes: L, rows: &[Row], order: &[u32], step: usize) -> Affine<L, WIDE> {
     let steps = steps(order.len());
     let row = |stretch: usize, step: usize| {
         let pair = order.get(stretch * steps + step).map_or(rows.len() - 1, |&pair| pair as usize);
         &rows[pair]
     };
-    (0..STRETCHES).for_each(|stretch| prefetch(row(stretch, step + AHEAD)));
-    let identity = Element::splat(&[0; LIMBS]);
+    for stretch in 0..STRETCHES {
+        row(stretch, step + AHEAD).0.iter().step_by(4).for_each(|line| lanes.prefetch(line));
+    }
+    let identity = Element::splat(lanes, &ZERO);
     let mut addends = Affine { plus: identity, minus: identity, td2: identity };
     for n in 0..WIDE {
         let rows = std::array::from_fn(|unit| row(n * PAIRS + unit, step));
-        for k in 0..LIMBS {
-            addends.plus.0[n][k] = gather(rows, k);
-            addends.minus.0[n][k] = gather(rows, LIMBS + k);
-            addends.td2.0[n][k] = gather(rows, 2 * LIMBS + k);
+        for k in 0..WORDS {
+            addends.plus.words[n][k] = gather(lanes, rows, k);
+            addends.minus.words[n][k] = gather(lanes, rows, WORDS + k);
+            addends.td2.words[n][k] = gather(lanes, rows, 2 * WORDS + k);
         }
     }
     addends
 }
 
-/// One limb of four pairs.
-#[target_feature(enable = "avx512ifma")]
-#[inline]
-fn gather(rows: [&Row; PAIRS], limb: usize) -> __m512i {
-    let [a, b, c, d] = rows.map(|row| row.0[limb].load());
-    let vector = _mm512_castsi128_si512(a);
-    let vector = _mm512_inserti32x4::<1>(vector, b);
-    let vector = _mm512_inserti32x4::<2>(vector, c);
-    _mm512_inserti32x4::<3>(vector, d)
-}
-
-impl Limb {
-    #[target_feature(enable = "avx512ifma")]
-    #[inline]
-    fn load(&self) -> __m128i {
-        // SAFETY: a `Limb` is 16 bytes, aligned to 16, and any bits are a vector.
-        unsafe { _mm_load_si128(std::ptr::from_ref(self).cast()) }
-    }
-}
-
-/// Brings a row into the nearest cache.
-#[target_feature(enable = "avx512ifma")]
-#[inline]
-fn prefetch(row: &Row) {
-    for line in row.0.chunks(4) {
-        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(line).cast());
-    }
+/// One word of four pairs.
+#[inline(always)]
+fn gather<L: Lanes>(lanes: L, rows: [&Row; PAIRS], word: usize) -> L::Vector {
+    lanes.gather([&rows[0].0[word], &rows[1].0[word], &rows[2].0[word], &rows[3].0[word]])
 }
 
 /// Both points of each pair with Z = 1; [`SHARED`] groups share an inversion.
-#[target_feature(enable = "avx512ifma")]
-fn prepare(first: &[Group], second: &[Group]) -> Vec<Row> {
-    let mut rows = Vec::with_capacity(first.len() * LANES + 1);
-    for (first, second) in first.chunks(SHARED).zip(second.chunks(SHARED)) {
-        let mut product = Element::<2>::splat(&ONE);
+#[inline(always)]
+fn prepare<L: Lanes>(lanes: L, first: &[Group], second: &[Group], rows: &mut [Row]) {
+    let rows = rows.chunks_mut(SHARED * LANES);
+    for ((first, second), rows) in first.chunks(SHARED).zip(second.chunks(SHARED)).zip(rows) {
+        let mut product = Element::<L, 2>::splat(lanes, &ONE);
         let mut before = Vec::with_capacity(first.len());
         for (a, b) in first.iter().zip(second) {
             before.push(product);
-            product = product.mul(&Element::load([&a.z, &b.z]));
+            product = product.mul(&Element::load(lanes, [&a.z, &b.z]));
         }
         let mut inverse = product.inverse();
-        let begin = rows.len();
-        rows.resize(begin + first.len() * LANES, Row::IDENTITY);
         for (i, (a, b)) in first.iter().zip(second).enumerate().rev() {
             let affine = affine([a, b], &inverse.mul(&before[i]));
-            write_rows(&affine, &mut rows[begin + i * LANES..][..LANES]);
-            inverse = inverse.mul(&Element::load([&a.z, &b.z]));
+            write_rows(&affine, &mut rows[i * LANES..][..LANES]);
+            inverse = inverse.mul(&Element::load(lanes, [&a.z, &b.z]));
         }
     }
-    rows
 }
 
-#[target_feature(enable = "avx512ifma")]
-#[inline]
-fn affine(groups: [&Group; 2], z_inverse: &Element<2>) -> Affine<2> {
-    let coordinate = |of: fn(&Group) -> &Stored| Element::load(groups.map(of)).mul(z_inverse);
-    let (x, y, t) = (coordinate(|g| &g.x), coordinate(|g| &g.y), coordinate(|g| &g.t));
-    Affine { plus: y.plus(x), minus: y.minus(x), td2: t.mul(&Element::splat(&D2)) }
+#[inline(always)]
+fn affine<L: Lanes>(groups: [&Group; 2], z_inverse: &Element<L, 2>) -> Affine<L, 2> {
+    let load = |of: fn(&Group) -> &Stored| groups.map(of);
+    let [x, y, t] = [load(|g| &g.x), load(|g| &g.y), load(|g| &g.t)];
+    let (x, y, t) = (scaled(x, z_inverse), scaled(y, z_inverse), scaled(t, z_inverse));
+    Affine { plus: y.plus(x), minus: y.minus(x), td2: t.mul_number(&D2) }
+}
+
+#[inline(always)]
+fn scaled<L: Lanes>(stored: [&Stored; 2], factor: &Element<L, 2>) -> Element<L, 2> {
+    Element::load(factor.lanes, stored).mul(factor)
 }
 
 /// From lanes to rows.
-#[target_feature(enable = "avx512ifma")]
-fn write_rows(pairs: &Affine<2>, rows: &mut [Row]) {
+#[inline(always)]
+fn write_rows<L: Lanes>(pairs: &Affine<L, 2>, rows: &mut [Row]) {
     for (nth, element) in [pairs.plus, pairs.minus, pairs.td2].into_iter().enumerate() {
         let [mut first, mut second] = [Group::ZERO.x; 2];
         element.store([&mut first, &mut second]);
-        for (lane, row) in rows.iter_mut().enumerate() {
-            for k in 0..LIMBS {
-                row.0[nth * LIMBS + k] = Limb([first[k].0[lane], second[k].0[lane]]);
+        for lane in element.lanes.held() {
+            for k in 0..WORDS {
+                rows[lane].0[nth * WORDS + k] = Pair([first[k].0[lane], second[k].0[lane]]);
             }
         }
     }

@@ -1,0 +1,122 @@
+//! What the eight lanes need of a processor, and the instruction sets that give it.
+//!
+//! All operations are methods of a token, which exists only where its instruction set was detected. Those who call them
+//! are generic, inlined without exception, and end in [`Lanes::outlined`], the only place that switches the
+//! instruction set on: whatever is not inlined into it would be compiled without.
+
+use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+use std::ops::Range;
+
+mod avx2;
+mod ifma;
+
+pub(super) use avx2::Avx2;
+pub(super) use ifma::Ifma;
+
+/// Elements that stand side by side.
+pub(super) const LANES: usize = 8;
+/// Words of an element at rest.
+pub(super) const WORDS: usize = 5;
+
+/// A 64-bit word of each lane, at rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub(super) struct Row(pub(super) [u64; LANES]);
+
+/// Eight elements at rest, word by word. What a word holds of an element is the instruction set's affair, but zero
+/// and one are 0 and 1 in the lowest word.
+pub(super) type Stored = [Row; WORDS];
+/// One bit per lane.
+pub(super) type Mask = u8;
+/// One bit per lane, for each of the groups.
+pub(super) type Masks<const N: usize> = [Mask; N];
+/// A word of each lane, for each word of an element and each of the groups.
+pub(super) type Words<L, const N: usize> = [[<L as Lanes>::Vector; WORDS]; N];
+
+/// A word of two elements that are added together.
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
+pub(super) struct Pair(pub(super) [u64; 2]);
+
+pub(super) const ZERO: Row = Row([0; LANES]);
+
+/// Eight lanes of 64-bit words, and of arithmetic modulo p = 2²⁵⁵ − 19.
+///
+/// Vectors are in constant time; so are all operations on them.
+pub(super) trait Lanes: Copy + std::fmt::Debug + PartialEq {
+    /// A word of each lane.
+    type Vector: Copy;
+    /// Sums of products of a group, not yet carried; no column reaches 2⁶³.
+    type Columns: Copy;
+    /// What [`Self::pick`] makes of a digit.
+    type Choice;
+
+    /// The lanes that this token works on. What it says of others means nothing, and what it stores leaves them alone.
+    fn held(self) -> Range<usize>;
+
+    /// Calls `work`, which has to be inlined, with the instruction set switched on, in a function of its own.
+    fn outlined<R>(self, work: impl FnOnce() -> R) -> R;
+
+    fn load(self, row: &Row) -> Self::Vector;
+    fn store(self, vector: Self::Vector, row: &mut Row);
+    fn splat(self, word: u64) -> Self::Vector;
+    /// Eight words of four pairs.
+    fn gather(self, pairs: [&Pair; LANES / 2]) -> Self::Vector;
+    /// Brings a pair's line into the nearest cache.
+    #[inline(always)]
+    fn prefetch(self, pair: &Pair) {
+        // SAFETY: every x86-64 processor has the instruction, which has no effect but on time.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(pair).cast()) };
+    }
+    fn and(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn or(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn xor(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn shift_right(self, vector: Self::Vector, bits: u32) -> Self::Vector;
+    /// `b` where the mask has a one, else `a`.
+    fn select(self, a: Self::Vector, b: Self::Vector, mask: Mask) -> Self::Vector;
+    /// Lanes whose word is zero.
+    fn zeros(self, vector: Self::Vector) -> Mask;
+    /// |w − 8| of words below 32, and where w − 8 is negative.
+    fn signed(self, vector: Self::Vector) -> (Self::Vector, Mask);
+
+    /// Words at rest of a number below 2²⁵⁵, given as little-endian words of 64 bits.
+    fn words(number: &[u64; 4]) -> [u64; WORDS];
+    /// An element of four little-endian words of 64 bits per lane, modulo p; bit 255 is ignored.
+    fn unpack(self, words: [Self::Vector; 4]) -> [Self::Vector; WORDS];
+    /// What [`Self::unpack`] undoes, of a canonical element.
+    fn pack(self, element: [Self::Vector; WORDS]) -> [Self::Vector; 4];
+    /// The one representative below p.
+    fn canonical(self, element: [Self::Vector; WORDS]) -> [Self::Vector; WORDS];
+
+    fn no_columns(self) -> Self::Columns;
+    fn columns(self, element: [Self::Vector; WORDS]) -> Self::Columns;
+    /// A multiple of p, column by column at least as large as any product.
+    fn bias(self) -> Self::Columns;
+    fn add(self, a: Self::Columns, b: Self::Columns) -> Self::Columns;
+    /// The difference; no column of `b` may be the larger one, which a bias ensures.
+    fn subtract(self, a: Self::Columns, b: Self::Columns) -> Self::Columns;
+    /// The bias less these columns in the lanes of the mask.
+    fn negate_where(self, columns: Self::Columns, mask: Mask) -> Self::Columns;
+    /// Carries columns below 2⁶³ into an element.
+    fn carry(self, columns: Self::Columns) -> [Self::Vector; WORDS];
+    /// Products, and the bias if that is asked for.
+    fn multiply<const N: usize>(
+        self,
+        a: &Words<Self, N>,
+        b: &Words<Self, N>,
+        biased: bool,
+    ) -> [Self::Columns; N];
+    fn multiply_carried<const N: usize>(self, a: &Words<Self, N>, b: &Words<Self, N>) -> Words<Self, N>;
+    /// Squares, and the bias if that is asked for.
+    fn square<const N: usize>(self, a: &Words<Self, N>, biased: bool) -> [Self::Columns; N];
+    fn square_carried<const N: usize>(self, a: &Words<Self, N>) -> Words<Self, N>;
+
+    /// Puts a word of the multiple `factor`, 1 to 8, where [`Self::pick`] finds it.
+    fn put(self, choices: &mut [Row; LANES], factor: usize, word: Self::Vector);
+    /// A digit's magnitude, 0 to 8 in each lane, made ready for [`Self::pick`].
+    fn choice(self, magnitude: Self::Vector) -> Self::Choice;
+    /// Each lane's word of the multiple that its digit names, `nothing` for 0.
+    fn pick(self, choices: &[Row; LANES], choice: &Self::Choice, nothing: u64) -> Self::Vector;
+    /// Word `magnitude` − 1 of one row for each lane, `nothing` for 0.
+    fn permute(self, row: &Row, magnitude: Self::Vector, nothing: u64) -> Self::Vector;
+}

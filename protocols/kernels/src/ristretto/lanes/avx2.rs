@@ -1,0 +1,436 @@
+//! AVX2: ten limbs of 26 and 25 bits, two a word. The page of [`super::super`] states the representation and proves the
+//! bounds.
+//!
+//! A register has room for four words, so everything is done twice: by a token of the lower lanes, and then by one of
+//! the upper lanes.
+
+#![allow(clippy::needless_range_loop, reason = "loops over limbs index several arrays alike")]
+
+use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use super::{LANES, Lanes, Mask, Pair, Row, WORDS, Words};
+
+mod product;
+
+/// Limbs of an element: those of even index have 26 bits, the others 25. Word k holds limbs 2k and 2k + 1.
+const LIMBS: usize = 2 * WORDS;
+/// Words of a register.
+const HALF: usize = LANES / 2;
+/// 2³⁵·p, limb by limb: at least as large, column by column, as whatever is taken away from it.
+const BIAS: Limbs<u64> = {
+    let mut bias = [0; LIMBS];
+    let mut k = 0;
+    while k < LIMBS {
+        bias[k] = ((1 << width(k)) - 1) << 35;
+        k += 1;
+    }
+    bias[0] -= 18 << 35;
+    bias
+};
+
+/// Proof that this processor has AVX2: only [`Avx2::detect`] makes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Avx2 {
+    /// The first of the four lanes that this token works on: 0 or 4.
+    first: usize,
+}
+
+/// Four words.
+type Vector = __m256i;
+type Limbs<T> = [T; LIMBS];
+
+/// Bits of a limb.
+const fn width(limb: usize) -> u32 {
+    if limb.is_multiple_of(2) { 26 } else { 25 }
+}
+
+/// Methods that are one instruction each: the token is proof that the processor has it.
+macro_rules! instructions {
+    ($($name:ident$(::<$bits:ident>)?($($argument:ident: $type:ty),*) -> $result:ty = $intrinsic:expr;)*) => {
+        $(
+            #[inline(always)]
+            fn $name$(<const $bits: i32>)?(self, $($argument: $type),*) -> $result {
+                // SAFETY: the instruction is one of AVX2 or older, and a token exists only where AVX2 was detected.
+                unsafe { $intrinsic($($argument),*) }
+            }
+        )*
+    };
+}
+
+impl Avx2 {
+    pub(in super::super) fn detect() -> Option<Self> {
+        is_x86_feature_detected!("avx2").then_some(Self { first: 0 })
+    }
+
+    /// The tokens of both halves of the lanes, or of the lower half if so many points need no more.
+    pub(in super::super) fn needed(self, points: usize) -> impl Iterator<Item = Self> {
+        [0, HALF].into_iter().filter(move |&first| first < points).map(|first| Self { first })
+    }
+
+    instructions! {
+        product(a: Vector, b: Vector) -> Vector = _mm256_mul_epu32;
+        plus(a: Vector, b: Vector) -> Vector = _mm256_add_epi64;
+        minus(a: Vector, b: Vector) -> Vector = _mm256_sub_epi64;
+        all(a: Vector, b: Vector) -> Vector = _mm256_and_si256;
+        any(a: Vector, b: Vector) -> Vector = _mm256_or_si256;
+        odd(a: Vector, b: Vector) -> Vector = _mm256_xor_si256;
+        right::<BITS>(a: Vector) -> Vector = _mm256_srli_epi64::<BITS>;
+        left::<BITS>(a: Vector) -> Vector = _mm256_slli_epi64::<BITS>;
+        right_by(a: Vector, bits: Vector) -> Vector = _mm256_srlv_epi64;
+        same(a: Vector, b: Vector) -> Vector = _mm256_cmpeq_epi64;
+        above(a: Vector, b: Vector) -> Vector = _mm256_cmpgt_epi64;
+        everywhere(word: i64) -> Vector = _mm256_set1_epi64x;
+        four(d: i64, c: i64, b: i64, a: i64) -> Vector = _mm256_set_epi64x;
+        blend(a: Vector, b: Vector, mask: Vector) -> Vector = _mm256_blendv_epi8;
+        permute_words(words: Vector, index: Vector) -> Vector = _mm256_permutevar8x32_epi32;
+        floats(a: Vector) -> __m256d = _mm256_castsi256_pd;
+        signs(a: __m256d) -> i32 = _mm256_movemask_pd;
+    }
+
+    #[inline(always)]
+    fn load_half(self, row: &Row, first: usize) -> Vector {
+        let half: &[u64; HALF] = &row.0.as_chunks().0[first / HALF];
+        // SAFETY: as for `instructions`; half a `Row` is 32 bytes, aligned to 32, and any bits are a vector.
+        unsafe { _mm256_load_si256(std::ptr::from_ref(half).cast()) }
+    }
+
+    /// Ones in the lanes that the mask names.
+    #[inline(always)]
+    fn spread(self, mask: Mask) -> Vector {
+        let bits = self.four(8, 4, 2, 1);
+        self.same(self.all(self.splat((mask >> self.first).into()), bits), bits)
+    }
+
+    /// One bit for each word, its highest.
+    #[inline(always)]
+    fn collect(self, vector: Vector) -> Mask {
+        (self.signs(self.floats(vector)) << self.first) as Mask
+    }
+
+    /// Limbs of words, in which bits above the limb's may be left.
+    #[inline(always)]
+    fn unpacked(self, words: &[Vector; WORDS]) -> Limbs<Vector> {
+        let mut limbs = [words[0]; LIMBS];
+        for k in 0..WORDS {
+            limbs[2 * k] = words[k];
+            limbs[2 * k + 1] = self.right::<32>(words[k]);
+        }
+        limbs
+    }
+
+    #[inline(always)]
+    fn packed(self, limbs: &Limbs<Vector>) -> [Vector; WORDS] {
+        let mut words = [limbs[0]; WORDS];
+        for k in 0..WORDS {
+            words[k] = self.any(limbs[2 * k], self.left::<32>(limbs[2 * k + 1]));
+        }
+        words
+    }
+
+    /// What a column has above its limb's bits, and what is left of it.
+    #[inline(always)]
+    fn split(self, column: Vector, k: usize) -> (Vector, Vector) {
+        if k.is_multiple_of(2) {
+            (self.right::<26>(column), self.all(column, self.splat((1 << 26) - 1)))
+        } else {
+            (self.right::<25>(column), self.all(column, self.splat((1 << 25) - 1)))
+        }
+    }
+
+    /// Columns hand on what they have above their limbs' bits, one after the other; the last one's is the result.
+    #[inline(always)]
+    fn ripple(self, limbs: &mut Limbs<Vector>) -> Vector {
+        let mut carry = self.splat(0);
+        for k in 0..LIMBS {
+            (carry, limbs[k]) = self.split(self.plus(limbs[k], carry), k);
+        }
+        carry
+    }
+
+    #[inline(always)]
+    fn nineteenfold(self, a: Vector) -> Vector {
+        self.plus(a, self.plus(self.left::<1>(a), self.left::<4>(a)))
+    }
+}
+
+impl Lanes for Avx2 {
+    type Vector = Vector;
+    type Columns = Limbs<Vector>;
+    /// For none and for each multiple, the lanes whose digit names it.
+    type Choice = [Vector; LANES + 1];
+
+    #[inline(always)]
+    fn held(self) -> Range<usize> {
+        self.first..self.first + HALF
+    }
+
+    #[inline(always)]
+    fn outlined<R>(self, work: impl FnOnce() -> R) -> R {
+        #[target_feature(enable = "avx2")]
+        #[inline(never)]
+        fn call<R>(work: impl FnOnce() -> R) -> R {
+            // What is spilled must not cross lines of the cache: the compiler aligns a stack on which something is to be
+            // aligned, and it does not for spills alone.
+            std::hint::black_box(&mut MaybeUninit::<Row>::uninit());
+            work()
+        }
+        // SAFETY: a token exists only where the feature was detected.
+        unsafe { call(work) }
+    }
+
+    #[inline(always)]
+    fn load(self, row: &Row) -> Vector {
+        self.load_half(row, self.first)
+    }
+
+    #[inline(always)]
+    fn store(self, vector: Vector, row: &mut Row) {
+        let half: &mut [u64; HALF] = &mut row.0.as_chunks_mut().0[self.first / HALF];
+        // SAFETY: as for `instructions`; half a `Row` is 32 bytes, aligned to 32, and any bits are four words.
+        unsafe { _mm256_store_si256(std::ptr::from_mut(half).cast(), vector) };
+    }
+
+    #[inline(always)]
+    fn splat(self, word: u64) -> Vector {
+        self.everywhere(word.cast_signed())
+    }
+
+    #[inline(always)]
+    fn gather(self, pairs: [&Pair; LANES / 2]) -> Vector {
+        let [a, b] = [pairs[self.first / 2].0, pairs[self.first / 2 + 1].0];
+        self.four(b[1].cast_signed(), b[0].cast_signed(), a[1].cast_signed(), a[0].cast_signed())
+    }
+
+    #[inline(always)]
+    fn and(self, a: Vector, b: Vector) -> Vector {
+        self.all(a, b)
+    }
+
+    #[inline(always)]
+    fn or(self, a: Vector, b: Vector) -> Vector {
+        self.any(a, b)
+    }
+
+    #[inline(always)]
+    fn xor(self, a: Vector, b: Vector) -> Vector {
+        self.odd(a, b)
+    }
+
+    #[inline(always)]
+    fn shift_right(self, vector: Vector, bits: u32) -> Vector {
+        self.right_by(vector, self.splat(bits.into()))
+    }
+
+    #[inline(always)]
+    fn select(self, a: Vector, b: Vector, mask: Mask) -> Vector {
+        self.blend(a, b, self.spread(mask))
+    }
+
+    #[inline(always)]
+    fn zeros(self, vector: Vector) -> Mask {
+        self.collect(self.same(vector, self.splat(0)))
+    }
+
+    #[inline(always)]
+    fn signed(self, vector: Vector) -> (Vector, Mask) {
+        let eight = self.splat(8);
+        let (difference, below) = (self.minus(vector, eight), self.above(eight, vector));
+        (self.minus(self.odd(difference, below), below), self.collect(below))
+    }
+
+    #[inline(always)]
+    fn words(w: &[u64; 4]) -> [u64; WORDS] {
+        let pieces =
+            [w[0], w[0] >> 51 | w[1] << 13, w[1] >> 38 | w[2] << 26, w[2] >> 25 | w[3] << 39, w[3] >> 12];
+        pieces.map(|piece| piece & ((1 << 26) - 1) | (piece >> 26 & ((1 << 25) - 1)) << 32)
+    }
+
+    #[inline(always)]
+    fn unpack(self, w: [Vector; 4]) -> [Vector; WORDS] {
+        let mut words = [
+            w[0],
+            self.any(self.right::<51>(w[0]), self.left::<13>(w[1])),
+            self.any(self.right::<38>(w[1]), self.left::<26>(w[2])),
+            self.any(self.right::<25>(w[2]), self.left::<39>(w[3])),
+            self.right::<12>(w[3]),
+        ];
+        for k in 0..WORDS {
+            let even = self.all(words[k], self.splat((1 << 26) - 1));
+            let odd = self.all(self.right::<26>(words[k]), self.splat((1 << 25) - 1));
+            words[k] = self.any(even, self.left::<32>(odd));
+        }
+        words
+    }
+
+    #[inline(always)]
+    fn pack(self, element: [Vector; WORDS]) -> [Vector; 4] {
+        let mut pieces = element;
+        for k in 0..WORDS {
+            let even = self.all(element[k], self.splat((1 << 26) - 1));
+            pieces[k] = self.any(even, self.left::<26>(self.right::<32>(element[k])));
+        }
+        [
+            self.any(pieces[0], self.left::<51>(pieces[1])),
+            self.any(self.right::<13>(pieces[1]), self.left::<38>(pieces[2])),
+            self.any(self.right::<26>(pieces[2]), self.left::<25>(pieces[3])),
+            self.any(self.right::<39>(pieces[3]), self.left::<12>(pieces[4])),
+        ]
+    }
+
+    /// The value is below 2p, so it is to be reduced by p just if value + 19 reaches 2²⁵⁵.
+    #[inline(always)]
+    fn canonical(self, element: [Vector; WORDS]) -> [Vector; WORDS] {
+        let mut limbs = self.columns(element);
+        let mut carry = self.splat(19);
+        for k in 0..LIMBS {
+            (carry, _) = self.split(self.plus(limbs[k], carry), k);
+        }
+        limbs[0] = self.plus(limbs[0], self.nineteenfold(carry));
+        self.ripple(&mut limbs);
+        self.packed(&limbs)
+    }
+
+    #[inline(always)]
+    fn no_columns(self) -> Limbs<Vector> {
+        [self.splat(0); LIMBS]
+    }
+
+    #[inline(always)]
+    fn columns(self, element: [Vector; WORDS]) -> Limbs<Vector> {
+        let mut columns = self.unpacked(&element);
+        for k in 0..WORDS {
+            columns[2 * k] = self.all(columns[2 * k], self.splat(u32::MAX.into()));
+        }
+        columns
+    }
+
+    #[inline(always)]
+    fn bias(self) -> Limbs<Vector> {
+        let mut columns = self.no_columns();
+        for k in 0..LIMBS {
+            columns[k] = self.splat(BIAS[k]);
+        }
+        columns
+    }
+
+    #[inline(always)]
+    fn add(self, a: Limbs<Vector>, b: Limbs<Vector>) -> Limbs<Vector> {
+        let mut sum = a;
+        for k in 0..LIMBS {
+            sum[k] = self.plus(a[k], b[k]);
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn subtract(self, a: Limbs<Vector>, b: Limbs<Vector>) -> Limbs<Vector> {
+        let mut difference = a;
+        for k in 0..LIMBS {
+            debug_assert_eq!(self.collect(self.above(b[k], a[k])), 0, "column {k}");
+            difference[k] = self.minus(a[k], b[k]);
+        }
+        difference
+    }
+
+    /// Minus c is the complement of c plus one, and a mask of ones is minus one.
+    #[inline(always)]
+    fn negate_where(self, columns: Limbs<Vector>, mask: Mask) -> Limbs<Vector> {
+        let mask = self.spread(mask);
+        let mut negated = columns;
+        for k in 0..LIMBS {
+            let opposite = self.minus(self.odd(columns[k], mask), mask);
+            negated[k] = self.plus(opposite, self.all(self.splat(BIAS[k]), mask));
+        }
+        negated
+    }
+
+    /// Each column hands on what it has above its limb's bits; what the last one has comes back 19-fold at the bottom, and
+    /// the second limb takes what is too much there.
+    #[inline(always)]
+    fn carry(self, columns: Limbs<Vector>) -> [Vector; WORDS] {
+        let mut limbs = columns;
+        debug_assert!(limbs.iter().all(|&limb| self.collect(limb) == 0), "columns are below 2⁶³");
+        let above = self.ripple(&mut limbs);
+        let (above, first) = self.split(self.plus(limbs[0], self.nineteenfold(above)), 0);
+        (limbs[0], limbs[1]) = (first, self.plus(limbs[1], above));
+        self.packed(&limbs)
+    }
+
+    #[inline(always)]
+    fn multiply<const N: usize>(
+        self,
+        a: &Words<Self, N>,
+        b: &Words<Self, N>,
+        biased: bool,
+    ) -> [Limbs<Vector>; N] {
+        let mut columns = [self.no_columns(); N];
+        for n in 0..N {
+            columns[n] = product::multiply(self, &a[n], &b[n], biased);
+        }
+        columns
+    }
+
+    #[inline(always)]
+    fn multiply_carried<const N: usize>(self, a: &Words<Self, N>, b: &Words<Self, N>) -> Words<Self, N> {
+        let mut words = *a;
+        for n in 0..N {
+            words[n] = product::multiply_carried(self, &a[n], &b[n]);
+        }
+        words
+    }
+
+    #[inline(always)]
+    fn square<const N: usize>(self, a: &Words<Self, N>, biased: bool) -> [Limbs<Vector>; N] {
+        let mut columns = [self.no_columns(); N];
+        for n in 0..N {
+            columns[n] = product::square(self, &a[n], biased);
+        }
+        columns
+    }
+
+    #[inline(always)]
+    fn square_carried<const N: usize>(self, a: &Words<Self, N>) -> Words<Self, N> {
+        let mut words = *a;
+        for n in 0..N {
+            words[n] = product::square_carried(self, &a[n]);
+        }
+        words
+    }
+
+    #[inline(always)]
+    fn put(self, choices: &mut [Row; LANES], factor: usize, word: Vector) {
+        self.store(word, &mut choices[factor - 1]);
+    }
+
+    #[inline(always)]
+    fn choice(self, magnitude: Vector) -> [Vector; LANES + 1] {
+        let mut choice = [magnitude; LANES + 1];
+        for factor in 0..=LANES {
+            choice[factor] = self.same(magnitude, self.splat(factor as u64));
+        }
+        choice
+    }
+
+    #[inline(always)]
+    fn pick(self, choices: &[Row; LANES], choice: &[Vector; LANES + 1], nothing: u64) -> Vector {
+        let mut word = self.all(choice[0], self.splat(nothing));
+        for factor in 0..LANES {
+            word = self.any(word, self.all(choice[factor + 1], self.load(&choices[factor])));
+        }
+        word
+    }
+
+    /// A permutation picks from four words, so there are two of them, and words are picked as two halves.
+    #[inline(always)]
+    fn permute(self, row: &Row, magnitude: Vector, nothing: u64) -> Vector {
+        let place = self.minus(magnitude, self.splat(1));
+        let even = self.plus(place, place);
+        let index = self.any(even, self.left::<32>(self.plus(even, self.splat(1))));
+        let first = self.permute_words(self.load_half(row, 0), index);
+        let second = self.permute_words(self.load_half(row, HALF), index);
+        let word = self.blend(first, second, self.above(place, self.splat(3)));
+        self.blend(word, self.splat(nothing), self.same(magnitude, self.splat(0)))
+    }
+}
