@@ -1,9 +1,12 @@
-//! ristretto255 (RFC 9496) for many points at a time: eight lanes of AVX-512 IFMA, or `curve25519-dalek`.
+//! ristretto255 (RFC 9496) for many points at a time: eight lanes of AVX-512 IFMA or of AVX2, or `curve25519-dalek`.
 //!
 //! [`Points`] holds any number of elements. Where the processor has AVX-512 IFMA they stand in groups of
-//! eight and every instruction works on eight of them; elsewhere, and with `WINDVANE_KERNELS=portable` in the
-//! environment, `curve25519-dalek` works on one after the other. Both give the same bytes. All work is done
-//! in the caller's thread; `Points` may be sent to others.
+//! eight and every instruction works on eight of them; with AVX2 alone an instruction works on four, and the halves of a
+//! group take turns. Elsewhere, and with `WINDVANE_KERNELS=portable` in the environment, `curve25519-dalek` works on one
+//! after the other. All give the same bytes. All work is done in the caller's thread; `Points` may be sent to others.
+//!
+//! Points, their encodings and multiplications are written once, generic over the instruction set (`lanes`), which gives
+//! words of eight lanes and the arithmetic of the field.
 //!
 //! # What is promised
 //! - Values of points and scalars are secret: no branch and no address depends on them. A lookup of a multiple
@@ -15,16 +18,23 @@
 //! - Everything is complete: no point and no scalar needs care, neither the identity nor equal summands.
 //!
 //! # Elements of the field
+//! There are two types:
+//!
+//! | type | is |
+//! |---|---|
+//! | `Element` | five words a lane, ready to be multiplied |
+//! | `Columns` | a product, or a sum of products: words below 2⁶³, of which all bits count |
+//!
+//! Sums are taken of products, before they are carried. What words and columns hold is up to the instruction set. Debug
+//! builds assert the bounds of elements at each multiplication, that no difference is negative, and that no column reaches
+//! 2⁶³; the tests put the largest values there are through each of these.
+//!
+//! # With AVX-512 IFMA
 //! An element modulo p = 2²⁵⁵ − 19 is five limbs, x = l₀ + l₁·2⁵² + l₂·2¹⁰⁴ + l₃·2¹⁵⁶ + l₄·2²⁰⁸, one vector
 //! for each limb and one lane for each element. `VPMADD52LUQ` and `VPMADD52HUQ` multiply the lowest 52 bits
 //! of two words and add the lower or the upper 52 bits of the product to a third. With limbs of 52 bits the
-//! upper half belongs to the next column just as it is: nothing is to be doubled. That costs the room for
-//! sums, so sums are taken of products, before they are carried. There are two types:
-//!
-//! | type | is | bounds |
-//! |---|---|---|
-//! | `Element` | ready to be multiplied | l₄ ≤ 2⁴⁷ + 2¹²; of the others, the lowest 52 bits count |
-//! | `Columns` | a product, or a sum of products | five words below 2⁶³ of weights 2⁵²ᵏ; all bits count |
+//! upper half belongs to the next column just as it is: nothing is to be doubled. l₄ is at most 2⁴⁷ + 2¹², and of a
+//! product's column k the weight is 2⁵²ᵏ.
 //!
 //! Bits of l₀ … l₃ above the 52nd are left in place because the multiplier ignores them. Where an element is
 //! not multiplied (`columns`, `canonical`) they are masked first.
@@ -67,8 +77,28 @@
 //! **The canonical form** (`canonical`). An element is below 2²⁵⁵ + 2²²⁰ + 2²⁰⁸, less than 2p: p is taken
 //! away just if x + 19 reaches 2²⁵⁵.
 //!
-//! Debug builds assert the bound of l₄ at each multiplication, that no difference is negative, and that no
-//! column reaches 2⁶³; the tests put the largest values there are through each of these.
+//! # With AVX2
+//! An element is ten limbs of 26 and 25 bits in turns, x = Σ lₖ·2^⌈25.5·k⌉ (Bernstein, "Curve25519: new Diffie-Hellman speed
+//! records", PKC 2006), and a word holds two of them, l₂ₖ in its lower half and l₂ₖ₊₁ in its upper half. `VPMULUDQ`
+//! multiplies the lower halves of two words, whatever stands above.
+//!
+//! **Bounds.** An `Element` has l₁ ≤ 2²⁵ + 2¹⁷, of the others those of even index are below 2²⁶ and those of odd index below
+//! 2²⁵: all fit into 32 bits, also doubled, fourfold, and 19-fold, 19·2²⁶ < 2³¹.
+//!
+//! **A product's columns** (`schoolbook`). lᵢ·mⱼ belongs to column i + j, twice if i and j are odd, since ⌈25.5·i⌉ + ⌈25.5·j⌉
+//! is then one more than ⌈25.5·(i + j)⌉; and 19-fold to column i + j − 10, as 2²⁵⁵ = 19. Column 0 has the most: l₀·m₀, four
+//! products of even limbs 19-fold and five of odd limbs 38-fold, less than 2⁵²·(1 + 76 + 47.5)·(1 + 2⁻⁷) < 2⁵⁹. A column of
+//! odd index is below 2⁵¹·(2 + 8·19)·(1 + 2⁻⁷) < 2⁵⁹ as well.
+//!
+//! **Differences.** `BIAS` is 2³⁵·p: at least 2⁶¹ − 2⁴⁰ in the columns of even index and 2⁶⁰ − 2³⁵ in the others, more than any
+//! product. The largest sum is F of a doubling, 2·(zz + BIAS) − g, below 2⁶² + 2⁶⁰, where g = yy + BIAS − xx is less than 2·BIAS;
+//! d + BIAS ± c with c negated in some lanes is at least 0 and below 2⁶² + 2⁵⁹.
+//!
+//! **The carry** (`carry`) takes any columns below 2⁶³. Each hands on what it has above its limb's bits, at most 2³⁸ and then
+//! some; what column 9 hands on, at most 2³⁸ + 2¹³, comes back 19-fold in column 0, which hands on what it has above 26 bits
+//! then, less than 2¹⁷, to l₁.
+//!
+//! **The canonical form** (`canonical`). An element is below 2²⁵⁵ + 2⁴³ < 2p: as above.
 //!
 //! # Points
 //! Extended twisted Edwards coordinates with the formulas of Hisil, Wong, Carter and Dawson (Asiacrypt 2008),
@@ -84,8 +114,10 @@
 //! with as many digits as they have.
 //!
 //! # How it is checked
-//! Tests compare every operation with dalek on 10,000 inputs, at edges, on RFC 9496's vectors and for every
-//! length up to 40; `cargo run --release -p windvane-kernels --example compare` does it with ten million.
+//! Tests compare every operation of every backend that the processor has with dalek on 10,000 inputs, at edges, on RFC
+//! 9496's vectors and for every length up to 40; `cargo run --release -p windvane-kernels --example compare` does it with
+//! ten million. Where there is no AVX-512 IFMA, `--features emulated-ifma` runs the same tests with its instructions in
+//! software.
 //! Whether times depend on secrets is asked by `cargo run --release -p windvane-protocols --example dudect`.
 //! Sanitizer and miri: see the crate's page.
 
