@@ -73,9 +73,6 @@ impl Avx2 {
         product(a: Vector, b: Vector) -> Vector = _mm256_mul_epu32;
         plus(a: Vector, b: Vector) -> Vector = _mm256_add_epi64;
         minus(a: Vector, b: Vector) -> Vector = _mm256_sub_epi64;
-        all(a: Vector, b: Vector) -> Vector = _mm256_and_si256;
-        any(a: Vector, b: Vector) -> Vector = _mm256_or_si256;
-        odd(a: Vector, b: Vector) -> Vector = _mm256_xor_si256;
         right::<BITS>(a: Vector) -> Vector = _mm256_srli_epi64::<BITS>;
         left::<BITS>(a: Vector) -> Vector = _mm256_slli_epi64::<BITS>;
         right_by(a: Vector, bits: Vector) -> Vector = _mm256_srlv_epi64;
@@ -100,7 +97,7 @@ impl Avx2 {
     #[inline(always)]
     fn spread(self, mask: Mask) -> Vector {
         let bits = self.four(8, 4, 2, 1);
-        self.same(self.all(self.splat((mask >> self.first).into()), bits), bits)
+        self.same(self.and(self.splat((mask >> self.first).into()), bits), bits)
     }
 
     /// One bit for each word, its highest.
@@ -124,7 +121,7 @@ impl Avx2 {
     fn packed(self, limbs: &Limbs<Vector>) -> [Vector; WORDS] {
         let mut words = [limbs[0]; WORDS];
         for k in 0..WORDS {
-            words[k] = self.any(limbs[2 * k], self.left::<32>(limbs[2 * k + 1]));
+            words[k] = self.or(limbs[2 * k], self.left::<32>(limbs[2 * k + 1]));
         }
         words
     }
@@ -133,9 +130,9 @@ impl Avx2 {
     #[inline(always)]
     fn split(self, column: Vector, k: usize) -> (Vector, Vector) {
         if k.is_multiple_of(2) {
-            (self.right::<26>(column), self.all(column, self.splat((1 << 26) - 1)))
+            (self.right::<26>(column), self.and(column, self.splat((1 << 26) - 1)))
         } else {
-            (self.right::<25>(column), self.all(column, self.splat((1 << 25) - 1)))
+            (self.right::<25>(column), self.and(column, self.splat((1 << 25) - 1)))
         }
     }
 
@@ -203,19 +200,10 @@ impl Lanes for Avx2 {
         self.four(b[1].cast_signed(), b[0].cast_signed(), a[1].cast_signed(), a[0].cast_signed())
     }
 
-    #[inline(always)]
-    fn and(self, a: Vector, b: Vector) -> Vector {
-        self.all(a, b)
-    }
-
-    #[inline(always)]
-    fn or(self, a: Vector, b: Vector) -> Vector {
-        self.any(a, b)
-    }
-
-    #[inline(always)]
-    fn xor(self, a: Vector, b: Vector) -> Vector {
-        self.odd(a, b)
+    instructions! {
+        and(a: Vector, b: Vector) -> Vector = _mm256_and_si256;
+        or(a: Vector, b: Vector) -> Vector = _mm256_or_si256;
+        xor(a: Vector, b: Vector) -> Vector = _mm256_xor_si256;
     }
 
     #[inline(always)]
@@ -237,7 +225,7 @@ impl Lanes for Avx2 {
     fn signed(self, vector: Vector) -> (Vector, Mask) {
         let eight = self.splat(8);
         let (difference, below) = (self.minus(vector, eight), self.above(eight, vector));
-        (self.minus(self.odd(difference, below), below), self.collect(below))
+        (self.minus(self.xor(difference, below), below), self.collect(below))
     }
 
     #[inline(always)]
@@ -251,15 +239,15 @@ impl Lanes for Avx2 {
     fn unpack(self, w: [Vector; 4]) -> [Vector; WORDS] {
         let mut words = [
             w[0],
-            self.any(self.right::<51>(w[0]), self.left::<13>(w[1])),
-            self.any(self.right::<38>(w[1]), self.left::<26>(w[2])),
-            self.any(self.right::<25>(w[2]), self.left::<39>(w[3])),
+            self.or(self.right::<51>(w[0]), self.left::<13>(w[1])),
+            self.or(self.right::<38>(w[1]), self.left::<26>(w[2])),
+            self.or(self.right::<25>(w[2]), self.left::<39>(w[3])),
             self.right::<12>(w[3]),
         ];
         for k in 0..WORDS {
-            let even = self.all(words[k], self.splat((1 << 26) - 1));
-            let odd = self.all(self.right::<26>(words[k]), self.splat((1 << 25) - 1));
-            words[k] = self.any(even, self.left::<32>(odd));
+            let even = self.and(words[k], self.splat((1 << 26) - 1));
+            let odd = self.and(self.right::<26>(words[k]), self.splat((1 << 25) - 1));
+            words[k] = self.or(even, self.left::<32>(odd));
         }
         words
     }
@@ -268,14 +256,14 @@ impl Lanes for Avx2 {
     fn pack(self, element: [Vector; WORDS]) -> [Vector; 4] {
         let mut pieces = element;
         for k in 0..WORDS {
-            let even = self.all(element[k], self.splat((1 << 26) - 1));
-            pieces[k] = self.any(even, self.left::<26>(self.right::<32>(element[k])));
+            let even = self.and(element[k], self.splat((1 << 26) - 1));
+            pieces[k] = self.or(even, self.left::<26>(self.right::<32>(element[k])));
         }
         [
-            self.any(pieces[0], self.left::<51>(pieces[1])),
-            self.any(self.right::<13>(pieces[1]), self.left::<38>(pieces[2])),
-            self.any(self.right::<26>(pieces[2]), self.left::<25>(pieces[3])),
-            self.any(self.right::<39>(pieces[3]), self.left::<12>(pieces[4])),
+            self.or(pieces[0], self.left::<51>(pieces[1])),
+            self.or(self.right::<13>(pieces[1]), self.left::<38>(pieces[2])),
+            self.or(self.right::<26>(pieces[2]), self.left::<25>(pieces[3])),
+            self.or(self.right::<39>(pieces[3]), self.left::<12>(pieces[4])),
         ]
     }
 
@@ -301,7 +289,7 @@ impl Lanes for Avx2 {
     fn columns(self, element: [Vector; WORDS]) -> Limbs<Vector> {
         let mut columns = self.unpacked(&element);
         for k in 0..WORDS {
-            columns[2 * k] = self.all(columns[2 * k], self.splat(u32::MAX.into()));
+            columns[2 * k] = self.and(columns[2 * k], self.splat(u32::MAX.into()));
         }
         columns
     }
@@ -340,8 +328,8 @@ impl Lanes for Avx2 {
         let mask = self.spread(mask);
         let mut negated = columns;
         for k in 0..LIMBS {
-            let opposite = self.minus(self.odd(columns[k], mask), mask);
-            negated[k] = self.plus(opposite, self.all(self.splat(BIAS[k]), mask));
+            let opposite = self.minus(self.xor(columns[k], mask), mask);
+            negated[k] = self.plus(opposite, self.and(self.splat(BIAS[k]), mask));
         }
         negated
     }
@@ -415,9 +403,9 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     fn pick(self, choices: &[Row; LANES], choice: &[Vector; LANES + 1], nothing: u64) -> Vector {
-        let mut word = self.all(choice[0], self.splat(nothing));
+        let mut word = self.and(choice[0], self.splat(nothing));
         for factor in 0..LANES {
-            word = self.any(word, self.all(choice[factor + 1], self.load(&choices[factor])));
+            word = self.or(word, self.and(choice[factor + 1], self.load(&choices[factor])));
         }
         word
     }
@@ -427,7 +415,7 @@ impl Lanes for Avx2 {
     fn permute(self, row: &Row, magnitude: Vector, nothing: u64) -> Vector {
         let place = self.minus(magnitude, self.splat(1));
         let even = self.plus(place, place);
-        let index = self.any(even, self.left::<32>(self.plus(even, self.splat(1))));
+        let index = self.or(even, self.left::<32>(self.plus(even, self.splat(1))));
         let first = self.permute_words(self.load_half(row, 0), index);
         let second = self.permute_words(self.load_half(row, HALF), index);
         let word = self.blend(first, second, self.above(place, self.splat(3)));

@@ -80,9 +80,6 @@ impl Ifma {
         right::<BITS>(a: Vector) -> Vector = _mm512_srli_epi64::<BITS>;
         left::<BITS>(a: Vector) -> Vector = _mm512_slli_epi64::<BITS>;
         right_by(a: Vector, bits: Vector) -> Vector = _mm512_srlv_epi64;
-        all(a: Vector, b: Vector) -> Vector = _mm512_and_si512;
-        any(a: Vector, b: Vector) -> Vector = _mm512_or_si512;
-        odd(a: Vector, b: Vector) -> Vector = _mm512_xor_si512;
         nonzero(a: Vector, b: Vector) -> Mask = _mm512_test_epi64_mask;
         zero(a: Vector, b: Vector) -> Mask = _mm512_testn_epi64_mask;
         above_unsigned(a: Vector, b: Vector) -> Mask = _mm512_cmpgt_epu64_mask;
@@ -150,19 +147,10 @@ impl Lanes for Ifma {
         }
     }
 
-    #[inline(always)]
-    fn and(self, a: Vector, b: Vector) -> Vector {
-        self.all(a, b)
-    }
-
-    #[inline(always)]
-    fn or(self, a: Vector, b: Vector) -> Vector {
-        self.any(a, b)
-    }
-
-    #[inline(always)]
-    fn xor(self, a: Vector, b: Vector) -> Vector {
-        self.odd(a, b)
+    instructions! {
+        and(a: Vector, b: Vector) -> Vector = _mm512_and_si512;
+        or(a: Vector, b: Vector) -> Vector = _mm512_or_si512;
+        xor(a: Vector, b: Vector) -> Vector = _mm512_xor_si512;
     }
 
     #[inline(always)]
@@ -197,21 +185,21 @@ impl Lanes for Ifma {
     fn unpack(self, w: [Vector; 4]) -> Limbs<Vector> {
         let low = self.splat(LOW_52);
         [
-            self.all(w[0], low),
-            self.all(self.any(self.right::<52>(w[0]), self.left::<12>(w[1])), low),
-            self.all(self.any(self.right::<40>(w[1]), self.left::<24>(w[2])), low),
-            self.all(self.any(self.right::<28>(w[2]), self.left::<36>(w[3])), low),
-            self.all(self.right::<16>(w[3]), self.splat(LOW_47)),
+            self.and(w[0], low),
+            self.and(self.or(self.right::<52>(w[0]), self.left::<12>(w[1])), low),
+            self.and(self.or(self.right::<40>(w[1]), self.left::<24>(w[2])), low),
+            self.and(self.or(self.right::<28>(w[2]), self.left::<36>(w[3])), low),
+            self.and(self.right::<16>(w[3]), self.splat(LOW_47)),
         ]
     }
 
     #[inline(always)]
     fn pack(self, l: Limbs<Vector>) -> [Vector; 4] {
         [
-            self.any(l[0], self.left::<52>(l[1])),
-            self.any(self.right::<12>(l[1]), self.left::<40>(l[2])),
-            self.any(self.right::<24>(l[2]), self.left::<28>(l[3])),
-            self.any(self.right::<36>(l[3]), self.left::<16>(l[4])),
+            self.or(l[0], self.left::<52>(l[1])),
+            self.or(self.right::<12>(l[1]), self.left::<40>(l[2])),
+            self.or(self.right::<24>(l[2]), self.left::<28>(l[3])),
+            self.or(self.right::<36>(l[3]), self.left::<16>(l[4])),
         ]
     }
 
@@ -228,10 +216,10 @@ impl Lanes for Ifma {
         let mut carry = self.low(self.splat(0), above, self.splat(19));
         for k in 0..4 {
             let sum = self.plus(limbs[k], carry);
-            limbs[k] = self.all(sum, low);
+            limbs[k] = self.and(sum, low);
             carry = self.right::<52>(sum);
         }
-        limbs[4] = self.all(self.plus(limbs[4], carry), self.splat(LOW_47));
+        limbs[4] = self.and(self.plus(limbs[4], carry), self.splat(LOW_47));
         limbs
     }
 
@@ -245,7 +233,7 @@ impl Lanes for Ifma {
     fn columns(self, element: Limbs<Vector>) -> Limbs<Vector> {
         let mut columns = element;
         for k in 0..4 {
-            columns[k] = self.all(element[k], self.splat(LOW_52));
+            columns[k] = self.and(element[k], self.splat(LOW_52));
         }
         columns
     }
@@ -292,7 +280,7 @@ impl Lanes for Ifma {
     fn carry(self, mut t: Limbs<Vector>) -> Limbs<Vector> {
         debug_assert!(t.iter().all(|&t| self.below(t, self.splat(0)) == 0), "columns are below 2⁶³");
         t[0] = self.low(t[0], self.right::<47>(t[4]), self.splat(19));
-        t[4] = self.all(t[4], self.splat(LOW_47));
+        t[4] = self.and(t[4], self.splat(LOW_47));
         for k in 0..4 {
             t[k + 1] = self.plus(t[k + 1], self.right::<52>(t[k]));
         }

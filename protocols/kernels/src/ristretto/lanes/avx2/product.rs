@@ -153,7 +153,7 @@ fn add_square_row<const I: usize>(
 /// Whether the limbs are in bounds.
 fn are_operands(lanes: Avx2, limbs: &Limbs<Vector>) -> bool {
     (0..LIMBS).all(|k| {
-        let limb = lanes.all(limbs[k], lanes.splat(u64::from(u32::MAX)));
+        let limb = lanes.and(limbs[k], lanes.splat(u64::from(u32::MAX)));
         let most = (1 << width(k)) + if k == 1 { 1 << 17 } else { 0 };
         lanes.collect(lanes.above(limb, lanes.splat(most))) == 0
     })
