@@ -42,7 +42,7 @@ pub(super) const ZERO: Row = Row([0; LANES]);
 
 /// Eight lanes of 64-bit words, and of arithmetic modulo p = 2²⁵⁵ − 19.
 ///
-/// Vectors are in constant time; so are all operations on them.
+/// All operations are in constant time.
 pub(super) trait Lanes: Copy + std::fmt::Debug + PartialEq {
     /// A word of each lane.
     type Vector: Copy;
