@@ -151,10 +151,13 @@ fn add_square_row<const I: usize>(
 }
 
 /// Whether the limbs are in bounds.
+#[inline(always)]
 fn are_operands(lanes: Avx2, limbs: &Limbs<Vector>) -> bool {
-    (0..LIMBS).all(|k| {
-        let limb = lanes.and(limbs[k], lanes.splat(u64::from(u32::MAX)));
+    let mut excess = lanes.splat(0);
+    for k in 0..LIMBS {
+        let limb = lanes.and(limbs[k], lanes.splat(u32::MAX.into()));
         let most = (1 << width(k)) + if k == 1 { 1 << 17 } else { 0 };
-        lanes.collect(lanes.above(limb, lanes.splat(most))) == 0
-    })
+        excess = lanes.or(excess, lanes.above(limb, lanes.splat(most)));
+    }
+    lanes.collect(excess) == 0
 }

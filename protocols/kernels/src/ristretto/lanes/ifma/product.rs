@@ -157,5 +157,9 @@ fn fold<const N: usize>(lanes: Ifma, z: &[[Vector; 2 * LIMBS]; N]) -> Words<Ifma
 /// Whether the top limbs are in bounds; the others have no bound.
 #[inline(always)]
 fn are_operands<const N: usize>(lanes: Ifma, elements: &Words<Ifma, N>) -> bool {
-    elements.iter().all(|limbs| lanes.above_unsigned(limbs[4], lanes.splat((1 << 47) + (1 << 12))) == 0)
+    let (mut excess, most) = (0, lanes.splat((1 << 47) + (1 << 12)));
+    for n in 0..N {
+        excess |= lanes.above_unsigned(elements[n][4], most);
+    }
+    excess == 0
 }
