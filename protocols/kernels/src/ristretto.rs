@@ -25,80 +25,10 @@
 //! | `Element` | five words a lane, ready to be multiplied |
 //! | `Columns` | a product, or a sum of products: words below 2⁶³, of which all bits count |
 //!
-//! Sums are taken of products, before they are carried. What words and columns hold is up to the instruction set. Debug
+//! Sums are taken of products, before they are carried. What words and columns hold, and why no bound is broken, stands on
+//! the page of each instruction set (`lanes::ifma`, `lanes::avx2`). Debug
 //! builds assert the bounds of elements at each multiplication, that no difference is negative, and that no column reaches
 //! 2⁶³; the tests put the largest values there are through each of these.
-//!
-//! # With AVX-512 IFMA
-//! An element modulo p = 2²⁵⁵ − 19 is five limbs, x = l₀ + l₁·2⁵² + l₂·2¹⁰⁴ + l₃·2¹⁵⁶ + l₄·2²⁰⁸, one vector
-//! for each limb and one lane for each element. `VPMADD52LUQ` and `VPMADD52HUQ` multiply the lowest 52 bits
-//! of two words and add the lower or the upper 52 bits of the product to a third. With limbs of 52 bits the
-//! upper half belongs to the next column just as it is: nothing is to be doubled. l₄ is at most 2⁴⁷ + 2¹², and of a
-//! product's column k the weight is 2⁵²ᵏ.
-//!
-//! Bits of l₀ … l₃ above the 52nd are left in place because the multiplier ignores them. Where an element is
-//! not multiplied (`columns`, `canonical`) they are masked first.
-//!
-//! **A product's columns** (`multiply`). Write B = 2⁵². A lower half is below B, an upper half is below B
-//! too, and is at most 2⁴⁷ + 2¹² if l₄ is one of the factors, and at most 2⁴² + 2⁸ if both are. So the ten
-//! columns are below
-//!
-//! | z₀ | z₁ | z₂ | z₃ | z₄ | z₅ | z₆ | z₇ | z₈ | z₉ |
-//! |---|---|---|---|---|---|---|---|---|---|
-//! | B | 3B | 5B | 7B | 9B | 8B | 6B | 4B | 2B | 2⁴² + 2⁹ |
-//!
-//! where z₅ to z₈ count their two products with l₄ as less than B together. z₈ begins with what z₇ has above
-//! 52 bits, at most 3, and z₉ with what z₈ has, at most 1: both are below the slack of those bounds, and z₇
-//! and z₈ count only with their lowest 52 bits from then on.
-//!
-//! **A square's columns** (`square`) are no larger. Products of two of the lower limbs are summed and doubled
-//! in z₁ to z₆. Products with l₄ are taken with 2·l₄ ≤ 2⁴⁸ + 2¹³ instead, which the multiplier's 52 bits
-//! hold: their lower half is below B once, where two single products would be below 2B, and their upper half
-//! is below 2⁴⁸ + 2¹³, as two single ones are together.
-//!
-//! **The fold** (`fold`). 2²⁶⁰ = 608 modulo p, so column k+5 comes back 608-fold in column k: the lower half
-//! of 608·(z mod B) there, the upper half, which is below 608, in the next, and there also, of z₅ and z₆,
-//! 608·⌊z/B⌋ with ⌊z/B⌋ ≤ 7. 608·z₉ is below 2⁴²·608 + 2⁹·608 < B, so it has no upper half. The product's
-//! five columns are then below B, and B more each: t₀ < 2B, t₁ < 4B + 2¹³, t₂ < 6B + 2¹³, t₃ < 8B + 2¹³, t₄ <
-//! 10B + 2¹³. All are below 2⁵⁵·⁴.
-//!
-//! **Differences.** `BIAS` is 512·p, limb by limb: 2⁶¹ less at most 9,728 in columns 0 to 3, and 2⁵⁶ − 512 in
-//! column 4. No product's column is larger (10B + 2¹³ < 2⁵⁶ − 512), so a − b is computed as (a + BIAS) − b,
-//! and the bias costs nothing where it is what the product is accumulated onto. The only longer chain is F of
-//! a doubling, 2·(zz + BIAS) − g, where g = yy + BIAS − xx is at most BIAS + 10B + 2¹³ in each column: less
-//! than 2·BIAS. F is below 2⁶² + 2⁵⁷, the largest sum there is. Where a product c is negated in some lanes it becomes
-//! BIAS − c, at most BIAS, and so d + BIAS ± c is at least 0 and below 2⁶² + 2⁵⁶.
-//!
-//! **The carry** (`carry`) takes any columns below 2⁶³. What column 4 has above 47 bits, at most 2¹⁶, comes
-//! back 19-fold in column 0, which stays below 2⁶³ + 2²¹ and overflows nothing. Then columns 0 to 3 hand on
-//! what they have above 52 bits, one after the other, at most 2¹¹ + 1 each. Column 4 ends below 2⁴⁷ + 2¹²: an
-//! `Element`. One pass is enough because nothing comes out of column 4 again, which has five bits to spare.
-//!
-//! **The canonical form** (`canonical`). An element is below 2²⁵⁵ + 2²²⁰ + 2²⁰⁸, less than 2p: p is taken
-//! away just if x + 19 reaches 2²⁵⁵.
-//!
-//! # With AVX2
-//! An element is ten limbs of 26 and 25 bits in turns, x = Σ lₖ·2^⌈25.5·k⌉ (Bernstein, "Curve25519: new Diffie-Hellman speed
-//! records", PKC 2006), and a word holds two of them, l₂ₖ in its lower half and l₂ₖ₊₁ in its upper half. `VPMULUDQ`
-//! multiplies the lower halves of two words, whatever stands above.
-//!
-//! **Bounds.** An `Element` has l₁ ≤ 2²⁵ + 2¹⁷, of the others those of even index are below 2²⁶ and those of odd index below
-//! 2²⁵: all fit into 32 bits, also doubled, fourfold, and 19-fold, 19·2²⁶ < 2³¹.
-//!
-//! **A product's columns** (`schoolbook`). lᵢ·mⱼ belongs to column i + j, twice if i and j are odd, since ⌈25.5·i⌉ + ⌈25.5·j⌉
-//! is then one more than ⌈25.5·(i + j)⌉; and 19-fold to column i + j − 10, as 2²⁵⁵ = 19. Column 0 has the most: l₀·m₀, four
-//! products of even limbs 19-fold and five of odd limbs 38-fold, less than 2⁵²·(1 + 76 + 47.5)·(1 + 2⁻⁷) < 2⁵⁹. A column of
-//! odd index is below 2⁵¹·(2 + 8·19)·(1 + 2⁻⁷) < 2⁵⁹ as well.
-//!
-//! **Differences.** `BIAS` is 2³⁵·p: at least 2⁶¹ − 2⁴⁰ in the columns of even index and 2⁶⁰ − 2³⁵ in the others, more than any
-//! product. The largest sum is F of a doubling, 2·(zz + BIAS) − g, below 2⁶² + 2⁶⁰, where g = yy + BIAS − xx is less than 2·BIAS;
-//! d + BIAS ± c with c negated in some lanes is at least 0 and below 2⁶² + 2⁵⁹.
-//!
-//! **The carry** (`carry`) takes any columns below 2⁶³. Each hands on what it has above its limb's bits, at most 2³⁸ and then
-//! some; what column 9 hands on, at most 2³⁸ + 2¹³, comes back 19-fold in column 0, which hands on what it has above 26 bits
-//! then, less than 2¹⁷, to l₁.
-//!
-//! **The canonical form** (`canonical`). An element is below 2²⁵⁵ + 2⁴³ < 2p: as above.
 //!
 //! # Points
 //! Extended twisted Edwards coordinates with the formulas of Hisil, Wong, Carter and Dawson (Asiacrypt 2008),

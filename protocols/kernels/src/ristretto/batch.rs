@@ -147,7 +147,7 @@ impl Batch {
             let (points, factors): (Vec<_>, Vec<_>) = (0..depth).map(term).unzip();
             let points: Vec<_> = points.iter().map(|points| &points.groups[0]).collect();
             let (points, factors, windows) = (&points[..], &factors[..], &mut windows[..depth]);
-            let (mut sum, set) = (Group::ZERO, self.set);
+            let (mut sum, set) = (Group::IDENTITY, self.set);
             let into = &mut sum;
             with_lanes!(set, lanes.len(), multiply_sum(points, factors, windows, into));
             groups.push(sum);

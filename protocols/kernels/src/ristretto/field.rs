@@ -1,11 +1,11 @@
 //! Eight lanes of arithmetic modulo p = 2²⁵⁵ − 19, for `N` groups of eight at once.
 //!
-//! The page of [`super`] states the representations and proves the bounds that debug builds assert.
+//! The pages of `lanes::ifma` and `lanes::avx2` state the representations and prove the bounds that debug builds assert.
 
 #![allow(clippy::needless_range_loop, reason = "loops over groups index several arrays alike")]
 
 use super::constants::{Number, ZERO};
-use super::lanes::{Lanes, Masks, Stored, WORDS, Words};
+use super::lanes::{Lanes, Masks, Stored, WORDS, Words, carry_each, splat_each};
 
 /// Elements ready to be multiplied.
 #[derive(Clone, Copy)]
@@ -17,7 +17,7 @@ pub(super) struct Element<L: Lanes, const N: usize> {
 /// Sums of products, to be carried before they are multiplied.
 #[derive(Clone, Copy)]
 pub(super) struct Columns<L: Lanes, const N: usize> {
-    pub(super) columns: [L::Columns; N],
+    columns: [L::Columns; N],
     lanes: L,
 }
 
@@ -25,14 +25,7 @@ impl<L: Lanes, const N: usize> Element<L, N> {
     /// The same value in all lanes.
     #[inline(always)]
     pub(super) fn splat(lanes: L, number: &Number) -> Self {
-        let mut element = Self { words: [[lanes.splat(0); WORDS]; N], lanes };
-        let number = L::words(number);
-        for n in 0..N {
-            for k in 0..WORDS {
-                element.words[n][k] = lanes.splat(number[k]);
-            }
-        }
-        element
+        Self { words: [splat_each(lanes, &L::words(number)); N], lanes }
     }
 
     #[inline(always)]
@@ -269,10 +262,6 @@ impl<L: Lanes, const N: usize> Columns<L, N> {
     /// Carries columns below 2⁶³ into an element.
     #[inline(always)]
     pub(super) fn carry(self) -> Element<L, N> {
-        let mut words = [[self.lanes.splat(0); WORDS]; N];
-        for n in 0..N {
-            words[n] = self.lanes.carry(self.columns[n]);
-        }
-        Element { words, lanes: self.lanes }
+        Element { words: carry_each(self.lanes, &self.columns), lanes: self.lanes }
     }
 }

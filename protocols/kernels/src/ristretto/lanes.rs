@@ -4,6 +4,8 @@
 //! are generic, inlined without exception, and end in [`Lanes::outlined`], the only place that switches the
 //! instruction set on: whatever is not inlined into it would be compiled without.
 
+#![allow(clippy::needless_range_loop, reason = "loops over words index several arrays alike")]
+
 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use std::ops::Range;
 
@@ -43,7 +45,7 @@ pub(super) const ZERO: Row = Row([0; LANES]);
 /// Eight lanes of 64-bit words, and of arithmetic modulo p = 2²⁵⁵ − 19.
 ///
 /// All operations are in constant time.
-pub(super) trait Lanes: Copy + std::fmt::Debug + PartialEq {
+pub(super) trait Lanes: Copy {
     /// A word of each lane.
     type Vector: Copy;
     /// Sums of products of a group, not yet carried; no column reaches 2⁶³.
@@ -106,10 +108,16 @@ pub(super) trait Lanes: Copy + std::fmt::Debug + PartialEq {
         b: &Words<Self, N>,
         biased: bool,
     ) -> [Self::Columns; N];
-    fn multiply_carried<const N: usize>(self, a: &Words<Self, N>, b: &Words<Self, N>) -> Words<Self, N>;
+    #[inline(always)]
+    fn multiply_carried<const N: usize>(self, a: &Words<Self, N>, b: &Words<Self, N>) -> Words<Self, N> {
+        carry_each(self, &self.multiply(a, b, false))
+    }
     /// Squares, and the bias if that is asked for.
     fn square<const N: usize>(self, a: &Words<Self, N>, biased: bool) -> [Self::Columns; N];
-    fn square_carried<const N: usize>(self, a: &Words<Self, N>) -> Words<Self, N>;
+    #[inline(always)]
+    fn square_carried<const N: usize>(self, a: &Words<Self, N>) -> Words<Self, N> {
+        carry_each(self, &self.square(a, false))
+    }
 
     /// Puts a word of the multiple `factor`, 1 to 8, where [`Self::pick`] finds it.
     fn put(self, choices: &mut [Row; LANES], factor: usize, word: Self::Vector);
@@ -119,4 +127,43 @@ pub(super) trait Lanes: Copy + std::fmt::Debug + PartialEq {
     fn pick(self, choices: &[Row; LANES], choice: &Self::Choice, nothing: u64) -> Self::Vector;
     /// Word `magnitude` − 1 of one row for each lane, `nothing` for 0.
     fn permute(self, row: &Row, magnitude: Self::Vector, nothing: u64) -> Self::Vector;
+}
+
+#[inline(always)]
+pub(super) fn carry_each<L: Lanes, const N: usize>(lanes: L, columns: &[L::Columns; N]) -> Words<L, N> {
+    let mut words = [[lanes.splat(0); WORDS]; N];
+    for n in 0..N {
+        words[n] = lanes.carry(columns[n]);
+    }
+    words
+}
+
+/// The same words in all lanes.
+#[inline(always)]
+pub(super) fn splat_each<L: Lanes, const C: usize>(lanes: L, words: &[u64; C]) -> [L::Vector; C] {
+    let mut vectors = [lanes.splat(0); C];
+    for k in 0..C {
+        vectors[k] = lanes.splat(words[k]);
+    }
+    vectors
+}
+
+/// Vector by vector, what `work` makes of two.
+#[inline(always)]
+fn zip_each<V: Copy, const C: usize>(a: &[V; C], b: &[V; C], work: impl Fn(V, V) -> V) -> [V; C] {
+    let mut result = *a;
+    for k in 0..C {
+        result[k] = work(a[k], b[k]);
+    }
+    result
+}
+
+/// Bits that some vector has.
+#[inline(always)]
+pub(super) fn union<L: Lanes, const C: usize>(lanes: L, vectors: &[L::Vector; C]) -> L::Vector {
+    let mut union = lanes.splat(0);
+    for k in 0..C {
+        union = lanes.or(union, vectors[k]);
+    }
+    union
 }

@@ -16,7 +16,7 @@ pub(super) fn multiply<L: Lanes>(
     digits: usize,
     windows: &mut [Window],
 ) {
-    fill(lanes, windows, &groups.iter().collect::<Vec<_>>());
+    Window::fill(lanes, windows, &groups.iter().collect::<Vec<_>>());
     let mut sums = [Completed::identity(lanes); PAIR];
     let sums = &mut sums[..groups.len()];
     add_multiples(lanes, sums, scalars, digits, windows);
@@ -36,19 +36,11 @@ pub(super) fn multiply_sum(
     into: &mut Group,
 ) {
     for (windows, points) in windows.chunks_mut(PAIR).zip(points.chunks(PAIR)) {
-        fill(lanes, windows, points);
+        Window::fill(lanes, windows, points);
     }
     let mut sum = Completed::identity(lanes);
     add_multiples(lanes, std::array::from_mut(&mut sum), scalars, DIGITS, windows);
     sum.extended().store([into]);
-}
-
-/// [`Window::fill`] in code of its own, which stays in the nearest cache.
-fn fill(lanes: impl Lanes, windows: &mut [Window], points: &[&Group]) {
-    lanes.outlined(
-        #[inline(always)]
-        || Window::fill(lanes, windows, points),
-    );
 }
 
 /// The windows' points times their scalars, by a fixed window of four bits: 248 doublings and 62 additions for all

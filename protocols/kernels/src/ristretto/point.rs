@@ -90,16 +90,11 @@ impl<L: Lanes, const N: usize> Extended<L, N> {
     }
 
     #[inline(always)]
-    pub(super) fn store(&self, groups: [&mut Group; N]) {
-        for (n, group) in groups.into_iter().enumerate() {
-            for k in 0..WORDS {
-                let lanes = self.z.lanes;
-                lanes.store(self.x.words[n][k], &mut group.x[k]);
-                lanes.store(self.y.words[n][k], &mut group.y[k]);
-                lanes.store(self.z.words[n][k], &mut group.z[k]);
-                lanes.store(self.t.words[n][k], &mut group.t[k]);
-            }
-        }
+    pub(super) fn store(&self, mut groups: [&mut Group; N]) {
+        self.x.store(groups.each_mut().map(|group| &mut group.x));
+        self.y.store(groups.each_mut().map(|group| &mut group.y));
+        self.z.store(groups.each_mut().map(|group| &mut group.z));
+        self.t.store(groups.each_mut().map(|group| &mut group.t));
     }
 
     #[inline(always)]

@@ -28,24 +28,29 @@ impl Window {
         Self(Box::new(NOTHING))
     }
 
-    /// The multiples of at most [`PAIR`] groups' points, one window each. The groups take turns, as in a multiplication.
-    #[inline(always)]
-    pub(super) fn fill<L: Lanes>(lanes: L, windows: &mut [Self], groups: &[&Group]) {
-        let identity = Extended::identity(lanes);
-        let mut points = [(identity.summand(), identity.cached()); PAIR];
-        let points = &mut points[..groups.len()];
-        for (((sum, point), window), group) in points.iter_mut().zip(&mut *windows).zip(groups) {
-            let group = Extended::load(lanes, [group]);
-            (*sum, *point) = (group.summand(), group.cached());
-            window.put(lanes, 1, point);
-        }
-        for factor in 2..=MULTIPLES {
-            for ((sum, point), window) in points.iter_mut().zip(&mut *windows) {
-                let multiple;
-                (*sum, multiple) = sum.add(point).summands();
-                window.put(lanes, factor, &multiple);
-            }
-        }
+    /// The multiples of at most [`PAIR`] groups' points, one window each. The groups take turns, as in a multiplication, in
+    /// code of its own, which stays in the nearest cache.
+    pub(super) fn fill(lanes: impl Lanes, windows: &mut [Self], groups: &[&Group]) {
+        lanes.outlined(
+            #[inline(always)]
+            || {
+                let identity = Extended::identity(lanes);
+                let mut points = [(identity.summand(), identity.cached()); PAIR];
+                let points = &mut points[..groups.len()];
+                for (((sum, point), window), group) in points.iter_mut().zip(&mut *windows).zip(groups) {
+                    let group = Extended::load(lanes, [group]);
+                    (*sum, *point) = (group.summand(), group.cached());
+                    window.put(lanes, 1, point);
+                }
+                for factor in 2..=MULTIPLES {
+                    for ((sum, point), window) in points.iter_mut().zip(&mut *windows) {
+                        let multiple;
+                        (*sum, multiple) = sum.add(point).summands();
+                        window.put(lanes, factor, &multiple);
+                    }
+                }
+            },
+        );
     }
 
     #[inline(always)]

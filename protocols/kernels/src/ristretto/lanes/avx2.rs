@@ -1,8 +1,29 @@
-//! AVX2: ten limbs of 26 and 25 bits, two a word. The page of [`super::super`] states the representation and proves the
-//! bounds.
+//! AVX2: ten limbs of 26 and 25 bits, two a word.
 //!
 //! A register has room for four words, so everything is done twice: by a token of the lower lanes, and then by one of
 //! the upper lanes.
+//!
+//! An element is ten limbs of 26 and 25 bits in turns, x = Σ lₖ·2^⌈25.5·k⌉ (Bernstein, "Curve25519: new Diffie-Hellman speed
+//! records", PKC 2006), and a word holds two of them, l₂ₖ in its lower half and l₂ₖ₊₁ in its upper half. `VPMULUDQ`
+//! multiplies the lower halves of two words, whatever stands above.
+//!
+//! **Bounds.** An `Element` has l₁ ≤ 2²⁵ + 2¹⁷, of the others those of even index are below 2²⁶ and those of odd index below
+//! 2²⁵: all fit into 32 bits, also doubled, fourfold, and 19-fold, 19·2²⁶ < 2³¹.
+//!
+//! **A product's columns** (`schoolbook`). lᵢ·mⱼ belongs to column i + j, twice if i and j are odd, since ⌈25.5·i⌉ + ⌈25.5·j⌉
+//! is then one more than ⌈25.5·(i + j)⌉; and 19-fold to column i + j − 10, as 2²⁵⁵ = 19. Column 0 has the most: l₀·m₀, four
+//! products of even limbs 19-fold and five of odd limbs 38-fold, less than 2⁵²·(1 + 76 + 47.5)·(1 + 2⁻⁷) < 2⁵⁹. A column of
+//! odd index is below 2⁵¹·(2 + 8·19)·(1 + 2⁻⁷) < 2⁵⁹ as well.
+//!
+//! **Differences.** `BIAS` is 2³⁵·p: at least 2⁶¹ − 2⁴⁰ in the columns of even index and 2⁶⁰ − 2³⁵ in the others, more than any
+//! product. The largest sum is F of a doubling, 2·(zz + BIAS) − g, below 2⁶² + 2⁶⁰, where g = yy + BIAS − xx is less than 2·BIAS;
+//! d + BIAS ± c with c negated in some lanes is at least 0 and below 2⁶² + 2⁵⁹.
+//!
+//! **The carry** (`carry`) takes any columns below 2⁶³. Each hands on what it has above its limb's bits, at most 2³⁸ and then
+//! some; what column 9 hands on, at most 2³⁸ + 2¹³, comes back 19-fold in column 0, which hands on what it has above 26 bits
+//! then, less than 2¹⁷, to l₁.
+//!
+//! **The canonical form** (`canonical`). An element is below 2²⁵⁵ + 2⁴³ < 2p: p is taken away just if x + 19 reaches 2²⁵⁵.
 
 #![allow(clippy::needless_range_loop, reason = "loops over limbs index several arrays alike")]
 
@@ -10,7 +31,7 @@ use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::{LANES, Lanes, Mask, Pair, Row, WORDS, Words};
+use super::{LANES, Lanes, Mask, Pair, Row, WORDS, Words, splat_each, union, zip_each};
 
 mod product;
 
@@ -148,11 +169,7 @@ impl Avx2 {
 
     #[inline(always)]
     fn are_positive(self, columns: &Limbs<Vector>) -> bool {
-        let mut signs = self.splat(0);
-        for k in 0..LIMBS {
-            signs = self.or(signs, columns[k]);
-        }
-        self.collect(signs) == 0
+        self.collect(union(self, columns)) == 0
     }
 
     #[inline(always)]
@@ -305,28 +322,27 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     fn bias(self) -> Limbs<Vector> {
-        let mut columns = self.no_columns();
-        for k in 0..LIMBS {
-            columns[k] = self.splat(BIAS[k]);
-        }
-        columns
+        splat_each(self, &BIAS)
     }
 
     #[inline(always)]
     fn add(self, a: Limbs<Vector>, b: Limbs<Vector>) -> Limbs<Vector> {
-        let mut sum = a;
-        for k in 0..LIMBS {
-            sum[k] = self.plus(a[k], b[k]);
-        }
-        sum
+        zip_each(
+            &a,
+            &b,
+            #[inline(always)]
+            |a, b| self.plus(a, b),
+        )
     }
 
     #[inline(always)]
     fn subtract(self, a: Limbs<Vector>, b: Limbs<Vector>) -> Limbs<Vector> {
-        let mut difference = a;
-        for k in 0..LIMBS {
-            difference[k] = self.minus(a[k], b[k]);
-        }
+        let difference = zip_each(
+            &a,
+            &b,
+            #[inline(always)]
+            |a, b| self.minus(a, b),
+        );
         debug_assert!(self.are_positive(&difference), "no difference is negative");
         difference
     }

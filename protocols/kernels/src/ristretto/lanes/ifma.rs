@@ -1,4 +1,51 @@
-//! AVX-512 IFMA: five limbs of 52 bits. The page of [`super::super`] states the representation and proves the bounds.
+//! AVX-512 IFMA: five limbs of 52 bits, one a word.
+//!
+//! An element modulo p = 2²⁵⁵ − 19 is five limbs, x = l₀ + l₁·2⁵² + l₂·2¹⁰⁴ + l₃·2¹⁵⁶ + l₄·2²⁰⁸, one vector
+//! for each limb and one lane for each element. `VPMADD52LUQ` and `VPMADD52HUQ` multiply the lowest 52 bits
+//! of two words and add the lower or the upper 52 bits of the product to a third. With limbs of 52 bits the
+//! upper half belongs to the next column just as it is: nothing is to be doubled. l₄ is at most 2⁴⁷ + 2¹², and of a
+//! product's column k the weight is 2⁵²ᵏ.
+//!
+//! Bits of l₀ … l₃ above the 52nd are left in place because the multiplier ignores them. Where an element is
+//! not multiplied (`columns`, `canonical`) they are masked first.
+//!
+//! **A product's columns** (`multiply`). Write B = 2⁵². A lower half is below B, an upper half is below B
+//! too, and is at most 2⁴⁷ + 2¹² if l₄ is one of the factors, and at most 2⁴² + 2⁸ if both are. So the ten
+//! columns are below
+//!
+//! | z₀ | z₁ | z₂ | z₃ | z₄ | z₅ | z₆ | z₇ | z₈ | z₉ |
+//! |---|---|---|---|---|---|---|---|---|---|
+//! | B | 3B | 5B | 7B | 9B | 8B | 6B | 4B | 2B | 2⁴² + 2⁹ |
+//!
+//! where z₅ to z₈ count their two products with l₄ as less than B together. z₈ begins with what z₇ has above
+//! 52 bits, at most 3, and z₉ with what z₈ has, at most 1: both are below the slack of those bounds, and z₇
+//! and z₈ count only with their lowest 52 bits from then on.
+//!
+//! **A square's columns** (`square`) are no larger. Products of two of the lower limbs are summed and doubled
+//! in z₁ to z₆. Products with l₄ are taken with 2·l₄ ≤ 2⁴⁸ + 2¹³ instead, which the multiplier's 52 bits
+//! hold: their lower half is below B once, where two single products would be below 2B, and their upper half
+//! is below 2⁴⁸ + 2¹³, as two single ones are together.
+//!
+//! **The fold** (`fold`). 2²⁶⁰ = 608 modulo p, so column k+5 comes back 608-fold in column k: the lower half
+//! of 608·(z mod B) there, the upper half, which is below 608, in the next, and there also, of z₅ and z₆,
+//! 608·⌊z/B⌋ with ⌊z/B⌋ ≤ 7. 608·z₉ is below 2⁴²·608 + 2⁹·608 < B, so it has no upper half. The product's
+//! five columns are then below B, and B more each: t₀ < 2B, t₁ < 4B + 2¹³, t₂ < 6B + 2¹³, t₃ < 8B + 2¹³, t₄ <
+//! 10B + 2¹³. All are below 2⁵⁵·⁴.
+//!
+//! **Differences.** `BIAS` is 512·p, limb by limb: 2⁶¹ less at most 9,728 in columns 0 to 3, and 2⁵⁶ − 512 in
+//! column 4. No product's column is larger (10B + 2¹³ < 2⁵⁶ − 512), so a − b is computed as (a + BIAS) − b,
+//! and the bias costs nothing where it is what the product is accumulated onto. The only longer chain is F of
+//! a doubling, 2·(zz + BIAS) − g, where g = yy + BIAS − xx is at most BIAS + 10B + 2¹³ in each column: less
+//! than 2·BIAS. F is below 2⁶² + 2⁵⁷, the largest sum there is. Where a product c is negated in some lanes it becomes
+//! BIAS − c, at most BIAS, and so d + BIAS ± c is at least 0 and below 2⁶² + 2⁵⁶.
+//!
+//! **The carry** (`carry`) takes any columns below 2⁶³. What column 4 has above 47 bits, at most 2¹⁶, comes
+//! back 19-fold in column 0, which stays below 2⁶³ + 2²¹ and overflows nothing. Then columns 0 to 3 hand on
+//! what they have above 52 bits, one after the other, at most 2¹¹ + 1 each. Column 4 ends below 2⁴⁷ + 2¹²: an
+//! `Element`. One pass is enough because nothing comes out of column 4 again, which has five bits to spare.
+//!
+//! **The canonical form** (`canonical`). An element is below 2²⁵⁵ + 2²²⁰ + 2²⁰⁸, less than 2p: p is taken
+//! away just if x + 19 reaches 2²⁵⁵.
 
 #![allow(clippy::needless_range_loop, reason = "loops over limbs index several arrays alike")]
 
@@ -7,7 +54,7 @@ use std::arch::x86_64::*;
 use std::array::from_fn;
 use std::ops::Range;
 
-use super::{LANES, Lanes, Mask, Pair, Row, WORDS, Words, ZERO};
+use super::{LANES, Lanes, Mask, Pair, Row, WORDS, Words, ZERO, splat_each, union, zip_each};
 
 #[cfg(feature = "emulated-ifma")]
 mod emulated;
@@ -92,11 +139,7 @@ impl Ifma {
 
     #[inline(always)]
     fn are_positive(self, columns: &Limbs<Vector>) -> bool {
-        let mut signs = self.splat(0);
-        for k in 0..LIMBS {
-            signs = self.or(signs, columns[k]);
-        }
-        self.below(signs, self.splat(0)) == 0
+        self.below(union(self, columns), self.splat(0)) == 0
     }
 }
 
@@ -249,28 +292,27 @@ impl Lanes for Ifma {
 
     #[inline(always)]
     fn bias(self) -> Limbs<Vector> {
-        let mut columns = self.no_columns();
-        for k in 0..LIMBS {
-            columns[k] = self.splat(BIAS[k]);
-        }
-        columns
+        splat_each(self, &BIAS)
     }
 
     #[inline(always)]
     fn add(self, a: Limbs<Vector>, b: Limbs<Vector>) -> Limbs<Vector> {
-        let mut sum = a;
-        for k in 0..LIMBS {
-            sum[k] = self.plus(a[k], b[k]);
-        }
-        sum
+        zip_each(
+            &a,
+            &b,
+            #[inline(always)]
+            |a, b| self.plus(a, b),
+        )
     }
 
     #[inline(always)]
     fn subtract(self, a: Limbs<Vector>, b: Limbs<Vector>) -> Limbs<Vector> {
-        let mut difference = a;
-        for k in 0..LIMBS {
-            difference[k] = self.minus(a[k], b[k]);
-        }
+        let difference = zip_each(
+            &a,
+            &b,
+            #[inline(always)]
+            |a, b| self.minus(a, b),
+        );
         debug_assert!(self.are_positive(&difference), "no difference is negative");
         difference
     }
@@ -309,24 +351,6 @@ impl Lanes for Ifma {
     #[inline(always)]
     fn square<const N: usize>(self, a: &Words<Self, N>, biased: bool) -> Words<Self, N> {
         product::square(self, a, &if biased { BIAS } else { [0; LIMBS] })
-    }
-
-    #[inline(always)]
-    fn multiply_carried<const N: usize>(self, a: &Words<Self, N>, b: &Words<Self, N>) -> Words<Self, N> {
-        let mut words = self.multiply(a, b, false);
-        for n in 0..N {
-            words[n] = self.carry(words[n]);
-        }
-        words
-    }
-
-    #[inline(always)]
-    fn square_carried<const N: usize>(self, a: &Words<Self, N>) -> Words<Self, N> {
-        let mut words = self.square(a, false);
-        for n in 0..N {
-            words[n] = self.carry(words[n]);
-        }
-        words
     }
 
     #[inline(always)]

@@ -1,9 +1,9 @@
-//! Products of four elements. The bounds are proved on the page of [`super::super::super`].
+//! Products of four elements. The bounds are proved on the page of [`super`].
 
 #![allow(clippy::needless_range_loop, reason = "loops over limbs index several arrays alike")]
 
 use super::super::Lanes as _;
-use super::{Avx2, BIAS, LIMBS, Limbs, Vector, WORDS, width};
+use super::{Avx2, LIMBS, Limbs, Vector, WORDS, width};
 
 /// Limbs of a factor. The multiplier takes the lowest 32 bits of each.
 struct Factor {
@@ -41,18 +41,6 @@ macro_rules! for_each_limb {
     };
     (@calls $function:ident $arguments:tt $($i:literal)*) => {{ $(for_each_limb!(@call $function $i $arguments);)* }};
     (@call $function:ident $i:literal ($($argument:expr),*)) => { $function::<$i>($($argument),*) };
-}
-
-/// Columns to accumulate onto.
-#[inline(always)]
-fn start(lanes: Avx2, biased: bool) -> Limbs<Vector> {
-    let mut columns = [lanes.splat(0); LIMBS];
-    if biased {
-        for k in 0..LIMBS {
-            columns[k] = lanes.splat(BIAS[k]);
-        }
-    }
-    columns
 }
 
 /// A product, in code of its own: it is too long to be repeated wherever one is needed.
@@ -93,7 +81,7 @@ fn schoolbook(lanes: Avx2, a: &[Vector; WORDS], b: &[Vector; WORDS], biased: boo
     let (a, b) = (Factor::new(lanes, a), lanes.unpacked(b));
     debug_assert!(are_operands(lanes, &a.limbs) && are_operands(lanes, &b));
     let wrapped = wrapped(lanes, &b);
-    let mut columns = start(lanes, biased);
+    let mut columns = if biased { lanes.bias() } else { lanes.no_columns() };
     for_each_limb!(add_row(lanes, &mut columns, &a, &b, &wrapped));
     columns
 }
@@ -121,7 +109,7 @@ fn schoolbook_square(lanes: Avx2, a: &[Vector; WORDS], biased: bool) -> Limbs<Ve
     let a = Factor::new(lanes, a);
     debug_assert!(are_operands(lanes, &a.limbs));
     let wrapped = wrapped(lanes, &a.limbs);
-    let mut columns = start(lanes, biased);
+    let mut columns = if biased { lanes.bias() } else { lanes.no_columns() };
     for_each_limb!(add_square_row(lanes, &mut columns, &a, &wrapped));
     columns
 }

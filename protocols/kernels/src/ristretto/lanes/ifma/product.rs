@@ -1,5 +1,4 @@
-//! Products of elements: their columns, and how these are folded and carried. The bounds are proved on the page of
-//! [`super::super::super`].
+//! Products of elements: their columns, and how these are folded and carried. The bounds are proved on the page of [`super`].
 
 #![allow(clippy::needless_range_loop, reason = "loops over limbs index several arrays alike")]
 
