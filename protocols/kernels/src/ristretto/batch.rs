@@ -345,14 +345,8 @@ fn multiply_all(
 #[inline(always)]
 fn multiply_fixed_all(lanes: impl Lanes, table: &BaseTable, scalars: &[Scalar], groups: &mut [Group]) {
     for (scalars, groups) in scalars.chunks(PAIR * LANES).zip(groups.chunks_mut(PAIR)) {
-        if let [first, second] = groups {
-            let (left, right) = scalars.split_at(LANES);
-            let recoded = [Recoded::new(left), Recoded::new(right)];
-            multiply::multiply_base(lanes, table, recoded.each_ref()).store([first, second]);
-        } else {
-            let recoded = Recoded::new(scalars);
-            multiply::multiply_base(lanes, table, [&recoded]).store([&mut groups[0]]);
-        }
+        let scalars: Vec<_> = scalars.chunks(LANES).map(Recoded::new).collect();
+        multiply::multiply_base(lanes, table, &scalars, groups);
     }
 }
 

@@ -57,6 +57,9 @@ pub(super) trait Lanes: Copy {
     fn held(self) -> Range<usize>;
 
     /// Calls `work`, which has to be inlined, with the instruction set switched on, in a function of its own.
+    ///
+    /// The compiler forgets `inline(never)` of a function with features of its own (Rust 1.95): it stands on one without,
+    /// which calls that one.
     fn outlined<R>(self, work: impl FnOnce() -> R) -> R;
 
     fn load(self, row: &Row) -> Self::Vector;

@@ -2,7 +2,7 @@
 
 use super::batch::PAIR;
 use super::lanes::Lanes;
-use super::point::{Completed, Extended, Group};
+use super::point::{Completed, Group};
 use super::scalar::{DIGITS, Recoded};
 use super::tables::{BaseTable, Window};
 
@@ -94,18 +94,26 @@ fn add_multiples_inlined<L: Lanes>(
     }
 }
 
-/// Each lane's scalar times the table's point: 63 additions.
+/// Each lane's scalar times the table's point: 63 additions. There are at most [`PAIR`] groups, and as many scalars.
+///
+/// The groups take turns, as in [`add_multiples`].
 #[inline(always)]
-pub(super) fn multiply_base<L: Lanes, const N: usize>(
+pub(super) fn multiply_base<L: Lanes>(
     lanes: L,
     table: &BaseTable,
-    scalars: [&Recoded; N],
-) -> Extended<L, N> {
-    let mut sum = Completed::identity(lanes);
+    scalars: &[Recoded],
+    groups: &mut [Group],
+) {
+    let mut sums = [Completed::identity(lanes); PAIR];
+    let sums = &mut sums[..groups.len()];
     for position in 0..DIGITS {
-        let digit = Recoded::digit(lanes, scalars, position);
-        let multiple = table.select(lanes, position, &digit);
-        sum = sum.summand().add_or_subtract_affine(&multiple, digit.negative);
+        for (sum, scalar) in sums.iter_mut().zip(scalars) {
+            let digit = Recoded::digit(lanes, [scalar], position);
+            let multiple = table.select(lanes, position, &digit);
+            *sum = sum.summand().add_or_subtract_affine(&multiple, digit.negative);
+        }
     }
-    sum.extended()
+    for (group, sum) in groups.iter_mut().zip(&*sums) {
+        sum.extended().store([group]);
+    }
 }

@@ -191,16 +191,19 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     fn outlined<R>(self, work: impl FnOnce() -> R) -> R {
-        #[target_feature(enable = "avx2")]
         #[inline(never)]
+        fn apart<R>(work: impl FnOnce() -> R) -> R {
+            // SAFETY: a token exists only where the feature was detected.
+            unsafe { call(work) }
+        }
+        #[target_feature(enable = "avx2")]
         fn call<R>(work: impl FnOnce() -> R) -> R {
             // What is spilled must not cross lines of the cache: the compiler aligns a stack on which something is to be
             // aligned, and it does not for spills alone.
             std::hint::black_box(&mut MaybeUninit::<Row>::uninit());
             work()
         }
-        // SAFETY: a token exists only where the feature was detected.
-        unsafe { call(work) }
+        apart(work)
     }
 
     #[inline(always)]
@@ -401,15 +404,6 @@ impl Lanes for Avx2 {
             columns[n] = product::square(self, &a[n], biased);
         }
         columns
-    }
-
-    #[inline(always)]
-    fn square_carried<const N: usize>(self, a: &Words<Self, N>) -> Words<Self, N> {
-        let mut words = *a;
-        for n in 0..N {
-            words[n] = product::square_carried(self, &a[n]);
-        }
-        words
     }
 
     #[inline(always)]

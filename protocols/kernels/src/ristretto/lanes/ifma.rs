@@ -155,16 +155,19 @@ impl Lanes for Ifma {
 
     #[inline(always)]
     fn outlined<R>(self, work: impl FnOnce() -> R) -> R {
-        #[cfg_attr(not(feature = "emulated-ifma"), target_feature(enable = "avx512ifma"))]
         #[inline(never)]
+        fn apart<R>(work: impl FnOnce() -> R) -> R {
+            // SAFETY: a token exists only where the features were detected.
+            #[allow(unused_unsafe, reason = "the emulation needs no feature")]
+            unsafe {
+                call(work)
+            }
+        }
+        #[cfg_attr(not(feature = "emulated-ifma"), target_feature(enable = "avx512ifma"))]
         fn call<R>(work: impl FnOnce() -> R) -> R {
             work()
         }
-        // SAFETY: a token exists only where the features were detected.
-        #[allow(unused_unsafe, reason = "the emulation needs no feature")]
-        unsafe {
-            call(work)
-        }
+        apart(work)
     }
 
     #[inline(always)]

@@ -43,7 +43,8 @@ macro_rules! for_each_limb {
     (@call $function:ident $i:literal ($($argument:expr),*)) => { $function::<$i>($($argument),*) };
 }
 
-/// A product, in code of its own: it is too long to be repeated wherever one is needed.
+/// A product, in code of its own: were it repeated wherever one is needed, a multiplication's loops would not fit into the
+/// nearest cache.
 pub(super) fn multiply(lanes: Avx2, a: &[Vector; WORDS], b: &[Vector; WORDS], biased: bool) -> Limbs<Vector> {
     lanes.outlined(
         #[inline(always)]
@@ -56,22 +57,6 @@ pub(super) fn multiply_carried(lanes: Avx2, a: &[Vector; WORDS], b: &[Vector; WO
     lanes.outlined(
         #[inline(always)]
         || lanes.carry(schoolbook(lanes, a, b, false)),
-    )
-}
-
-/// A square, as [`multiply`].
-pub(super) fn square(lanes: Avx2, a: &[Vector; WORDS], biased: bool) -> Limbs<Vector> {
-    lanes.outlined(
-        #[inline(always)]
-        || schoolbook_square(lanes, a, biased),
-    )
-}
-
-/// [`square`], carried at once.
-pub(super) fn square_carried(lanes: Avx2, a: &[Vector; WORDS]) -> [Vector; WORDS] {
-    lanes.outlined(
-        #[inline(always)]
-        || lanes.carry(schoolbook_square(lanes, a, false)),
     )
 }
 
@@ -103,9 +88,10 @@ fn add_row<const I: usize>(
     }
 }
 
-/// As [`schoolbook`] by itself, with each mixed product computed once and doubled.
+/// A square, as [`schoolbook`] by itself with each mixed product computed once and doubled. It is short enough to stand
+/// wherever one is needed.
 #[inline(always)]
-fn schoolbook_square(lanes: Avx2, a: &[Vector; WORDS], biased: bool) -> Limbs<Vector> {
+pub(super) fn square(lanes: Avx2, a: &[Vector; WORDS], biased: bool) -> Limbs<Vector> {
     let a = Factor::new(lanes, a);
     debug_assert!(are_operands(lanes, &a.limbs));
     let wrapped = wrapped(lanes, &a.limbs);

@@ -36,8 +36,9 @@ pub(super) fn multiply<const N: usize>(
 }
 
 /// Schoolbook multiplication onto `start`. The products of a row go to columns of their own, and the groups take turns
-/// row by row, so that no product has to wait for another. The last two columns begin with what the one before has
-/// above 52 bits: that costs less than to fold it, and the chain is short.
+/// row by row, so that no product has to wait for another. The highest row comes first, because the fold waits for the
+/// upper columns. The last two columns begin with what the one before has above 52 bits: that costs less than to fold
+/// it, and the chain is short.
 #[inline(always)]
 fn multiply_rows<const N: usize>(
     lanes: Ifma,
@@ -52,7 +53,7 @@ fn multiply_rows<const N: usize>(
             z[n][k] = lanes.splat(start[k]);
         }
     }
-    for i in 0..LIMBS {
+    for i in (0..LIMBS).rev() {
         for n in 0..N {
             for j in 0..LIMBS.min(8 - i) {
                 z[n][i + j] = lanes.low(z[n][i + j], a[n][i], b[n][j]);
@@ -95,7 +96,7 @@ fn square_rows<const N: usize>(lanes: Ifma, a: &Words<Ifma, N>, start: &Limbs<u6
             z[n][k] = lanes.splat(start[k] / 2);
         }
     }
-    for i in 0..LIMBS - 1 {
+    for i in (0..LIMBS - 1).rev() {
         for n in 0..N {
             for j in i + 1..LIMBS - 1 {
                 z[n][i + j] = lanes.low(z[n][i + j], a[n][i], a[n][j]);
