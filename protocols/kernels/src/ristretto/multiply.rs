@@ -82,7 +82,7 @@ fn add_multiples_inlined<L: Lanes>(
         }
         for (nth, (scalars, windows)) in scalars.chunks(count).zip(windows.chunks(count)).enumerate() {
             for ((sum, scalar), window) in sums.iter_mut().zip(scalars).zip(windows) {
-                let digit = Recoded::digit(lanes, [scalar], bit / 4);
+                let digit = scalar.digit(lanes, bit / 4);
                 let multiple = window.select(lanes, &digit);
                 *sum = if bit == top && nth == 0 {
                     Completed::signed(&multiple, digit.negative)
@@ -108,7 +108,7 @@ pub(super) fn multiply_base<L: Lanes>(
     let sums = &mut sums[..groups.len()];
     for position in 0..DIGITS {
         for (sum, scalar) in sums.iter_mut().zip(scalars) {
-            let digit = Recoded::digit(lanes, [scalar], position);
+            let digit = scalar.digit(lanes, position);
             let multiple = table.select(lanes, position, &digit);
             *sum = sum.summand().add_or_subtract_affine(&multiple, digit.negative);
         }

@@ -27,10 +27,10 @@ pub(super) struct Recoded([Row; 4]);
 
 /// A digit of each lane.
 #[derive(Clone, Copy)]
-pub(super) struct Digit<L: Lanes, const N: usize> {
+pub(super) struct Digit<L: Lanes> {
     /// 0 to 8.
-    pub(super) magnitude: [L::Vector; N],
-    pub(super) negative: Masks<N>,
+    pub(super) magnitude: L::Vector,
+    pub(super) negative: Masks<1>,
 }
 
 impl Recoded {
@@ -78,22 +78,14 @@ impl Recoded {
         }
     }
 
-    /// Digit `position` of N groups, in constant time; `position` is public.
+    /// Digit `position`, in constant time; `position` is public.
     #[inline(always)]
-    pub(super) fn digit<L: Lanes, const N: usize>(
-        lanes: L,
-        groups: [&Self; N],
-        position: usize,
-    ) -> Digit<L, N> {
+    pub(super) fn digit<L: Lanes>(&self, lanes: L, position: usize) -> Digit<L> {
         let shift = (4 * (position % DIGITS_PER_WORD)) as u32;
         let bits = lanes.splat(if position == DIGITS - 1 { 31 } else { 15 });
-        let mut digit = Digit { magnitude: [bits; N], negative: [0; N] };
-        for n in 0..N {
-            let word = lanes.load(&groups[n].0[position / DIGITS_PER_WORD]);
-            let offset = lanes.and(lanes.shift_right(word, shift), bits);
-            (digit.magnitude[n], digit.negative[n]) = lanes.signed(offset);
-        }
-        digit
+        let word = lanes.load(&self.0[position / DIGITS_PER_WORD]);
+        let (magnitude, negative) = lanes.signed(lanes.and(lanes.shift_right(word, shift), bits));
+        Digit { magnitude, negative: [negative] }
     }
 }
 

@@ -65,8 +65,8 @@ impl Window {
 
     /// The multiple of each lane's digit, without its sign; the identity for 0.
     #[inline(always)]
-    pub(super) fn select<L: Lanes>(&self, lanes: L, digit: &Digit<L, 1>) -> Multiple<'_, L> {
-        Multiple { window: self, choice: lanes.choice(digit.magnitude[0]), lanes }
+    pub(super) fn select<L: Lanes>(&self, lanes: L, digit: &Digit<L>) -> Multiple<'_, L> {
+        Multiple { window: self, choice: lanes.choice(digit.magnitude), lanes }
     }
 }
 
@@ -151,12 +151,7 @@ impl BaseTable {
 
     /// `magnitude`·16^`position`·B; the identity for 0.
     #[inline(always)]
-    pub(super) fn select<L: Lanes, const N: usize>(
-        &self,
-        lanes: L,
-        position: usize,
-        digit: &Digit<L, N>,
-    ) -> Affine<L, N> {
+    pub(super) fn select<L: Lanes>(&self, lanes: L, position: usize, digit: &Digit<L>) -> Affine<L, 1> {
         let [plus, minus, td2] = &self.0[position];
         Affine {
             plus: permute(lanes, plus, digit, 1),
@@ -168,20 +163,12 @@ impl BaseTable {
 
 /// The multiple that each lane's digit names, or the small number `nothing` for 0.
 #[inline(always)]
-fn permute<L: Lanes, const N: usize>(
-    lanes: L,
-    multiples: &Stored,
-    digit: &Digit<L, N>,
-    nothing: u64,
-) -> Element<L, N> {
-    let mut words = [[lanes.splat(0); WORDS]; N];
-    for n in 0..N {
-        for k in 0..WORDS {
-            let nothing = if k == 0 { nothing } else { 0 };
-            words[n][k] = lanes.permute(&multiples[k], digit.magnitude[n], nothing);
-        }
+fn permute<L: Lanes>(lanes: L, multiples: &Stored, digit: &Digit<L>, nothing: u64) -> Element<L, 1> {
+    let mut words = [lanes.splat(0); WORDS];
+    for k in 0..WORDS {
+        words[k] = lanes.permute(&multiples[k], digit.magnitude, if k == 0 { nothing } else { 0 });
     }
-    Element { words, lanes }
+    Element { words: [words], lanes }
 }
 
 /// B, 2·B, …, 8·B, one a lane.
