@@ -192,7 +192,7 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn outlined<R>(self, work: impl FnOnce() -> R) -> R {
         #[inline(never)]
-        fn apart<R>(work: impl FnOnce() -> R) -> R {
+        fn apart<R>(_: Avx2, work: impl FnOnce() -> R) -> R {
             // SAFETY: a token exists only where the feature was detected.
             unsafe { call(work) }
         }
@@ -203,7 +203,7 @@ impl Lanes for Avx2 {
             std::hint::black_box(&mut MaybeUninit::<Row>::uninit());
             work()
         }
-        apart(work)
+        apart(self, work)
     }
 
     #[inline(always)]

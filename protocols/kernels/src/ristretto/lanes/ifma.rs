@@ -156,7 +156,7 @@ impl Lanes for Ifma {
     #[inline(always)]
     fn outlined<R>(self, work: impl FnOnce() -> R) -> R {
         #[inline(never)]
-        fn apart<R>(work: impl FnOnce() -> R) -> R {
+        fn apart<R>(_: Ifma, work: impl FnOnce() -> R) -> R {
             // SAFETY: a token exists only where the features were detected.
             #[allow(unused_unsafe, reason = "the emulation needs no feature")]
             unsafe {
@@ -167,7 +167,7 @@ impl Lanes for Ifma {
         fn call<R>(work: impl FnOnce() -> R) -> R {
             work()
         }
-        apart(work)
+        apart(self, work)
     }
 
     #[inline(always)]
