@@ -3,11 +3,11 @@
 use std::sync::OnceLock;
 
 #[cfg(target_arch = "x86_64")]
-use super::lanes::{Avx2, Ifma};
+use super::lanes::{Avx2, Ifma, Lanes as _};
 pub use crate::switch::SWITCH;
 use crate::switch::{is_avx2_forced, is_portable_forced};
 
-/// Eight lanes with AVX-512 IFMA or AVX2, or `curve25519-dalek`.
+/// Eight lanes with AVX-512 IFMA or with AVX2 and FMA, or `curve25519-dalek`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backend(pub(super) Kind);
 
@@ -24,6 +24,17 @@ pub(super) enum Kind {
 pub(super) enum InstructionSet {
     Ifma(Ifma),
     Avx2(Avx2),
+}
+
+#[cfg(target_arch = "x86_64")]
+impl InstructionSet {
+    /// The lowest word of one at rest, whose other words are 0.
+    pub(super) fn one(self) -> u64 {
+        match self {
+            Self::Ifma(_) => Ifma::small(1),
+            Self::Avx2(_) => Avx2::small(1),
+        }
+    }
 }
 
 impl Backend {
@@ -62,7 +73,7 @@ impl Backend {
         None
     }
 
-    /// Eight lanes of AVX2, where the processor has it.
+    /// Eight lanes of AVX2 with FMA, where the processor has both.
     pub fn avx2() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
         return Avx2::detect().map(|avx2| Self(Kind::Lanes(InstructionSet::Avx2(avx2))));

@@ -55,7 +55,7 @@ pub(super) struct Batch {
 impl Batch {
     /// Groups for so many points, to be filled.
     fn unfilled(set: InstructionSet, len: usize) -> Self {
-        Self { groups: vec![Group::IDENTITY; len.div_ceil(LANES)], len, set }
+        Self { groups: vec![Group::identity(set); len.div_ceil(LANES)], len, set }
     }
 
     /// The points of canonical encodings, or the index of the first string that is none.
@@ -147,7 +147,7 @@ impl Batch {
             let (points, factors): (Vec<_>, Vec<_>) = (0..depth).map(term).unzip();
             let points: Vec<_> = points.iter().map(|points| &points.groups[0]).collect();
             let (points, factors, windows) = (&points[..], &factors[..], &mut windows[..depth]);
-            let (mut sum, set) = (Group::IDENTITY, self.set);
+            let (mut sum, set) = (Group::identity(self.set), self.set);
             let into = &mut sum;
             with_lanes!(set, lanes.len(), multiply_sum(points, factors, windows, into));
             groups.push(sum);
@@ -194,7 +194,7 @@ impl Batch {
     /// The points of these indices; the identity for `None`.
     pub(super) fn gather(&self, indices: impl ExactSizeIterator<Item = Option<usize>>) -> Self {
         let len = indices.len();
-        let mut groups = vec![Group::IDENTITY; len.div_ceil(LANES)];
+        let mut groups = vec![Group::identity(self.set); len.div_ceil(LANES)];
         for (to, from) in indices.enumerate() {
             if let Some(from) = from {
                 assert!(from < self.len, "point {from} of {}", self.len);
@@ -208,7 +208,7 @@ impl Batch {
     pub(super) fn append(&mut self, other: &Self) {
         let len = self.len + other.len;
         self.make_room(len.div_ceil(LANES));
-        self.groups.resize(len.div_ceil(LANES), Group::IDENTITY);
+        self.groups.resize(len.div_ceil(LANES), Group::identity(self.set));
         for (from, to) in (self.len..len).enumerate() {
             self.groups[to / LANES].copy_lane(to % LANES, &other.groups[from / LANES], from % LANES);
         }
@@ -235,7 +235,7 @@ impl Batch {
 
 impl Zeroize for Batch {
     fn zeroize(&mut self) {
-        self.groups.fill(Group::IDENTITY);
+        self.groups.fill(Group::ZERO);
         optimization_barrier(&self.groups[..]);
     }
 }
@@ -250,8 +250,11 @@ impl ZeroizeOnDrop for Batch {}
 
 impl Group {
     /// The identity in every lane.
-    pub(super) const IDENTITY: Self = Self { y: Self::ONE, z: Self::ONE, ..Self::ZERO };
-    const ONE: Stored = [Row([1; LANES]), ZERO, ZERO, ZERO, ZERO];
+    pub(super) fn identity(set: InstructionSet) -> Self {
+        let mut one: Stored = [ZERO; WORDS];
+        one[0] = Row([set.one(); LANES]);
+        Self { y: one, z: one, ..Self::ZERO }
+    }
 
     /// The point in one lane becomes another group's point.
     pub(super) fn copy_lane(&mut self, to: usize, other: &Self, from: usize) {

@@ -5,13 +5,20 @@
 #![allow(clippy::needless_range_loop, reason = "loops over groups index several arrays alike")]
 
 use super::constants::{Number, ZERO};
-use super::lanes::{Lanes, Masks, Stored, WORDS, Words, carry_each, splat_each};
+use super::lanes::{Lanes, Masks, Stored, WORDS, Words, carry_each, splat_each, union};
 
 /// Elements ready to be multiplied.
 #[derive(Clone, Copy)]
 pub(super) struct Element<L: Lanes, const N: usize> {
     pub(super) words: Words<L, N>,
     pub(super) lanes: L,
+}
+
+/// The representatives below p: equal words mean equality.
+#[derive(Clone, Copy)]
+pub(super) struct Canonical<L: Lanes, const N: usize> {
+    words: Words<L, N>,
+    lanes: L,
 }
 
 /// Sums of products, to be carried before they are multiplied.
@@ -56,16 +63,6 @@ impl<L: Lanes, const N: usize> Element<L, N> {
             element.words[n] = lanes.unpack(words[n]);
         }
         element
-    }
-
-    /// Four little-endian words of 64 bits per lane. The element must be canonical.
-    #[inline(always)]
-    pub(super) fn to_words(self) -> [[L::Vector; 4]; N] {
-        let mut words = [[self.lanes.splat(0); 4]; N];
-        for n in 0..N {
-            words[n] = self.lanes.pack(self.words[n]);
-        }
-        words
     }
 
     #[inline(always)]
@@ -150,16 +147,16 @@ impl<L: Lanes, const N: usize> Element<L, N> {
         )
     }
 
-    /// The one representative below p, without surplus bits.
-    pub(super) fn canonical(self) -> Self {
+    /// The one representative below p.
+    pub(super) fn canonical(self) -> Canonical<L, N> {
         self.lanes.outlined(
             #[inline(always)]
             || {
-                let mut element = self;
+                let mut words = self.words;
                 for n in 0..N {
-                    element.words[n] = self.lanes.canonical(self.words[n]);
+                    words[n] = self.lanes.canonical(words[n]);
                 }
-                element
+                Canonical { words, lanes: self.lanes }
             },
         )
     }
@@ -177,20 +174,10 @@ impl<L: Lanes, const N: usize> Element<L, N> {
 
     #[inline(always)]
     pub(super) fn is_zero(self) -> Masks<N> {
-        self.canonical().same_words(&Self::splat(self.lanes, &ZERO))
-    }
-
-    /// Where all words agree, which means equality only of canonical elements.
-    #[inline(always)]
-    pub(super) fn same_words(&self, other: &Self) -> Masks<N> {
-        let lanes = self.lanes;
+        let canonical = self.canonical();
         let mut masks = [0; N];
         for n in 0..N {
-            let mut difference = lanes.splat(0);
-            for k in 0..WORDS {
-                difference = lanes.or(difference, lanes.xor(self.words[n][k], other.words[n][k]));
-            }
-            masks[n] = lanes.zeros(difference);
+            masks[n] = self.lanes.zeros(union(self.lanes, &canonical.words[n]));
         }
         masks
     }
@@ -216,6 +203,32 @@ impl<L: Lanes, const N: usize> Element<L, N> {
     #[inline(always)]
     pub(super) fn absolute(self) -> Self {
         self.negated_where(self.is_negative())
+    }
+}
+
+impl<L: Lanes, const N: usize> Canonical<L, N> {
+    #[inline(always)]
+    pub(super) fn equals(&self, other: &Self) -> Masks<N> {
+        let lanes = self.lanes;
+        let mut masks = [0; N];
+        for n in 0..N {
+            let mut difference = lanes.splat(0);
+            for k in 0..WORDS {
+                difference = lanes.or(difference, lanes.xor(self.words[n][k], other.words[n][k]));
+            }
+            masks[n] = lanes.zeros(difference);
+        }
+        masks
+    }
+
+    /// Four little-endian words of 64 bits per lane.
+    #[inline(always)]
+    pub(super) fn to_words(self) -> [[L::Vector; 4]; N] {
+        let mut words = [[self.lanes.splat(0); 4]; N];
+        for n in 0..N {
+            words[n] = self.lanes.pack(self.words[n]);
+        }
+        words
     }
 }
 

@@ -26,8 +26,10 @@ pub(super) const WORDS: usize = 5;
 pub(super) struct Row(pub(super) [u64; LANES]);
 
 /// Eight elements at rest, word by word. What a word holds of an element is the instruction set's affair, but zero
-/// and one are 0 and 1 in the lowest word.
+/// is 0 in all of them.
 pub(super) type Stored = [Row; WORDS];
+/// One word of all multiples that a digit may name, as [`Lanes::put`] lays it out.
+pub(super) type Choices = [Row; LANES];
 /// One bit per lane.
 pub(super) type Mask = u8;
 /// One bit per lane, for each of the groups.
@@ -61,6 +63,11 @@ pub(super) trait Lanes: Copy {
     /// The compiler forgets `inline(never)` of a function with features of its own (Rust 1.95): it stands on one without,
     /// which calls that one.
     fn outlined<R>(self, work: impl FnOnce() -> R) -> R;
+    /// Calls `work`, a step of a long loop, [`Self::outlined`] if that is quicker.
+    #[inline(always)]
+    fn step(self, work: impl FnOnce()) {
+        work();
+    }
 
     fn load(self, row: &Row) -> Self::Vector;
     fn store(self, vector: Self::Vector, row: &mut Row);
@@ -84,13 +91,15 @@ pub(super) trait Lanes: Copy {
     /// |w − 8| of words below 32, and where w − 8 is negative.
     fn signed(self, vector: Self::Vector) -> (Self::Vector, Mask);
 
+    /// The lowest word at rest of a small number, whose other words are 0.
+    fn small(number: u32) -> u64;
     /// Words at rest of a number below 2²⁵⁵, given as little-endian words of 64 bits.
     fn words(number: &[u64; 4]) -> [u64; WORDS];
     /// An element of four little-endian words of 64 bits per lane, modulo p; bit 255 is ignored.
     fn unpack(self, words: [Self::Vector; 4]) -> [Self::Vector; WORDS];
-    /// What [`Self::unpack`] undoes, of a canonical element.
-    fn pack(self, element: [Self::Vector; WORDS]) -> [Self::Vector; 4];
-    /// The one representative below p.
+    /// What [`Self::unpack`] undoes, of what [`Self::canonical`] returns.
+    fn pack(self, canonical: [Self::Vector; WORDS]) -> [Self::Vector; 4];
+    /// The one representative below p, whose lowest word is odd just if it is. These are not words of an element.
     fn canonical(self, element: [Self::Vector; WORDS]) -> [Self::Vector; WORDS];
 
     fn no_columns(self) -> Self::Columns;
@@ -123,11 +132,11 @@ pub(super) trait Lanes: Copy {
     }
 
     /// Puts a word of the multiple `factor`, 1 to 8, where [`Self::pick`] finds it.
-    fn put(self, choices: &mut [Row; LANES], factor: usize, word: Self::Vector);
-    /// A digit's magnitude, 0 to 8 in each lane, made ready for [`Self::pick`].
-    fn choice(self, magnitude: Self::Vector) -> Self::Choice;
+    fn put(self, choices: &mut Choices, factor: usize, word: Self::Vector);
+    /// A digit's magnitude, 0 to 8 in each lane, made ready for [`Self::pick`] from these words.
+    fn choice(self, words: &[Choices], magnitude: Self::Vector) -> Self::Choice;
     /// Each lane's word of the multiple that its digit names, `nothing` for 0.
-    fn pick(self, choices: &[Row; LANES], choice: &Self::Choice, nothing: u64) -> Self::Vector;
+    fn pick(self, words: &[Choices], word: usize, choice: &Self::Choice, nothing: u64) -> Self::Vector;
     /// Word `magnitude` − 1 of one row for each lane, `nothing` for 0.
     fn permute(self, row: &Row, magnitude: Self::Vector, nothing: u64) -> Self::Vector;
 }

@@ -47,7 +47,7 @@ pub(super) fn multiply_sum(
 /// [`DIGITS`], the highest of which begins the sum. The sums take one term each, and then the next; there are as many
 /// scalars as terms.
 ///
-/// The sums take turns, one operation after the other: one fills the multiplier while another waits for its carries. One
+/// The sums take turns, one step after the other: one fills the multiplier while another waits for its carries. One
 /// piece of code serves all turns, for which their number is left open, so that it fits into the nearest cache.
 fn add_multiples<L: Lanes>(
     lanes: L,
@@ -74,7 +74,10 @@ fn add_multiples_inlined<L: Lanes>(
     for bit in (0..=top).rev() {
         if bit < top {
             for sum in &mut *sums {
-                *sum = sum.projective().double();
+                lanes.step(
+                    #[inline(always)]
+                    || *sum = sum.projective().double(),
+                );
             }
         }
         if bit % 4 > 0 {
@@ -82,13 +85,19 @@ fn add_multiples_inlined<L: Lanes>(
         }
         for (nth, (scalars, windows)) in scalars.chunks(count).zip(windows.chunks(count)).enumerate() {
             for ((sum, scalar), window) in sums.iter_mut().zip(scalars).zip(windows) {
-                let digit = scalar.digit(lanes, bit / 4);
-                let multiple = window.select(lanes, &digit);
-                *sum = if bit == top && nth == 0 {
-                    Completed::signed(&multiple, digit.negative)
-                } else {
-                    sum.add_or_subtract(&multiple, digit.negative)
-                };
+                let first = bit == top && nth == 0;
+                lanes.step(
+                    #[inline(always)]
+                    || {
+                        let digit = scalar.digit(lanes, bit / 4);
+                        let multiple = window.select(lanes, &digit);
+                        *sum = if first {
+                            Completed::signed(&multiple, digit.negative)
+                        } else {
+                            sum.add_or_subtract(&multiple, digit.negative)
+                        };
+                    },
+                );
             }
         }
     }

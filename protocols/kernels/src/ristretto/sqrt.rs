@@ -57,9 +57,9 @@ impl<L: Lanes, const N: usize> Element<L, N> {
         let r = u.mul(&v3).mul(&u.mul(&v7).pow_p58());
         let check = v.mul(&r.square()).canonical();
         let minus_u = u.negated();
-        let correct = check.same_words(&u.canonical());
-        let flipped = check.same_words(&minus_u.canonical());
-        let flipped_i = check.same_words(&minus_u.mul_number(&SQRT_M1).canonical());
+        let correct = check.equals(&u.canonical());
+        let flipped = check.equals(&minus_u.canonical());
+        let flipped_i = check.equals(&minus_u.mul_number(&SQRT_M1).canonical());
         let r = r.select(r.mul_number(&SQRT_M1), either(flipped, flipped_i));
         (either(correct, flipped), r.absolute())
     }

@@ -7,7 +7,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, optimization_barrier};
 use super::batch::PAIR;
 use super::constants::D2;
 use super::field::Element;
-use super::lanes::{LANES, Lanes, Row, Stored, WORDS, ZERO};
+use super::lanes::{Choices, LANES, Lanes, Stored, WORDS, ZERO};
 use super::point::{Affine, Cached, Extended, Group};
 use super::scalar::{DIGITS, Digit};
 
@@ -16,12 +16,9 @@ const MULTIPLES: usize = LANES;
 
 /// P, 2·P, …, 8·P for each lane's P, as Y + X, Y − X, 2·Z and 2·D·T, each word of all multiples side by side: 10 KiB,
 /// wiped when dropped. It is made once for a call and filled again for each group.
-pub(super) struct Window(Box<[[Choices; WORDS]; 4]>);
+pub(super) struct Window(Box<[Choices; 4 * WORDS]>);
 
-/// One word of all multiples, as [`Lanes::put`] lays it out.
-type Choices = [Row; MULTIPLES];
-
-const NOTHING: [[Choices; WORDS]; 4] = [[[ZERO; MULTIPLES]; WORDS]; 4];
+const NOTHING: [Choices; 4 * WORDS] = [[ZERO; MULTIPLES]; 4 * WORDS];
 
 impl Window {
     pub(super) fn new() -> Self {
@@ -56,7 +53,8 @@ impl Window {
     #[inline(always)]
     fn put<L: Lanes>(&mut self, lanes: L, factor: usize, multiple: &Cached<L, 1>) {
         let Cached { plus, minus, z2, td2 } = multiple;
-        for (words, element) in self.0.iter_mut().zip([plus, minus, z2, td2]) {
+        for (words, element) in self.0.as_chunks_mut().0.iter_mut().zip([plus, minus, z2, td2]) {
+            let words: &mut [Choices; WORDS] = words;
             for k in 0..WORDS {
                 lanes.put(&mut words[k], factor, element.words[0][k]);
             }
@@ -66,7 +64,7 @@ impl Window {
     /// The multiple of each lane's digit, without its sign; the identity for 0.
     #[inline(always)]
     pub(super) fn select<L: Lanes>(&self, lanes: L, digit: &Digit<L>) -> Multiple<'_, L> {
-        Multiple { window: self, choice: lanes.choice(digit.magnitude), lanes }
+        Multiple { window: self, choice: lanes.choice(&*self.0, digit.magnitude), lanes }
     }
 }
 
@@ -101,11 +99,11 @@ impl<L: Lanes> Multiple<'_, L> {
 
     /// One coordinate, which is the small number `nothing` of the identity.
     #[inline(always)]
-    fn pick(&self, coordinate: usize, nothing: u64) -> Element<L, 1> {
-        let choices = &self.window.0[coordinate];
+    fn pick(&self, coordinate: usize, nothing: u32) -> Element<L, 1> {
         let mut words = [self.lanes.splat(0); WORDS];
         for k in 0..WORDS {
-            words[k] = self.lanes.pick(&choices[k], &self.choice, if k == 0 { nothing } else { 0 });
+            let nothing = if k == 0 { L::small(nothing) } else { 0 };
+            words[k] = self.lanes.pick(&*self.window.0, WORDS * coordinate + k, &self.choice, nothing);
         }
         Element { words: [words], lanes: self.lanes }
     }
@@ -163,10 +161,10 @@ impl BaseTable {
 
 /// The multiple that each lane's digit names, or the small number `nothing` for 0.
 #[inline(always)]
-fn permute<L: Lanes>(lanes: L, multiples: &Stored, digit: &Digit<L>, nothing: u64) -> Element<L, 1> {
+fn permute<L: Lanes>(lanes: L, multiples: &Stored, digit: &Digit<L>, nothing: u32) -> Element<L, 1> {
     let mut words = [lanes.splat(0); WORDS];
     for k in 0..WORDS {
-        words[k] = lanes.permute(&multiples[k], digit.magnitude, if k == 0 { nothing } else { 0 });
+        words[k] = lanes.permute(&multiples[k], digit.magnitude, if k == 0 { L::small(nothing) } else { 0 });
     }
     Element { words: [words], lanes }
 }

@@ -59,11 +59,11 @@ struct Cut {
 impl Rows {
     pub(super) fn new(first: &Batch, second: &Batch) -> Self {
         let (set, len, first, second) = (first.set(), first.len(), first.groups(), second.groups());
-        let mut rows = vec![Row::IDENTITY; first.len() * LANES];
+        let mut rows = vec![Row::ZERO; first.len() * LANES];
         let into = &mut rows[..];
         with_lanes!(set, LANES, prepare(first, second, into));
         rows.truncate(len);
-        rows.push(Row::IDENTITY);
+        rows.push(Row::identity(set));
         Self { rows, set }
     }
 
@@ -75,7 +75,7 @@ impl Rows {
     pub(super) fn sum_runs(&self, order: &[u32], ends: &[u32]) -> Sums {
         let cuts = cuts(order.len(), ends);
         let (rows, at) = (&self.rows[..], &cuts[..]);
-        let mut sums = [0, 1].map(|_| vec![Group::IDENTITY; cuts.len().div_ceil(LANES)]);
+        let mut sums = [0, 1].map(|_| vec![Group::identity(self.set); cuts.len().div_ceil(LANES)]);
         let into = &mut sums;
         with_lanes!(self.set, LANES, sum_cuts(rows, order, at, into));
         let [first, second] = sums;
@@ -86,7 +86,7 @@ impl Rows {
 
 impl Zeroize for Rows {
     fn zeroize(&mut self) {
-        self.rows.fill(Row::IDENTITY);
+        self.rows.fill(Row::ZERO);
         optimization_barrier(&self.rows[..]);
     }
 }
@@ -100,11 +100,13 @@ impl Drop for Rows {
 impl ZeroizeOnDrop for Rows {}
 
 impl Row {
-    const IDENTITY: Self = {
-        let mut row = [Pair([0; 2]); 16];
-        (row[0], row[WORDS]) = (Pair([1; 2]), Pair([1; 2]));
-        Self(row)
-    };
+    const ZERO: Self = Self([Pair([0; 2]); 16]);
+
+    fn identity(set: InstructionSet) -> Self {
+        let (mut row, one) = (Self::ZERO, Pair([set.one(); 2]));
+        (row.0[0], row.0[WORDS]) = (one, one);
+        row
+    }
 }
 
 /// Steps of each stretch of an order.

@@ -1,79 +1,123 @@
-//! AVX2: ten limbs of 26 and 25 bits, two a word.
+//! AVX2 with FMA: five limbs of 51 bits, one a word, as numbers in floating point.
 //!
 //! A register has room for four words, so everything is done twice: by a token of the lower lanes, and then by one of
 //! the upper lanes.
 //!
-//! An element is ten limbs of 26 and 25 bits in turns, x = Σ lₖ·2^⌈25.5·k⌉ (Bernstein, "Curve25519: new Diffie-Hellman speed
-//! records", PKC 2006), and a word holds two of them, l₂ₖ in its lower half and l₂ₖ₊₁ in its upper half. `VPMULUDQ`
-//! multiplies the lower halves of two words, whatever stands above.
+//! An element is five limbs, x = Σ lₖ·2⁵¹ᵏ, and a word is a limb as a double: AVX2 multiplies integers of no more than
+//! 32 bits, but `VFMADD` rounds a·b + c only once. So two of them give a product of 103 bits exactly (Emmart, Zheng and
+//! Weems, "Faster Modular Exponentiation Using Double Precision Floating Point Arithmetic on the GPU", ARITH 2018).
 //!
-//! **Bounds.** An `Element` has l₁ ≤ 2²⁵ + 2¹⁷, of the others those of even index are below 2²⁶ and those of odd index below
-//! 2²⁵: all fit into 32 bits, also doubled, fourfold, and 19-fold, 19·2²⁶ < 2³¹.
+//! **A product of two limbs** (`product::add`). Doubles from 2¹⁰³ to 2¹⁰⁴ stand 2⁵¹ apart. So where 0 ≤ a·b < 2¹⁰³, the
+//! rounded sum a·b + 2¹⁰³ is 2¹⁰³ + h·2⁵¹, h being the integer that is nearest to a·b/2⁵¹, and its bits are those of
+//! 2¹⁰³ and h added as integers. What h leaves, l = a·b − h·2⁵¹, is at most 2⁵⁰ in magnitude. The difference
+//! (2¹⁰³ + 3·2⁵¹) − (2¹⁰³ + h·2⁵¹) is exact, and so is a·b + that difference = 3·2⁵¹ + l, which lies between 2⁵² and 2⁵³,
+//! where doubles are the integers: its bits are those of 3·2⁵¹ and l added. Columns are sums of such bits as integers, and
+//! begin with the opposite of what the constants bring in (`constants::start`). The mode of rounding is to nearest, which
+//! Rust takes for granted. No operand and no result is subnormal, infinite or no number, so that the time that
+//! instructions take does not depend on them.
 //!
-//! **A product's columns** (`schoolbook`). lᵢ·mⱼ belongs to column i + j, twice if i and j are odd, since ⌈25.5·i⌉ + ⌈25.5·j⌉
-//! is then one more than ⌈25.5·(i + j)⌉; and 19-fold to column i + j − 10, as 2²⁵⁵ = 19. Column 0 has the most: l₀·m₀, four
-//! products of even limbs 19-fold and five of odd limbs 38-fold, less than 2⁵²·(1 + 76 + 47.5)·(1 + 2⁻⁷) < 2⁵⁹. A column of
-//! odd index is below 2⁵¹·(2 + 8·19)·(1 + 2⁻⁷) < 2⁵⁹ as well.
+//! **Bounds.** An `Element` has l₀ ≤ 2⁵¹ + 2¹⁷ and the others at most 2⁵¹ + 2¹²; products are below
+//! (2⁵¹ + 2¹⁷)² < 2¹⁰², up to a 2⁻³³rd. h is then at most 2⁵¹ + 2¹⁸ + 2.
 //!
-//! **Differences.** `BIAS` is 2³⁵·p: at least 2⁶¹ − 2⁴⁰ in the columns of even index and 2⁶⁰ − 2³⁵ in the others, more than any
-//! product. The largest sum is F of a doubling, 2·(zz + BIAS) − g, below 2⁶² + 2⁶⁰, where g = yy + BIAS − xx is less than 2·BIAS;
-//! d + BIAS ± c with c negated in some lanes is at least 0 and below 2⁶² + 2⁵⁹.
+//! **A product's columns** (`product::multiply`). lᵢ·mⱼ gives l to column i + j and h to the next. In units of 2⁵⁰ a
+//! column with n of the l and m of the h is between −n and n + 2·m, but for a 2⁻³²nd:
 //!
-//! **The carry** (`carry`) takes any columns below 2⁶³. Each hands on what it has above its limb's bits, at most 2³⁸ and then
-//! some; what column 9 hands on, at most 2³⁸ + 2¹³, comes back 19-fold in column 0, which hands on what it has above 26 bits
-//! then, less than 2¹⁷, to l₁.
+//! | z₀ | z₁ | z₂ | z₃ | z₄ | z₅ | z₆ | z₇ | z₈ | z₉ |
+//! |---|---|---|---|---|---|---|---|---|---|
+//! | −1 … 1 | −2 … 4 | −3 … 7 | −4 … 10 | −5 … 13 | −4 … 14 | −3 … 11 | −2 … 8 | −1 … 5 | 0 … 2 |
 //!
-//! **The canonical form** (`canonical`). An element is below 2²⁵⁵ + 2⁴³ < 2p: p is taken away just if x + 19 reaches 2²⁵⁵.
+//! As 2²⁵⁵ = 19, z₅ to z₉ come back 19-fold in z₀ to z₄. Column 0 is the widest then, −77 … 267; the others are within
+//! −59 … 213. All have 2⁶·p on top of that, 128 in these units, and so are between 51 and 395: positive, and below 2⁵⁹.
+//!
+//! **A square's columns** (`product::square`) are the same sums: those of products of two different limbs are doubled at once.
+//!
+//! **Differences.** `BIAS` is 2⁸·p, which is 512 in these units, more than any product. The largest sum is F of a
+//! doubling, 2·(zz + BIAS) − g, below 2⁶¹, where g = yy + BIAS − xx is less than 2·BIAS; d + BIAS ± c with c negated in some
+//! lanes is at least 0 and below 2⁶².
+//!
+//! **The carry** (`carry`) takes any columns below 2⁶³. Each hands on what it has above 51 bits, less than 2¹², all at the
+//! same time; what column 4 hands on comes back 19-fold in column 0, less than 2¹⁷.
+//!
+//! **The canonical form** (`canonical`) is of integers. An element is below 2²⁵⁵ + 2²¹⁷ < 2p: p is taken away just if x + 19
+//! reaches 2²⁵⁵.
 
 #![allow(clippy::needless_range_loop, reason = "loops over limbs index several arrays alike")]
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::{LANES, Lanes, Mask, Pair, Row, WORDS, Words, splat_each, union, zip_each};
+use super::{Choices, LANES, Lanes, Mask, Pair, Row, WORDS, Words, union, zip_each};
 
+mod constants;
 mod product;
 
-/// Limbs of an element: those of even index have 26 bits, the others 25. Word k holds limbs 2k and 2k + 1.
-const LIMBS: usize = 2 * WORDS;
+use constants::{HALVES, Half, Quad};
+
+/// Limbs of an element, one a word.
+const LIMBS: usize = WORDS;
+const LOW: u64 = (1 << 51) - 1;
+/// p, limb by limb.
+const PRIME: Limbs<u64> = [LOW - 18, LOW, LOW, LOW, LOW];
+/// 2⁸·p, limb by limb: at least as large, column by column, as whatever is taken away from it.
+const BIAS: Limbs<u64> = multiple_of_p(1 << 8);
+/// 2⁵². The bits of 2⁵² + x, for an integer x from 0 to 2⁵², are these and those of the integer.
+const TWO_52: f64 = (1_u64 << 52) as f64;
 /// Words of a register.
 const HALF: usize = LANES / 2;
-/// 2³⁵·p, limb by limb: at least as large, column by column, as whatever is taken away from it.
-const BIAS: Limbs<u64> = {
-    let mut bias = [0; LIMBS];
-    let mut k = 0;
-    while k < LIMBS {
-        bias[k] = ((1 << width(k)) - 1) << 35;
-        k += 1;
-    }
-    bias[0] -= 18 << 35;
-    bias
-};
 
-/// Proof that this processor has AVX2: only [`Avx2::detect`] makes one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Avx2 {
-    /// The first of the four lanes that this token works on: 0 or 4.
-    first: usize,
+/// Proof that this processor has AVX2 and FMA: only [`Avx2::detect`] makes one. It works on one half of the lanes.
+#[derive(Clone, Copy)]
+pub(in super::super) struct Avx2(&'static Half);
+
+impl PartialEq for Avx2 {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.first == other.0.first
+    }
+}
+
+impl Eq for Avx2 {}
+
+impl std::fmt::Debug for Avx2 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Avx2({})", self.0.first)
+    }
 }
 
 /// Four words.
 type Vector = __m256i;
+/// Four numbers.
+type Double = __m256d;
 type Limbs<T> = [T; LIMBS];
 
-/// Bits of a limb.
-const fn width(limb: usize) -> u32 {
-    if limb.is_multiple_of(2) { 26 } else { 25 }
+/// The multiples that a digit of each lane names.
+#[derive(Clone, Copy)]
+pub(in super::super) struct Choice {
+    /// All words; 0 where there is none.
+    words: [Vector; 4 * WORDS],
+    /// Ones in the lanes whose digit is 0.
+    none: Vector,
+}
+
+const fn multiple_of_p(factor: u64) -> Limbs<u64> {
+    let mut multiple = PRIME;
+    let mut k = 0;
+    while k < LIMBS {
+        multiple[k] *= factor;
+        k += 1;
+    }
+    multiple
 }
 
 /// Methods that are one instruction each: the token is proof that the processor has it.
 macro_rules! instructions {
-    ($($name:ident$(::<$bits:ident>)?($($argument:ident: $type:ty),*) -> $result:ty = $intrinsic:expr;)*) => {
+    ($($(#[$about:meta])* $name:ident$(::<$bits:ident>)?($($argument:ident: $type:ty),*) -> $result:ty = $intrinsic:expr;)*) => {
         $(
+            $(#[$about])*
             #[inline(always)]
             fn $name$(<const $bits: i32>)?(self, $($argument: $type),*) -> $result {
-                // SAFETY: the instruction is one of AVX2 or older, and a token exists only where AVX2 was detected.
+                // SAFETY: the instruction is one of AVX2, FMA or older, and a token exists only where both were detected.
                 unsafe { $intrinsic($($argument),*) }
             }
         )*
@@ -82,16 +126,24 @@ macro_rules! instructions {
 
 impl Avx2 {
     pub(in super::super) fn detect() -> Option<Self> {
-        is_x86_feature_detected!("avx2").then_some(Self { first: 0 })
+        let detected = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        detected.then_some(Self(&HALVES[0]))
     }
 
     /// The tokens of both halves of the lanes, or of the lower half if so many points need no more.
     pub(in super::super) fn needed(self, points: usize) -> impl Iterator<Item = Self> {
-        [0, HALF].into_iter().filter(move |&first| first < points).map(|first| Self { first })
+        HALVES.iter().filter(move |half| half.first < points).map(Self)
     }
 
     instructions! {
-        product(a: Vector, b: Vector) -> Vector = _mm256_mul_epu32;
+        /// a·b + c, rounded once.
+        multiply_add(a: Double, b: Double, c: Double) -> Double = _mm256_fmadd_pd;
+        sum(a: Double, b: Double) -> Double = _mm256_add_pd;
+        difference(a: Double, b: Double) -> Double = _mm256_sub_pd;
+        bits(a: Double) -> Vector = _mm256_castpd_si256;
+        double(a: Vector) -> Double = _mm256_castsi256_pd;
+        /// Products of the lower halves of words.
+        small_product(a: Vector, b: Vector) -> Vector = _mm256_mul_epu32;
         plus(a: Vector, b: Vector) -> Vector = _mm256_add_epi64;
         minus(a: Vector, b: Vector) -> Vector = _mm256_sub_epi64;
         right::<BITS>(a: Vector) -> Vector = _mm256_srli_epi64::<BITS>;
@@ -102,9 +154,39 @@ impl Avx2 {
         everywhere(word: i64) -> Vector = _mm256_set1_epi64x;
         four(d: i64, c: i64, b: i64, a: i64) -> Vector = _mm256_set_epi64x;
         blend(a: Vector, b: Vector, mask: Vector) -> Vector = _mm256_blendv_epi8;
+        either_double(a: Double, b: Double, mask: Double) -> Double = _mm256_blendv_pd;
         permute_words(words: Vector, index: Vector) -> Vector = _mm256_permutevar8x32_epi32;
-        floats(a: Vector) -> __m256d = _mm256_castsi256_pd;
-        signs(a: __m256d) -> i32 = _mm256_movemask_pd;
+        signs(a: Double) -> i32 = _mm256_movemask_pd;
+    }
+
+    /// The same vector, at this place in the order of the program, and nothing that the compiler knows about: it would put
+    /// the terms of sums together in another order, for which there are not enough registers.
+    #[inline(always)]
+    fn settled(self, vector: Vector) -> Vector {
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        fn settled(mut vector: Vector) -> Vector {
+            // SAFETY: there is no instruction in it.
+            unsafe {
+                asm!("/* {0} */", inlateout(ymm_reg) vector, options(nomem, nostack, preserves_flags));
+            }
+            vector
+        }
+        // SAFETY: as for `instructions`.
+        unsafe { settled(vector) }
+    }
+
+    /// `b` where the highest bit of the mask's word is a one, else `a`.
+    #[inline(always)]
+    fn either(self, a: Vector, b: Vector, mask: Vector) -> Vector {
+        self.bits(self.either_double(self.double(a), self.double(b), self.double(mask)))
+    }
+
+    /// A constant of [`Half`].
+    #[inline(always)]
+    fn constant(self, constant: &Quad) -> Vector {
+        // SAFETY: as for `instructions`; a `Quad` is 32 bytes, aligned to 32, and any bits are a vector.
+        unsafe { _mm256_load_si256(std::ptr::from_ref(constant).cast()) }
     }
 
     #[inline(always)]
@@ -114,108 +196,90 @@ impl Avx2 {
         unsafe { _mm256_load_si256(std::ptr::from_ref(half).cast()) }
     }
 
+    #[inline(always)]
+    fn store_half(self, vector: Vector, row: &mut Row, first: usize) {
+        let half: &mut [u64; HALF] = &mut row.0.as_chunks_mut().0[first / HALF];
+        // SAFETY: as for `instructions`; half a `Row` is 32 bytes, aligned to 32, and any bits are four words.
+        unsafe { _mm256_store_si256(std::ptr::from_mut(half).cast(), vector) };
+    }
+
     /// Ones in the lanes that the mask names.
     #[inline(always)]
     fn spread(self, mask: Mask) -> Vector {
         let bits = self.four(8, 4, 2, 1);
-        self.same(self.and(self.splat((mask >> self.first).into()), bits), bits)
+        self.same(self.and(self.splat((mask >> self.0.first).into()), bits), bits)
     }
 
     /// One bit for each word, its highest.
     #[inline(always)]
     fn collect(self, vector: Vector) -> Mask {
-        (self.signs(self.floats(vector)) << self.first) as Mask
+        (self.signs(self.double(vector)) << self.0.first) as Mask
     }
 
-    /// Limbs of words, in which bits above the limb's may be left.
+    /// The integers below 2⁵² of these numbers.
     #[inline(always)]
-    fn unpacked(self, words: &[Vector; WORDS]) -> Limbs<Vector> {
-        let mut limbs = [words[0]; LIMBS];
-        for k in 0..WORDS {
-            limbs[2 * k] = words[k];
-            limbs[2 * k + 1] = self.right::<32>(words[k]);
-        }
-        limbs
+    fn integer(self, word: Vector) -> Vector {
+        let two_52 = self.constant(&self.0.two_52);
+        self.xor(self.bits(self.sum(self.double(word), self.double(two_52))), two_52)
     }
 
+    /// The numbers that are these integers, which are below 2⁵².
     #[inline(always)]
-    fn packed(self, limbs: &Limbs<Vector>) -> [Vector; WORDS] {
-        let mut words = [limbs[0]; WORDS];
-        for k in 0..WORDS {
-            words[k] = self.or(limbs[2 * k], self.left::<32>(limbs[2 * k + 1]));
-        }
-        words
-    }
-
-    /// What a column has above its limb's bits, and what is left of it.
-    #[inline(always)]
-    fn split(self, column: Vector, k: usize) -> (Vector, Vector) {
-        if k.is_multiple_of(2) {
-            (self.right::<26>(column), self.and(column, self.splat((1 << 26) - 1)))
-        } else {
-            (self.right::<25>(column), self.and(column, self.splat((1 << 25) - 1)))
-        }
-    }
-
-    /// Columns hand on what they have above their limbs' bits, one after the other; the last one's is the result.
-    #[inline(always)]
-    fn ripple(self, limbs: &mut Limbs<Vector>) -> Vector {
-        let mut carry = self.splat(0);
-        for k in 0..LIMBS {
-            (carry, limbs[k]) = self.split(self.plus(limbs[k], carry), k);
-        }
-        carry
+    fn number(self, integer: Vector) -> Vector {
+        let two_52 = self.constant(&self.0.two_52);
+        self.bits(self.difference(self.double(self.or(integer, two_52)), self.double(two_52)))
     }
 
     #[inline(always)]
     fn are_positive(self, columns: &Limbs<Vector>) -> bool {
         self.collect(union(self, columns)) == 0
     }
-
-    #[inline(always)]
-    fn nineteenfold(self, a: Vector) -> Vector {
-        self.plus(a, self.plus(self.left::<1>(a), self.left::<4>(a)))
-    }
 }
 
 impl Lanes for Avx2 {
     type Vector = Vector;
     type Columns = Limbs<Vector>;
-    /// For none and for each multiple, the lanes whose digit names it.
-    type Choice = [Vector; LANES + 1];
+    type Choice = Choice;
 
     #[inline(always)]
     fn held(self) -> Range<usize> {
-        self.first..self.first + HALF
+        self.0.first..self.0.first + HALF
     }
 
     #[inline(always)]
     fn outlined<R>(self, work: impl FnOnce() -> R) -> R {
         #[inline(never)]
         fn apart<R>(_: Avx2, work: impl FnOnce() -> R) -> R {
-            // SAFETY: a token exists only where the feature was detected.
+            // SAFETY: a token exists only where the features were detected.
             unsafe { call(work) }
         }
-        #[target_feature(enable = "avx2")]
+        #[target_feature(enable = "avx2,fma")]
         fn call<R>(work: impl FnOnce() -> R) -> R {
             // What is spilled must not cross lines of the cache: the compiler aligns a stack on which something is to be
             // aligned, and it does not for spills alone.
             std::hint::black_box(&mut MaybeUninit::<Row>::uninit());
+            // What follows begins a line of the cache, or else it is a matter of luck whether a multiplication takes 7 of
+            // 100 more. SAFETY: it is nothing but padding.
+            unsafe { asm!(".p2align 6", options(nomem, nostack, preserves_flags)) };
             work()
         }
         apart(self, work)
     }
 
+    /// Steps that are inlined into a multiplication leave too few registers to each other.
+    #[inline(always)]
+    fn step(self, work: impl FnOnce()) {
+        self.outlined(work);
+    }
+
     #[inline(always)]
     fn load(self, row: &Row) -> Vector {
-        self.load_half(row, self.first)
+        self.load_half(row, self.0.first)
     }
 
     #[inline(always)]
     fn store(self, vector: Vector, row: &mut Row) {
-        let half: &mut [u64; HALF] = &mut row.0.as_chunks_mut().0[self.first / HALF];
-        // SAFETY: as for `instructions`; half a `Row` is 32 bytes, aligned to 32, and any bits are four words.
-        unsafe { _mm256_store_si256(std::ptr::from_mut(half).cast(), vector) };
+        self.store_half(vector, row, self.0.first);
     }
 
     #[inline(always)]
@@ -225,7 +289,7 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     fn gather(self, pairs: [&Pair; LANES / 2]) -> Vector {
-        let [a, b] = [pairs[self.first / 2].0, pairs[self.first / 2 + 1].0];
+        let [a, b] = [pairs[self.0.first / 2].0, pairs[self.0.first / 2 + 1].0];
         self.four(b[1].cast_signed(), b[0].cast_signed(), a[1].cast_signed(), a[0].cast_signed())
     }
 
@@ -258,10 +322,15 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn small(number: u32) -> u64 {
+        f64::from(number).to_bits()
+    }
+
+    #[inline(always)]
     fn words(w: &[u64; 4]) -> [u64; WORDS] {
         let pieces =
             [w[0], w[0] >> 51 | w[1] << 13, w[1] >> 38 | w[2] << 26, w[2] >> 25 | w[3] << 39, w[3] >> 12];
-        pieces.map(|piece| piece & ((1 << 26) - 1) | (piece >> 26 & ((1 << 25) - 1)) << 32)
+        pieces.map(|piece| ((piece & LOW) as f64).to_bits())
     }
 
     #[inline(always)]
@@ -273,40 +342,38 @@ impl Lanes for Avx2 {
             self.or(self.right::<25>(w[2]), self.left::<39>(w[3])),
             self.right::<12>(w[3]),
         ];
-        for k in 0..WORDS {
-            let even = self.and(words[k], self.splat((1 << 26) - 1));
-            let odd = self.and(self.right::<26>(words[k]), self.splat((1 << 25) - 1));
-            words[k] = self.or(even, self.left::<32>(odd));
+        for word in &mut words {
+            *word = self.number(self.and(*word, self.constant(&self.0.low)));
         }
         words
     }
 
     #[inline(always)]
-    fn pack(self, element: [Vector; WORDS]) -> [Vector; 4] {
-        let mut pieces = element;
-        for k in 0..WORDS {
-            let even = self.and(element[k], self.splat((1 << 26) - 1));
-            pieces[k] = self.or(even, self.left::<26>(self.right::<32>(element[k])));
-        }
+    fn pack(self, canonical: [Vector; WORDS]) -> [Vector; 4] {
+        let l = canonical;
         [
-            self.or(pieces[0], self.left::<51>(pieces[1])),
-            self.or(self.right::<13>(pieces[1]), self.left::<38>(pieces[2])),
-            self.or(self.right::<26>(pieces[2]), self.left::<25>(pieces[3])),
-            self.or(self.right::<39>(pieces[3]), self.left::<12>(pieces[4])),
+            self.or(l[0], self.left::<51>(l[1])),
+            self.or(self.right::<13>(l[1]), self.left::<38>(l[2])),
+            self.or(self.right::<26>(l[2]), self.left::<25>(l[3])),
+            self.or(self.right::<39>(l[3]), self.left::<12>(l[4])),
         ]
     }
 
     /// The value is below 2p, so it is to be reduced by p just if value + 19 reaches 2²⁵⁵.
     #[inline(always)]
     fn canonical(self, element: [Vector; WORDS]) -> [Vector; WORDS] {
-        let mut limbs = self.columns(element);
-        let mut carry = self.splat(19);
+        let (mut limbs, low) = (self.columns(element), self.constant(&self.0.low));
+        let mut carry = self.constant(&self.0.nineteen);
         for k in 0..LIMBS {
-            (carry, _) = self.split(self.plus(limbs[k], carry), k);
+            carry = self.right::<51>(self.plus(limbs[k], carry));
         }
-        limbs[0] = self.plus(limbs[0], self.nineteenfold(carry));
-        self.ripple(&mut limbs);
-        self.packed(&limbs)
+        let mut carry = self.small_product(carry, self.constant(&self.0.nineteen));
+        for k in 0..LIMBS {
+            let sum = self.plus(limbs[k], carry);
+            limbs[k] = self.and(sum, low);
+            carry = self.right::<51>(sum);
+        }
+        limbs
     }
 
     #[inline(always)]
@@ -316,16 +383,20 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     fn columns(self, element: [Vector; WORDS]) -> Limbs<Vector> {
-        let mut columns = self.unpacked(&element);
-        for k in 0..WORDS {
-            columns[2 * k] = self.and(columns[2 * k], self.splat(u32::MAX.into()));
+        let mut columns = element;
+        for k in 0..LIMBS {
+            columns[k] = self.integer(element[k]);
         }
         columns
     }
 
     #[inline(always)]
     fn bias(self) -> Limbs<Vector> {
-        splat_each(self, &BIAS)
+        let mut bias = self.no_columns();
+        for k in 0..LIMBS {
+            bias[k] = self.constant(&self.0.bias[k]);
+        }
+        bias
     }
 
     #[inline(always)]
@@ -350,28 +421,30 @@ impl Lanes for Avx2 {
         difference
     }
 
-    /// Minus c is the complement of c plus one, and a mask of ones is minus one.
     #[inline(always)]
     fn negate_where(self, columns: Limbs<Vector>, mask: Mask) -> Limbs<Vector> {
         let mask = self.spread(mask);
         let mut negated = columns;
         for k in 0..LIMBS {
-            let opposite = self.minus(self.xor(columns[k], mask), mask);
-            negated[k] = self.plus(opposite, self.and(self.splat(BIAS[k]), mask));
+            negated[k] = self.blend(columns[k], self.minus(self.constant(&self.0.bias[k]), columns[k]), mask);
         }
         negated
     }
 
-    /// Each column hands on what it has above its limb's bits; what the last one has comes back 19-fold at the bottom, and
-    /// the second limb takes what is too much there.
+    /// Each column hands on what it has above its limb's bits, all at the same time; what the last one has comes back 19-fold
+    /// at the bottom.
     #[inline(always)]
     fn carry(self, columns: Limbs<Vector>) -> [Vector; WORDS] {
-        let mut limbs = columns;
-        debug_assert!(self.are_positive(&limbs), "columns are below 2⁶³");
-        let above = self.ripple(&mut limbs);
-        let (above, first) = self.split(self.plus(limbs[0], self.nineteenfold(above)), 0);
-        (limbs[0], limbs[1]) = (first, self.plus(limbs[1], above));
-        self.packed(&limbs)
+        debug_assert!(self.are_positive(&columns), "columns are below 2⁶³");
+        let mut words = columns;
+        let mut above =
+            self.small_product(self.right::<51>(columns[LIMBS - 1]), self.constant(&self.0.nineteen));
+        for k in 0..LIMBS {
+            let limb = self.plus(self.and(columns[k], self.constant(&self.0.low)), above);
+            above = self.right::<51>(columns[k]);
+            words[k] = self.number(limb);
+        }
+        words
     }
 
     #[inline(always)]
@@ -389,15 +462,6 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn multiply_carried<const N: usize>(self, a: &Words<Self, N>, b: &Words<Self, N>) -> Words<Self, N> {
-        let mut words = *a;
-        for n in 0..N {
-            words[n] = product::multiply_carried(self, &a[n], &b[n]);
-        }
-        words
-    }
-
-    #[inline(always)]
     fn square<const N: usize>(self, a: &Words<Self, N>, biased: bool) -> [Limbs<Vector>; N] {
         let mut columns = [self.no_columns(); N];
         for n in 0..N {
@@ -407,26 +471,38 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn put(self, choices: &mut [Row; LANES], factor: usize, word: Vector) {
-        self.store(word, &mut choices[factor - 1]);
+    fn put(self, choices: &mut Choices, factor: usize, word: Vector) {
+        // Two multiples a line of cache.
+        self.store_half(word, &mut choices[(factor - 1) / 2], HALF * ((factor - 1) % 2));
     }
 
+    /// All words at once, by a loop that the compiler cannot unroll, as it does not know their number: a step of a
+    /// multiplication has two thirds of the code so.
     #[inline(always)]
-    fn choice(self, magnitude: Vector) -> [Vector; LANES + 1] {
-        let mut choice = [magnitude; LANES + 1];
-        for factor in 0..=LANES {
-            choice[factor] = self.same(magnitude, self.splat(factor as u64));
+    fn choice(self, words: &[Choices], magnitude: Vector) -> Choice {
+        let place = self.minus(magnitude, self.splat(1));
+        let [first, second, third] = [self.left::<63>(place), self.left::<62>(place), self.left::<61>(place)];
+        let zero = self.splat(0);
+        let mut choice = Choice { words: [zero; 4 * WORDS], none: self.same(magnitude, zero) };
+        for (word, choices) in choice.words.iter_mut().zip(std::hint::black_box(words)) {
+            let mut of_two = [zero; HALF];
+            for k in 0..HALF {
+                of_two[k] =
+                    self.either(self.load_half(&choices[k], 0), self.load_half(&choices[k], HALF), first);
+            }
+            let [a, b, c, d] = of_two;
+            let picked = self.either(self.either(a, b, second), self.either(c, d, second), third);
+            *word = self.either(picked, zero, choice.none);
         }
         choice
     }
 
     #[inline(always)]
-    fn pick(self, choices: &[Row; LANES], choice: &[Vector; LANES + 1], nothing: u64) -> Vector {
-        let mut word = self.and(choice[0], self.splat(nothing));
-        for factor in 0..LANES {
-            word = self.or(word, self.and(choice[factor + 1], self.load(&choices[factor])));
+    fn pick(self, _: &[Choices], word: usize, choice: &Choice, nothing: u64) -> Vector {
+        match nothing {
+            0 => choice.words[word],
+            _ => self.or(choice.words[word], self.and(self.splat(nothing), choice.none)),
         }
-        word
     }
 
     /// A permutation picks from four words, so there are two of them, and words are picked as two halves.

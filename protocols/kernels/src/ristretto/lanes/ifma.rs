@@ -54,7 +54,7 @@ use std::arch::x86_64::*;
 use std::array::from_fn;
 use std::ops::Range;
 
-use super::{LANES, Lanes, Mask, Pair, Row, WORDS, Words, ZERO, splat_each, union, zip_each};
+use super::{Choices, LANES, Lanes, Mask, Pair, Row, WORDS, Words, ZERO, splat_each, union, zip_each};
 
 #[cfg(feature = "emulated-ifma")]
 mod emulated;
@@ -230,6 +230,11 @@ impl Lanes for Ifma {
     }
 
     #[inline(always)]
+    fn small(number: u32) -> u64 {
+        number.into()
+    }
+
+    #[inline(always)]
     fn words(w: &[u64; 4]) -> [u64; WORDS] {
         let middle = [w[0], w[0] >> 52 | w[1] << 12, w[1] >> 40 | w[2] << 24, w[2] >> 28 | w[3] << 36];
         let [a, b, c, d] = middle.map(|word| word & LOW_52);
@@ -357,7 +362,7 @@ impl Lanes for Ifma {
     }
 
     #[inline(always)]
-    fn put(self, choices: &mut [Row; LANES], factor: usize, word: Vector) {
+    fn put(self, choices: &mut Choices, factor: usize, word: Vector) {
         let place = factor % LANES;
         let (vector, place) = (place / PAIRS, place % PAIRS);
         let mut row = ZERO;
@@ -368,7 +373,7 @@ impl Lanes for Ifma {
     }
 
     #[inline(always)]
-    fn choice(self, magnitude: Vector) -> Choice {
+    fn choice(self, _: &[Choices], magnitude: Vector) -> Choice {
         let some = self.nonzero(magnitude, magnitude);
         let odd = self.load(&Row(from_fn(|lane| lane as u64 % 2)));
         let index = self.plus_or_zero(some, self.plus(magnitude, magnitude), odd);
@@ -379,7 +384,8 @@ impl Lanes for Ifma {
     /// Each permutation changes the lanes of its pair that have a digit, and takes the others' words as they are: an index
     /// becomes a word there, and the index 0 stays.
     #[inline(always)]
-    fn pick(self, choices: &[Row; LANES], choice: &Choice, nothing: u64) -> Vector {
+    fn pick(self, words: &[Choices], word: usize, choice: &Choice, nothing: u64) -> Vector {
+        let choices = &words[word];
         let mut word = match nothing {
             0 => choice.index,
             _ => self.blend(choice.some, self.splat(nothing), choice.index),

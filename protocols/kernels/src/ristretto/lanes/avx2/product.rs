@@ -3,135 +3,110 @@
 #![allow(clippy::needless_range_loop, reason = "loops over limbs index several arrays alike")]
 
 use super::super::Lanes as _;
-use super::{Avx2, LIMBS, Limbs, Vector, WORDS, width};
+use super::constants::Quad;
+use super::{Avx2, LIMBS, Limbs, Vector, WORDS};
 
-/// Limbs of a factor. The multiplier takes the lowest 32 bits of each.
-struct Factor {
-    limbs: Limbs<Vector>,
-    /// Those of odd index, doubled: two of them stand half a bit below their column each.
-    doubled: Limbs<Vector>,
-}
+/// A product's columns before they are folded.
+type Columns = [Vector; 2 * LIMBS];
 
-impl Factor {
-    #[inline(always)]
-    fn new(lanes: Avx2, words: &[Vector; WORDS]) -> Self {
-        let limbs = lanes.unpacked(words);
-        let mut doubled = limbs;
-        for k in 0..WORDS {
-            doubled[2 * k + 1] = lanes.right::<31>(words[k]);
-        }
-        Self { limbs, doubled }
-    }
-}
-
-/// Limbs nineteenfold, which is what they are worth where a column comes back at the bottom.
-#[inline(always)]
-fn wrapped(lanes: Avx2, limbs: &Limbs<Vector>) -> Limbs<Vector> {
-    let mut wrapped = *limbs;
-    for k in 0..LIMBS {
-        wrapped[k] = lanes.product(limbs[k], lanes.splat(19));
-    }
-    wrapped
-}
-
-/// Calls a function with each index of a limb as a constant, which has loops unrolled.
+/// Calls a function with each index of a limb as a constant: the compiler would leave loops over limbs as they are, with the
+/// columns in memory.
 macro_rules! for_each_limb {
     ($function:ident($($argument:expr),*)) => {
-        for_each_limb!(@calls $function($($argument),*) 0 1 2 3 4 5 6 7 8 9)
+        for_each_limb!(@calls $function($($argument),*) 0 1 2 3 4)
     };
     (@calls $function:ident $arguments:tt $($i:literal)*) => {{ $(for_each_limb!(@call $function $i $arguments);)* }};
     (@call $function:ident $i:literal ($($argument:expr),*)) => { $function::<$i>($($argument),*) };
 }
 
-/// A product, in code of its own: were it repeated wherever one is needed, a multiplication's loops would not fit into the
-/// nearest cache.
-pub(super) fn multiply(lanes: Avx2, a: &[Vector; WORDS], b: &[Vector; WORDS], biased: bool) -> Limbs<Vector> {
-    lanes.outlined(
-        #[inline(always)]
-        || schoolbook(lanes, a, b, biased),
-    )
-}
-
-/// [`multiply`], carried at once.
-pub(super) fn multiply_carried(lanes: Avx2, a: &[Vector; WORDS], b: &[Vector; WORDS]) -> [Vector; WORDS] {
-    lanes.outlined(
-        #[inline(always)]
-        || lanes.carry(schoolbook(lanes, a, b, false)),
-    )
-}
-
-/// Schoolbook multiplication, row by row: the columns stay in registers.
+/// Schoolbook multiplication, row by row.
 #[inline(always)]
-fn schoolbook(lanes: Avx2, a: &[Vector; WORDS], b: &[Vector; WORDS], biased: bool) -> Limbs<Vector> {
-    let (a, b) = (Factor::new(lanes, a), lanes.unpacked(b));
-    debug_assert!(are_operands(lanes, &a.limbs) && are_operands(lanes, &b));
-    let wrapped = wrapped(lanes, &b);
-    let mut columns = if biased { lanes.bias() } else { lanes.no_columns() };
-    for_each_limb!(add_row(lanes, &mut columns, &a, &b, &wrapped));
+pub(super) fn multiply(lanes: Avx2, a: &[Vector; WORDS], b: &[Vector; WORDS], biased: bool) -> Limbs<Vector> {
+    debug_assert!(are_operands(lanes, a) && are_operands(lanes, b));
+    let half = lanes.0;
+    let mut columns = begun(lanes, if biased { &half.start_biased } else { &half.start });
+    for_each_limb!(add_row(lanes, &mut columns, a, b));
+    fold(lanes, &columns)
+}
+
+/// As [`multiply`] by itself, with each mixed product computed once and doubled.
+#[inline(always)]
+pub(super) fn square(lanes: Avx2, a: &[Vector; WORDS], biased: bool) -> Limbs<Vector> {
+    debug_assert!(are_operands(lanes, a));
+    let half = lanes.0;
+    let mut columns = begun(lanes, if biased { &half.square_start_biased } else { &half.square_start });
+    for_each_limb!(add_mixed(lanes, &mut columns, a));
+    for column in &mut columns {
+        *column = lanes.plus(*column, *column);
+    }
+    for_each_limb!(add_square(lanes, &mut columns, a));
+    fold(lanes, &columns)
+}
+
+/// Columns that begin with these constants, the upper ones with nothing.
+#[inline(always)]
+fn begun(lanes: Avx2, start: &Limbs<Quad>) -> Columns {
+    let mut columns = [lanes.splat(0); 2 * LIMBS];
+    for k in 0..LIMBS {
+        columns[k] = lanes.constant(&start[k]);
+    }
     columns
 }
 
 /// Products of limb I.
 #[inline(always)]
-fn add_row<const I: usize>(
-    lanes: Avx2,
-    columns: &mut Limbs<Vector>,
-    a: &Factor,
-    b: &Limbs<Vector>,
-    wrapped: &Limbs<Vector>,
-) {
+fn add_row<const I: usize>(lanes: Avx2, columns: &mut Columns, a: &[Vector; WORDS], b: &[Vector; WORDS]) {
     for j in 0..LIMBS {
-        let left = if I % 2 == 1 && j % 2 == 1 { a.doubled[I] } else { a.limbs[I] };
-        let right = if I + j < LIMBS { b[j] } else { wrapped[j] };
-        let column = &mut columns[(I + j) % LIMBS];
-        *column = lanes.plus(*column, lanes.product(left, right));
+        add(lanes, columns, I + j, a[I], b[j]);
     }
 }
 
-/// A square, as [`schoolbook`] by itself with each mixed product computed once and doubled. It is short enough to stand
-/// wherever one is needed.
+/// Products of limb I with those above it.
 #[inline(always)]
-pub(super) fn square(lanes: Avx2, a: &[Vector; WORDS], biased: bool) -> Limbs<Vector> {
-    let a = Factor::new(lanes, a);
-    debug_assert!(are_operands(lanes, &a.limbs));
-    let wrapped = wrapped(lanes, &a.limbs);
-    let mut columns = if biased { lanes.bias() } else { lanes.no_columns() };
-    for_each_limb!(add_square_row(lanes, &mut columns, &a, &wrapped));
-    columns
+fn add_mixed<const I: usize>(lanes: Avx2, columns: &mut Columns, a: &[Vector; WORDS]) {
+    for j in I + 1..LIMBS {
+        add(lanes, columns, I + j, a[I], a[j]);
+    }
 }
 
-/// The square of limb I, and its products with those above it.
+/// The square of limb I.
 #[inline(always)]
-fn add_square_row<const I: usize>(
-    lanes: Avx2,
-    columns: &mut Limbs<Vector>,
-    a: &Factor,
-    wrapped: &Limbs<Vector>,
-) {
-    let odd = I % 2 == 1;
-    let once = a.limbs[I];
-    let twice = if odd { a.doubled[I] } else { lanes.plus(once, once) };
-    let fourfold = lanes.plus(twice, twice);
-    for j in I..LIMBS {
-        let left = match (j == I, odd && j % 2 == 1) {
-            (true, false) => once,
-            (true, true) | (false, false) => twice,
-            (false, true) => fourfold,
-        };
-        let right = if I + j < LIMBS { a.limbs[j] } else { wrapped[j] };
-        let column = &mut columns[(I + j) % LIMBS];
-        *column = lanes.plus(*column, lanes.product(left, right));
+fn add_square<const I: usize>(lanes: Avx2, columns: &mut Columns, a: &[Vector; WORDS]) {
+    add(lanes, columns, 2 * I, a[I], a[I]);
+}
+
+/// Adds a product of two limbs, the lower half to column `k` and the upper half to the next.
+#[inline(always)]
+fn add(lanes: Avx2, columns: &mut Columns, k: usize, a: Vector, b: Vector) {
+    let (a, b) = (lanes.double(a), lanes.double(b));
+    let (high, high_and_lower) = (lanes.constant(&lanes.0.high), lanes.constant(&lanes.0.high_and_lower));
+    let upper = lanes.settled(lanes.bits(lanes.multiply_add(a, b, lanes.double(high))));
+    let lower = lanes.multiply_add(a, b, lanes.difference(lanes.double(high_and_lower), lanes.double(upper)));
+    columns[k + 1] = lanes.settled(lanes.plus(columns[k + 1], upper));
+    columns[k] = lanes.settled(lanes.plus(columns[k], lanes.bits(lower)));
+}
+
+/// Columns 5 to 9 come back into columns 0 to 4, 19-fold.
+#[inline(always)]
+fn fold(lanes: Avx2, columns: &Columns) -> Limbs<Vector> {
+    let mut folded = [columns[0]; LIMBS];
+    for k in 0..LIMBS {
+        let above = columns[k + LIMBS];
+        let ninefold = lanes.settled(lanes.plus(above, lanes.left::<3>(above)));
+        folded[k] = lanes.plus(lanes.plus(columns[k], above), lanes.plus(ninefold, ninefold));
     }
+    folded
 }
 
 /// Whether the limbs are in bounds.
 #[inline(always)]
-fn are_operands(lanes: Avx2, limbs: &Limbs<Vector>) -> bool {
+fn are_operands(lanes: Avx2, limbs: &[Vector; WORDS]) -> bool {
     let mut excess = lanes.splat(0);
     for k in 0..LIMBS {
-        let limb = lanes.and(limbs[k], lanes.splat(u32::MAX.into()));
-        let most = (1 << width(k)) + if k == 1 { 1 << 17 } else { 0 };
-        excess = lanes.or(excess, lanes.above(limb, lanes.splat(most)));
+        let most = (1_u64 << 51) + (1 << if k == 0 { 17 } else { 12 });
+        // Of numbers that are not negative, the bits of the larger one are the larger integer.
+        let above = lanes.above(limbs[k], lanes.splat((most as f64).to_bits()));
+        excess = lanes.or(excess, lanes.or(above, limbs[k]));
     }
     lanes.collect(excess) == 0
 }

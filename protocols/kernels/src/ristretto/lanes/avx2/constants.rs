@@ -1,0 +1,96 @@
+//! Constants as operands in memory. The compiler would make a broadcast of each, an instruction of its own before the one
+//! that needs it, and these are a seventh of a multiplication: a token refers to them by a pointer that it does not see through.
+
+use super::{BIAS, HALF, LIMBS, LOW, Limbs, PRIME, TWO_52};
+
+/// The same word four times.
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+pub(super) struct Quad(pub(super) [u64; HALF]);
+
+/// One half of the lanes, and the constants of its arithmetic.
+pub(super) struct Half {
+    /// The first of its four lanes: 0 or 4.
+    pub(super) first: usize,
+    /// What a product's columns begin with: 2⁶·p, which keeps them positive, less the bits that halves bring in with them, and
+    /// those of the upper columns 19-fold. Sums are modulo 2⁶⁴.
+    pub(super) start: Limbs<Quad>,
+    /// The same with the bias.
+    pub(super) start_biased: Limbs<Quad>,
+    /// Half of these, for squares, which double them.
+    pub(super) square_start: Limbs<Quad>,
+    pub(super) square_start_biased: Limbs<Quad>,
+    /// [`BIAS`].
+    pub(super) bias: Limbs<Quad>,
+    /// 2¹⁰³.
+    pub(super) high: Quad,
+    /// 2¹⁰³ + 3·2⁵¹.
+    pub(super) high_and_lower: Quad,
+    /// [`LOW`].
+    pub(super) low: Quad,
+    /// [`TWO_52`].
+    pub(super) two_52: Quad,
+    pub(super) nineteen: Quad,
+}
+
+/// The lower half, and the upper one.
+pub(super) static HALVES: [Half; 2] = [Half::new(0), Half::new(HALF)];
+
+const HIGH: f64 = 2.0 * (1_u128 << 102) as f64;
+const LOWER: f64 = (3_u64 << 51) as f64;
+
+impl Half {
+    const fn new(first: usize) -> Self {
+        let (start, start_biased) = (start(&[0; LIMBS]), start(&BIAS));
+        Self {
+            first,
+            start: quads(&start, 0),
+            start_biased: quads(&start_biased, 0),
+            square_start: quads(&start, 1),
+            square_start_biased: quads(&start_biased, 1),
+            bias: quads(&BIAS, 0),
+            high: quad(HIGH.to_bits()),
+            high_and_lower: quad((HIGH + LOWER).to_bits()),
+            low: quad(LOW),
+            two_52: quad(TWO_52.to_bits()),
+            nineteen: quad(19),
+        }
+    }
+}
+
+const fn quad(word: u64) -> Quad {
+    Quad([word; HALF])
+}
+
+/// These words, shifted to the right.
+const fn quads(words: &Limbs<u64>, shift: u32) -> Limbs<Quad> {
+    let mut quads = [quad(0); LIMBS];
+    let mut k = 0;
+    while k < LIMBS {
+        quads[k] = quad(words[k] >> shift);
+        k += 1;
+    }
+    quads
+}
+
+const fn start(bias: &Limbs<u64>) -> Limbs<u64> {
+    let mut start = *bias;
+    let mut i = 0;
+    while i < LIMBS {
+        start[i] = start[i].wrapping_add(PRIME[i] << 6);
+        let mut j = 0;
+        while j < LIMBS {
+            start = less(less(start, i + j, LOWER.to_bits()), i + j + 1, HIGH.to_bits());
+            j += 1;
+        }
+        i += 1;
+    }
+    start
+}
+
+/// Less such bits in a column, those from the fifth on 19-fold where they come back.
+const fn less(mut start: Limbs<u64>, column: usize, bits: u64) -> Limbs<u64> {
+    let factor = if column < LIMBS { 1 } else { 19 };
+    start[column % LIMBS] = start[column % LIMBS].wrapping_sub(bits.wrapping_mul(factor));
+    start
+}
