@@ -151,7 +151,7 @@ fn value<L: Bounds>(columns: &[u64], widths: Option<&[u32]>) -> Number {
 }
 
 /// Limbs as large and as small as an operand may have, some with bits that do not count, those of p and its
-/// neighbours, and random ones.
+/// neighbours, those whose products are hard to round, and random ones.
 fn operands<L: Bounds>(rng: &mut ChaCha20Rng) -> Vec<Vec<u64>> {
     let most = L::MOST.to_vec();
     let count = most.len();
@@ -175,6 +175,9 @@ fn operands<L: Bounds>(rng: &mut ChaCha20Rng) -> Vec<Vec<u64>> {
         p,
         full,
         most.clone(),
+        // Products of these are halfway between two multiples of 2⁵¹.
+        vec![1 << 25; count],
+        vec![3 << 25; count],
     ];
     operands.resize_with(64, || most.iter().map(|most| rng.random_range(0..=*most)).collect());
     operands
