@@ -1,5 +1,5 @@
-//! Constants as operands in memory. The compiler would make a broadcast of each, an instruction of its own before the one
-//! that needs it, and these are a seventh of a multiplication: a token refers to them by a pointer that it does not see through.
+//! Constants as operands in memory. The compiler would make of each a broadcast, an instruction of its own before the one
+//! that needs it, and those would be a seventh of a multiplication's time. It does not see through the pointer of a token.
 
 use super::{BIAS, HALF, LIMBS, LOW, Limbs, PRIME, TWO_52};
 
