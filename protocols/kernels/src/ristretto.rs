@@ -1,7 +1,7 @@
-//! ristretto255 (RFC 9496) for many points at a time: eight lanes of AVX-512 IFMA or of AVX2, or `curve25519-dalek`.
+//! ristretto255 (RFC 9496) for many points at a time: eight lanes of AVX-512 IFMA or of AVX2 with FMA, or `curve25519-dalek`.
 //!
 //! [`Points`] holds any number of elements. Where the processor has AVX-512 IFMA they stand in groups of
-//! eight and every instruction works on eight of them; with AVX2 alone an instruction works on four, and the halves of a
+//! eight and every instruction works on eight of them; with AVX2 and FMA alone an instruction works on four, and the halves of a
 //! group take turns. Elsewhere, and with `WINDVANE_KERNELS=portable` in the environment, `curve25519-dalek` works on one
 //! after the other. All give the same bytes. All work is done in the caller's thread; `Points` may be sent to others.
 //!

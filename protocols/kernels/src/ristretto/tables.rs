@@ -53,8 +53,7 @@ impl Window {
     #[inline(always)]
     fn put<L: Lanes>(&mut self, lanes: L, factor: usize, multiple: &Cached<L, 1>) {
         let Cached { plus, minus, z2, td2 } = multiple;
-        for (words, element) in self.0.as_chunks_mut().0.iter_mut().zip([plus, minus, z2, td2]) {
-            let words: &mut [Choices; WORDS] = words;
+        for (words, element) in self.0.chunks_mut(WORDS).zip([plus, minus, z2, td2]) {
             for k in 0..WORDS {
                 lanes.put(&mut words[k], factor, element.words[0][k]);
             }

@@ -31,7 +31,7 @@
 //!
 //! **A square's columns** (`product::square`) are the same sums: those of products of two different limbs are doubled at once.
 //!
-//! **Differences.** `BIAS` is 2⁸·p, which is 512 in these units, more than any product. The largest sum is F of a
+//! **Differences.** BIAS is 2⁸·p, which is 512 in these units, more than any product. The largest sum is F of a
 //! doubling, 2·(zz + BIAS) − g, below 2⁶¹, where g = yy + BIAS − xx is less than 2·BIAS; d + BIAS ± c with c negated in some
 //! lanes is at least 0 and below 2⁶².
 //!
@@ -53,17 +53,10 @@ use super::{Choices, LANES, Lanes, Mask, Pair, Row, WORDS, Words, union, zip_eac
 mod constants;
 mod product;
 
-use constants::{HALVES, Half, Quad};
+use constants::{HALVES, Half, LOW, Quad};
 
 /// Limbs of an element, one a word.
 const LIMBS: usize = WORDS;
-const LOW: u64 = (1 << 51) - 1;
-/// p, limb by limb.
-const PRIME: Limbs<u64> = [LOW - 18, LOW, LOW, LOW, LOW];
-/// 2⁸·p, limb by limb: at least as large, column by column, as whatever is taken away from it.
-const BIAS: Limbs<u64> = multiple_of_p(1 << 8);
-/// 2⁵². The bits of 2⁵² + x, for an integer x from 0 to 2⁵², are these and those of the integer.
-const TWO_52: f64 = (1_u64 << 52) as f64;
 /// Words of a register.
 const HALF: usize = LANES / 2;
 
@@ -98,16 +91,6 @@ pub(in super::super) struct Choice {
     words: [Vector; 4 * WORDS],
     /// Ones in the lanes whose digit is 0.
     none: Vector,
-}
-
-const fn multiple_of_p(factor: u64) -> Limbs<u64> {
-    let mut multiple = PRIME;
-    let mut k = 0;
-    while k < LIMBS {
-        multiple[k] *= factor;
-        k += 1;
-    }
-    multiple
 }
 
 /// Methods that are one instruction each: the token is proof that the processor has it.
@@ -153,8 +136,8 @@ impl Avx2 {
         above(a: Vector, b: Vector) -> Vector = _mm256_cmpgt_epi64;
         everywhere(word: i64) -> Vector = _mm256_set1_epi64x;
         four(d: i64, c: i64, b: i64, a: i64) -> Vector = _mm256_set_epi64x;
-        blend(a: Vector, b: Vector, mask: Vector) -> Vector = _mm256_blendv_epi8;
-        either_double(a: Double, b: Double, mask: Double) -> Double = _mm256_blendv_pd;
+        /// `b` where the highest bit of the mask's word is a one, else `a`.
+        blend_doubles(a: Double, b: Double, mask: Double) -> Double = _mm256_blendv_pd;
         permute_words(words: Vector, index: Vector) -> Vector = _mm256_permutevar8x32_epi32;
         signs(a: Double) -> i32 = _mm256_movemask_pd;
     }
@@ -176,10 +159,10 @@ impl Avx2 {
         unsafe { settled(vector) }
     }
 
-    /// `b` where the highest bit of the mask's word is a one, else `a`.
+    /// [`Self::blend_doubles`] of words.
     #[inline(always)]
-    fn either(self, a: Vector, b: Vector, mask: Vector) -> Vector {
-        self.bits(self.either_double(self.double(a), self.double(b), self.double(mask)))
+    fn blend(self, a: Vector, b: Vector, mask: Vector) -> Vector {
+        self.bits(self.blend_doubles(self.double(a), self.double(b), self.double(mask)))
     }
 
     /// A constant of [`Half`].
@@ -259,14 +242,15 @@ impl Lanes for Avx2 {
             // aligned, and it does not for spills alone.
             std::hint::black_box(&mut MaybeUninit::<Row>::uninit());
             // What follows begins a line of the cache, or else it is a matter of luck whether a multiplication takes 7 of
-            // 100 more. SAFETY: it is nothing but padding.
+            // 100 more.
+            // SAFETY: it is nothing but padding.
             unsafe { asm!(".p2align 6", options(nomem, nostack, preserves_flags)) };
             work()
         }
         apart(self, work)
     }
 
-    /// Steps that are inlined into a multiplication leave too few registers to each other.
+    /// In one piece a multiplication takes 6 of 100 more.
     #[inline(always)]
     fn step(self, work: impl FnOnce()) {
         self.outlined(work);
@@ -488,11 +472,11 @@ impl Lanes for Avx2 {
             let mut of_two = [zero; HALF];
             for k in 0..HALF {
                 of_two[k] =
-                    self.either(self.load_half(&choices[k], 0), self.load_half(&choices[k], HALF), first);
+                    self.blend(self.load_half(&choices[k], 0), self.load_half(&choices[k], HALF), first);
             }
             let [a, b, c, d] = of_two;
-            let picked = self.either(self.either(a, b, second), self.either(c, d, second), third);
-            *word = self.either(picked, zero, choice.none);
+            let picked = self.blend(self.blend(a, b, second), self.blend(c, d, second), third);
+            *word = self.blend(picked, zero, choice.none);
         }
         choice
     }

@@ -1,7 +1,19 @@
 //! Constants as operands in memory. The compiler would make of each a broadcast, an instruction of its own before the one
 //! that needs it, and those would be a seventh of a multiplication's time. It does not see through the pointer of a token.
 
-use super::{BIAS, HALF, LIMBS, LOW, Limbs, PRIME, TWO_52};
+use super::{HALF, LIMBS, Limbs};
+
+/// The bits of a limb.
+pub(super) const LOW: u64 = (1 << 51) - 1;
+/// p, limb by limb.
+const PRIME: Limbs<u64> = [LOW - 18, LOW, LOW, LOW, LOW];
+/// The multiple of p that keeps the columns of a product positive.
+const POSITIVE: u64 = 1 << 6;
+/// The multiple of p that a bias is.
+const BIAS: u64 = 1 << 8;
+const HIGH: f64 = (1_u128 << 103) as f64;
+const LOWER: f64 = (3_u64 << 51) as f64;
+const TWO_52: f64 = (1_u64 << 52) as f64;
 
 /// The same word four times.
 #[derive(Clone, Copy)]
@@ -20,7 +32,7 @@ pub(super) struct Half {
     /// Half of these, for squares, which double them.
     pub(super) square_start: Limbs<Quad>,
     pub(super) square_start_biased: Limbs<Quad>,
-    /// [`BIAS`].
+    /// 2⁸·p: at least as large, column by column, as whatever is taken away from it.
     pub(super) bias: Limbs<Quad>,
     /// 2¹⁰³.
     pub(super) high: Quad,
@@ -28,7 +40,7 @@ pub(super) struct Half {
     pub(super) high_and_lower: Quad,
     /// [`LOW`].
     pub(super) low: Quad,
-    /// [`TWO_52`].
+    /// 2⁵². The bits of 2⁵² + x, for an integer x from 0 to 2⁵², are these and those of the integer.
     pub(super) two_52: Quad,
     pub(super) nineteen: Quad,
 }
@@ -36,19 +48,16 @@ pub(super) struct Half {
 /// The lower half, and the upper one.
 pub(super) static HALVES: [Half; 2] = [Half::new(0), Half::new(HALF)];
 
-const HIGH: f64 = 2.0 * (1_u128 << 102) as f64;
-const LOWER: f64 = (3_u64 << 51) as f64;
-
 impl Half {
     const fn new(first: usize) -> Self {
-        let (start, start_biased) = (start(&[0; LIMBS]), start(&BIAS));
+        let (start, start_biased) = (start(POSITIVE), start(POSITIVE + BIAS));
         Self {
             first,
             start: quads(&start, 0),
             start_biased: quads(&start_biased, 0),
             square_start: quads(&start, 1),
             square_start_biased: quads(&start_biased, 1),
-            bias: quads(&BIAS, 0),
+            bias: quads(&multiple_of_p(BIAS), 0),
             high: quad(HIGH.to_bits()),
             high_and_lower: quad((HIGH + LOWER).to_bits()),
             low: quad(LOW),
@@ -73,11 +82,21 @@ const fn quads(words: &Limbs<u64>, shift: u32) -> Limbs<Quad> {
     quads
 }
 
-const fn start(bias: &Limbs<u64>) -> Limbs<u64> {
-    let mut start = *bias;
+const fn multiple_of_p(factor: u64) -> Limbs<u64> {
+    let mut multiple = PRIME;
+    let mut k = 0;
+    while k < LIMBS {
+        multiple[k] *= factor;
+        k += 1;
+    }
+    multiple
+}
+
+/// So many times p, less the bits of all halves.
+const fn start(factor: u64) -> Limbs<u64> {
+    let mut start = multiple_of_p(factor);
     let mut i = 0;
     while i < LIMBS {
-        start[i] = start[i].wrapping_add(PRIME[i] << 6);
         let mut j = 0;
         while j < LIMBS {
             start = less(less(start, i + j, LOWER.to_bits()), i + j + 1, HIGH.to_bits());
