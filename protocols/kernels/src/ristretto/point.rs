@@ -130,7 +130,7 @@ impl<L: Lanes, const N: usize> Extended<L, N> {
 }
 
 impl<L: Lanes, const N: usize> Projective<L, N> {
-    /// Section 3.3 with a = −1 and all of E, F, G, H negated, which leaves the point as it is: 3 squarings
+    /// Section 3.3 with a = −1 and F and H negated, which negates all coordinates and leaves the point as it is: 3 squarings
     /// and a multiplication, since (X + Y)² − X² − Y² is computed as 2·X·Y.
     #[inline(always)]
     pub(super) fn double(&self) -> Completed<L, N> {

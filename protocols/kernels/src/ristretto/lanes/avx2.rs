@@ -1,7 +1,7 @@
 //! AVX2 with FMA: five limbs of 51 bits, one a word, as numbers in floating point.
 //!
-//! A register has room for four words, so everything is done twice: by a token of the lower lanes, and then by one of
-//! the upper lanes.
+//! A register has room for four words, so a token works on one half of the lanes; where there are more than four points,
+//! everything is done twice (`Avx2::needed`).
 //!
 //! An element is five limbs, x = Σ lₖ·2⁵¹ᵏ, and a word is a limb as a double: AVX2 multiplies integers of no more than
 //! 32 bits, but `VFMADD` rounds a·b + c only once. So two of them give a product of 103 bits exactly (Emmart, Zheng and
@@ -13,14 +13,15 @@
 //! (2¹⁰³ + 3·2⁵¹) − (2¹⁰³ + h·2⁵¹) is exact, and so is a·b + that difference = 3·2⁵¹ + l, which lies between 2⁵² and 2⁵³,
 //! where doubles are the integers: its bits are those of 3·2⁵¹ and l added. Columns are sums of such bits as integers, and
 //! begin with the opposite of what the constants bring in (`constants::start`). The mode of rounding is to nearest, which
-//! Rust takes for granted. No operand and no result is subnormal, infinite or no number, so that the time that
-//! instructions take does not depend on them.
+//! Rust takes for granted (another one, set in this thread by code that is not Rust, gives wrong results). No operand and no
+//! result is subnormal, infinite or no number, which are what is known to take these instructions another time; that
+//! nothing else does, no maker promises, and the example `dudect` measures.
 //!
-//! **Bounds.** An `Element` has l₀ ≤ 2⁵¹ + 2¹⁷ and the others at most 2⁵¹ + 2¹²; products are below
-//! (2⁵¹ + 2¹⁷)² < 2¹⁰², up to a 2⁻³³rd. h is then at most 2⁵¹ + 2¹⁸ + 2.
+//! **Bounds.** An `Element` has l₀ ≤ 2⁵¹ + 2¹⁷ and the others at most 2⁵¹ + 2¹²; products are no more than
+//! (2⁵¹ + 2¹⁷)² < 2¹⁰²·(1 + 2⁻³²). h is then at most 2⁵¹ + 2¹⁸.
 //!
 //! **A product's columns** (`product::multiply`). lᵢ·mⱼ gives l to column i + j and h to the next. In units of 2⁵⁰ a
-//! column with n of the l and m of the h is between −n and n + 2·m, but for a 2⁻³²nd:
+//! column with n of the l and m of the h is between −n and n + 2·m, but for a 2⁻³²nd of itself, as all figures here are:
 //!
 //! | z₀ | z₁ | z₂ | z₃ | z₄ | z₅ | z₆ | z₇ | z₈ | z₉ |
 //! |---|---|---|---|---|---|---|---|---|---|

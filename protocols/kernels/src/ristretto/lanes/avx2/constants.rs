@@ -32,7 +32,7 @@ pub(super) struct Half {
     /// Half of these, for squares, which double them.
     pub(super) square_start: Limbs<Quad>,
     pub(super) square_start_biased: Limbs<Quad>,
-    /// 2⁸·p: at least as large, column by column, as whatever is taken away from it.
+    /// 2⁸·p: at least as large, column by column, as any product.
     pub(super) bias: Limbs<Quad>,
     /// 2¹⁰³.
     pub(super) high: Quad,
