@@ -221,15 +221,11 @@ pub fn blind_evaluate(
 ) -> Result<Vec<(Elements, Proof)>, OprfError> {
     batches.iter().try_for_each(Batch::check)?;
     let nonces = Zeroizing::new(batches.iter().map(|_| Scalar::random(rng)).collect::<Vec<_>>());
-    // The proofs' commitments are computed beside the evaluation, in lanes that would stand empty.
-    let generators = proof::generators(batches.len());
-    let points = batches.iter().map(|batch| &batch.blinded.points).chain([&generators]);
+    let points: Vec<_> = batches.iter().map(|batch| &batch.blinded.points).collect();
     let keys = batches.iter().flat_map(|batch| std::iter::repeat_n(batch.key.half, batch.blinded.len()));
-    let scalars = keys.chain(nonces.iter().map(Scalar::div_by_2));
-    let elements = batches.iter().map(|batch| batch.blinded.len()).sum();
-    let scalars = secret::collect(elements + batches.len(), scalars);
-    let halves = Points::concat(&points.collect::<Vec<_>>()).mul_each(&scalars);
-    let evaluated = Elements::doubles(&halves.slice(0..elements));
+    let keys = secret::collect(batches.iter().map(|batch| batch.blinded.len()).sum(), keys);
+    let (halves, commitments) = proof::commit_beside(&Points::concat(&points), &keys, &nonces);
+    let evaluated = Elements::doubles(&halves);
     let evaluated = evaluated.split(batches.iter().map(|batch| batch.blinded.len()));
     let state = |(&Batch { context, key, blinded }, evaluated)| Statement {
         context,
@@ -237,7 +233,7 @@ pub fn blind_evaluate(
         pairs: Pairs { blinded, evaluated },
     };
     let statements: Vec<_> = batches.iter().zip(&evaluated).map(state).collect();
-    let proofs = proof::prove(&statements, &nonces, &halves.slice(elements..halves.len()));
+    let proofs = proof::prove(&statements, &nonces, &commitments);
     Ok(evaluated.into_iter().zip(proofs).collect())
 }
 

@@ -20,8 +20,8 @@ static BASE: LazyLock<Points> = LazyLock::new(|| Points::mul_base(&[Scalar::ONE]
 /// Bytes of a proof: challenge and response.
 pub const PROOF_BYTES: usize = 64;
 
-/// Elements up to which m, z and t3 are summed side by side, each from the elements: in fewer passes, and with more
-/// multiplications, than z and t3 from m.
+/// Elements up to which m, z and t3 are summed side by side, each from the elements, where so many sums can stand beside
+/// each other: in fewer passes, and with more multiplications, than z and t3 from m.
 const FEW: usize = 5;
 
 /// A proof that `log_G(public key) = log_blinded(evaluated)` for every pair of a batch.
@@ -74,7 +74,7 @@ pub(super) struct Pairs<'a> {
 }
 
 /// `GenerateProof` of section 2.2.1 for every batch, each with a nonce that must never be used twice, and half of the
-/// nonces' multiples of the generator ([`generators`]).
+/// nonces' multiples of the generator ([`commit_beside`]).
 pub(super) fn prove(statements: &[Statement<'_>], nonces: &[Scalar], commitments: &Points) -> Vec<Proof> {
     let n = statements.len();
     let sums = prover_sums(statements, nonces);
@@ -87,8 +87,22 @@ pub(super) fn prove(statements: &[Statement<'_>], nonces: &[Scalar], commitments
     statements.iter().zip(nonces).enumerate().map(answer).collect()
 }
 
+/// Each point times its secret scalar, and half of each nonce's multiple of the generator: in the same pass where lanes
+/// would stand empty, else by the generator's table.
+pub(super) fn commit_beside(points: &Points, scalars: &[Scalar], nonces: &[Scalar]) -> (Points, Points) {
+    let (len, count, backend) = (points.len(), nonces.len(), points.backend());
+    let halves = secret::collect(count, nonces.iter().map(Scalar::div_by_2));
+    let passes = |points: usize| points.div_ceil(backend.width());
+    if passes(len + count) > passes(len) {
+        return (points.mul_each(scalars), Points::mul_base_with(backend, &halves));
+    }
+    let scalars = secret::collect(len + count, scalars.iter().chain(&*halves).copied());
+    let products = Points::concat(&[points, &generators(count)]).mul_each(&scalars);
+    (products.slice(0..len), products.slice(len..len + count))
+}
+
 /// The generator, as often as asked.
-pub(super) fn generators(count: usize) -> Points {
+fn generators(count: usize) -> Points {
     BASE.gather(&vec![0; count])
 }
 
@@ -101,7 +115,7 @@ fn prover_sums(statements: &[Statement<'_>], nonces: &[Scalar]) -> Points {
         statements.iter().map(|s| half_weights(s.context, s.key.public(), s.pairs)).collect();
     let factors = statements.iter().map(|s| s.key.scalar).chain(nonces.iter().copied());
     let factors = Zeroizing::new(factors.collect::<Vec<_>>());
-    if blinded.len() > FEW {
+    if blinded.len() > FEW || 3 * n > blinded.backend().width() {
         let bins: Vec<u32> = (0..).zip(&weights).flat_map(|(i, w)| iter::repeat_n(i, w.len())).collect();
         let m = blinded.mul_accumulate(&weights.concat(), &bins, n);
         return Points::concat(&[&m, &Points::concat(&[&m, &m]).mul_each(&factors)]);
@@ -134,10 +148,11 @@ pub(super) fn verify_beside(
     let points = Points::concat(&[&generators(n), &Points::concat(&publics), &composites]);
     let (c, s): (Vec<_>, Vec<_>) = claims.iter().map(|c| (c.proof.challenge, c.proof.response)).unzip();
     let half = |scalars: &[Scalar]| scalars.iter().map(Scalar::div_by_2).collect::<Vec<_>>();
-    let terms = points.mul_each(&[half(&s), half(&c), s, c.clone()].concat());
-    let part = |part: usize| terms.slice(part * n..(part + 1) * n);
-    let (t2, t3) = (part(0).add(&part(1)), part(2).add(&part(3)));
-    let encoded = Points::concat(&[&composites, &t2, &t3]).encode_doubled();
+    let scalars = [half(&s), half(&c), s, c.clone()].concat();
+    let sums = |first: usize| (0..).skip(first).take(n);
+    let bins: Vec<u32> = sums(0).chain(sums(0)).chain(sums(n)).chain(sums(n)).collect();
+    let t2_t3 = points.mul_accumulate(&scalars, &bins, 2 * n);
+    let encoded = Points::concat(&[&composites, &t2_t3]).encode_doubled();
     let holds = claims.iter().zip(c).enumerate().all(|(i, (claim, expected))| {
         let points = [0, 1, 2, 3].map(|part| &encoded[part * n + i]);
         challenge(context, claim.public, points) == expected

@@ -80,7 +80,7 @@ fn lookup<'a>(key: &'a PrivateKey, blinded: &'a Elements) -> Batch<'a> {
 }
 
 fn prove(statement: Statement<'_>, nonce: Scalar) -> Proof {
-    let commitments = proof::generators(1).mul(&nonce.div_by_2());
+    let commitments = Points::mul_base(&[nonce.div_by_2()]);
     proof::prove(&[statement], &[nonce], &commitments)[0]
 }
 

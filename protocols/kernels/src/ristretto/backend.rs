@@ -28,6 +28,14 @@ pub(super) enum InstructionSet {
 
 #[cfg(target_arch = "x86_64")]
 impl InstructionSet {
+    /// Points that are calculated with at the same time.
+    pub(super) fn width(self) -> usize {
+        match self {
+            Self::Ifma(lanes) => lanes.held().len(),
+            Self::Avx2(lanes) => lanes.held().len(),
+        }
+    }
+
     /// The lowest word of one at rest, whose other words are 0.
     pub(super) fn one(self) -> u64 {
         match self {
@@ -79,6 +87,15 @@ impl Backend {
         return Avx2::detect().map(|avx2| Self(Kind::Lanes(InstructionSet::Avx2(avx2))));
         #[cfg(not(target_arch = "x86_64"))]
         None
+    }
+
+    /// How many points are multiplied in the time of one.
+    pub fn width(self) -> usize {
+        match self.0 {
+            Kind::Portable => 1,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Lanes(set) => set.width(),
+        }
     }
 
     /// What this backend is called: `avx512ifma`, `avx2` or `portable`.

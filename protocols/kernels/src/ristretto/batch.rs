@@ -132,11 +132,11 @@ impl Batch {
 
     /// The sum of each lane's terms, which are indices of points and of their scalars.
     pub(super) fn multiply_sum(&self, lanes: &[&[usize]], scalars: &[Scalar]) -> Self {
-        use multiply::multiply_sum;
         let mut groups = Vec::with_capacity(lanes.len().div_ceil(LANES));
         let mut windows = Vec::new();
         for lanes in lanes.chunks(LANES) {
-            let depth = lanes.iter().map(|terms| terms.len()).max().unwrap_or_default();
+            let depths: Vec<_> = lanes.iter().map(|terms| terms.len()).collect();
+            let depth = depths.iter().copied().max().unwrap_or_default();
             windows.resize_with(depth.max(windows.len()), Window::new);
             let term = |nth: usize| {
                 let indices = lanes.iter().map(|terms| terms.get(nth).copied());
@@ -146,10 +146,10 @@ impl Batch {
             };
             let (points, factors): (Vec<_>, Vec<_>) = (0..depth).map(term).unzip();
             let points: Vec<_> = points.iter().map(|points| &points.groups[0]).collect();
-            let (points, factors, windows) = (&points[..], &factors[..], &mut windows[..depth]);
-            let (mut sum, set) = (Group::identity(self.set), self.set);
+            let (depths, points, factors) = (&depths[..], &points[..], &factors[..]);
+            let (mut sum, set, windows) = (Group::identity(self.set), self.set, &mut windows[..]);
             let into = &mut sum;
-            with_lanes!(set, lanes.len(), multiply_sum(points, factors, windows, into));
+            with_lanes!(set, lanes.len(), multiply_sum(depths, points, factors, windows, into));
             groups.push(sum);
         }
         Self { groups, len: lanes.len(), set: self.set }
@@ -343,6 +343,22 @@ fn multiply_all(
         let scalars: Vec<_> = (0..pair.len()).map(|n| scalars(PAIR * i + n)).collect();
         multiply::multiply(lanes, pair, &scalars, digits, &mut windows);
     }
+}
+
+/// A group's sum, of as many terms as the fullest of these lanes has.
+#[inline(always)]
+fn multiply_sum(
+    lanes: impl Lanes,
+    depths: &[usize],
+    points: &[&Group],
+    scalars: &[Recoded],
+    windows: &mut [Window],
+    into: &mut Group,
+) {
+    let held = lanes.held();
+    let depths = depths.iter().skip(held.start).take(held.len());
+    let depth = depths.copied().max().unwrap_or_default();
+    multiply::multiply_sum(lanes, &points[..depth], &scalars[..depth], &mut windows[..depth], into);
 }
 
 #[inline(always)]

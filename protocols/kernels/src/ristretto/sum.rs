@@ -29,7 +29,7 @@ impl Points {
             #[cfg(target_arch = "x86_64")]
             Inner::Lanes(batch) => {
                 assert_eq!(self.len(), bins.len(), "one bin for each point");
-                let layout = Layout::cheapest(bins);
+                let layout = Layout::cheapest(bins, batch.set().width());
                 let (deep, flat) = layout.lanes.split_at(layout.deep);
                 let terms: Vec<_> = deep.iter().map(|lane| &layout.terms[lane.terms.clone()]).collect();
                 let mut sums = Self(Inner::Lanes(batch.multiply_sum(&terms, scalars)));
@@ -58,21 +58,22 @@ struct Layout {
     terms: Vec<usize>,
     /// Those with more terms first.
     lanes: Vec<Lane>,
-    /// How many of the lanes stand in groups in which some lane has several terms.
+    /// How many of the lanes stand beside one that has several terms.
     deep: usize,
+    /// Lanes that stand beside each other: those of a group, or of half of one.
+    width: usize,
 }
 
 #[cfg(target_arch = "x86_64")]
 impl Layout {
-    fn cheapest(bins: &[u32]) -> Self {
+    fn cheapest(bins: &[u32], width: usize) -> Self {
         let mut entries: Vec<_> = bins.iter().copied().zip(0..).collect();
         entries.sort_unstable();
-        let layouts = (1..=DEEPEST).map(|depth| Self::new(&entries, depth));
+        let layouts = (1..=DEEPEST).map(|depth| Self::new(&entries, depth, width));
         layouts.min_by_key(Self::cost).expect("there are several depths")
     }
 
-    fn new(entries: &[(u32, usize)], depth: usize) -> Self {
-        use super::lanes::LANES;
+    fn new(entries: &[(u32, usize)], depth: usize, width: usize) -> Self {
         let mut lanes = Vec::new();
         let mut at = 0;
         for bin in entries.chunk_by(|a, b| a.0 == b.0) {
@@ -83,16 +84,15 @@ impl Layout {
         }
         lanes.sort_by_key(|lane| std::cmp::Reverse(lane.terms.len()));
         let several = lanes.iter().take_while(|lane| lane.terms.len() > 1).count();
-        let deep = several.next_multiple_of(LANES).min(lanes.len());
-        Self { terms: entries.iter().map(|entry| entry.1).collect(), lanes, deep }
+        let deep = several.next_multiple_of(width).min(lanes.len());
+        Self { terms: entries.iter().map(|entry| entry.1).collect(), lanes, deep, width }
     }
 
     /// Multiplications in the field: 7 for each of 252 doublings; for a term 8 for each of 64 additions, and 64 for its
     /// table.
     fn cost(&self) -> usize {
-        use super::lanes::LANES;
-        let group = |lanes: &[Lane]| 252 * 7 + lanes[0].terms.len() * (64 * 8 + 64);
+        let together = |lanes: &[Lane]| 252 * 7 + lanes[0].terms.len() * (64 * 8 + 64);
         let (deep, flat) = self.lanes.split_at(self.deep);
-        deep.chunks(LANES).chain(flat.chunks(LANES)).map(group).sum()
+        deep.chunks(self.width).chain(flat.chunks(self.width)).map(together).sum()
     }
 }
