@@ -148,10 +148,10 @@ pub(super) fn verify_beside(
     let points = Points::concat(&[&generators(n), &Points::concat(&publics), &composites]);
     let (c, s): (Vec<_>, Vec<_>) = claims.iter().map(|c| (c.proof.challenge, c.proof.response)).unzip();
     let half = |scalars: &[Scalar]| scalars.iter().map(Scalar::div_by_2).collect::<Vec<_>>();
-    let scalars = [half(&s), half(&c), s, c.clone()].concat();
-    let sums = |first: usize| (0..).skip(first).take(n);
-    let bins: Vec<u32> = sums(0).chain(sums(0)).chain(sums(n)).chain(sums(n)).collect();
-    let t2_t3 = points.mul_accumulate(&scalars, &bins, 2 * n);
+    let factors = [half(&s), half(&c), s, c.clone()].concat();
+    let bins: Vec<u32> =
+        [0..n, 0..n, n..2 * n, n..2 * n].into_iter().flatten().map(|bin| bin as u32).collect();
+    let t2_t3 = points.mul_accumulate(&factors, &bins, 2 * n);
     let encoded = Points::concat(&[&composites, &t2_t3]).encode_doubled();
     let holds = claims.iter().zip(c).enumerate().all(|(i, (claim, expected))| {
         let points = [0, 1, 2, 3].map(|part| &encoded[part * n + i]);
