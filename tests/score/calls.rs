@@ -287,10 +287,6 @@ async fn grants_that_name_bands_leave_nothing_but_the_band() {
     let all = scored.score(&number(23)).await;
     assert_eq!((all.sum, all.band.as_deref()), (Some(sum(2, 23)), Some("high")));
     assert_eq!(all.probability, Some(0.001 + 0.0009 * f64::from(sum(2, 23))));
-    let bands = |names: &[(&str, u16)]| {
-        let band = |(name, from): &(&str, u16)| Band { name: (*name).to_owned(), from: *from };
-        ScoreOutput::Bands(Bands::new(names.iter().map(band).collect()).unwrap())
-    };
     let two = bands(&[("below", 0), ("above", 100)]);
     scored.revoke(0).await;
     scored.grant(0, two.clone()).await;
@@ -307,6 +303,25 @@ async fn grants_that_name_bands_leave_nothing_but_the_band() {
         (ScoreStatus::Unavailable, Some("SCORE_BANDS_DIFFER"))
     );
     scored.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_grant_of_a_provider_that_is_not_asked_leaves_nothing_but_the_band() {
+    let scored = Scored::new(3, 2, 1).await;
+    scored.revoke(2).await;
+    scored.grant(2, bands(&[("below", 0), ("above", 100)])).await;
+    scored.bank.admin.suspend(&"provider-2".parse().unwrap()).unwrap();
+    scored.bank.taken_over_by(&scored.bank_node).await;
+    let score = scored.score(&number(23)).await;
+    let missing: Vec<_> = score.missing.iter().map(|s| (s.provider.as_str(), s.error.as_str())).collect();
+    assert_eq!(missing, [("provider-2", "PARTNER_SUSPENDED")]);
+    assert_eq!((score.band.as_deref(), score.sum, score.probability), (Some("above"), None, None));
+    scored.stop().await;
+}
+
+fn bands(names: &[(&str, u16)]) -> ScoreOutput {
+    let band = |(name, from): &(&str, u16)| Band { name: (*name).to_owned(), from: *from };
+    ScoreOutput::Bands(Bands::new(names.iter().map(band).collect()).unwrap())
 }
 
 impl Scored {

@@ -185,8 +185,7 @@ impl Contract {
         Ok(SessionTerms { partner, grant, lookup: None, scores: true })
     }
 
-    /// The newest grant that runs. An expired one is used nonetheless when there is no other: the provider decides,
-    /// and its refusal is evidence.
+    /// The grant of a call, unless none may be made.
     fn grant(
         &self,
         operation: Operation,
@@ -197,11 +196,18 @@ impl Contract {
         if self.suspended {
             return Err("PARTNER_SUSPENDED");
         }
+        let grant = self.held(operation, data_set, now_ms).ok_or("GRANT_MISSING")?;
+        Ok((partner, grant.clone()))
+    }
+
+    /// The newest grant that runs, whether or not its provider is asked. An expired one is used nonetheless when there
+    /// is no other: the provider decides, and its refusal is evidence.
+    pub(super) fn held(&self, operation: Operation, data_set: &DataSet, now_ms: u64) -> Option<&Grant> {
         let permits = |grant: &&Grant| permits(grant, operation, data_set);
         let runs = |g: &&Grant| (g.not_before_ms..=g.not_after_ms).contains(&now_ms);
         let mut permitting = self.grants.iter().rev().filter(permits);
-        let newest = permitting.clone().next().ok_or("GRANT_MISSING")?;
-        Ok((partner, permitting.find(runs).unwrap_or(newest).clone()))
+        let newest = permitting.clone().next()?;
+        Some(permitting.find(runs).unwrap_or(newest))
     }
 
     fn accepted_grants(&self, shared: &Shared, partner: &Partner) -> Result<Vec<Grant>, NodeError> {

@@ -175,29 +175,23 @@ impl ScoreCall {
         Planned::Asked(self)
     }
 
+    /// Every provider's grant restricts what is told, also that of one that is not asked now: where a quorum of the
+    /// others suffices, the sum has its part all the same.
     fn ride(&mut self, sessions: &mut Vec<Session>, contracts: &[Arc<Contract>], now_ms: u64) {
         let group = &self.question.group;
         for member in self.scoring.members() {
             let riding = sessions.iter_mut().filter(|session| session.contract.party() == member);
             let mut terms = riding.filter_map(|session| session.terms.as_mut().ok());
-            let grant = match terms.find(|terms| permits(&terms.grant, Operation::Score, group)) {
-                Some(terms) => {
-                    terms.scores = true;
-                    terms.grant.clone()
-                }
-                None => {
-                    let Some(contract) = contracts.iter().find(|c| c.party() == member) else { continue };
-                    let terms = contract.admitted(contract.score_terms(group, now_ms));
-                    sessions.push(Session {
-                        contract: contract.clone(),
-                        looks_up: false,
-                        terms: terms.clone(),
-                    });
-                    let Ok(terms) = terms else { continue };
-                    terms.grant
-                }
-            };
-            self.output.restrict(grant.score_bands.as_ref());
+            if let Some(terms) = terms.find(|terms| permits(&terms.grant, Operation::Score, group)) {
+                terms.scores = true;
+                self.output.restrict(terms.grant.score_bands.as_ref());
+                continue;
+            }
+            let Some(contract) = contracts.iter().find(|c| c.party() == member) else { continue };
+            let terms = contract.admitted(contract.score_terms(group, now_ms));
+            sessions.push(Session { contract: contract.clone(), looks_up: false, terms });
+            let grant = contract.held(Operation::Score, group, now_ms);
+            self.output.restrict(grant.and_then(|grant| grant.score_bands.as_ref()));
         }
     }
 
