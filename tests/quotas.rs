@@ -73,6 +73,27 @@ async fn epochs_and_grants_end_and_fresh_ones_serve_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_nobody_could_read_is_neither_issued_nor_logged() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let carrier_node = lab.start(&carrier).await;
+    let (_bank, node) = lab.bank(&[(&carrier, &carrier_node)], &terms()).await;
+    let refused = |terms: GrantTerms| carrier.admin.issue_grant(&terms).unwrap_err();
+    let long = "开户核验与反欺诈联合风险评估的内部试点用途".to_owned() + "一二";
+    let error = refused(GrantTerms { purposes: vec!["account_opening".into(), long], ..terms() });
+    assert_eq!(error.code(), "GRANT_INVALID");
+    assert_eq!(error.to_string(), "purpose 2 has 69 bytes in UTF-8; it has 1 to 64");
+    let error = refused(GrantTerms { columns: vec!["列".into(); 65], ..terms() });
+    assert_eq!(error.to_string(), "65 columns: a grant names at most 64");
+    assert_eq!(carrier.admin.grants().unwrap().len(), 1);
+    carrier.admin.issue_grant(&GrantTerms { purposes: vec!["字".repeat(21)], ..terms() }).unwrap();
+    carrier.taken_over_by(&carrier_node).await;
+    assert_eq!(error_of(&node, zhang()).await, None);
+    node.stop().await.unwrap();
+    carrier_node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_ended_grant_and_a_purpose_outside_it_are_refused() {
     let lab = Lab::new();
     let carrier = lab.carrier("carrier-a", SUBSCRIBERS);

@@ -92,7 +92,7 @@ impl Policy {
     pub fn withdraw(&self, store: &Store) -> Result<(), NodeError> {
         let mut running = HashMap::clone(&self.grants.read().unwrap_or_else(PoisonError::into_inner));
         for stored in store.grants()?.into_iter().filter(|g| g.issued && g.ended_at_ms.is_some()) {
-            running.remove(&Signed::<Grant>::from_bytes_unverified(stored.signed)?.body().id);
+            running.remove(&GrantId::from_bytes(stored.id));
         }
         *self.grants.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(running);
         Ok(())

@@ -128,6 +128,8 @@ impl StoreError {
 /// A grant as it is kept.
 #[derive(Debug, Clone)]
 pub struct StoredGrant {
+    /// Its id.
+    pub id: [u8; 16],
     /// Whether this node issued it, or accepted it.
     pub issued: bool,
     /// The signed grant.
@@ -210,7 +212,6 @@ impl Store {
                 params![party, enrolment, int(at_ms)],
             )
         })
-        .map(drop)
     }
 
     /// Parts from a partner; the log keeps its enrolment.
@@ -244,10 +245,10 @@ impl Store {
         signed: &[u8],
         entry: &[u8],
     ) -> Result<(), StoreError> {
-        let added = self.change(entry, |t| {
+        let exists = || StoreError::Exists { what: "this grant".into() };
+        self.change_one(entry, exists, |t| {
             t.execute("INSERT OR IGNORE INTO permit VALUES (?1, ?2, ?3, NULL)", params![id, issued, signed])
-        })?;
-        if added == 0 { Err(StoreError::Exists { what: "this grant".into() }) } else { Ok(()) }
+        })
     }
 
     /// Ends a grant before its time.
@@ -255,13 +256,13 @@ impl Store {
     /// # Errors
     /// [`StoreError::Missing`] when there is none, or it has been ended.
     pub fn end_grant(&self, id: &[u8; 16], at_ms: u64, entry: &[u8]) -> Result<(), StoreError> {
-        let ended = self.change(entry, |t| {
+        let missing = || StoreError::Missing { what: "running grant of this id".into() };
+        self.change_one(entry, missing, |t| {
             t.execute(
                 "UPDATE permit SET ended_at_ms = ?2 WHERE id = ?1 AND ended_at_ms IS NULL",
                 params![id, int(at_ms)],
             )
-        })?;
-        if ended == 0 { Err(StoreError::Missing { what: "running grant of this id".into() }) } else { Ok(()) }
+        })
     }
 
     /// All grants.
@@ -269,11 +270,12 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn grants(&self) -> Result<Vec<StoredGrant>, StoreError> {
-        self.rows("SELECT issued, signed, ended_at_ms FROM permit ORDER BY rowid", |row| {
+        self.rows("SELECT id, issued, signed, ended_at_ms FROM permit ORDER BY rowid", |row| {
             Ok(StoredGrant {
-                issued: row.get(0)?,
-                signed: row.get(1)?,
-                ended_at_ms: row.get::<_, Option<i64>>(2)?.map(|ms| ms as u64),
+                id: row.get(0)?,
+                issued: row.get(1)?,
+                signed: row.get(2)?,
+                ended_at_ms: row.get::<_, Option<i64>>(3)?.map(|ms| ms as u64),
             })
         })
     }
@@ -283,10 +285,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`] when the name is taken.
     pub fn admit(&self, name: &str, token: &[u8; 32], at_ms: u64, entry: &[u8]) -> Result<(), StoreError> {
-        let added = self.change(entry, |t| {
+        let exists = || StoreError::Exists { what: format!("a caller named {name}") };
+        self.change_one(entry, exists, |t| {
             t.execute("INSERT OR IGNORE INTO caller VALUES (?1, ?2, ?3)", params![name, token, int(at_ms)])
-        })?;
-        if added == 0 { Err(StoreError::Exists { what: format!("a caller named {name}") }) } else { Ok(()) }
+        })
     }
 
     /// Dismisses a caller.
@@ -294,8 +296,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Missing`].
     pub fn dismiss(&self, name: &str, entry: &[u8]) -> Result<(), StoreError> {
-        let gone = self.change(entry, |t| t.execute("DELETE FROM caller WHERE name = ?1", [name]))?;
-        if gone == 0 { Err(StoreError::Missing { what: format!("caller named {name}") }) } else { Ok(()) }
+        let missing = || StoreError::Missing { what: format!("caller named {name}") };
+        self.change_one(entry, missing, |t| t.execute("DELETE FROM caller WHERE name = ?1", [name]))
     }
 
     /// Names and token digests of all callers.
@@ -311,7 +313,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn queue_entry(&self, entry: &[u8]) -> Result<(), StoreError> {
-        self.change(entry, |_| Ok(0)).map(drop)
+        self.change(entry, |_| Ok(0))
     }
 
     /// Entries that wait for the log, oldest first.
@@ -406,30 +408,30 @@ impl Store {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A change that holds whatever was there before, and its entry.
     fn change(
         &self,
         entry: &[u8],
         act: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<usize>,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<(), StoreError> {
         let mut connection = self.lock();
         let t = connection.transaction()?;
-        let changed = act(&t)?;
+        act(&t)?;
         t.execute("INSERT INTO outbox (entry) VALUES (?1)", [entry])?;
-        t.commit()?;
-        Ok(changed)
+        Ok(t.commit()?)
     }
 
-    /// A change of exactly what must be there: without it nothing is written, the entry neither.
+    /// A change that depends on what is there: where it changes nothing, nothing is written, the entry neither.
     fn change_one(
         &self,
         entry: &[u8],
-        missing: impl FnOnce() -> StoreError,
+        unchanged: impl FnOnce() -> StoreError,
         act: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<usize>,
     ) -> Result<(), StoreError> {
         let mut connection = self.lock();
         let t = connection.transaction()?;
         if act(&t)? == 0 {
-            return Err(missing());
+            return Err(unchanged());
         }
         t.execute("INSERT INTO outbox (entry) VALUES (?1)", [entry])?;
         Ok(t.commit()?)
@@ -500,6 +502,19 @@ mod tests {
         store.lock().execute_batch("PRAGMA user_version = 99").unwrap();
         let reopened = Store::open(&dir.path().join("state.db"));
         assert!(matches!(reopened, Err(StoreError::Version { found: 99 })));
+    }
+
+    #[test]
+    fn what_did_not_happen_has_no_entry() {
+        let (_dir, store) = store();
+        store.admit("teller", &[2; 32], 1, b"admitted").unwrap();
+        assert!(store.admit("teller", &[3; 32], 2, b"admitted again").is_err());
+        assert!(store.dismiss("nobody", b"dismissed").is_err());
+        assert!(store.end_grant(&[1; 16], 3, b"ended").is_err());
+        store.put_grant(&[1; 16], false, b"grant", b"granted").unwrap();
+        assert!(store.put_grant(&[1; 16], false, b"another", b"granted again").is_err());
+        let entries: Vec<_> = store.outbox().unwrap().into_iter().map(|(_, entry)| entry).collect();
+        assert_eq!(entries, [b"admitted".to_vec(), b"granted".to_vec()]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::audit::grant::{Grant, GrantId, Operation, PsiTerms, TrainTerms};
 use windvane_protocols::identity::Family;
-use windvane_protocols::limits::MAX_GRANT_ITEMS;
+use windvane_protocols::limits::{MAX_GRANT_ITEMS, MAX_PURPOSE_BYTES};
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::PartyId;
 use windvane_protocols::score::calibration::Bands;
@@ -74,6 +74,7 @@ impl Admin {
         if !lists.iter().zip(needed).all(within) {
             return Err(given("GRANT_INVALID", "a grant names at least one data set, family and purpose"));
         }
+        check_texts(terms)?;
         let now_ms = self.clock.now_ms();
         let mut families = terms.families.clone();
         families.sort_unstable();
@@ -104,6 +105,8 @@ impl Admin {
         };
         let id = grant.id;
         let signed = Signed::sign(grant, self.keys.signing_key());
+        // What nobody could read would keep this node from its other grants.
+        Signed::<Grant>::from_bytes_unverified(signed.as_bytes().to_vec())?;
         let entry = self.entry(Event::Granted(signed.clone()));
         self.store.put_grant(id.as_bytes(), true, signed.as_bytes(), &entry)?;
         self.flush()?;
@@ -157,6 +160,29 @@ impl Admin {
         };
         self.store.grants()?.into_iter().map(read).collect()
     }
+}
+
+/// Holds what an operator wrote against the rule by which every reader of the grant reads it.
+fn check_texts(terms: &GrantTerms) -> Result<(), NodeError> {
+    let none = Vec::new();
+    let payload = terms.psi.as_ref().map_or(&none, |psi| &psi.payload_columns);
+    for (what, texts) in [("purpose", &terms.purposes), ("column", &terms.columns), ("psi column", payload)] {
+        if texts.len() > MAX_GRANT_ITEMS {
+            let message = format!("{} {what}s: a grant names at most {MAX_GRANT_ITEMS}", texts.len());
+            return Err(given("GRANT_INVALID", &message));
+        }
+        for (index, text) in texts.iter().enumerate() {
+            let bytes = text.len();
+            if !(1..=MAX_PURPOSE_BYTES).contains(&bytes) {
+                let message = format!(
+                    "{what} {} has {bytes} bytes in UTF-8; it has 1 to {MAX_PURPOSE_BYTES}",
+                    index + 1
+                );
+                return Err(given("GRANT_INVALID", &message));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Families are what verification asks for; a grant may permit several operations.

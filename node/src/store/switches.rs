@@ -18,13 +18,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`] when it is off already.
     pub fn switch_off(&self, subject: &str, at_ms: u64, entry: &[u8]) -> Result<(), StoreError> {
-        if self.switched_off()?.iter().any(|off| off == subject) {
-            return Err(StoreError::Exists { what: format!("a switch for {subject}, which is off,") });
-        }
-        self.change(entry, |t| {
+        let exists = || StoreError::Exists { what: format!("a switch for {subject}, which is off,") };
+        self.change_one(entry, exists, |t| {
             t.execute("INSERT OR IGNORE INTO switched_off VALUES (?1, ?2)", params![subject, int(at_ms)])
         })
-        .map(drop)
     }
 
     /// Takes over from the log that something was switched.
@@ -47,9 +44,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Missing`] when it is not off.
     pub fn switch_on(&self, subject: &str, entry: &[u8]) -> Result<(), StoreError> {
-        if !self.switched_off()?.iter().any(|off| off == subject) {
-            return Err(StoreError::Missing { what: format!("switch for {subject} that is off") });
-        }
-        self.change(entry, |t| t.execute("DELETE FROM switched_off WHERE subject = ?1", [subject])).map(drop)
+        let missing = || StoreError::Missing { what: format!("switch for {subject} that is off") };
+        self.change_one(entry, missing, |t| {
+            t.execute("DELETE FROM switched_off WHERE subject = ?1", [subject])
+        })
     }
 }

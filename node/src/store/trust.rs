@@ -53,7 +53,6 @@ impl Store {
                 params![party, enrolment, int(at_ms)],
             )
         })
-        .map(drop)
     }
 
     /// The enrolments before those of [`Store::partners`].
@@ -74,7 +73,7 @@ impl Store {
         (certificate, parties): &StoredAuthority,
         entry: &[u8],
     ) -> Result<(), StoreError> {
-        self.change(entry, |t| t.execute(PUT_AUTHORITY, params![sha256, certificate, parties])).map(drop)
+        self.change(entry, |t| t.execute(PUT_AUTHORITY, params![sha256, certificate, parties]))
     }
 
     /// Releases an authority.
@@ -113,7 +112,6 @@ impl Store {
                 params![issuer, list, int(at_ms)],
             )
         })
-        .map(drop)
     }
 
     /// The newest list of each issuer, DER, under the SHA-256 of the issuer's `SubjectPublicKeyInfo`.
