@@ -128,7 +128,7 @@ impl Calls {
 
     /// A refusal before the services; the structured log hears of it now and then.
     async fn refused(&self, refusal: Refusal, until: Instant) -> Response<Answered> {
-        self.routes.refused(self.account.party.as_str(), refusal.code());
+        self.routes.refused(&self.account.party, refusal.code());
         if let Some(times) = self.account.note_shed(Instant::now()) {
             let party = &self.account.party;
             tracing::warn!(code = refusal.code(), peer = %party, times, "calls were refused before they were read");
