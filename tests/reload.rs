@@ -341,6 +341,25 @@ async fn an_organisations_own_authority_speaks_for_its_party_alone_while_nodes_r
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_overdue_list_ends_open_connections_where_that_is_wanted() {
+    let lab = Lab::new();
+    let mut carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    carrier.config.certificates.refuse_overdue_lists = true;
+    let peer = lab.party("peer", "");
+    carrier.admin.import_enrolment(&peer.enrolment).unwrap();
+    carrier.admin.import_revocations(lab.revoke(None, &[]).der()).unwrap();
+    let node = lab.start(&carrier).await;
+    carrier.taken_over_by(&node).await;
+    let address = node.grpc_address().unwrap().to_string();
+    let open = channel(&peer.certificate(), &carrier.config.party(), &address).unwrap();
+    assert_eq!(greeted(&open).await, None);
+    // The list runs for a week, certificates for twenty days; nothing else changes.
+    lab.clock.advance_ms(8 * 24 * 60 * MINUTE_MS);
+    no_longer_served(&open).await;
+    node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_ends_soon_is_told() {
     let running = Running::start().await;
     let codes = |party: &Party| {

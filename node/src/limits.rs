@@ -10,7 +10,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use windvane_protocols::party::PartyId;
@@ -75,7 +74,7 @@ struct Paces {
 }
 
 /// What the node does for its peers at this moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitsSnapshot {
     /// Open connections of all peers.
     pub connections: usize,
@@ -90,10 +89,10 @@ pub struct LimitsSnapshot {
 }
 
 /// What one peer takes at this moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerSnapshot {
     /// The peer.
-    pub party: String,
+    pub party: PartyId,
     /// Its open connections.
     pub connections: usize,
     /// Its calls that are worked on.
@@ -131,7 +130,7 @@ impl Limits {
         let peer = |account: &Arc<Account>| {
             let (calls, waiting) = self.calls.of(&account.party);
             PeerSnapshot {
-                party: account.party.to_string(),
+                party: account.party.clone(),
                 connections: self.config.connections_per_peer - account.connections.available_permits(),
                 calls,
                 waiting,

@@ -2,7 +2,9 @@
 //!
 //! A session may ask for a lookup, for a score, or for both; each is held against the grant and counted by itself.
 //! Beside the quotas there are rates: a grant's own, and one of each peer for each purpose. Both are token buckets whose
-//! levels are kept as the counters are, so that neither a restart nor a clock that is set fills one.
+//! levels are kept as the counters are, so that neither a restart nor a clock that is set fills one. A session may be
+//! larger than a second's worth: a full bucket lets it pass and owes what it did not hold, and nothing else passes until
+//! that is paid. So the rate holds over time, whatever the sessions' size.
 //! Elements are counted before they are evaluated, per grant and key group for every day (UTC) and in all,
 //! and per key. The log is the truth: at a start the counters are brought up to date from the receipts in it,
 //! so they survive a kill without a second `fsync` per call. A call that fails after it was counted stays
@@ -253,13 +255,13 @@ impl Ledger {
             if after(key, ALL_DAYS) > MAX_EVALUATIONS_PER_KEY {
                 return exhausted("of the key", None);
             }
-            let Rates([(own, per_s), peers]) = rates;
-            if let Some(wait_ms) = self.wait_ms(own, per_s, code, count, now_ms) {
-                return exhausted("per second", Some(wait_ms));
-            }
-            if let Some(retry_after_ms) = self.wait_ms(peers.0, peers.1, code, count, now_ms) {
-                return Err(Refusal::RateExceeded { retry_after_ms });
-            }
+        }
+        let Rates([own, peers]) = rates;
+        if let Some(wait_ms) = self.wait_ms(own, charges, now_ms) {
+            return exhausted("per second", Some(wait_ms));
+        }
+        if let Some(retry_after_ms) = self.wait_ms(peers, charges, now_ms) {
+            return Err(Refusal::RateExceeded { retry_after_ms });
         }
         self.take(rates, charges, now_ms);
         self.count(grant.id, charges, day);
@@ -279,19 +281,21 @@ impl Ledger {
         self.used.get(&(subject, group, day)).copied().unwrap_or(0)
     }
 
-    /// Milliseconds until there are `count` elements, where there are not. A batch larger than one second's rate may empty
-    /// a full bucket.
-    fn wait_ms(&self, subject: Subject, rate: u64, code: u8, count: u64, now_ms: u64) -> Option<u64> {
-        let (bucket, needed) = (self.bucket(subject, rate, code, now_ms), count.min(rate));
-        (bucket.tokens < needed).then(|| bucket.wait_ms(needed, rate))
+    /// Milliseconds until there is enough for all charges, where there is not: their elements, or a full bucket where they
+    /// are more.
+    fn wait_ms(&self, (subject, rate): (Subject, u64), charges: &[Charge], now_ms: u64) -> Option<u64> {
+        let wait = |charge: &Charge| {
+            let bucket = self.bucket(subject, rate, charge.code, now_ms);
+            bucket.wait_ms(charge.count.min(rate), rate)
+        };
+        charges.iter().filter_map(wait).max()
     }
 
     fn take(&mut self, Rates(rates): Rates, charges: &[Charge], now_ms: u64) {
         for &Charge { code, count, .. } in charges {
             for (subject, rate) in rates {
-                let bucket = self.bucket(subject, rate, code, now_ms);
-                let tokens = bucket.tokens.saturating_sub(count);
-                self.rates.insert((subject, code), Bucket { tokens, ..bucket });
+                let bucket = self.bucket(subject, rate, code, now_ms).less(count);
+                self.rates.insert((subject, code), bucket);
             }
         }
     }

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ed25519_dalek::VerifyingKey;
-use tokio::sync::Semaphore;
 use tonic::Status;
 use windvane_keys::enrolment::Partner;
 use windvane_proto::convert::PagesWanted;
@@ -40,6 +39,7 @@ use crate::snapshot::{PageFile, Snapshot};
 use crate::store::{Settled, Store};
 
 mod epochs;
+mod large;
 mod passes;
 mod receipts;
 mod waiting;
@@ -47,6 +47,7 @@ mod waiting;
 pub use waiting::Waiting;
 
 use epochs::PublishedEpochs;
+use large::Large;
 use passes::{Admitted, Passes, Shareable as _};
 use receipts::Receipts;
 
@@ -59,11 +60,6 @@ const FIRST_LOOK_BACK: u64 = 256;
 
 /// Failures of one peer that reach the log, per second; the structured log has them all.
 const FAILURES_PER_SECOND: u32 = 50;
-
-/// Sessions of many customers that are evaluated at a time: half the processors, so that single calls find one.
-fn large_at_a_time() -> usize {
-    std::thread::available_parallelism().map_or(1, |processors| (processors.get() / 2).max(1))
-}
 
 /// What every part of a node shares.
 #[derive(Debug, Clone)]
@@ -119,8 +115,8 @@ pub struct Provider {
     receipts: Receipts,
     countersigning: tokio::sync::Mutex<()>,
     passes: Passes<Admitted>,
-    /// Places of sessions that have a pass of their own.
-    large: Semaphore,
+    /// Sessions that have a pass of their own.
+    large: Large,
     members: Members,
     published: PublishedEpochs,
     failures: Mutex<HashMap<PartyId, (u64, u32)>>,
@@ -158,7 +154,7 @@ impl Provider {
             receipts: Receipts::default(),
             countersigning: tokio::sync::Mutex::default(),
             passes: Passes::default(),
-            large: Semaphore::new(large_at_a_time()),
+            large: Large::default(),
             members: Members::default(),
             published: PublishedEpochs::default(),
             failures: Mutex::default(),
@@ -531,10 +527,9 @@ impl Provider {
         if session.checked.request().body().customers <= SMALL_CUSTOMERS {
             return Ok(sign(self.passes.share(session).await??));
         }
-        let _place = self.large.acquire().await.map_err(|_| Refusal::Internal)?;
         let work =
             move || Admitted::pass(vec![session]).pop().expect("an outcome for each session").map(sign);
-        Ok(tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::Internal)??)
+        Ok(self.large.run(work).await??)
     }
 
     /// What makes an answer of what was evaluated.

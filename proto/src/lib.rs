@@ -1,8 +1,10 @@
 //! Windvane's wire: versioned protobuf packages, and the border where their messages become trusted types.
 //!
 //! The generated messages are plain data from a stranger. [`convert`] is the only way from them to the types
-//! of `windvane-protocols`; there every size is held against a named limit before anything is allocated,
-//! and every group element, scalar and signature record is checked for form.
+//! of `windvane-protocols`; there every size is held against a named limit before anything is allocated for
+//! these types, and every group element, scalar and signature record is checked for form. What decoding itself
+//! allocates before is bounded by a message's largest size, times about twenty where it is nothing but empty
+//! repeated fields.
 
 pub mod convert;
 

@@ -13,7 +13,7 @@ use windvane::dataset::DataSetConfig;
 use windvane::peer::channel;
 
 use super::{Pair, page, shown};
-use crate::lab::{Lab, Party, SUBSCRIBERS, bank_of, terms, zhang};
+use crate::lab::{HEADER, Lab, Party, SUBSCRIBERS, bank_of, terms, zhang};
 
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
@@ -165,13 +165,10 @@ async fn data_that_grow_old_and_epochs_and_certificates_that_end() {
         of.sort();
         of
     };
-    let all = [
-        "bank: CERTIFICATE_EXPIRED",
-        "bank: PARTNER_CERTIFICATE_EXPIRED",
-        "carrier-a: CERTIFICATE_EXPIRED",
-        "carrier-a: PARTNER_CERTIFICATE_EXPIRED",
-    ];
-    assert_eq!(ended().await, all);
+    assert_eq!(ended().await, ["bank: CERTIFICATE_EXPIRED", "carrier-a: CERTIFICATE_EXPIRED"]);
+    let (_, found) = readiness(&pair.provider).await;
+    let theirs = found.as_array().unwrap().iter().find(|f| f["code"] == "PARTNER_CERTIFICATE_EXPIRED");
+    assert_eq!(theirs.unwrap()["severity"], "warning", "it stops that partner alone");
     let theirs = lab.enrol(&pair.carrier.admin, 5);
     let ours = lab.enrol(&pair.bank.admin, 5);
     pair.carrier.admin.import_enrolment(&ours).unwrap();
@@ -255,6 +252,29 @@ async fn turns(party: &Party, node: &Node, service: &str, expected: ServingStatu
         panic!("{service} never was {expected:?}");
     };
     tokio::time::timeout(Duration::from_secs(20), turned).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_lacks_as_a_bank_stops_none_of_its_services() {
+    use ServingStatus::{NotServing, Serving};
+    let lab = Lab::new();
+    let sections = "[grpc]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"127.0.0.1:0\"\n[[provider]]\n\
+                    party = \"carrier-b\"\naddress = \"127.0.0.1:1\"\ndata_set = \"subscribers\"\n";
+    let mut both = lab.party("carrier-a", sections);
+    shown(&mut both.config);
+    let file = lab.dir.path().join("subscribers.csv");
+    fs::write(&file, format!("{HEADER}{SUBSCRIBERS}")).unwrap();
+    both.publish(&file);
+    let peer = lab.party("bank", "");
+    both.admin.import_enrolment(&peer.enrolment).unwrap();
+    let node = lab.start(&both).await;
+    assert_eq!(failing(&node).await, ["carrier-b: PARTNER_MISSING"]);
+    let told = async |service: &str, expected| turns(&peer, &node, service, expected).await;
+    told("windvane.psi.v1.Psi", NotServing).await;
+    for service in ["", "windvane.lookup.v1.Lookup", "windvane.audit.v1.Audit"] {
+        told(service, Serving).await;
+    }
+    node.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,7 +76,8 @@ pub(super) struct IssueArgs {
     #[arg(long, value_name = "N", required_unless_present_any = ["psi_runs", "train_runs"], allow_negative_numbers = true,
         value_parser = clap::value_parser!(u64).range(1..))]
     total: Option<u64>,
-    /// Elements per key and second
+    /// Elements per key and second; a session of more passes when a whole second's is there, and the next one once it is
+    /// paid for at this rate
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
     rate: u64,
     /// Longest life of an epoch

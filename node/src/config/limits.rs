@@ -31,7 +31,8 @@ pub struct LimitsConfig {
     pub calls_per_s: u64,
     /// Calls of one peer a second that may be refused for its own fault; after more, all of its calls are.
     pub faults_per_s: u64,
-    /// Elements of one peer a second, for one purpose and key group, beside the grants' own rates.
+    /// Elements of one peer a second, for one purpose and key group, beside the grants' own rates. A session of more waits
+    /// for a whole second's, and the next one until it is paid for.
     pub elements_per_s: u64,
     /// When a call is given up whose caller sets no deadline, or a later one.
     pub call_deadline_ms: u64,

@@ -27,11 +27,11 @@ pub(super) async fn healthz() -> Json<Live> {
     Json(Live { live: true })
 }
 
-/// Tells whether the node can answer verifications.
+/// Tells whether all of the node's work can be done, and names what cannot.
 #[utoipa::path(
     get, path = "/readyz", tag = "operations",
     responses(
-        (status = 200, description = "The node can answer", body = Readiness),
+        (status = 200, description = "All of it can be done", body = Readiness),
         (status = 503, description = "Some checks fail", body = Readiness),
     )
 )]

@@ -25,7 +25,7 @@ struct State {
     may_wait: usize,
     running: usize,
     peers: HashMap<PartyId, Peer>,
-    /// Peers with calls that wait, in the order in which they are served.
+    /// Peers with calls that wait, each once, in the order in which they are served.
     turns: VecDeque<PartyId>,
 }
 
@@ -69,6 +69,8 @@ impl Admission {
                 state.running += 1;
                 return Ok(Place { door: self.0.clone(), party: party.clone() });
             }
+            // Whoever gave up keeps its peer's turn until that comes.
+            let has_turn = !peer.waiting.is_empty();
             if peer.waiting.len() >= may_wait {
                 // Those that gave up make room.
                 peer.waiting.retain(|waiting| !waiting.is_closed());
@@ -79,7 +81,7 @@ impl Admission {
                 return Err(Refusal::Overloaded { what: "calls at a time", retry_after_ms: wait });
             }
             let (sender, arrived) = oneshot::channel();
-            if peer.waiting.is_empty() {
+            if !has_turn {
                 state.turns.push_back(party.clone());
             }
             if let Some(peer) = state.peers.get_mut(party) {
@@ -227,5 +229,25 @@ mod tests {
         drop(running);
         assert!(now(waits.as_mut()).await.is_some());
         assert_eq!(door.running(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_gives_up_again_and_again_has_one_turn() {
+        let door = Admission::new(1, 1, 2);
+        let (greedy, modest) = (party("greedy"), party("modest"));
+        let running = door.enter(&greedy).await.unwrap();
+        for _ in 0..10 {
+            let mut gone = pin!(door.enter(&greedy));
+            assert!(now(gone.as_mut()).await.is_none());
+        }
+        let mut waits = pin!(door.enter(&greedy));
+        let mut other = pin!(door.enter(&modest));
+        assert!(now(waits.as_mut()).await.is_none() && now(other.as_mut()).await.is_none());
+        assert_eq!(lock(&door.0).turns, [greedy.clone(), modest.clone()]);
+        drop(running);
+        let place = now(waits.as_mut()).await.expect("the greedy peer is first").unwrap();
+        drop(place);
+        assert!(now(other.as_mut()).await.is_some());
+        assert!(lock(&door.0).turns.is_empty());
     }
 }

@@ -1,4 +1,5 @@
-//! An answer's body on its way out: what a call holds is held until the peer has taken it.
+//! An answer's body on its way out: what a call holds is held until the peer has taken it, and a stream's end tells
+//! whether it ended for the peer's own fault.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,13 +10,16 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 use tonic::Status;
 
+use super::Account;
 use super::call::Held;
 use super::connection::{Connection, Outgoing};
+use crate::error::is_fault;
 
 /// The body.
 pub(super) struct Answered {
     inner: tonic::body::Body,
     outgoing: Outgoing,
+    account: Arc<Account>,
     _held: Option<Arc<Held>>,
 }
 
@@ -23,9 +27,10 @@ impl Answered {
     pub(super) fn new(
         inner: tonic::body::Body,
         connection: &Arc<Connection>,
+        account: &Arc<Account>,
         held: Option<Arc<Held>>,
     ) -> Self {
-        Self { inner, outgoing: Outgoing::new(connection), _held: held }
+        Self { inner, outgoing: Outgoing::new(connection), account: account.clone(), _held: held }
     }
 }
 
@@ -42,6 +47,9 @@ impl Body for Answered {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             self.outgoing.given(frame.data_ref().map_or(0, Bytes::len), Instant::now());
+            if frame.trailers_ref().is_some_and(is_fault) {
+                self.account.note_fault(Instant::now());
+            }
         }
         polled
     }
@@ -52,5 +60,41 @@ impl Body for Answered {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt as _, Full};
+
+    use super::*;
+    use crate::config::LimitsConfig;
+    use crate::error::Refusal;
+    use crate::limits::Limits;
+
+    /// A stream that ends in a status.
+    async fn ends_in(status: Status, account: &Arc<Account>) {
+        let trailers = status.into_http::<tonic::body::Body>().headers().clone();
+        let stream =
+            Full::new(Bytes::from_static(b"frames")).with_trailers(async move { Some(Ok(trailers)) });
+        let connection = Arc::new(Connection::new());
+        let answered = Answered::new(tonic::body::Body::new(stream), &connection, account, None);
+        assert!(answered.collect().await.unwrap().trailers().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_ends_for_its_peers_fault_counts_as_a_call_does() {
+        let limits = Limits::new(LimitsConfig { faults_per_s: 1, ..LimitsConfig::default() }, 1);
+        let account = limits.account(&"bank".parse().unwrap());
+        let now = Instant::now();
+        for _ in 0..100 {
+            ends_in(Status::from(Refusal::GrantUnknown), &account).await;
+            ends_in(Status::ok(""), &account).await;
+        }
+        assert!(!account.is_faulty(now), "what a grant forbids is no fault");
+        for _ in 0..100 {
+            ends_in(Status::from(Refusal::Parties), &account).await;
+        }
+        assert!(account.is_faulty(now));
     }
 }

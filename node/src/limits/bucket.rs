@@ -6,23 +6,25 @@ use tokio::time::Instant;
 const SETBACK_MS: u64 = 10_000;
 
 /// A bucket whose level is kept. It never fills faster than its rate, whatever the clock does: a step back gives
-/// nothing, and a jump forward fills it once.
+/// nothing, and a jump forward fills it once. A full one may be asked for more than it holds; what is owed then is paid
+/// at its rate before anything else is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bucket {
-    /// What is left.
-    pub(crate) tokens: u64,
+    /// What is left, or owed where it is negative.
+    pub(crate) tokens: i64,
     /// When that was so, milliseconds of Unix time.
     pub(crate) at_ms: u64,
 }
 
 impl Bucket {
     /// A full one.
-    pub(crate) const fn full(capacity: u64, now_ms: u64) -> Self {
-        Self { tokens: capacity, at_ms: now_ms }
+    pub(crate) fn full(capacity: u64, now_ms: u64) -> Self {
+        Self { tokens: signed(capacity), at_ms: now_ms }
     }
 
     /// The bucket as it is now; `rate` is a second's.
     pub(crate) fn at(self, now_ms: u64, rate: u64, capacity: u64) -> Self {
+        let capacity = signed(capacity);
         let tokens = self.tokens.min(capacity);
         let Some(elapsed) = now_ms.checked_sub(self.at_ms) else {
             // It goes on from where the clock is now, with what there is.
@@ -35,17 +37,26 @@ impl Bucket {
         }
         // What is not yet a whole token is kept as time.
         let used_ms = gained.saturating_mul(1_000).div_ceil(rate.max(1)).min(elapsed);
-        let full = tokens.saturating_add(gained) >= capacity;
-        Self {
-            tokens: tokens.saturating_add(gained).min(capacity),
-            at_ms: if full { now_ms } else { self.at_ms + used_ms },
-        }
+        let tokens = tokens.saturating_add(signed(gained));
+        let full = tokens >= capacity;
+        Self { tokens: tokens.min(capacity), at_ms: if full { now_ms } else { self.at_ms + used_ms } }
     }
 
-    /// Milliseconds until there are `count`, at most a bucket's worth.
-    pub(crate) fn wait_ms(self, count: u64, rate: u64) -> u64 {
-        count.saturating_sub(self.tokens).saturating_mul(1_000).div_ceil(rate.max(1)).max(1)
+    /// Takes so many, whether there are or not.
+    pub(crate) fn less(self, count: u64) -> Self {
+        Self { tokens: self.tokens.saturating_sub(signed(count)), ..self }
     }
+
+    /// Milliseconds until there are `count`, at most a bucket's worth, and nothing is owed; `None` where that is so.
+    pub(crate) fn wait_ms(self, count: u64, rate: u64) -> Option<u64> {
+        let missing = u64::try_from(signed(count).saturating_sub(self.tokens)).unwrap_or(0);
+        (missing > 0).then(|| missing.saturating_mul(1_000).div_ceil(rate.max(1)))
+    }
+}
+
+/// Rates come from configurations and grants, and may be anything.
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// A bucket that lives as long as the process.
@@ -65,7 +76,9 @@ impl Pace {
     /// Takes a token; where there is none, gives the milliseconds until there is one.
     pub(crate) fn take(&mut self, now: Instant) -> Option<u64> {
         let wait = self.wait(now);
-        self.bucket.tokens = self.bucket.tokens.saturating_sub(1);
+        if wait.is_none() {
+            self.bucket = self.bucket.less(1);
+        }
         wait
     }
 
@@ -73,7 +86,7 @@ impl Pace {
     pub(crate) fn wait(&mut self, now: Instant) -> Option<u64> {
         let now_ms = now.saturating_duration_since(self.begun).as_millis() as u64;
         self.bucket = self.bucket.at(now_ms, self.rate, self.capacity);
-        (self.bucket.tokens == 0).then(|| self.bucket.wait_ms(1, self.rate))
+        self.bucket.wait_ms(1, self.rate)
     }
 }
 
@@ -86,7 +99,19 @@ mod tests {
         let empty = Bucket { tokens: 0, at_ms: 10_000 };
         assert_eq!(empty.at(10_500, 100, 200).tokens, 50);
         assert_eq!(empty.at(60_000, 100, 200).tokens, 200);
-        assert_eq!(empty.wait_ms(50, 100), 500);
+        assert_eq!(empty.wait_ms(50, 100), Some(500));
+        assert_eq!(empty.at(10_500, 100, 200).wait_ms(50, 100), None);
+    }
+
+    #[test]
+    fn what_is_owed_is_paid_at_the_rate() {
+        let owing = Bucket::full(100, 10_000).less(1_100);
+        assert_eq!((owing.tokens, owing.wait_ms(1, 100)), (-1_000, Some(10_010)));
+        assert_eq!(owing.at(19_000, 100, 100).tokens, -100);
+        assert_eq!(owing.at(1_000_000, 100, 100).tokens, 100);
+        let most = Bucket::full(u64::MAX, 0);
+        assert_eq!(most.less(u64::MAX).tokens, 0);
+        assert_eq!(Bucket { tokens: i64::MIN, at_ms: 0 }.wait_ms(u64::MAX, 1), Some(u64::MAX));
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Calls {
         if is_fault(response.headers()) {
             self.account.note_fault(Instant::now());
         }
-        response.map(|body| Answered::new(body, &self.connection, Some(held)))
+        response.map(|body| Answered::new(body, &self.connection, &self.account, Some(held)))
     }
 
     async fn admit(&self, method: Method, now: Instant) -> Result<Place, Refusal> {
@@ -128,7 +128,7 @@ impl Calls {
 
     /// A refusal before the services; the structured log hears of it now and then.
     async fn refused(&self, refusal: Refusal, until: Instant) -> Response<Answered> {
-        self.routes.refused(self.account.party.as_str(), refusal.code());
+        self.routes.refused(&self.account.party, refusal.code());
         if let Some(times) = self.account.note_shed(Instant::now()) {
             let party = &self.account.party;
             tracing::warn!(code = refusal.code(), peer = %party, times, "calls were refused before they were read");
@@ -137,6 +137,6 @@ impl Calls {
             tokio::time::sleep_until(until.min(Instant::now() + FAULT_PAUSE)).await;
         }
         let response: Response<tonic::body::Body> = Status::from(refusal).into_http();
-        response.map(|body| Answered::new(body, &self.connection, None))
+        response.map(|body| Answered::new(body, &self.connection, &self.account, None))
     }
 }

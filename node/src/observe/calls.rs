@@ -10,9 +10,10 @@ use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
+use windvane_protocols::party::PartyId;
 
 use super::Observer;
-use super::labels::{CallLabels, MethodLabels, OTHER, ServiceLabels, UNKNOWN};
+use super::labels::{CallLabels, MethodLabels, OTHER, ServiceLabels, UNKNOWN, name_of};
 use super::trace::{TRACEPARENT, Work};
 use crate::error::CODE_KEY;
 use crate::peer::{Partners, PeerIdentity};
@@ -160,8 +161,8 @@ pub struct CallService<S> {
 
 impl<S> CallService<S> {
     /// Counts a call that was refused before it came here.
-    pub(crate) fn refused(&self, peer: &str, code: &str) {
-        self.layer.observer.metrics.refused(peer, code);
+    pub(crate) fn refused(&self, peer: &PartyId, code: &str) {
+        self.layer.observer.metrics.refused(name_of(peer, &self.layer.partners), code);
     }
 }
 

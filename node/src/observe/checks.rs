@@ -77,8 +77,8 @@ pub fn modes(layout: &Layout) -> Vec<Finding> {
 }
 
 /// A certificate that ends or has ended, or a revocation list that is overdue.
-pub fn ending(Ending { code, party, what, advice, is_over }: Ending) -> Finding {
-    let severity = if is_over { Severity::Problem } else { Severity::Warning };
+pub fn ending(Ending { code, party, what, advice, stops_node }: Ending) -> Finding {
+    let severity = if stops_node { Severity::Problem } else { Severity::Warning };
     let found = Finding::new(severity, code, what, advice);
     match party {
         Some(party) => found.about(party),
@@ -170,11 +170,13 @@ mod tests {
     #[test]
     fn ends_are_told_before_and_after_they_come() {
         let config = ObservabilityConfig { max_data_age_hours: Some(30), ..Default::default() };
-        let of = |code_of, is_over| {
+        let of = |code_of, stops_node| {
             let (party, what) = (Some("bank".to_owned()), String::new());
-            code(Some(ending(Ending { code: code_of, party, what, advice: "renew", is_over })))
+            code(Some(ending(Ending { code: code_of, party, what, advice: "renew", stops_node })))
         };
         assert_eq!(of("CERTIFICATE_EXPIRED", true).as_deref(), Some("problem CERTIFICATE_EXPIRED"));
+        let theirs = of("PARTNER_CERTIFICATE_EXPIRED", false);
+        assert_eq!(theirs.as_deref(), Some("warning PARTNER_CERTIFICATE_EXPIRED"));
         assert_eq!(of("CERTIFICATE_ENDS", false).as_deref(), Some("warning CERTIFICATE_ENDS"));
         let of = |until| code(grant("bank", until, NOW, 7));
         assert_eq!(of(NOW - 1).as_deref(), Some("problem GRANT_EXPIRED"));

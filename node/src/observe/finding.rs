@@ -26,13 +26,15 @@ impl Severity {
     }
 }
 
-/// Which of a provider's services a finding concerns.
+/// What of a node's work a finding concerns.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Scope {
-    /// All of them.
+    /// All of it.
     #[default]
     Node,
+    /// What it asks of others as a bank. No service of a provider needs it.
+    Bank,
     /// Verification.
     Lookup,
     /// Set intersection.
@@ -59,7 +61,7 @@ pub struct Finding {
     pub what: String,
     /// What to do; empty where what was found says it.
     pub advice: String,
-    /// Which services it concerns.
+    /// What it concerns.
     #[serde(skip)]
     pub scope: Scope,
 }
@@ -105,7 +107,7 @@ impl Finding {
         Self { subject: Some(subject.into()), ..self }
     }
 
-    /// The same for one service.
+    /// The same for a part of the work.
     #[must_use]
     pub fn in_scope(self, scope: Scope) -> Self {
         Self { scope, ..self }

@@ -134,7 +134,7 @@ fn of_bank(shared: &Shared, bank: &Bank, now_ms: u64) -> Vec<Finding> {
         Finding::problem(&code, "the joint score is not used", "windvane score model list, then activate")
             .about(group)
     }));
-    found
+    found.into_iter().map(|finding| finding.in_scope(Scope::Bank)).collect()
 }
 
 /// One provider of the bank: what lookups lack, and how old its snapshot is.
@@ -176,7 +176,8 @@ pub(super) const fn age(manifest: &Manifest) -> Age {
     Age { built_at_ms: manifest.built_at_ms, until_ms: manifest.not_after_ms }
 }
 
-/// Which of a provider's services can answer, by their full names.
+/// Which of a provider's services can answer, by their full names, and under no name whether all that are offered can.
+/// What the node lacks as a bank is no fact about them.
 pub fn services(shared: &Shared, findings: &[Finding]) -> BTreeMap<&'static str, bool> {
     let observer = &shared.observer;
     let sound =
@@ -186,7 +187,7 @@ pub fn services(shared: &Shared, findings: &[Finding]) -> BTreeMap<&'static str,
     let lists = observer.psi().is_some_and(|psi| psi.lists().next().is_some());
     let tables = observer.train().is_some_and(|train| train.tables().next().is_some());
     BTreeMap::from([
-        ("", !findings.iter().any(Finding::is_problem)),
+        ("", !findings.iter().any(|f| f.is_problem() && f.scope != Scope::Bank)),
         ("windvane.audit.v1.Audit", sound(Scope::Node)),
         ("windvane.common.v1.Peer", sound(Scope::Node)),
         ("windvane.lookup.v1.Lookup", offers(Scope::Lookup, !provider.all_published().is_empty())),

@@ -4,6 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use prometheus_client::encoding::EncodeLabelSet;
+use windvane_protocols::party::PartyId;
+
+use crate::peer::Partners;
 
 /// Different codes that one peer's answers may have in metrics; more count as [`OTHER`].
 const MAX_PEER_CODES: usize = 32;
@@ -13,6 +16,12 @@ pub(super) const OTHER: &str = "OTHER";
 
 /// A party that is not enrolled here.
 pub(super) const UNKNOWN: &str = "unknown";
+
+/// A party's name where it is enrolled here: whoever has a certificate of the authority can call, and only partners
+/// have a name.
+pub(super) fn name_of<'a>(party: &'a PartyId, partners: &Partners) -> &'a str {
+    if partners.find(party).is_some() { party.as_str() } else { UNKNOWN }
+}
 
 /// A call that a peer made here.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]

@@ -260,7 +260,7 @@ impl Metrics {
             receipts_uncountersigned: r.gauge(
                 "receipts_uncountersigned",
                 "peer",
-                "Receipts of a provider that the bank has not countersigned, up to 10,000",
+                "Receipts of a provider that the bank has not countersigned",
             ),
             data_age_seconds: r.gauge(
                 "data_age_seconds",

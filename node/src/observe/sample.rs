@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::labels::{
-    BuildLabels, FindingLabels, JobLabels, PartyLabels, PeerLabels, QuotaLabels, TableLabels, UNKNOWN,
+    BuildLabels, FindingLabels, JobLabels, PartyLabels, PeerLabels, QuotaLabels, TableLabels, name_of,
 };
 use super::metrics::raise;
 use super::{Finding, Metrics, checks, health, process};
@@ -122,9 +122,7 @@ fn sample_limits(metrics: &Metrics, shared: &Shared) {
     metrics.transfers.set(now.transfers as u64);
     let mut shed: BTreeMap<String, u64> = BTreeMap::new();
     for peer in now.peers {
-        // Whoever has a certificate of the authority has an account here; only partners have a name.
-        let known = peer.party.parse().is_ok_and(|party| shared.partners.find(&party).is_some());
-        *shed.entry(if known { peer.party } else { UNKNOWN.to_owned() }).or_default() += peer.shed;
+        *shed.entry(name_of(&peer.party, &shared.partners).to_owned()).or_default() += peer.shed;
     }
     for (peer, count) in shed {
         raise(&metrics.shed.get_or_create(&PeerLabels { peer }), count);

@@ -22,8 +22,9 @@ pub struct Ending {
     pub what: String,
     /// What to do.
     pub advice: &'static str,
-    /// Whether it is over.
-    pub is_over: bool,
+    /// Whether it is over and this node cannot go on without it. A partner's end, or that of an authority of its own,
+    /// stops that partner alone, whenever it chooses.
+    pub stops_node: bool,
 }
 
 /// Codes of one kind of certificate, before its end and after, and what to do about both.
@@ -69,22 +70,25 @@ pub fn endings<'a>(
     warn_days: u32,
 ) -> Vec<Ending> {
     let mut found = Vec::new();
-    let mut add = |kind: Kind, party: Option<&PartyId>, at_ms: u64| {
+    let mut add = |kind: Kind, party: Option<&PartyId>, at_ms: u64, is_needed: bool| {
         let of = |(code, is_over)| Ending {
             code,
             party: party.map(PartyId::to_string),
             what: format!("the certificate's end is {}", rfc3339(at_ms)),
             advice: kind.advice,
-            is_over,
+            stops_node: is_needed && is_over,
         };
         found.extend(kind.due(at_ms, now_ms, warn_days).map(of));
     };
     let own = certificate.tls.certificate();
-    add(OWN, Some(&own.party), own.not_after_ms);
-    partners.into_iter().for_each(|partner| add(PARTNER, Some(&partner.party), partner.valid_until_ms));
-    let anchors = certificate.trust.anchors().iter().map(|anchor| &anchor.certificate);
-    let authorities = std::iter::once(certificate.trust.own()).chain(anchors);
-    authorities.for_each(|authority| add(AUTHORITY, None, authority.not_after_ms));
+    add(OWN, Some(&own.party), own.not_after_ms, true);
+    for partner in partners {
+        add(PARTNER, Some(&partner.party), partner.valid_until_ms, false);
+    }
+    add(AUTHORITY, None, certificate.trust.own().not_after_ms, true);
+    for anchor in certificate.trust.anchors() {
+        add(AUTHORITY, None, anchor.certificate.not_after_ms, false);
+    }
     let overdue = certificate.trust.lists().filter(|list| list.next_update_ms() < now_ms);
     found.extend(overdue.map(|list| Ending {
         code: "REVOCATION_LIST_OVERDUE",
@@ -95,7 +99,7 @@ pub fn endings<'a>(
             rfc3339(list.next_update_ms())
         ),
         advice: "ask the authority for its next revocation list, then windvane partner revocations",
-        is_over: false,
+        stops_node: false,
     }));
     found
 }

@@ -1,6 +1,7 @@
 //! What TLS with other nodes uses at present. It changes while the node runs: a handshake takes what is there when it
 //! begins, open connections stay, and those whose peer is no longer believed are refused and closed.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::{ClientConfig, ServerConfig};
@@ -14,11 +15,17 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::NodeError;
 use crate::identity::Certificate;
 
+/// How often paths and revocation lists of open connections are checked though nothing changed, milliseconds by the
+/// node's clock: authorities, intermediates and lists end too. A check takes a few signatures a connection.
+const PATHS_INTERVAL_MS: u64 = 60_000;
+
 /// Shared by the acceptor, all channels and whoever renews it.
 #[derive(Debug)]
 pub struct Tls {
     present: RwLock<Arc<Present>>,
     open: Arc<Connections>,
+    /// When paths were last checked, milliseconds of Unix time.
+    paths_at_ms: AtomicU64,
     partners: Arc<Partners>,
     clock: Arc<dyn Clock>,
     transport: Arc<dyn Transport>,
@@ -59,7 +66,14 @@ impl Tls {
         transport: Arc<dyn Transport>,
     ) -> Result<Self, NodeError> {
         let present = RwLock::new(Arc::new(Present::new(certificate)?));
-        Ok(Self { present, open: Arc::default(), partners, clock, transport })
+        Ok(Self {
+            present,
+            open: Arc::default(),
+            paths_at_ms: AtomicU64::default(),
+            partners,
+            clock,
+            transport,
+        })
     }
 
     /// One that stays as it is, for a command.
@@ -104,9 +118,16 @@ impl Tls {
     }
 
     /// Refuses the open connections whose peers are no longer believed, and closes them after a grace. With
-    /// `everything` paths and revocation are checked again, otherwise only what time alone changes. Gives whether a
-    /// connection that this node dialled is among them: then channels should be made anew before the grace is over.
+    /// `everything` paths and revocation are checked again in any case, otherwise once a minute, and the certificates'
+    /// own ends always. Gives whether a connection that this node dialled is among them: then channels should be made
+    /// anew before the grace is over.
     pub(crate) fn sweep(&self, everything: bool) -> bool {
+        let now_ms = self.clock.now_ms();
+        let are_due = now_ms.abs_diff(self.paths_at_ms.load(Ordering::Relaxed)) >= PATHS_INTERVAL_MS;
+        let everything = everything || are_due;
+        if everything {
+            self.paths_at_ms.store(now_ms, Ordering::Relaxed);
+        }
         let refused: Vec<_> =
             self.open.all().into_iter().filter(|connection| self.refuses(connection, everything)).collect();
         let dialled = refused.iter().any(|connection| connection.end == windvane_keys::trust::End::Server);

@@ -171,6 +171,26 @@ fn neither_a_restart_nor_a_clock_that_is_set_fills_a_rate() {
 }
 
 #[test]
+fn a_session_larger_than_a_second_passes_a_full_bucket_and_is_paid_before_the_next() {
+    let before = policy(unlimited(10));
+    let retry =
+        |policy: &Policy, customers, now_ms| admit(policy, customers, now_ms).unwrap_err().retry_after_ms();
+    assert_eq!(admit(&before, 50, NOW), Ok(()), "a hundred match elements, ninety of them owed");
+    assert_eq!(retry(&before, 1, NOW), Some(9_200), "until there are two");
+    assert_eq!(retry(&before, 50, NOW + 1_000), Some(9_000), "until it is full");
+
+    let stopped = policy(unlimited(10));
+    stopped.restore(&before.counters(), &before.buckets());
+    let killed = policy(unlimited(10));
+    killed.recount(&request(50), 0, NOW);
+    for after in [before, stopped, killed] {
+        assert_eq!(quota(admit(&after, 50, NOW + 9_999)), "per second");
+        assert_eq!(admit(&after, 50, NOW + 10_000), Ok(()), "ten a second");
+        assert_eq!(retry(&after, 1, NOW + 10_000), Some(9_200));
+    }
+}
+
+#[test]
 fn what_the_log_tells_of_is_taken_from_the_rates_after_a_kill() {
     let killed = policy(unlimited(10));
     killed.recount(&request(5), 0, NOW);

@@ -37,7 +37,9 @@ pub(super) fn watch(
 }
 
 async fn sweep(shared: &Shared, bank: Option<&Bank>) {
-    if shared.tls.sweep(false)
+    let tls = shared.tls.clone();
+    // Now and then it checks the signatures of all connections; a look that broke comes again.
+    if tokio::task::spawn_blocking(move || tls.sweep(false)).await.unwrap_or(false)
         && let Some(bank) = bank
     {
         // Not while changes of commands are taken over: both make contracts of those that are there.

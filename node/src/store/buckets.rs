@@ -11,8 +11,8 @@ pub struct StoredBucket {
     pub subject: [u8; 16],
     /// The key group's code.
     pub group: u8,
-    /// What was left.
-    pub tokens: u64,
+    /// What was left, or owed where it is negative.
+    pub tokens: i64,
     /// When that was so, milliseconds of Unix time.
     pub at_ms: u64,
 }
@@ -27,7 +27,7 @@ impl Store {
             Ok(StoredBucket {
                 subject: row.get(0)?,
                 group: row.get(1)?,
-                tokens: row.get::<_, i64>(2)? as u64,
+                tokens: row.get(2)?,
                 at_ms: row.get::<_, i64>(3)? as u64,
             })
         })
@@ -39,7 +39,7 @@ pub(super) fn put(t: &Transaction<'_>, buckets: &[StoredBucket]) -> rusqlite::Re
         t.execute(
             "INSERT INTO bucket VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT DO UPDATE SET tokens = ?3, at_ms = ?4",
-            params![bucket.subject, bucket.group, int(bucket.tokens), int(bucket.at_ms)],
+            params![bucket.subject, bucket.group, bucket.tokens, int(bucket.at_ms)],
         )?;
     }
     Ok(())

@@ -114,7 +114,8 @@ pub struct Grant {
     pub score_bands: Option<Bands>,
     /// Longest life of an epoch, hours: one call opens a person's rows until then.
     pub epoch_hours: u64,
-    /// Elements per key and second.
+    /// Elements per key and second. A session of more passes when a whole second's is there, and the next one once it is
+    /// paid for at this rate.
     pub rate_per_s: u64,
     /// Elements per key and day (UTC).
     pub per_day: u64,
