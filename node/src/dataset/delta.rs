@@ -50,7 +50,7 @@ pub struct DeltaBuild<'a> {
     pub config: &'a DataSetConfig,
     /// The key that staging and change files are sealed under.
     pub storage: &'a StorageKey,
-    /// The current epoch's keys.
+    /// The current epoch's keys; a delta is sealed only under those that the published manifest names.
     pub keys: &'a EpochKeys,
     /// The provider's key for receipts, which signs the delta.
     pub receipt: &'a ReceiptKey,
@@ -131,6 +131,12 @@ pub enum DeltaBuildError {
         /// The group's name.
         group: &'static str,
     },
+    /// Another epoch was published since the keys were loaded.
+    #[error("epoch {epoch} was published while its delta was prepared; run again: windvane dataset delta")]
+    Overtaken {
+        /// The epoch.
+        epoch: u64,
+    },
     /// The table says what the data set says.
     #[error(
         "epoch {epoch} holds every change that was imported; import a change file first: windvane dataset change"
@@ -162,6 +168,7 @@ impl DeltaBuildError {
             Self::Replaced { .. } => "DELTA_FILE_REPLACED",
             Self::ConfigurationChanged { .. } => "CONFIGURATION_CHANGED",
             Self::KeyMissing { .. } => "KEY_MISSING",
+            Self::Overtaken { .. } => "DELTA_OVERTAKEN",
             Self::Nothing { .. } => "DELTA_NOTHING_NEW",
             Self::Crowded(_) => "LOCATOR_CROWDED",
             Self::Rule(error) => error.code(),
