@@ -14,6 +14,7 @@ use windvane_keys::signing::ReceiptKey;
 use windvane_keys::symmetric::StorageKey;
 use windvane_protocols::identity::IDENTITY_VERSION;
 use windvane_protocols::limits::{MAX_DELTAS, PAGE_BYTES};
+use windvane_protocols::lookup::BUILDING;
 use windvane_protocols::lookup::delta::{Delta, DeltaError};
 use windvane_protocols::lookup::manifest::{Manifest, Publication};
 use windvane_protocols::lookup::provider::EpochKeys;
@@ -37,9 +38,6 @@ use crate::store::{IdError, KnownIds};
 mod rows;
 
 use rows::{Counts, Sealing};
-
-/// Prefix of a delta that is being made, or was interrupted.
-const BUILDING: &str = "building-";
 
 /// One delta to be made.
 #[derive(Debug, Clone, Copy)]

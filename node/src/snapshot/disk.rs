@@ -8,9 +8,7 @@ use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 use windvane_keys::files::{FileError, parent_of};
-
-/// Prefix of a directory that is being removed.
-pub(crate) const REMOVING: &str = "removing-";
+use windvane_protocols::lookup::REMOVING;
 
 /// Says at which path the system refused.
 pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> FileError {
