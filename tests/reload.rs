@@ -198,6 +198,30 @@ async fn a_retiring_epoch_answers_for_its_time_and_under_the_same_quota_and_then
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_another_epoch_overtook_is_gone_and_is_not_published_if_it_comes_late() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let build = || carrier.admin.build(&DataSetConfig::carrier(), &()).unwrap().epoch;
+    let publish = || carrier.admin.publish(&DataSetConfig::carrier());
+    assert_eq!((build(), build()), (2, 3));
+    let built = carrier.config.node.data_dir.join("datasets/subscribers/built");
+    // As a build that took longer than the next one and its publication.
+    let late = lab.dir.path().join("late");
+    std::fs::rename(built.join("2"), &late).unwrap();
+    assert_eq!(publish().unwrap().manifest.body().epoch, 3);
+    std::fs::rename(&late, built.join("2")).unwrap();
+    let error = publish().unwrap_err();
+    assert_eq!(error.code(), "EPOCH_SUPERSEDED", "{error}");
+    assert_eq!((build(), build()), (4, 5));
+    assert_eq!(publish().unwrap().manifest.body().epoch, 5);
+    // What waited behind it, with keys or without, is gone.
+    let status = carrier.admin.data_set_status(&"subscribers".parse().unwrap()).unwrap();
+    assert_eq!(status.published.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [1, 3, 5]);
+    assert!(status.built.is_empty());
+    assert_eq!(publish().unwrap_err().code(), "NOTHING_BUILT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_retiring_epoch_that_is_over_is_refused_though_its_keys_are_still_there() {
     let running = Running::start().await;
     running.carrier.admin.build(&DataSetConfig::carrier(), &()).unwrap();

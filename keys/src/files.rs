@@ -161,7 +161,8 @@ fn temporary_of(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn parent_of(path: &Path) -> &Path {
+/// The directory that holds what a path names: of a name alone the working directory, which [`Path::parent`] calls "".
+pub fn parent_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -255,6 +256,13 @@ mod tests {
             let error = read_private(&path, 1).unwrap_err();
             assert_eq!(error.code(), "LOOSE_PERMISSIONS");
             assert!(error.to_string().ends_with(&format!("run: chmod 600 {}", path.display())));
+        }
+    }
+
+    #[test]
+    fn a_name_alone_stands_in_the_working_directory() {
+        for (path, parent) in [("data", "."), ("data/", "."), ("./data", "."), ("a/b", "a"), ("/a", "/")] {
+            assert_eq!(parent_of(Path::new(path)), Path::new(parent), "{path}");
         }
     }
 

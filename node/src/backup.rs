@@ -1,7 +1,8 @@
 //! Backups of a node, taken while it runs, and what each holds.
 //!
-//! A repository is a directory with one folder for each backup, named by its time. A backup mirrors the data directory,
-//! so that `windvane audit verify` reads the log in it as it reads a node's:
+//! A repository is a directory with one folder for each backup, named by its time, or where the clock went back by the
+//! moment after the last one: the newest backup has the last name. A backup mirrors the data directory, so that
+//! `windvane audit verify` reads the log in it as it reads a node's:
 //!
 //! ```text
 //! <repository>/<time>/MANIFEST      a line for each file, SHA-512 and path, as `sha512sum -c` reads it

@@ -54,7 +54,7 @@ pub use delta::{DeltaBuild, DeltaBuildError, DeltaReport, delta};
 pub use import::{Import, ImportError, import};
 pub use progress::{Position, Progress};
 pub use publish::{
-    DataSetStatus, EpochSummary, Publish, PublishError, PublishedEpoch, publish, published_dir,
+    DataSetStatus, EpochSummary, Publish, PublishError, PublishedEpoch, built_epochs, publish, published_dir,
     published_epochs, published_manifest, remove_epoch, status,
 };
 pub use quality::{GateFailure, ImportReport, Quality};

@@ -1,5 +1,6 @@
 //! The end of an epoch: after a publication the one before it still answers what was built against it, for the time
-//! that the data set's configuration gives; then its keys are destroyed and its table is removed.
+//! that the data set's configuration gives; then its keys are destroyed and its table is removed. The table of an epoch
+//! that another overtook before it was published goes at once, with its keys.
 //!
 //! **Promised**: no moment between two epochs in which a bank with either of their snapshots is refused; an epoch
 //! that is over by its time or by a command does not come back. A crash at any place leaves what the next
@@ -15,7 +16,7 @@ use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::transcript::Record as _;
 
-use crate::dataset::{published_epochs, published_manifest, remove_epoch};
+use crate::dataset::{built_epochs, published_epochs, published_manifest, remove_epoch};
 use crate::error::NodeError;
 use crate::retention::still_there;
 use crate::store::Store;
@@ -111,7 +112,8 @@ impl Epochs<'_> {
         Ok(ended)
     }
 
-    /// Ends one epoch: the keys first, because they are what is secret. The log is told of those that were alive.
+    /// Ends one epoch: the keys first, because they are what is secret, then its table, which was published or waits for
+    /// that. The log is told of those that were alive.
     pub(crate) fn end(&self, data_set: &DataSet, epoch: u64) -> Result<(), NodeError> {
         let is_alive = |key: &KeyRecord| key.state != State::Destroyed;
         let alive: Vec<_> = self.keys_of(data_set, epoch)?.into_iter().filter(is_alive).collect();
@@ -122,17 +124,15 @@ impl Epochs<'_> {
             }
         }
         alive.into_iter().try_for_each(|key| self.tell_key(KeyRecord { state: State::Destroyed, ..key }))?;
-        if published_epochs(self.root, data_set)?.contains(&epoch) {
-            remove_epoch(self.root, data_set, epoch)?;
-        }
+        remove_epoch(self.root, data_set, epoch)?;
         Ok(self.store.forget_retiring(data_set.as_str(), epoch)?)
     }
 
-    /// Epochs before `current` of which any key is still there.
+    /// Epochs before `current` of which any key is still there, or a table that waits for publication.
     fn unfinished(&self, data_set: &DataSet, current: u64) -> Result<Vec<EpochStatus>, NodeError> {
-        let mut known = epochs(self.keys, data_set)?;
+        let (mut known, built) = (epochs(self.keys, data_set)?, built_epochs(self.root, data_set)?);
         let left = |status: &EpochStatus| status.keys.iter().any(|key| key.state != State::Destroyed);
-        known.retain(|status| status.epoch < current && left(status));
+        known.retain(|status| status.epoch < current && (left(status) || built.contains(&status.epoch)));
         Ok(known)
     }
 

@@ -93,11 +93,11 @@ impl Admin {
 
     /// Publishes the newest built table. The epoch before it retires: it answers what was built against it for the
     /// configured overlap, and then its keys are destroyed and its table is removed. Banks should fetch the new
-    /// snapshot meanwhile. A publication that was killed is finished first, and when no other table waits, that is
-    /// all that there is to do.
+    /// snapshot meanwhile. Older tables that wait are removed. A publication that was killed is finished first, and
+    /// when no other table waits, that is all that there is to do.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// [`NodeError`]; `EPOCH_SUPERSEDED` when the table is older than what is published.
     pub fn publish(&self, config: &DataSetConfig) -> Result<Published, NodeError> {
         let name = config.name();
         let finished = self.finish_publication(config)?;

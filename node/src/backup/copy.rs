@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use ed25519_dalek::VerifyingKey;
 use rustix::fs::{FlockOperation, flock, syncfs};
 use sha2::{Digest as _, Sha512};
+use windvane_protocols::lookup::UNFINISHED;
 use windvane_protocols::transcript::{Hash, Signed};
 
 use super::manifest::{MANIFEST, Manifest, SEAL, Seal, is_plain, read_seal};
@@ -23,8 +24,8 @@ const BUFFER_BYTES: usize = 1 << 20;
 /// Copied in their own way, or not at all: the journal is in the published log, or will be.
 const NOT_FILES: [&str; 6] = ["state.db", "state.db-wal", "state.db-shm", "log", "journal.0", "journal.1"];
 
-/// Names of what is being made or removed.
-const UNFINISHED: [&str; 5] = ["building-", "removing-", "partial-", ".adding", ".publishing"];
+/// Names of what is being made, beside those that begin as [`UNFINISHED`] does.
+const MAKING: [&str; 2] = [".adding", ".publishing"];
 
 /// Folders of jobs: a job that runs changes its journal at any time, and a kill leaves it as a copy does.
 const JOBS: [&str; 3] = ["psi/", "train/", "train-sessions/"];
@@ -309,8 +310,8 @@ fn list(root: &Path, only_files: bool) -> Result<Files, NodeError> {
             let name = entry.file_name();
             let unnamed = || BackupError::Name { path: entry.path() };
             let name = name.to_str().ok_or_else(unnamed)?;
-            let unfinished =
-                UNFINISHED.iter().any(|prefix| name.starts_with(prefix)) || name.ends_with(".tmp");
+            let mut prefixes = UNFINISHED.iter().chain(&MAKING);
+            let unfinished = prefixes.any(|prefix| name.starts_with(prefix)) || name.ends_with(".tmp");
             if unfinished || (only_files && folder.is_empty() && NOT_FILES.contains(&name)) {
                 continue;
             }

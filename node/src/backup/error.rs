@@ -79,6 +79,16 @@ pub enum BackupError {
         /// The first finding.
         finding: String,
     },
+    /// The backup has links, devices or pipes in it, which no backup is made with.
+    #[error(
+        "the backup {path} holds what is neither file nor folder, {found}: nothing was read, because a link leads out of a backup and a pipe never ends; use another copy"
+    )]
+    Irregular {
+        /// The backup.
+        path: PathBuf,
+        /// The first paths in it, with commas.
+        found: String,
+    },
     /// The backup is another node's.
     #[error(
         "the backup is of {found}, the configuration is of {expected}; name the backup, or the configuration, of one node"
@@ -124,6 +134,7 @@ impl BackupError {
             Self::Unpublished { .. } => "LOG_UNPUBLISHED",
             Self::Missing { .. } => "BACKUP_MISSING",
             Self::Damaged { .. } => "BACKUP_DAMAGED",
+            Self::Irregular { .. } => "BACKUP_IRREGULAR",
             Self::Foreign { .. } => "BACKUP_FOREIGN",
             Self::NotEmpty { .. } => "RESTORE_NOT_EMPTY",
             Self::LogNotNamed => "RESTORE_LOG_NOT_NAMED",

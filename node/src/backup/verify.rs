@@ -1,7 +1,7 @@
 //! Whether a backup is what was sealed.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ed25519_dalek::VerifyingKey;
 use rayon::prelude::*;
@@ -11,11 +11,16 @@ use windvane_protocols::audit::checkpoint::LogVerifier;
 use windvane_protocols::audit::entry::{Entry, Event, Keys};
 use windvane_protocols::transcript::{Record as _, Signed};
 
+use super::BackupError;
 use super::copy::digest;
 use super::manifest::{MANIFEST, Manifest, SEAL, Seal, read_seal};
 use crate::clock::rfc3339;
 use crate::error::NodeError;
 use crate::evidence::verify::verify_log;
+use crate::snapshot::disk::at;
+
+/// How many paths an error names.
+const MAX_NAMED: usize = 10;
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -61,9 +66,13 @@ impl fmt::Display for BackupReport {
 /// Checks every file's digest, the seal, and the log. It needs no key: the seal is held against the keys that the log
 /// in the backup names, so compare [`BackupReport::log_key`] with the published one.
 ///
+/// Nothing is read where anything but files and folders stands in the backup: a link leads out of it or round in it, and
+/// a device or a pipe never ends.
+///
 /// # Errors
-/// [`NodeError`] when manifest or seal cannot be read at all.
+/// [`BackupError::Irregular`] of that, or when manifest or seal cannot be read at all.
 pub fn verify(dir: &Path) -> Result<BackupReport, NodeError> {
+    let files = regular_files(dir)?;
     let seal = read_seal(dir)?;
     let (manifest, found) = Manifest::read(dir)?;
     let body = seal.body();
@@ -74,7 +83,7 @@ pub fn verify(dir: &Path) -> Result<BackupReport, NodeError> {
     let checked: Vec<_> = manifest.0.par_iter().map(|(path, expected)| check(dir, path, expected)).collect();
     let bytes = checked.iter().filter_map(|file| file.as_ref().ok()).sum();
     findings.extend(checked.into_iter().filter_map(Result::err));
-    findings.extend(foreign(dir, &manifest)?);
+    findings.extend(foreign(&files, &manifest));
     let log_key = log(dir, &seal, &mut findings);
     Ok(BackupReport {
         party: body.party.to_string(),
@@ -95,23 +104,36 @@ fn check(dir: &Path, path: &str, expected: &[u8; 64]) -> Result<u64, String> {
     }
 }
 
-/// Files that the manifest does not name.
-fn foreign(dir: &Path, manifest: &Manifest) -> Result<Vec<String>, NodeError> {
-    let (mut found, mut pending) = (Vec::new(), vec![String::new()]);
+/// The files below a directory, by their paths in it. Links are not followed.
+fn regular_files(dir: &Path) -> Result<Vec<String>, NodeError> {
+    let (mut found, mut irregular, mut pending) = (Vec::new(), Vec::new(), vec![PathBuf::new()]);
     while let Some(folder) = pending.pop() {
         let path = dir.join(&folder);
-        for entry in std::fs::read_dir(&path).map_err(NodeError::io(path.display().to_string()))? {
-            let entry = entry.map_err(NodeError::io(path.display().to_string()))?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let name = if folder.is_empty() { name } else { format!("{folder}/{name}") };
-            if entry.path().is_dir() {
+        for entry in std::fs::read_dir(&path).map_err(at(&path))? {
+            let entry = entry.map_err(at(&path))?;
+            let name = folder.join(entry.file_name());
+            let kind = entry.file_type().map_err(at(&path))?;
+            if kind.is_dir() {
                 pending.push(name);
-            } else if !manifest.0.contains_key(&name) && name != MANIFEST && name != SEAL {
-                found.push(format!("{name} does not belong to the backup"));
+            } else if kind.is_file() {
+                found.push(name.to_string_lossy().into_owned());
+            } else {
+                irregular.push(name.display().to_string());
             }
         }
     }
-    Ok(found)
+    irregular.sort_unstable();
+    irregular.truncate(MAX_NAMED);
+    match irregular.is_empty() {
+        true => Ok(found),
+        false => Err(BackupError::Irregular { path: dir.to_owned(), found: irregular.join(", ") }.into()),
+    }
+}
+
+/// Files that the manifest does not name.
+fn foreign(files: &[String], manifest: &Manifest) -> Vec<String> {
+    let is_foreign = |name: &&String| !manifest.0.contains_key(*name) && *name != MANIFEST && *name != SEAL;
+    files.iter().filter(is_foreign).map(|name| format!("{name} does not belong to the backup")).collect()
 }
 
 /// Checks the log, and the seal against the keys that it names; gives the log's key.
@@ -147,4 +169,27 @@ fn keys(seal: &Signed<Seal>, entries: &[(u64, Vec<u8>)]) -> Vec<Keys> {
         _ => None,
     });
     named.filter(|keys| keys.party == *party).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::{CWD, Mode, mkfifoat};
+
+    use super::*;
+
+    #[test]
+    fn a_backup_with_links_or_pipes_is_refused_before_anything_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::create_dir(path("log")).unwrap();
+        mkfifoat(CWD, path(SEAL), Mode::from_raw_mode(0o600)).unwrap();
+        symlink("/dev/zero", path(MANIFEST)).unwrap();
+        ["log/left", "log/right"].iter().for_each(|link| symlink(".", path(link)).unwrap());
+        let error = verify(dir.path()).unwrap_err();
+        assert_eq!(error.code(), "BACKUP_IRREGULAR");
+        assert!(error.to_string().contains("MANIFEST, SEAL, log/left, log/right: "), "{error}");
+    }
 }

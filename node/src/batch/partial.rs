@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use csv::WriterBuilder;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
+use windvane_keys::files::parent_of;
 
 use super::error::BatchError;
 use super::input::Input;
@@ -128,7 +129,7 @@ impl Partial {
         encoding: FileEncoding,
         seen: impl FnMut(&ResultRow),
     ) -> Result<(), BatchError> {
-        let directory = directory_of(output);
+        let directory = parent_of(output);
         let fresh = NamedTempFile::new_in(directory).map_err(BatchError::io(directory))?;
         self.write_to(fresh.as_file(), encoding, seen).map_err(BatchError::io(output))?;
         fresh.persist(output).map_err(|error| BatchError::io(output)(error.error))?;
@@ -207,13 +208,6 @@ fn path_of(output: &Path) -> PathBuf {
     let mut name = output.as_os_str().to_owned();
     name.push(".partial");
     PathBuf::from(name)
-}
-
-fn directory_of(output: &Path) -> &Path {
-    match output.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
 }
 
 fn locked(path: &Path) -> Result<File, BatchError> {

@@ -18,7 +18,7 @@ use windvane_protocols::lookup::manifest::{Manifest, Publication};
 use windvane_protocols::lookup::provider::EpochKeys;
 use windvane_protocols::lookup::row::{PublicationId, RowKeys, Table};
 use windvane_protocols::lookup::snapshot::{CrowdedLocator, PageBuilder};
-use windvane_protocols::lookup::{KeyGroup, carries_label};
+use windvane_protocols::lookup::{BUILDING, KeyGroup, carries_label};
 use windvane_protocols::oprf::{Context, PrivateKey};
 use windvane_protocols::party::PartyId;
 use windvane_protocols::transcript::Record as _;
@@ -44,9 +44,6 @@ use record::{BuildRecord, EXTRA_BYTES, extra, visit};
 
 /// The manifest of a built table, without its end and its signature.
 pub(super) const DRAFT: &str = "draft";
-
-/// Prefix of a build that runs, or was interrupted.
-const BUILDING: &str = "building-";
 
 /// Chunks of 512 records decrypted while as many are evaluated.
 const BATCH_CHUNKS: usize = 128;

@@ -14,6 +14,7 @@ use windvane_keys::signing::ReceiptKey;
 use windvane_keys::symmetric::StorageKey;
 use windvane_protocols::identity::IDENTITY_VERSION;
 use windvane_protocols::limits::{MAX_DELTAS, PAGE_BYTES};
+use windvane_protocols::lookup::BUILDING;
 use windvane_protocols::lookup::delta::{Delta, DeltaError};
 use windvane_protocols::lookup::manifest::{Manifest, Publication};
 use windvane_protocols::lookup::provider::EpochKeys;
@@ -38,9 +39,6 @@ mod rows;
 
 use rows::{Counts, Sealing};
 
-/// Prefix of a delta that is being made, or was interrupted.
-const BUILDING: &str = "building-";
-
 /// One delta to be made.
 #[derive(Debug, Clone, Copy)]
 pub struct DeltaBuild<'a> {
@@ -50,7 +48,7 @@ pub struct DeltaBuild<'a> {
     pub config: &'a DataSetConfig,
     /// The key that staging and change files are sealed under.
     pub storage: &'a StorageKey,
-    /// The current epoch's keys.
+    /// The current epoch's keys; a delta is sealed only under those that the published manifest names.
     pub keys: &'a EpochKeys,
     /// The provider's key for receipts, which signs the delta.
     pub receipt: &'a ReceiptKey,
@@ -131,6 +129,12 @@ pub enum DeltaBuildError {
         /// The group's name.
         group: &'static str,
     },
+    /// Another epoch was published since the keys were loaded.
+    #[error("epoch {epoch} was published while its delta was prepared; run again: windvane dataset delta")]
+    Overtaken {
+        /// The epoch.
+        epoch: u64,
+    },
     /// The table says what the data set says.
     #[error(
         "epoch {epoch} holds every change that was imported; import a change file first: windvane dataset change"
@@ -162,6 +166,7 @@ impl DeltaBuildError {
             Self::Replaced { .. } => "DELTA_FILE_REPLACED",
             Self::ConfigurationChanged { .. } => "CONFIGURATION_CHANGED",
             Self::KeyMissing { .. } => "KEY_MISSING",
+            Self::Overtaken { .. } => "DELTA_OVERTAKEN",
             Self::Nothing { .. } => "DELTA_NOTHING_NEW",
             Self::Crowded(_) => "LOCATOR_CROWDED",
             Self::Rule(error) => error.code(),

@@ -71,6 +71,16 @@ pub enum PublishError {
         /// The epoch.
         epoch: u64,
     },
+    /// A later epoch is published, with which the keys of this one ended.
+    #[error(
+        "the table of epoch {epoch} is older than epoch {published}, which is published; run: windvane dataset build"
+    )]
+    Superseded {
+        /// The epoch.
+        epoch: u64,
+        /// The epoch that was published last.
+        published: u64,
+    },
     /// The built table is not what the build wrote.
     #[error("the table of epoch {epoch} is damaged; build it again")]
     Damaged {
@@ -90,13 +100,15 @@ impl PublishError {
             Self::Busy => "DATASET_BUSY",
             Self::NotBuilt { .. } => "EPOCH_NOT_BUILT",
             Self::Published { .. } => "EPOCH_PUBLISHED",
+            Self::Superseded { .. } => "EPOCH_SUPERSEDED",
             Self::Damaged { .. } => "BUILD_DAMAGED",
         }
     }
 }
 
 /// Publishes a built epoch: reads every page again, signs the manifest, and renames the table to its place.
-/// It is valid from now on for `epoch_hours`. Logging the manifest is the caller's.
+/// It is valid from now on for `epoch_hours`. An epoch that is behind the last one published is refused. Logging the
+/// manifest is the caller's.
 ///
 /// # Errors
 /// [`PublishError`].
@@ -106,8 +118,10 @@ pub fn publish(job: &Publish<'_>) -> Result<Signed<Manifest>, PublishError> {
     let _lock = dir.lock()?.ok_or(PublishError::Busy)?;
     let built = dir.built().join(epoch.to_string());
     let target = dir.epochs().join(epoch.to_string());
-    if target.exists() {
-        return Err(PublishError::Published { epoch });
+    match published_epochs(job.data_dir, job.data_set)?.last() {
+        Some(&published) if published > epoch => return Err(PublishError::Superseded { epoch, published }),
+        Some(&published) if published == epoch => return Err(PublishError::Published { epoch }),
+        _ => {}
     }
     if !built.exists() {
         return Err(PublishError::NotBuilt { epoch });
@@ -181,14 +195,28 @@ pub fn published_epochs(data_dir: &Path, data_set: &DataSet) -> Result<Vec<u64>,
     disk::numbered(&DataSetDir::new(data_dir, data_set).epochs())
 }
 
-/// Removes a published epoch. A process that has it open keeps reading it.
+/// The epochs of a data set of which a table waits for publication, ascending.
 ///
 /// # Errors
-/// [`PublishError::Busy`], or when it is not published or cannot be removed.
+/// [`FileError::Io`].
+pub fn built_epochs(data_dir: &Path, data_set: &DataSet) -> Result<Vec<u64>, FileError> {
+    disk::numbered(&DataSetDir::new(data_dir, data_set).built())
+}
+
+/// Removes an epoch's table, whether it is published or waits for that, if there is one. A process that has it open
+/// keeps reading it.
+///
+/// # Errors
+/// [`PublishError::Busy`], or when it cannot be removed.
 pub fn remove_epoch(data_dir: &Path, data_set: &DataSet, epoch: u64) -> Result<(), PublishError> {
     let dir = DataSetDir::new(data_dir, data_set);
+    let mut tables = [dir.epochs(), dir.built()].map(|kind| kind.join(epoch.to_string())).to_vec();
+    tables.retain(|table| table.exists());
+    if tables.is_empty() {
+        return Ok(());
+    }
     let _lock = dir.lock()?.ok_or(PublishError::Busy)?;
-    Ok(disk::remove_whole(&dir.epochs().join(epoch.to_string()))?)
+    Ok(tables.iter().try_for_each(|table| disk::remove_whole(table))?)
 }
 
 /// What stands in a data set's directory.
@@ -254,7 +282,7 @@ impl EpochSummary {
 pub fn status(data_dir: &Path, data_set: &DataSet) -> Result<DataSetStatus, PublishError> {
     let dir = DataSetDir::new(data_dir, data_set);
     let mut built = Vec::new();
-    for epoch in disk::numbered(&dir.built())? {
+    for epoch in built_epochs(data_dir, data_set)? {
         built.push(EpochSummary::of(&read_draft(&dir.built().join(epoch.to_string()), epoch)?, false));
     }
     let mut published = Vec::new();

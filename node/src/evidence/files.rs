@@ -4,6 +4,8 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use windvane_keys::files::parent_of;
+
 use super::LogError;
 use super::disk::Disk;
 
@@ -56,10 +58,7 @@ pub(super) fn sync_dir(dir: &Path) -> Result<(), LogError> {
 
 /// Makes the names in a path's directory durable.
 pub(super) fn sync_parent(path: &Path) -> Result<(), LogError> {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
-        _ => sync_dir(Path::new(".")),
-    }
+    sync_dir(parent_of(path))
 }
 
 /// Removes a file or a directory tree, if it is there.

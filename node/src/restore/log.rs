@@ -3,7 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use windvane_keys::files::read_public;
+use windvane_keys::files::{parent_of, read_public};
 use windvane_keys::signing::log_origin;
 use windvane_protocols::audit::checkpoint::{
     Checkpoint, LogVerifier, MAX_CHECKPOINT_BYTES, SignedCheckpoint,
@@ -40,7 +40,12 @@ impl NewestLog {
             Err(TryLockError::Error(source)) => return Err(at(&log)(source).into()),
             Ok(()) => {}
         }
-        let beside = if is_log { log.parent().unwrap_or(&log) } else { dir };
+        let beside = match (is_log, log.file_name()) {
+            (false, _) => dir.to_owned(),
+            (true, Some(_)) => parent_of(&log).to_owned(),
+            // Its own folder without a name, as `.`.
+            (true, None) => log.join(".."),
+        };
         let journal = JOURNAL.iter().map(|name| beside.join(name)).filter(|path| path.exists()).collect();
         Ok(Self { log, journal, _lock: lock })
     }
@@ -113,4 +118,21 @@ fn read_checkpoint(path: &Path, verifier: &LogVerifier) -> Result<Checkpoint, No
         code: "CHECKPOINT_INVALID",
         message: format!("{} is no checkpoint of this node's log: {error}", path.display()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journal_is_found_beside_a_log_however_that_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::create_dir_all(path("log/tile")).unwrap();
+        fs::write(path("log/checkpoint"), b"x").unwrap();
+        fs::write(path("journal.0"), b"x").unwrap();
+        for name in ["", "log", "log/.", "log/tile/.."] {
+            assert_eq!(NewestLog::hold(&path(name)).unwrap().journal.len(), 1, "{name}");
+        }
+    }
 }

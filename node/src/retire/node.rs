@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use windvane_keys::files::{read_private, write_private};
+use windvane_keys::files::{parent_of, read_private, write_private};
 use windvane_keys::record::State;
 use windvane_keys::store::KeyStore as _;
 use windvane_protocols::audit::destruction::Destruction;
@@ -303,6 +303,6 @@ fn remove_data(layout: &Layout) -> Result<(), NodeError> {
     }
     let root = layout.root();
     disk::remove_directory(root)?;
-    disk::sync_directory(root.parent().unwrap_or(Path::new("/")))?;
+    disk::sync_directory(parent_of(root))?;
     if root.exists() { Err(still_there(&root.display().to_string())) } else { Ok(()) }
 }

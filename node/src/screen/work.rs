@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
-use windvane_keys::files::{read_private, write_private};
+use windvane_keys::files::{parent_of, read_private, write_private};
 use windvane_protocols::party::SessionId;
 
 use super::list::HITS;
@@ -204,9 +204,8 @@ impl Work {
 
 /// Whether a finished screening puts its own hits in the place of these.
 fn is_replaced(hits: &Path, output: &Path) -> bool {
-    let dir = hits.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let same = |a: &Path, b: &Path| Some(a.canonicalize().ok()? == b.canonicalize().ok()?);
-    hits.ends_with(HITS) && same(dir, output).unwrap_or(false)
+    hits.ends_with(HITS) && same(parent_of(hits), output).unwrap_or(false)
 }
 
 #[cfg(test)]

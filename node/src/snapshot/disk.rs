@@ -7,10 +7,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
-use windvane_keys::files::FileError;
-
-/// Prefix of a directory that is being removed.
-pub(crate) const REMOVING: &str = "removing-";
+use windvane_keys::files::{FileError, parent_of};
+use windvane_protocols::lookup::REMOVING;
 
 /// Says at which path the system refused.
 pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> FileError {
@@ -46,7 +44,7 @@ pub(crate) fn put_in_place(from: &Path, to: &Path) -> Result<(), FileError> {
         sync_directory(from)?;
     }
     fs::rename(from, to).map_err(at(to))?;
-    sync_directory(to.parent().expect("what is put in place has a parent"))
+    sync_directory(parent_of(to))
 }
 
 /// Removes a file, if it is there.
@@ -83,7 +81,7 @@ pub(crate) fn remove_whole(path: &Path) -> Result<(), FileError> {
     let mut name = OsString::from(REMOVING);
     name.push(path.file_name().expect("a complete directory has a name"));
     let aside = path.with_file_name(name);
-    sweep(aside.parent().expect("a complete directory has a parent"), REMOVING)?;
+    sweep(parent_of(&aside), REMOVING)?;
     fs::rename(path, &aside).map_err(at(path))?;
     remove_directory(&aside)
 }

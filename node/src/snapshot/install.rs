@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use windvane_keys::files::{FileError, read_public};
 use windvane_protocols::limits::{MAX_DOCUMENT_BYTES, PAGE_BYTES};
+use windvane_protocols::lookup::PARTIAL;
 use windvane_protocols::lookup::delta::DeltaError;
 use windvane_protocols::lookup::manifest::{Manifest, Publication};
 use windvane_protocols::lookup::row::Table;
@@ -19,9 +20,6 @@ use windvane_protocols::transcript::Signed;
 use super::disk::{self, DirectoryLock, at};
 use super::writer::{PageWriter, Written};
 use super::{MANIFEST, PAGES, Snapshot, SnapshotError, installed_dir};
-
-/// Prefix of the directory of an unfinished download.
-const PARTIAL: &str = "partial-";
 
 /// Why a download does not go on.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use windvane_keys::files::FileError;
+use windvane_keys::files::{FileError, parent_of};
 
 use super::{Format, TableError};
 use crate::snapshot::disk::{at, create_file, sync_directory};
@@ -110,8 +110,7 @@ impl TableWriter {
         };
         written.and_then(|file| file.sync_all()).map_err(self.at())?;
         fs::rename(&self.temporary, &self.path).map_err(at(&self.path))?;
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        sync_directory(folder.unwrap_or(Path::new(".")))?;
+        sync_directory(parent_of(&self.path))?;
         Ok(self.rows)
     }
 

@@ -1,5 +1,7 @@
 //! Backup, restore, retention and the end of a node, as an operator types them.
 
+use std::process::Command;
+
 use super::{bad, good, node_of, usage};
 
 /// A command line with more at its end.
@@ -42,4 +44,37 @@ fn a_node_is_backed_up_restored_and_retired_by_commands() {
     assert!(!std::path::Path::new(&data).exists());
     let archived = good(&["audit", "archive", &archive]);
     assert!(archived.contains("keys overwritten"), "{archived}");
+}
+
+/// Says that a test runs in the working directory of a node.
+const VICTIM: &str = "WINDVANE_TEST_RELATIVE";
+
+#[test]
+fn a_node_in_the_working_directory_is_restored_and_retired() {
+    let (dir, _) = node_of("carrier.toml");
+    // A process has one working directory for all tests, so that this one has a process of its own.
+    let run = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "cli::tests::life::in_the_working_directory", "--ignored"])
+        .env(VICTIM, "1")
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{run:?}");
+    assert!(!dir.path().join("data").exists() && dir.path().join("archive").exists(), "{run:?}");
+}
+
+#[test]
+#[ignore = "the victim of another test"]
+fn in_the_working_directory() {
+    if std::env::var_os(VICTIM).is_none() {
+        return;
+    }
+    let config = ["--config", "windvane.toml"];
+    good(&line(&["keys", "init"], &config));
+    good(&line(&["backup", "--to", "backups"], &config));
+    std::fs::rename("data", "lost").unwrap();
+    let restored = good(&line(&["restore", "--from", "backups", "--log", "lost"], &config));
+    assert!(restored.starts_with("restored data") && restored.contains("Never start"), "{restored}");
+    let retire = ["retire", "node", "--archive", "archive", "--yes-destroy", "carrier-a"];
+    assert!(good(&line(&retire, &config)).contains("\narchive archive/"));
 }

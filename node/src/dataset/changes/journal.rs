@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use windvane_keys::symmetric::StorageKey;
-use windvane_protocols::lookup::DataSet;
+use windvane_protocols::lookup::{BUILDING, DataSet};
 use zeroize::Zeroizing;
 
 use super::index::{Index, IndexBuilder};
@@ -24,9 +24,6 @@ use crate::spill::SpillError;
 
 const SEALED: &str = "sealed";
 const INDEX: &str = "index";
-
-/// Prefix of a change file that is being written.
-const WRITING: &str = "building-";
 
 /// Bytes at which a chunk is closed; an entry has at most 256 records of at most four fields and a label.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -254,7 +251,7 @@ impl Journal {
             return Err(ChangesError::TooManyFiles);
         }
         disk::create_directory(&self.dir)?;
-        disk::sweep(&self.dir, WRITING)?;
+        disk::sweep(&self.dir, BUILDING)?;
         if self.reports.is_empty() {
             // Those that followed an earlier full file.
             for stale in disk::numbered(&self.dir)?.into_iter().rev() {
@@ -262,7 +259,7 @@ impl Journal {
             }
         }
         let number = self.last() + 1;
-        let place = self.dir.join(format!("{WRITING}{number}"));
+        let place = self.dir.join(format!("{BUILDING}{number}"));
         disk::create_directory(&place)?;
         let staging = StagingWriter::create(&place.join(SEALED), &self.data_set, key, rng)?;
         let target = self.dir.join(number.to_string());

@@ -97,11 +97,15 @@ impl Sealing<'_> {
         self.snapshot.pages().table()
     }
 
+    /// The families by their keys, which are those of the published table: under others nobody would find a row.
     fn groups(&self) -> Result<Vec<(&PrivateKey, Vec<Family>)>, DeltaBuildError> {
-        let groups = KeyGroup::partition(&self.snapshot.manifest().body().families).into_iter();
+        let manifest = self.snapshot.manifest().body();
         let key = |group: KeyGroup| {
-            self.keys.get(&group).ok_or(DeltaBuildError::KeyMissing { group: group.name() })
+            let key = self.keys.get(&group).ok_or(DeltaBuildError::KeyMissing { group: group.name() })?;
+            let is_own = manifest.key(group) == Some(key.public());
+            is_own.then_some(key).ok_or(DeltaBuildError::Overtaken { epoch: manifest.epoch })
         };
+        let groups = KeyGroup::partition(&manifest.families).into_iter();
         groups.map(|(group, families)| Ok((key(group)?, families))).collect()
     }
 

@@ -242,6 +242,22 @@ fn a_new_full_file_or_another_configuration_asks_for_a_full_publication() {
 }
 
 #[test]
+fn a_delta_is_sealed_under_the_keys_of_the_published_epoch_alone() {
+    let mut bench = three();
+    let first = bench.keys.clone();
+    bench.keys =
+        [KeyGroup::Attribute, KeyGroup::Match].map(|g| (g, PrivateKey::random(&mut bench.rng))).into();
+    bench.build(2).unwrap();
+    // Published while a delta of epoch 1 was prepared, and changes came after its build.
+    bench.publish(2).unwrap();
+    change_text(&mut bench, &day_file(&[("删除", with(&[(0, "13800000001")]))])).unwrap();
+    let second = std::mem::replace(&mut bench.keys, first);
+    assert_eq!(bench.delta().unwrap_err().code(), "DELTA_OVERTAKEN");
+    bench.keys = second;
+    assert_eq!(bench.delta().unwrap().delta.body().deleted, 1);
+}
+
+#[test]
 fn what_change_files_need_is_said() {
     let mut bench = Bench::tolerant();
     bench.import_bytes(file(&[GOOD]).as_bytes()).unwrap();

@@ -163,6 +163,20 @@ fn a_publication_that_was_interrupted_before_its_rename_is_done_again() {
 }
 
 #[test]
+fn a_table_behind_the_last_publication_is_refused_and_goes_with_its_epoch() {
+    let mut bench = Bench::new();
+    bench.import_bytes(good_rows(10).as_bytes()).unwrap();
+    bench.build(5).unwrap();
+    bench.build(6).unwrap();
+    bench.publish(6).unwrap();
+    assert_eq!(bench.publish(5).unwrap_err().code(), "EPOCH_SUPERSEDED");
+    assert_eq!(built_epochs(bench.data(), bench.config.name()).unwrap(), [5]);
+    remove_epoch(bench.data(), bench.config.name(), 5).unwrap();
+    assert_eq!(built_epochs(bench.data(), bench.config.name()).unwrap(), [] as [u64; 0]);
+    assert_eq!(published_epochs(bench.data(), bench.config.name()).unwrap(), [6]);
+}
+
+#[test]
 fn one_writer_at_a_time() {
     let mut bench = Bench::new();
     bench.import_bytes(good_rows(10).as_bytes()).unwrap();
