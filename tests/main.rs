@@ -20,6 +20,7 @@ mod scan;
 mod score;
 mod screen;
 mod sichuan;
+mod stalls;
 mod train;
 mod train_serve;
 mod verification;
