@@ -4,6 +4,7 @@
 
 mod attacks;
 mod backup;
+mod both;
 mod crash;
 mod deltas;
 mod hostile;

@@ -482,11 +482,12 @@ impl Provider {
         let (settled, counters) = self.shared.store.counters()?;
         self.policy.restore(&counters, &self.shared.store.buckets()?);
         let from = settled.counted.min(settled.countersigned).min(self.first_to_remember()?);
-        let oldest_ms = self.oldest_ms();
+        let (oldest_ms, own) = (self.oldest_ms(), self.party());
         for entry in self.shared.log.entries_from(from)? {
             let (index, bytes) = entry?;
+            // Where the node asks too, the log has receipts of which others are the provider.
             match Entry::decode(&bytes).map(|entry| entry.event) {
-                Ok(Event::Answered(receipt)) => {
+                Ok(Event::Answered(receipt)) if receipt.body().request.body().provider == *own => {
                     let request = receipt.body().request.body();
                     if index >= settled.counted {
                         self.policy.recount(request, receipt.body().scored, receipt.body().received_at_ms);
@@ -504,7 +505,7 @@ impl Provider {
                         &request.input,
                     )?;
                 }
-                Ok(Event::PsiCompleted(receipt)) => {
+                Ok(Event::PsiCompleted(receipt)) if receipt.body().request().provider == *own => {
                     self.receipts.expect(receipt.digest(), receipt.body().request().requester.clone(), index);
                 }
                 Ok(Event::TrainAccepted(acceptance)) => {
@@ -512,7 +513,7 @@ impl Provider {
                     let (session, grant) = (request.session.as_bytes(), request.grant.as_bytes());
                     self.shared.store.put_train_run(session, grant)?;
                 }
-                Ok(Event::TrainCompleted(receipt)) => {
+                Ok(Event::TrainCompleted(receipt)) if receipt.body().request().provider == *own => {
                     let requester = receipt.body().request().charter.requester.clone();
                     self.receipts.expect(receipt.digest(), requester, index);
                 }
