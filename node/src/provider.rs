@@ -1,6 +1,6 @@
 //! A provider's side of the node: what it published, what it permits, and the evidence of its answers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -35,6 +35,7 @@ use crate::peer::{Partners, Tls};
 use crate::policy::Policy;
 use crate::retiring::Epochs;
 use crate::score::members::Members;
+use crate::server::TakingOver;
 use crate::session::Sessions;
 use crate::snapshot::{PageFile, Snapshot};
 use crate::store::{Settled, Store};
@@ -96,8 +97,7 @@ pub struct Shared {
     /// Digest of the configuration.
     pub configuration: Hash,
     /// Held while changes of commands are taken over, so that who waits for them does not come too early.
-    /// What is in it is in the log, and could not be taken out of the outbox yet.
-    pub taking_over: Arc<tokio::sync::Mutex<HashSet<Hash>>>,
+    pub(crate) taking_over: Arc<tokio::sync::Mutex<TakingOver>>,
     /// What is told of the node's work.
     pub observer: Arc<Observer>,
 }
@@ -174,14 +174,15 @@ impl Provider {
         Ok(provider)
     }
 
-    /// Reads grants, published epochs and scoring groups again.
+    /// Reads grants, published epochs and scoring groups again, each by itself.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// The first [`NodeError`]; what cannot be read stays as it was.
     pub fn reload(&self) -> Result<(), NodeError> {
-        self.policy.reload(&self.shared.store)?;
-        self.members.reload(&self.shared)?;
-        self.published.reload(&self.shared)
+        let grants = self.policy.reload(&self.shared.store);
+        let members = self.members.reload(&self.shared);
+        let published = self.published.reload(&self.shared);
+        grants.and(members).and(published)
     }
 
     /// The node's own name.
