@@ -1,11 +1,13 @@
 //! Shedding: more calls at once than the node can hold are refused at once, instead of queueing without end.
+//!
+//! A call keeps its place until it ended, be its caller still there or not.
 
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::app::App;
 use super::problem::Problem;
@@ -26,10 +28,23 @@ pub(super) struct Places {
     batches: Arc<Semaphore>,
 }
 
+/// A call's place, as long as anybody holds it.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
 impl Default for Places {
     fn default() -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
         Self { singles: places(MAX_SINGLES), batches: places(MAX_BATCHES) }
+    }
+}
+
+impl Place {
+    /// The place that a request was given.
+    pub(super) fn of(request: &Request) -> Option<Self> {
+        request.extensions().get().cloned()
     }
 }
 
@@ -47,10 +62,14 @@ pub(super) async fn batch(State(app): State<App>, request: Request, next: Next) 
     with_place(&app.places.batches, request, next).await
 }
 
-async fn with_place(places: &Semaphore, request: Request, next: Next) -> Result<Response, Problem> {
-    let Ok(_place) = places.try_acquire() else {
+async fn with_place(places: &Arc<Semaphore>, mut request: Request, next: Next) -> Result<Response, Problem> {
+    let Ok(permit) = Arc::clone(places).try_acquire_owned() else {
         let problem = Problem::new(429, "OVERLOADED", "too many calls at once", "wait as Retry-After says");
         return Err(problem.after(RETRY_AFTER_MS));
     };
-    Ok(next.run(request).await)
+    let place = Place { _permit: Arc::new(permit) };
+    request.extensions_mut().insert(place.clone());
+    let response = next.run(request).await;
+    drop(place);
+    Ok(response)
 }

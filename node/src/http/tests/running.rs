@@ -70,6 +70,29 @@ async fn more_batches_than_places_are_refused_at_once_while_single_calls_pass() 
 }
 
 #[tokio::test]
+async fn a_call_keeps_its_place_until_its_end_though_its_caller_hung_up() {
+    let served = Served::start().await;
+    let waiting: BatchBody = serde_json::from_value(batch(&[item(&json!({ "ticket": "wait" }))])).unwrap();
+    let under_way: Vec<_> = (0..8)
+        .map(|_| {
+            let (client, body) = (served.client(), waiting.clone());
+            tokio::spawn(async move { client.verify_batch(&body).await })
+        })
+        .collect();
+    served.script.waiting.subscribe().wait_for(|count| *count == 8).await.unwrap();
+    for call in under_way {
+        call.abort();
+        assert!(call.await.unwrap_err().is_cancelled());
+    }
+    // A whole round trip later the listener has seen the end of the connections.
+    served.client().report("known-1").await.unwrap();
+    let refused = served.client().verify_batch(&waiting).await.unwrap_err();
+    assert_eq!((refused.status, refused.code.as_str()), (429, "OVERLOADED"));
+    served.script.gate.send_replace(true);
+    served.script.answered.subscribe().wait_for(|count| *count == 8).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_caller_that_hangs_up_does_not_undo_its_verification() {
     let served = Served::start().await;
     let client = served.client();
