@@ -1,15 +1,18 @@
-//! Disks that take their time: whom that is blamed on.
+//! Disks that take their time: whom that is blamed on, and what a stop waits for.
 
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use serde_json::json;
 use windvane::evidence::disk::Disk;
+use windvane::http::{Client, VerificationBody};
 use windvane::peer::transport::Tcp;
 use windvane::{Node, Surroundings};
+use windvane_protocols::audit::entry::Event;
 
-use crate::lab::{Lab, Party, SUBSCRIBERS, bank_of, error_of, terms, zhang};
+use crate::lab::{Lab, Party, SUBSCRIBERS, bank_of, error_of, events, terms, zhang};
 
 /// A disk that makes nothing durable while it is stalled.
 #[derive(Debug, Default)]
@@ -70,4 +73,42 @@ async fn a_banks_own_disk_is_no_failure_of_its_providers() {
     assert_eq!(carrier_node.log().size(), before, "it was not asked");
     node.stop().await.unwrap();
     carrier_node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_waits_for_a_verification_whose_caller_hung_up() {
+    let lab = Lab::new();
+    let (carrier, disk) = (lab.carrier("carrier-a", SUBSCRIBERS), Arc::new(Stalling::default()));
+    let carrier_node = start_on(&lab, &carrier, &disk).await;
+    let (mut bank, node) = lab.bank(&[(&carrier, &carrier_node)], &terms()).await;
+    node.stop().await.unwrap();
+    bank.config.service.stop_grace_ms = 60_000;
+    let token = bank.admin.admit_caller("counter").unwrap();
+    let node = lab.start(&bank).await;
+    let base = format!("http://{}", node.http_address().unwrap());
+    let client = Client::new(&base, &token).unwrap();
+    let body: VerificationBody = serde_json::from_value(json!({
+        "name": "张三", "id_number": "11010519491231002X", "phone": "13800138000",
+        "purpose": "account_opening", "ticket": "T-1", "consent": { "id": "C-1" }, "operator": "teller-1"
+    }))
+    .unwrap();
+    let (before, begun) = (node.log().size(), Instant::now());
+    let stalled = disk.stall();
+    let caller = client.clone();
+    let call = tokio::spawn(async move { caller.verify(&body).await });
+    while node.log().size() == before {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert!(begun.elapsed() < Duration::from_secs(60), "nobody is asked");
+    }
+    call.abort();
+    assert!(call.await.unwrap_err().is_cancelled());
+    // A whole round trip later the listener has seen the end of the connection.
+    assert_eq!(client.report("none").await.unwrap_err().code, "VERIFICATION_UNKNOWN");
+    let stop = node.stop();
+    tokio::pin!(stop);
+    assert!(tokio::time::timeout(Duration::from_millis(200), &mut stop).await.is_err(), "it waits");
+    drop(stalled);
+    stop.await.unwrap();
+    carrier_node.stop().await.unwrap();
+    assert!(events(&bank).iter().any(|event| matches!(event, Event::Decided(_))));
 }

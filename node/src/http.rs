@@ -36,5 +36,6 @@ pub use client::Client;
 pub use document::openapi;
 pub use health::Live;
 pub use idempotency::Idempotency;
+pub use load::Places;
 pub use problem::Problem;
 pub use serve::serve;

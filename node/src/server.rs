@@ -329,9 +329,7 @@ impl Node {
                 // The sender lives as long as the node; either way it is time to stop.
                 let _ = stopped.changed().await;
             };
-            if let Err(error) = http::serve(listener, router, stop).await {
-                tracing::error!(code = "SERVE_FAILED", %error, "the listener for health and metrics ended");
-            }
+            http::serve(listener, router, stop).await;
         }));
         Ok(())
     }

@@ -13,17 +13,17 @@ use super::app::App;
 use super::problem::Problem;
 
 /// Single verifications under way at once: half a second's worth at 1,000 a second.
-const MAX_SINGLES: usize = 512;
+const MAX_SINGLES: u32 = 512;
 
 /// Batches under way at once: each may hold 4,096 customers, about 20 MB with its answer.
-const MAX_BATCHES: usize = 8;
+const MAX_BATCHES: u32 = 8;
 
 /// A refused caller should wait this long.
 const RETRY_AFTER_MS: u64 = 1_000;
 
 /// Places for calls under way.
 #[derive(Debug, Clone)]
-pub(super) struct Places {
+pub struct Places {
     singles: Arc<Semaphore>,
     batches: Arc<Semaphore>,
 }
@@ -36,8 +36,17 @@ pub(super) struct Place {
 
 impl Default for Places {
     fn default() -> Self {
-        let places = |count| Arc::new(Semaphore::new(count));
+        let places = |count| Arc::new(Semaphore::new(count as usize));
         Self { singles: places(MAX_SINGLES), batches: places(MAX_BATCHES) }
+    }
+}
+
+impl Places {
+    /// Waits until no call is under way, that of a caller that hung up included.
+    pub async fn all_free(&self) {
+        for (places, count) in [(&self.singles, MAX_SINGLES), (&self.batches, MAX_BATCHES)] {
+            let _all = places.acquire_many(count).await.expect("the semaphore is never closed");
+        }
     }
 }
 
