@@ -103,7 +103,12 @@ impl Lab {
 
     /// A carrier that published `rows` below [`HEADER`].
     pub(crate) fn carrier(&self, name: &str, rows: &str) -> Party {
-        let party = self.party(name, "[grpc]\nlisten = \"127.0.0.1:0\"\n");
+        self.carrier_with(name, rows, "[grpc]\nlisten = \"127.0.0.1:0\"\n")
+    }
+
+    /// The same with these sections in its configuration.
+    pub(crate) fn carrier_with(&self, name: &str, rows: &str, sections: &str) -> Party {
+        let party = self.party(name, sections);
         let file = self.dir.path().join(format!("{name}.csv"));
         std::fs::write(&file, format!("{HEADER}{rows}")).unwrap();
         party.publish(&file);

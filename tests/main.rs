@@ -4,6 +4,7 @@
 
 mod attacks;
 mod backup;
+mod both;
 mod crash;
 mod deltas;
 mod hostile;
@@ -20,6 +21,7 @@ mod scan;
 mod score;
 mod screen;
 mod sichuan;
+mod stalls;
 mod train;
 mod train_serve;
 mod verification;

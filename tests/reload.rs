@@ -1,17 +1,20 @@
 //! What an operator changes while nodes run: no call fails, and who is no longer believed is refused.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 use windvane::Node;
 use windvane::admin::GrantTerms;
 use windvane::audit::reconcile;
-use windvane::dataset::DataSetConfig;
+use windvane::dataset::{DataSetConfig, published_dir};
 use windvane::error::PeerError;
 use windvane::peer::channel;
+use windvane::snapshot::{installed_dir, installed_epochs};
 use windvane::verification::MatchResult;
 use windvane_proto::common::v1::HelloRequest;
 use windvane_proto::common::v1::peer_client::PeerClient;
@@ -21,6 +24,7 @@ use windvane_protocols::lookup::PROTOCOL;
 use crate::lab::{
     Lab, Party, SUBSCRIBERS, authority_pem, bank_of, error_of, events, sha256_of, terms, zhang,
 };
+use crate::observe::page;
 
 const MINUTE_MS: u64 = 60_000;
 
@@ -403,5 +407,88 @@ async fn what_ends_soon_is_told() {
     let error = error_of(&running.bank_node, zhang()).await;
     // The epoch is over by then, and not the list: an overdue list stops nobody.
     assert_eq!(error.as_deref(), Some("EPOCH_EXPIRED"));
+    running.stop().await;
+}
+
+/// A table like another one, of which the index is not the recorded one.
+fn damaged_copy(of: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for file in std::fs::read_dir(of).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+    std::fs::write(to.join("index"), "damaged").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_cannot_be_opened_concerns_its_provider_alone_and_is_tried_again() {
+    let lab = Lab::new();
+    let (a, b) = (lab.carrier("carrier-a", SUBSCRIBERS), lab.carrier("carrier-b", SUBSCRIBERS));
+    let (node_a, node_b) = (lab.start(&a).await, lab.start(&b).await);
+    let (bank, node) = lab.bank(&[(&a, &node_a), (&b, &node_b)], &terms()).await;
+    let errors = async |node: &Node| -> Vec<Option<String>> {
+        let report = bank_of(node).verify(zhang()).await.unwrap();
+        report.providers.into_iter().map(|provider| provider.error).collect()
+    };
+    let (party_a, party_b, data_set) = (a.config.party(), b.config.party(), "subscribers".parse().unwrap());
+    let installed = |epoch| installed_dir(&bank.config.node.data_dir, &party_a, &data_set, epoch);
+    damaged_copy(&installed(1), &installed(99));
+    bank.admin.suspend(&party_b).unwrap();
+    bank.taken_over_by(&node).await;
+    // The one that is open stays in use.
+    assert_eq!(errors(&node).await, [None, Some("PARTNER_SUSPENDED".to_owned())]);
+    let told = page(node.http_address().unwrap(), "/readyz").await.1;
+    assert!(told.contains("SNAPSHOT_DAMAGED"), "{told}");
+    assert!(!told.contains("carrier-a: SNAPSHOT_DAMAGED"), "it can be asked: {told}");
+
+    bank.admin.resume(&party_b).unwrap();
+    node.stop().await.unwrap();
+    let node = lab.start(&bank).await;
+    assert_eq!(errors(&node).await, [Some("SNAPSHOT_DAMAGED".to_owned()), None]);
+    let told = page(node.http_address().unwrap(), "/readyz").await.1;
+    assert!(told.contains("carrier-a: SNAPSHOT_DAMAGED"), "{told}");
+    std::fs::remove_dir_all(installed(99)).unwrap();
+    // No command tells the node of that.
+    node.reload().await.unwrap();
+    assert_eq!(errors(&node).await, [None, None]);
+    for node in [node, node_a, node_b] {
+        node.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_taken_over_is_tried_again_and_keeps_nothing_else_back() {
+    let running = Running::start().await;
+    let token = running.bank.admin.admit_caller("counter").unwrap();
+    running.bank.taken_over_by(&running.bank_node).await;
+    let known = async || bank_of(&running.bank_node).user_of_token(token.digest()).await.unwrap().is_some();
+    assert!(known().await);
+    let state = Connection::open(running.bank.config.node.data_dir.join("state.db")).unwrap();
+    state.execute_batch("ALTER TABLE caller RENAME TO away; DELETE FROM away").unwrap();
+    running.bank.admin.suspend(&running.carrier.config.party()).unwrap();
+    let failed = running.bank_node.reload().await.unwrap_err();
+    assert_eq!(failed.code(), "STATE_UNAVAILABLE");
+    assert!(running.bank.admin.is_flushed().unwrap(), "the log has it");
+    assert_eq!(error_of(&running.bank_node, zhang()).await.as_deref(), Some("PARTNER_SUSPENDED"));
+    assert!(known().await, "what cannot be read stays as it was");
+    state.execute_batch("ALTER TABLE away RENAME TO caller").unwrap();
+    running.bank_node.reload().await.unwrap();
+    assert!(!known().await);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_published_table_that_cannot_be_opened_concerns_its_data_set_alone() {
+    let running = Running::start().await;
+    let data_set = "subscribers".parse().unwrap();
+    let (carrier, root) = (&running.carrier, &running.carrier.config.node.data_dir);
+    damaged_copy(&published_dir(root, &data_set, 1), &published_dir(root, &"another".parse().unwrap(), 1));
+    carrier.admin.build(&DataSetConfig::carrier(), &()).unwrap();
+    carrier.admin.publish(&DataSetConfig::carrier()).unwrap();
+    assert_eq!(running.carrier_node.reload().await.unwrap_err().code(), "SNAPSHOT_DAMAGED");
+    running.bank.admin.fetch_snapshot("carrier-a", |_, _| ()).await.unwrap();
+    let installed = installed_epochs(&running.bank.config.node.data_dir, &carrier.config.party(), &data_set);
+    assert_eq!(installed.unwrap().last(), Some(&2));
+    assert_eq!(error_of(&running.bank_node, zhang()).await, None);
     running.stop().await;
 }

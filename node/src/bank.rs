@@ -30,6 +30,7 @@ pub mod fetch;
 mod inquiry;
 mod interrupted;
 mod record;
+mod reload;
 mod retry;
 mod score;
 pub mod stage;
@@ -128,36 +129,6 @@ impl Bank {
         interrupted::explain(&bank.shared)?;
         bank.reload()?;
         Ok(bank)
-    }
-
-    /// Reads grants, snapshots and callers again.
-    ///
-    /// # Errors
-    /// [`NodeError`].
-    pub fn reload(&self) -> Result<(), NodeError> {
-        // The score first: that it is stopped must not wait for a snapshot that cannot be opened.
-        let active = Active::load(&self.shared, &self.score, &self.active());
-        *self.scoring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(active);
-        let callers = self.shared.store.callers()?;
-        *self.callers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(callers);
-        let renewed: Vec<_> = self
-            .contracts()
-            .iter()
-            .map(|contract| Ok(Arc::new(contract.renewed(&self.shared)?)))
-            .collect::<Result<_, NodeError>>()?;
-        *self.contracts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(renewed);
-        Ok(())
-    }
-
-    /// Makes all channels anew: calls from now on connect with what TLS uses now, and those that run end on the
-    /// connections that they have.
-    pub(crate) fn connect_anew(&self) {
-        let anew: Vec<_> = self
-            .contracts()
-            .iter()
-            .map(|contract| Arc::new(contract.connected_anew(&self.shared.tls)))
-            .collect();
-        *self.contracts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(anew);
     }
 
     /// Why the active scoring group cannot be used, where it cannot: group and code.

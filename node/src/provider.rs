@@ -1,6 +1,6 @@
 //! A provider's side of the node: what it published, what it permits, and the evidence of its answers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -34,6 +34,7 @@ use crate::peer::{Partners, Tls};
 use crate::policy::Policy;
 use crate::retiring::Epochs;
 use crate::score::members::Members;
+use crate::server::TakingOver;
 use crate::session::Sessions;
 use crate::snapshot::{PageFile, Snapshot};
 use crate::store::{Settled, Store};
@@ -92,8 +93,7 @@ pub struct Shared {
     /// Digest of the configuration.
     pub configuration: Hash,
     /// Held while changes of commands are taken over, so that who waits for them does not come too early.
-    /// What is in it is in the log, and could not be taken out of the outbox yet.
-    pub taking_over: Arc<tokio::sync::Mutex<HashSet<Hash>>>,
+    pub(crate) taking_over: Arc<tokio::sync::Mutex<TakingOver>>,
     /// What is told of the node's work.
     pub observer: Arc<Observer>,
 }
@@ -170,14 +170,15 @@ impl Provider {
         Ok(provider)
     }
 
-    /// Reads grants, published epochs and scoring groups again.
+    /// Reads grants, published epochs and scoring groups again, each by itself.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// The first [`NodeError`]; what cannot be read stays as it was.
     pub fn reload(&self) -> Result<(), NodeError> {
-        self.policy.reload(&self.shared.store)?;
-        self.members.reload(&self.shared)?;
-        self.published.reload(&self.shared)
+        let grants = self.policy.reload(&self.shared.store);
+        let members = self.members.reload(&self.shared);
+        let published = self.published.reload(&self.shared);
+        grants.and(members).and(published)
     }
 
     /// The node's own name.
@@ -478,11 +479,12 @@ impl Provider {
         let (settled, counters) = self.shared.store.counters()?;
         self.policy.restore(&counters, &self.shared.store.buckets()?);
         let from = settled.counted.min(settled.countersigned).min(self.first_to_remember()?);
-        let oldest_ms = self.oldest_ms();
+        let (oldest_ms, own) = (self.oldest_ms(), self.party());
         for entry in self.shared.log.entries_from(from)? {
             let (index, bytes) = entry?;
+            // Where the node asks too, the log has receipts of which others are the provider.
             match Entry::decode(&bytes).map(|entry| entry.event) {
-                Ok(Event::Answered(receipt)) => {
+                Ok(Event::Answered(receipt)) if receipt.body().request.body().provider == *own => {
                     let request = receipt.body().request.body();
                     if index >= settled.counted {
                         self.policy.recount(request, receipt.body().scored, receipt.body().received_at_ms);
@@ -500,7 +502,7 @@ impl Provider {
                         &request.input,
                     )?;
                 }
-                Ok(Event::PsiCompleted(receipt)) => {
+                Ok(Event::PsiCompleted(receipt)) if receipt.body().request().provider == *own => {
                     self.receipts.expect(receipt.digest(), receipt.body().request().requester.clone(), index);
                 }
                 Ok(Event::TrainAccepted(acceptance)) => {
@@ -508,7 +510,7 @@ impl Provider {
                     let (session, grant) = (request.session.as_bytes(), request.grant.as_bytes());
                     self.shared.store.put_train_run(session, grant)?;
                 }
-                Ok(Event::TrainCompleted(receipt)) => {
+                Ok(Event::TrainCompleted(receipt)) if receipt.body().request().provider == *own => {
                     let requester = receipt.body().request().charter.requester.clone();
                     self.receipts.expect(receipt.digest(), requester, index);
                 }

@@ -26,7 +26,7 @@ use crate::limits::Limits;
 use crate::observe::{self, Observer};
 use crate::outbox;
 use crate::peer::transport::{Tcp, Transport};
-use crate::peer::{Incoming, Tls, renew::renew};
+use crate::peer::{Incoming, Tls};
 use crate::provider::{Provider, Shared};
 use crate::psi::serve::PsiProvider;
 use crate::retention::{Outcome, Retention};
@@ -34,8 +34,12 @@ use crate::store::Store;
 use crate::train::serve::TrainProvider;
 
 mod certificates;
+mod reload;
 mod serving;
 
+pub(crate) use reload::TakingOver;
+
+use reload::{When, reload};
 use serving::{Services, serve_grpc, serve_http};
 
 /// The code of the line in which a node that stops tells what its log did: entries and syncs.
@@ -179,12 +183,12 @@ impl Node {
         &self.shared.log
     }
 
-    /// Takes over now what commands changed, instead of a moment later.
+    /// Takes over now what commands changed, and what could not be taken over before, instead of a moment later.
     ///
     /// # Errors
     /// [`NodeError`].
     pub async fn reload(&self) -> Result<(), NodeError> {
-        reload(&self.shared, self.provider.clone(), self.bank.clone()).await.map(drop)
+        reload(&self.shared, self.provider.clone(), self.bank.clone(), When::Now).await
     }
 
     /// Refuses new calls, finishes those that run within the grace, countersigns, and seals the log.
@@ -325,9 +329,7 @@ impl Node {
                 // The sender lives as long as the node; either way it is time to stop.
                 let _ = stopped.changed().await;
             };
-            if let Err(error) = http::serve(listener, router, stop).await {
-                tracing::error!(code = "SERVE_FAILED", %error, "the listener for health and metrics ended");
-            }
+            http::serve(listener, router, stop).await;
         }));
         Ok(())
     }
@@ -339,10 +341,8 @@ impl Node {
         self.tasks.push(every(interval, stopped.clone(), move || {
             let (shared, provider, bank) = (shared.clone(), provider.clone(), bank.clone());
             async move {
-                let done = reload(&shared, provider, bank).await;
-                if let Err(error) = done {
-                    tracing::error!(code = error.code(), %error, "changes could not be taken over");
-                }
+                // What fails is told, and tried again.
+                let _ = reload(&shared, provider, bank, When::Due).await;
             }
         }));
         let (provider, bank) = (self.provider.clone(), self.bank.clone());
@@ -401,9 +401,9 @@ async fn open(config: &Config, surroundings: Surroundings) -> Result<Shared, Nod
         observer,
     };
     // What commands did before comes before in the log, too.
-    let mut logged = shared.taking_over.lock().await;
-    outbox::drain(&shared, &mut logged).await?;
-    drop(logged);
+    let mut taking_over = shared.taking_over.lock().await;
+    outbox::drain(&shared, &mut taking_over.logged).await?;
+    drop(taking_over);
     let started = Event::Started { software: shared.software, configuration: shared.configuration };
     let entry = Entry::new(shared.clock.now_ms(), started).encode().into_bytes();
     shared.log.append(vec![entry]).await?;
@@ -460,33 +460,4 @@ fn retain(shared: &Shared, config: &RetentionConfig) {
         let Outcome { class, items, bytes, .. } = outcome;
         tracing::info!(code = "RETENTION", class, items, bytes, "destroyed what was due");
     }
-}
-
-/// Takes the entries of commands into the log, and then what they changed into effect: whether there were any.
-async fn reload(
-    shared: &Shared,
-    provider: Option<Arc<Provider>>,
-    bank: Option<Arc<Bank>>,
-) -> Result<bool, NodeError> {
-    let mut logged = shared.taking_over.lock().await;
-    if let Some(provider) = &provider
-        && !shared.store.outbox()?.is_empty()
-    {
-        // A grant is refused before the log says that it was ended, or an answer would stand after its end.
-        provider.policy().withdraw(&shared.store)?;
-    }
-    if !outbox::drain(shared, &mut logged).await? {
-        return Ok(false);
-    }
-    shared.functions.reload(&shared.store)?;
-    // Each by itself: what one cannot take over must not keep the others from it. Files are opened and checked.
-    let renewing = shared.clone();
-    let renewed = blocking(move || renew(&renewing)).await?;
-    if let Ok(true) = &renewed {
-        bank.iter().for_each(|bank| bank.connect_anew());
-        certificates::warn(shared);
-    }
-    let provider = blocking(move || provider.map_or(Ok(()), |provider| provider.reload())).await?;
-    let bank = blocking(move || bank.map_or(Ok(()), |bank| bank.reload())).await?;
-    renewed.map(drop).and(provider).and(bank).map(|()| true)
 }

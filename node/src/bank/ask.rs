@@ -278,6 +278,10 @@ async fn call(
     question: &Question,
     deadline: Instant,
 ) -> Result<EvaluateResponse, PeerError> {
+    if deadline <= Instant::now() {
+        // The time went by before anybody was asked: that says nothing of the provider.
+        return Err(PeerError::from(&late()));
+    }
     let (message, mut attempt) = (EvaluateRequest::from(question), 0);
     loop {
         attempt += 1;
@@ -317,9 +321,12 @@ async fn attempted(
     let mut request = Request::new(message);
     request.set_timeout(left);
     carry(&mut request);
-    let late = |_| Status::deadline_exceeded("no answer in time");
-    let response = tokio::time::timeout(left, client.evaluate(request)).await.map_err(late)??;
+    let response = tokio::time::timeout(left, client.evaluate(request)).await.map_err(|_| late())??;
     Ok(response.into_inner())
+}
+
+fn late() -> Status {
+    Status::deadline_exceeded("no answer in time")
 }
 
 /// What a session gave.

@@ -17,7 +17,7 @@ use crate::config::ProviderConfig;
 use crate::error::NodeError;
 use crate::peer::{Tls, live_channel};
 use crate::provider::Shared;
-use crate::snapshot::{Snapshot, installed_dir, installed_epochs};
+use crate::snapshot::{Snapshot, SnapshotError, installed_dir, installed_epochs};
 
 /// A contracted provider.
 #[derive(Debug, Clone)]
@@ -32,6 +32,16 @@ pub struct Contract {
     partner: Option<Arc<Partner>>,
     grants: Vec<Grant>,
     snapshot: Option<Arc<Snapshot>>,
+    unopened: Option<Unopened>,
+}
+
+/// Why the newest snapshot cannot be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unopened {
+    /// The stable code.
+    pub(crate) code: &'static str,
+    /// What is wrong and what to do.
+    pub(crate) text: String,
 }
 
 /// What a session with the provider runs under.
@@ -81,22 +91,25 @@ impl Contract {
             partner: None,
             grants: Vec::new(),
             snapshot: None,
+            unopened: None,
         })
     }
 
-    /// The same contract with the partner, grants and snapshot as they stand now.
-    pub(super) fn renewed(&self, shared: &Shared) -> Result<Self, NodeError> {
-        let partner = shared.partners.find(&self.party);
-        let grants = match &partner {
-            Some(partner) => self.accepted_grants(shared, partner)?,
-            None => Vec::new(),
+    /// Takes over partner, grants and snapshot as they stand now. Where the newest snapshot cannot be opened, the one
+    /// that is open stays, if any is, and [`Contract::unopened`] says why.
+    ///
+    /// # Errors
+    /// [`NodeError`] when the grants cannot be read; they stay, and the rest is taken over all the same.
+    pub(super) fn renew(&mut self, shared: &Shared) -> Result<(), NodeError> {
+        self.partner = shared.partners.find(&self.party);
+        self.suspended = shared.functions.check_partner(&self.party).is_err();
+        let Some(partner) = self.partner.clone() else {
+            (self.grants, self.snapshot, self.unopened) = (Vec::new(), None, None);
+            return Ok(());
         };
-        let snapshot = match &partner {
-            Some(partner) => self.newest_snapshot(shared, partner)?,
-            None => None,
-        };
-        let suspended = shared.functions.check_partner(&self.party).is_err();
-        Ok(Self { partner, grants, snapshot, suspended, ..self.clone() })
+        self.renew_snapshot(shared, &partner);
+        self.grants = self.accepted_grants(shared, &partner)?;
+        Ok(())
     }
 
     /// The same contract over a channel of its own, which connects when it is first used.
@@ -152,6 +165,11 @@ impl Contract {
         self.snapshot.as_ref()
     }
 
+    /// Why the newest snapshot is not the one in use, where it cannot be opened.
+    pub(crate) const fn unopened(&self) -> Option<&Unopened> {
+        self.unopened.as_ref()
+    }
+
     /// When the last grant ends, milliseconds of Unix time.
     pub(crate) fn granted_until(&self) -> Option<u64> {
         self.grants.iter().map(|grant| grant.not_after_ms).max()
@@ -166,7 +184,8 @@ impl Contract {
     pub(super) fn terms(&self, now_ms: u64) -> Result<SessionTerms, &'static str> {
         let data_set = self.data_set.as_ref().ok_or("DATA_SET_MISSING")?;
         let (partner, grant) = self.grant(Operation::Verify, data_set, now_ms)?;
-        let snapshot = self.snapshot.clone().ok_or("SNAPSHOT_MISSING")?;
+        let missing = || self.unopened.as_ref().map_or("SNAPSHOT_MISSING", |unopened| unopened.code);
+        let snapshot = self.snapshot.clone().ok_or_else(missing)?;
         let manifest = snapshot.manifest().body();
         if now_ms > manifest.not_after_ms {
             return Err("EPOCH_EXPIRED");
@@ -223,11 +242,27 @@ impl Contract {
         Ok(grants)
     }
 
+    fn renew_snapshot(&mut self, shared: &Shared, partner: &Partner) {
+        let told = self.unopened.take();
+        match self.newest_snapshot(shared, partner) {
+            Ok(snapshot) => self.snapshot = snapshot,
+            Err(error) => {
+                let unopened = Unopened { code: error.code(), text: error.to_string() };
+                // It is tried again and again.
+                if told.as_ref() != Some(&unopened) {
+                    let (code, provider) = (unopened.code, &self.party);
+                    tracing::error!(code, %provider, %error, "the newest snapshot cannot be opened");
+                }
+                self.unopened = Some(unopened);
+            }
+        }
+    }
+
     fn newest_snapshot(
         &self,
         shared: &Shared,
         partner: &Partner,
-    ) -> Result<Option<Arc<Snapshot>>, NodeError> {
+    ) -> Result<Option<Arc<Snapshot>>, SnapshotError> {
         let root = shared.layout.root();
         let Some(data_set) = &self.data_set else { return Ok(None) };
         let Some(&epoch) = installed_epochs(root, &self.party, data_set)?.last() else {

@@ -76,7 +76,8 @@ pub(super) fn explain(shared: &Shared) -> Result<(), NodeError> {
                 let request = request.body();
                 open.insert(request.session, request.provider.clone());
             }
-            Ok(Event::Answered(receipt)) => {
+            // Where the node answers too, the log has receipts of which others are the requester.
+            Ok(Event::Answered(receipt)) if receipt.body().request.body().requester == shared.keys.party => {
                 let request = receipt.body().request.body();
                 open.remove(&request.session);
                 uncountersigned.insert(receipt.digest(), request.provider.clone());

@@ -39,10 +39,10 @@ impl fmt::Debug for App {
     }
 }
 
-/// The REST interface over `bank`.
+/// The REST interface over `bank`, and the places of its calls: one whose caller hung up goes on in its place.
 ///
 /// `ready` tells whether the node can answer, and what keeps it from it; it is asked on every `GET /readyz`.
-pub fn router<F>(bank: Arc<Bank>, ready: impl Fn() -> F + Send + Sync + 'static) -> Router
+pub fn router<F>(bank: Arc<Bank>, ready: impl Fn() -> F + Send + Sync + 'static) -> (Router, Places)
 where
     F: Future<Output = Readiness> + Send + 'static,
 {
@@ -55,9 +55,10 @@ pub fn routes() -> Vec<(&'static str, String)> {
     app_less(open()).chain(app_less(guarded())).map(|(method, path)| (name(&method), path)).collect()
 }
 
-pub(super) fn router_over(bank: Arc<dyn Verifier>, ready: Ready) -> Router {
+pub(super) fn router_over(bank: Arc<dyn Verifier>, ready: Ready) -> (Router, Places) {
     let document = document::openapi().to_json().expect("the document is made of texts and maps");
-    let app = App { bank, ready, places: Places::default(), document: document.into() };
+    let places = Places::default();
+    let app = App { bank, ready, places: places.clone(), document: document.into() };
     let guarded = guarded().into_iter().fold(Router::new(), |router, route| {
         let handler = match route.load {
             Load::Batch => route.handler.route_layer(from_fn_with_state(app.clone(), load::batch)),
@@ -66,13 +67,14 @@ pub(super) fn router_over(bank: Arc<dyn Verifier>, ready: Ready) -> Router {
         router.route(&route.path, handler)
     });
     let guarded = guarded.route_layer(from_fn_with_state(app.clone(), bearer::admit));
-    open()
+    let router = open()
         .into_iter()
         .fold(guarded, |router, route| router.route(&route.path, route.handler))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn(trace::trace))
-        .with_state(app)
+        .with_state(app);
+    (router, places)
 }
 
 struct Route {

@@ -1,6 +1,5 @@
 //! The listener: bounded connections, and an end without broken answers.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 
 /// Connections at once; more wait in the listener's queue.
 const MAX_CONNECTIONS: usize = 1_024;
@@ -18,38 +18,29 @@ const MAX_CONNECTIONS: usize = 1_024;
 /// A request's head must be here in this time; an idle connection is closed after it as well.
 const HEAD_DEADLINE: Duration = Duration::from_secs(30);
 
-/// After the signal, requests under way get this long.
-const DRAIN_LIMIT: Duration = Duration::from_secs(10);
-
 /// Accepting failed for lack of descriptors or the like; trying again at once would only burn time.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until `shutdown` completes, then takes no new connection, lets requests under way finish for at
-/// most 10 seconds, and returns.
-///
-/// # Errors
-/// [`io::ErrorKind::TimedOut`] where requests were still under way after the 10 seconds.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    shutdown: impl Future<Output = ()> + Send,
-) -> io::Result<()> {
+/// Serves until `shutdown` completes, then takes no new connection, lets requests under way finish, and returns.
+/// Dropped before, it ends them.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()> + Send) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
             biased;
             () = &mut shutdown => break,
+            // Nothing is kept of those that ended.
+            Some(_) = connections.join_next() => {}
             (stream, place) = accept(&listener, &places) => {
-                let connection = connection(stream, router.clone(), graceful.watcher(), place);
-                tokio::spawn(connection);
+                connections.spawn(connection(stream, router.clone(), graceful.watcher(), place));
             }
         }
     }
     drop(listener);
-    let late = |_| io::Error::new(io::ErrorKind::TimedOut, "requests were still under way at the end");
-    tokio::time::timeout(DRAIN_LIMIT, graceful.shutdown()).await.map_err(late)
+    graceful.shutdown().await;
 }
 
 async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {

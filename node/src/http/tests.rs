@@ -161,8 +161,9 @@ struct Served {
     script: Arc<Script>,
     base: String,
     failing: watch::Sender<Vec<String>>,
+    places: Places,
     stop: oneshot::Sender<()>,
-    server: JoinHandle<std::io::Result<()>>,
+    server: JoinHandle<()>,
 }
 
 impl Served {
@@ -174,13 +175,13 @@ impl Served {
             let readiness = Readiness::of(found(&seen.borrow()));
             Box::pin(async move { readiness })
         };
-        let router = router_over(script.clone(), Arc::new(ready));
+        let (router, places) = router_over(script.clone(), Arc::new(ready));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { drop(stopped.await) };
         let server = tokio::spawn(serve(listener, router, shutdown));
-        Self { script, base, failing, stop, server }
+        Self { script, base, failing, places, stop, server }
     }
 
     fn client(&self) -> Client {

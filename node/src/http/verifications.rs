@@ -14,6 +14,7 @@ use super::app::App;
 use super::bearer::Caller;
 use super::body::{Asker, BatchBody, BatchItem, BatchResult, BatchResults, VerificationBody};
 use super::idempotency::{Begun, Claim, HEADER, Kept};
+use super::load::Place;
 use super::problem::Problem;
 use super::receive;
 use super::verifier::Verifier;
@@ -88,7 +89,7 @@ pub(super) async fn verify(
     State(app): State<App>,
     request: Request,
 ) -> Result<Json<VerificationReport>, Problem> {
-    let under = Under::of(&request);
+    let (place, under) = (Place::of(&request), Under::of(&request));
     let (body, bytes) = receive::json::<VerificationBody>(request, MAX_BODY_BYTES).await?;
     let (asker, item) = body.into_item();
     asker.check()?;
@@ -103,7 +104,7 @@ pub(super) async fn verify(
         keep(claim, || vec![Kept::Report(report.id.clone())]).await;
         Ok(report)
     };
-    to_the_end(call).await.map(Json)
+    to_the_end(place, call).await.map(Json)
 }
 
 /// Verifies up to 4,096 people in one session, or scores them.
@@ -123,7 +124,7 @@ pub(super) async fn verify_batch(
     State(app): State<App>,
     request: Request,
 ) -> Result<Json<BatchResults>, Problem> {
-    let under = Under::of(&request);
+    let (place, under) = (Place::of(&request), Under::of(&request));
     let (body, bytes) = receive::json::<BatchBody>(request, MAX_BATCH_BYTES).await?;
     let asker = Asker { purpose: body.purpose, operator: body.operator };
     asker.check()?;
@@ -144,7 +145,7 @@ pub(super) async fn verify_batch(
         keep(claim, || results.iter().map(kept).collect()).await;
         Ok(results)
     };
-    to_the_end(call).await.map(|results| Json(BatchResults { results }))
+    to_the_end(place, call).await.map(|results| Json(BatchResults { results }))
 }
 
 /// Reads an answer again.
@@ -267,10 +268,17 @@ fn joined(refused: Vec<Option<Problem>>, reports: Vec<VerificationReport>) -> Op
     results.collect()
 }
 
-/// Runs a call on its own task: a caller that hangs up must not stop it between its log entries.
+/// Runs a call on its own task, which keeps the call's place: a caller that hangs up must not stop it between its log
+/// entries, nor let another call in beside it.
 async fn to_the_end<T: Send + 'static>(
+    place: Option<Place>,
     call: impl Future<Output = Result<T, BankError>> + Send + 'static,
 ) -> Result<T, Problem> {
+    let call = async move {
+        let answer = call.await;
+        drop(place);
+        answer
+    };
     let answer = tokio::spawn(call.in_current_span()).await;
     answer.map_err(|error: JoinError| stopped(&error))?.map_err(noted)
 }

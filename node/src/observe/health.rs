@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use windvane_protocols::lookup::manifest::Manifest;
 
 use super::checks::{self, Age, GRANT_DAYS};
-use super::{Finding, Scope, look};
+use super::{Finding, Scope, Severity, look};
 use crate::bank::{Bank, CIRCUIT_OPEN, Contract};
 use crate::peer::endings;
 use crate::provider::{Provider, Shared};
@@ -145,6 +145,15 @@ fn of_contract(shared: &Shared, contract: &Contract, now_ms: u64) -> Vec<Finding
         .snapshot()
         .and_then(|snapshot| checks::epoch(party, age(snapshot.manifest().body()), now_ms, config, &fetch));
     let mut found: Vec<_> = snapshot.into_iter().collect();
+    found.extend(contract.unopened().map(|unopened| {
+        let unopened = Finding::of_error(unopened.code, &unopened.text).about(party);
+        // With an older one it can be asked.
+        if contract.snapshot().is_some() {
+            Finding { severity: Severity::Warning, ..unopened }
+        } else {
+            unopened
+        }
+    }));
     if let Some(code) = contract.lacks(now_ms)
         && !found.iter().any(|finding| finding.code == code)
     {

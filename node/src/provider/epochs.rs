@@ -1,6 +1,7 @@
 //! The published epochs of every data set: the current one, and those before it that still answer.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use windvane_keys::rotation::load_epoch;
@@ -30,37 +31,38 @@ impl DataSetEpochs {
     fn all(&self) -> impl Iterator<Item = &Arc<Published>> {
         std::iter::once(&self.current).chain(self.retiring.iter().map(|(_, published)| published))
     }
+
+    /// Those that were not ended.
+    fn left(&self, root: &Path, data_set: &DataSet) -> Option<Self> {
+        let is_there =
+            |published: &Published| published_dir(root, data_set, published.manifest().body().epoch).is_dir();
+        let retiring = self.retiring.iter().filter(|(_, published)| is_there(published)).cloned().collect();
+        is_there(&self.current).then(|| Self { current: self.current.clone(), retiring })
+    }
 }
 
 impl PublishedEpochs {
-    /// Opens what is published now; what is open already stays open.
+    /// Opens what is published now; what is open already stays open. Where a data set's current epoch does not open, what
+    /// answered for the data set goes on.
+    ///
+    /// # Errors
+    /// The first [`NodeError`]; the other data sets are taken over all the same.
     pub(super) fn reload(&self, shared: &Shared) -> Result<(), NodeError> {
         let (known, retiring) = (self.all(), shared.store.retiring()?);
-        let mut by_set = HashMap::new();
+        let (mut by_set, mut done) = (HashMap::new(), Ok(()));
         for data_set in shared.layout.data_sets()? {
-            // What the log is not told of is not served.
-            let published = told_epochs(&shared.store, shared.layout.root(), &data_set)?;
-            let Some((&last, before)) = published.split_last() else { continue };
             let known = known.get(&data_set);
-            let current = open(shared, known, &data_set, last)?;
-            let until = |epoch: &u64| {
-                let named = retiring.iter().find(|(name, e, _)| name == data_set.as_str() && e == epoch);
-                named.map(|(_, _, until_ms)| (*until_ms, *epoch))
-            };
-            let mut answering = Vec::new();
-            for (until_ms, epoch) in before.iter().filter_map(until) {
-                // One that ends just now needs no answers; the current one must not wait for it.
-                match open(shared, known, &data_set, epoch) {
-                    Ok(published) => answering.push((until_ms, published)),
-                    Err(error) => {
-                        tracing::warn!(code = error.code(), %error, epoch, "a retiring epoch does not open");
-                    }
+            let epochs = match epochs_of(shared, known, &retiring, &data_set) {
+                Ok(epochs) => epochs,
+                Err(error) => {
+                    done = done.and(Err(error));
+                    known.and_then(|known| known.left(shared.layout.root(), &data_set))
                 }
-            }
-            by_set.insert(data_set, DataSetEpochs { current, retiring: answering });
+            };
+            by_set.extend(epochs.map(|epochs| (data_set, epochs)));
         }
         *self.by_set.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(by_set);
-        Ok(())
+        done
     }
 
     /// The current epoch.
@@ -99,6 +101,34 @@ impl PublishedEpochs {
     fn all(&self) -> Arc<HashMap<DataSet, DataSetEpochs>> {
         self.by_set.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// What answers for a data set now, if anything is published.
+fn epochs_of(
+    shared: &Shared,
+    known: Option<&DataSetEpochs>,
+    retiring: &[(String, u64, u64)],
+    data_set: &DataSet,
+) -> Result<Option<DataSetEpochs>, NodeError> {
+    // What the log is not told of is not served.
+    let published = told_epochs(&shared.store, shared.layout.root(), data_set)?;
+    let Some((&last, before)) = published.split_last() else { return Ok(None) };
+    let current = open(shared, known, data_set, last)?;
+    let until = |epoch: &u64| {
+        let named = retiring.iter().find(|(name, e, _)| name == data_set.as_str() && e == epoch);
+        named.map(|(_, _, until_ms)| (*until_ms, *epoch))
+    };
+    let mut answering = Vec::new();
+    for (until_ms, epoch) in before.iter().filter_map(until) {
+        // One that ends just now needs no answers; the current one must not wait for it.
+        match open(shared, known, data_set, epoch) {
+            Ok(published) => answering.push((until_ms, published)),
+            Err(error) => {
+                tracing::warn!(code = error.code(), %error, epoch, "a retiring epoch does not open");
+            }
+        }
+    }
+    Ok(Some(DataSetEpochs { current, retiring: answering }))
 }
 
 fn open(

@@ -93,12 +93,13 @@ pub(super) async fn serve_http(
         let shared = looked.clone();
         async move { observe::health::readiness(&shared).await }
     };
-    let router = http::router(bank, ready).layer(from_fn_with_state(shared, observe::rest::observe));
+    let (router, places) = http::router(bank, ready);
+    let router = router.layer(from_fn_with_state(shared, observe::rest::observe));
     let stop = async move {
         // The sender lives as long as the node; either way it is time to stop.
         let _ = stopped.changed().await;
     };
-    if let Err(error) = http::serve(listener, router, stop).await {
-        tracing::error!(code = "SERVE_FAILED", %error, "the REST server ended");
-    }
+    http::serve(listener, router, stop).await;
+    // Calls whose callers hung up have no connection any more.
+    places.all_free().await;
 }

@@ -70,6 +70,33 @@ async fn more_batches_than_places_are_refused_at_once_while_single_calls_pass() 
 }
 
 #[tokio::test]
+async fn a_call_keeps_its_place_until_its_end_though_its_caller_hung_up() {
+    let served = Served::start().await;
+    let waiting: BatchBody = serde_json::from_value(batch(&[item(&json!({ "ticket": "wait" }))])).unwrap();
+    let under_way: Vec<_> = (0..8)
+        .map(|_| {
+            let (client, body) = (served.client(), waiting.clone());
+            tokio::spawn(async move { client.verify_batch(&body).await })
+        })
+        .collect();
+    served.script.waiting.subscribe().wait_for(|count| *count == 8).await.unwrap();
+    for call in under_way {
+        call.abort();
+        assert!(call.await.unwrap_err().is_cancelled());
+    }
+    // A whole round trip later the listener has seen the end of the connections.
+    served.client().report("known-1").await.unwrap();
+    let refused = served.client().verify_batch(&waiting).await.unwrap_err();
+    assert_eq!((refused.status, refused.code.as_str()), (429, "OVERLOADED"));
+    let free = tokio::time::timeout(Duration::from_millis(10), served.places.all_free()).await;
+    assert!(free.is_err(), "they are waited for");
+    served.script.gate.send_replace(true);
+    served.places.all_free().await;
+    assert_eq!(*served.script.answered.borrow(), 8);
+    served.client().verify_batch(&waiting).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_caller_that_hangs_up_does_not_undo_its_verification() {
     let served = Served::start().await;
     let client = served.client();
@@ -104,7 +131,19 @@ async fn the_end_lets_a_request_under_way_finish_and_takes_no_other() {
     assert_eq!((late.status, late.code.as_str()), (0, "NODE_UNREACHABLE"));
     served.script.gate.send_replace(true);
     assert_eq!(call.await.unwrap().unwrap().id, "wait");
-    served.server.await.unwrap().unwrap();
+    served.server.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_listener_that_is_given_up_ends_its_connections() {
+    let served = Served::start().await;
+    let client = served.client();
+    let body: VerificationBody = serde_json::from_value(question(&json!({ "ticket": "wait" }))).unwrap();
+    let call = tokio::spawn(async move { client.verify(&body).await });
+    served.script.waiting.subscribe().wait_for(|count| *count == 1).await.unwrap();
+    served.server.abort();
+    let ended = tokio::time::timeout(Duration::from_secs(10), call).await.expect("the connection ends");
+    assert_eq!(ended.unwrap().unwrap_err().status, 0);
 }
 
 #[test]

@@ -1,0 +1,47 @@
+//! What a bank takes over while it runs: callers, contracts, the active scoring group.
+
+use std::sync::{Arc, PoisonError};
+
+use super::score::Active;
+use super::{Bank, Contract};
+use crate::error::NodeError;
+
+impl Bank {
+    /// Reads grants, snapshots and callers again, each contract by itself. A snapshot that cannot be opened is no error:
+    /// its provider's other one stays, if there is one, and it is tried again.
+    ///
+    /// # Errors
+    /// The first [`NodeError`]; what cannot be read stays as it was, and the rest is taken over all the same.
+    pub fn reload(&self) -> Result<(), NodeError> {
+        let active = Active::load(&self.shared, &self.score, &self.active());
+        *self.scoring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(active);
+        let callers = self.shared.store.callers().map(|callers| {
+            *self.callers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(callers);
+        });
+        let mut done = callers.map_err(NodeError::from);
+        let mut renewed = Vec::new();
+        for contract in self.contracts().iter() {
+            let mut contract = Contract::clone(contract);
+            done = done.and(contract.renew(&self.shared));
+            renewed.push(Arc::new(contract));
+        }
+        self.put_contracts(renewed);
+        done
+    }
+
+    /// Whether every contract has its newest snapshot, where it has one at all.
+    pub(crate) fn has_newest_snapshots(&self) -> bool {
+        self.contracts().iter().all(|contract| contract.unopened().is_none())
+    }
+
+    /// Makes all channels anew: calls from now on connect with what TLS uses now, and those that run end on the
+    /// connections that they have.
+    pub(crate) fn connect_anew(&self) {
+        let anew = |contract: &Arc<Contract>| Arc::new(contract.connected_anew(&self.shared.tls));
+        self.put_contracts(self.contracts().iter().map(anew).collect());
+    }
+
+    fn put_contracts(&self, contracts: Vec<Arc<Contract>>) {
+        *self.contracts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(contracts);
+    }
+}
