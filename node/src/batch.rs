@@ -20,8 +20,9 @@
 //! the at most two chunks that were under way. Anything else is refused until that file is removed. It holds
 //! results, not identities.
 //!
-//! **Memory** does not grow with the file, but for 24 bytes a chunk. The file is read twice; one that changes
-//! in between is refused before the output appears.
+//! **Memory** does not grow with the file, but for 56 bytes a chunk. The file is read twice; one that changes
+//! in between is refused before anything is asked of what changed, so that what is kept is always of the first
+//! reading's content.
 
 mod chunks;
 mod columns;
@@ -112,7 +113,7 @@ pub async fn run(
     if !(1..=MAX_CUSTOMERS_PER_SESSION).contains(&options.chunk_rows) {
         return Err(BatchError::ChunkRows { found: options.chunk_rows });
     }
-    let input = Input::open(&options.input, options.kind)?;
+    let input = Input::open(&options.input, options.kind, options.chunk_rows)?;
     input.refuse_output(&options.output)?;
     let mut partial = Partial::open(&options.output, &Binding::new(options, &input))?;
     let mut summary = BatchSummary::of(&input, options, partial.rows());

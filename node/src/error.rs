@@ -144,6 +144,7 @@ impl Refusal {
             Self::GrantUnknown => "GRANT_UNKNOWN",
             Self::Grant(GrantError::Expired { .. }) => "GRANT_EXPIRED",
             Self::Grant(GrantError::NotYetValid { .. }) => "GRANT_NOT_YET_VALID",
+            Self::Grant(GrantError::Epoch { .. }) => "GRANT_EPOCH",
             Self::Grant(_) => "GRANT_SCOPE",
             Self::QuotaExhausted { .. } => "GRANT_EXHAUSTED",
             Self::SessionReplayed => "SESSION_REPLAYED",

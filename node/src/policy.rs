@@ -100,12 +100,18 @@ impl Policy {
         Ok(())
     }
 
-    /// Holds a request's lookup against its grant and counts its elements.
+    /// Holds a request's lookup, in an epoch that ends at `until_ms`, against its grant and counts its elements.
     ///
     /// # Errors
     /// [`Refusal`]: nothing was counted.
-    pub fn admit(&self, request: &Request, provider: &PartyId, now_ms: u64) -> Result<(), Refusal> {
-        let place = (Operation::Verify, &request.data_set);
+    pub fn admit(
+        &self,
+        request: &Request,
+        until_ms: u64,
+        provider: &PartyId,
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
+        let place = (Operation::Verify, &request.data_set, Some(until_ms));
         self.charge(request, provider, place, &lookup_charges(request), now_ms)
     }
 
@@ -114,11 +120,12 @@ impl Policy {
     pub(crate) fn admit_uncounted(
         &self,
         request: &Request,
+        until_ms: u64,
         provider: &PartyId,
         now_ms: u64,
     ) -> Result<(), Refusal> {
         let before = self.lock().used.clone();
-        let admitted = self.admit(request, provider, now_ms);
+        let admitted = self.admit(request, until_ms, provider, now_ms);
         self.lock().used = before;
         admitted
     }
@@ -135,14 +142,14 @@ impl Policy {
         now_ms: u64,
     ) -> Result<(), Refusal> {
         let charge = score_charge(asked, request.customers);
-        self.charge(request, provider, (Operation::Score, &asked.group), &[charge], now_ms)
+        self.charge(request, provider, (Operation::Score, &asked.group, None), &[charge], now_ms)
     }
 
     fn charge(
         &self,
         request: &Request,
         provider: &PartyId,
-        (operation, data_set): (Operation, &DataSet),
+        (operation, data_set, until_ms): (Operation, &DataSet, Option<u64>),
         charges: &[Charge],
         now_ms: u64,
     ) -> Result<(), Refusal> {
@@ -156,6 +163,7 @@ impl Policy {
             // A score has no families.
             families: if operation == Operation::Verify { &request.families } else { &[] },
             purpose: &request.purpose,
+            until_ms,
             now_ms,
         })?;
         self.lock().reserve(grant, self.rates(grant, request), charges, now_ms)

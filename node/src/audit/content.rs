@@ -9,6 +9,7 @@ use windvane_protocols::audit::destruction::Destruction;
 use windvane_protocols::audit::entry::{Entry, Event, Keys};
 use windvane_protocols::audit::grant::Grant;
 use windvane_protocols::audit::receipt::{Countersignature, Receipt};
+use windvane_protocols::lookup::DataSet;
 use windvane_protocols::lookup::delta::Delta;
 use windvane_protocols::lookup::manifest::Manifest;
 use windvane_protocols::lookup::request::Request;
@@ -53,6 +54,8 @@ pub(super) struct Content {
     pub(super) jobs: Jobs,
     /// Digests of all manifests and deltas, with their entries and providers.
     pub(super) manifests: HashMap<Hash, (u64, PartyId)>,
+    /// When every epoch ends, milliseconds of Unix time.
+    epochs: HashMap<(PartyId, DataSet, u64), u64>,
     /// What every publication id names, with its first entry.
     ids: HashMap<PublicationId, (u64, Hash)>,
     /// Tables of joint scores by provider and context, with their first entries.
@@ -365,7 +368,9 @@ impl Content {
             faults.extend(own_time("receipt", at_ms, receipt.received_at_ms));
             faults.extend(own_time("receipt", at_ms, receipt.answered_at_ms));
         }
-        faults.extend(self.grants.charge(index, receipt, &own));
+        let epoch = (request.provider.clone(), request.data_set.clone(), request.epoch);
+        let until_ms = self.epochs.get(&epoch).copied();
+        faults.extend(self.grants.charge(index, receipt, until_ms, &own));
         faults.into_iter().map(|fault| fault.of(request.session)).collect()
     }
 

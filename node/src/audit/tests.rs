@@ -224,6 +224,11 @@ fn uses_outside_their_grant_are_found() {
     world.run(1);
     assert_eq!(codes(&check(&world, A)), set([code::OUTSIDE_GRANT]));
 
+    let mut world = World::with(|grant| grant.epoch_hours = 23);
+    world.run(1);
+    assert_eq!(codes(&check(&world, A)), set([code::OUTSIDE_GRANT]));
+    assert_eq!(codes(&check(&world, BANK)), set([code::OUTSIDE_GRANT]));
+
     let mut world = World::new();
     world.grants[0].id = GrantId::from_bytes([9; 16]);
     world.run(1);

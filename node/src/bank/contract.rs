@@ -190,6 +190,9 @@ impl Contract {
         if now_ms > manifest.not_after_ms {
             return Err("EPOCH_EXPIRED");
         }
+        if grant.permits_epoch(manifest.not_after_ms, now_ms).is_err() {
+            return Err("GRANT_EPOCH");
+        }
         let families: Vec<_> =
             manifest.families.iter().copied().filter(|family| grant.families.contains(family)).collect();
         if families.is_empty() {

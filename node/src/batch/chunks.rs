@@ -1,11 +1,16 @@
 //! Rows in chunks, always the same ones for the same file and size.
+//!
+//! A chunk is given out only when the file, up to its end, is what the first reading found there. So nothing is asked,
+//! and nothing is kept, of a content that the digest of the whole file does not cover.
 
 use std::fs::File;
+use std::path::PathBuf;
 
 use super::BatchOptions;
 use super::error::BatchError;
 use super::input::Input;
 use super::lines::Lines;
+use super::partial::path_of;
 use super::row::{Defaults, Row};
 
 /// Rows that are sent and kept together.
@@ -33,6 +38,8 @@ pub(super) struct Chunks<'a> {
     defaults: Defaults,
     rows: usize,
     next: usize,
+    /// The file of finished chunks.
+    partial: PathBuf,
 }
 
 impl<'a> Chunks<'a> {
@@ -42,27 +49,29 @@ impl<'a> Chunks<'a> {
             outlet: options.outlet.clone(),
             branch: options.branch.clone(),
         };
-        Ok(Self { lines: input.rows()?, input, defaults, rows: options.chunk_rows, next: 0 })
+        let partial = path_of(&options.output);
+        Ok(Self { lines: input.rows()?, input, defaults, rows: options.chunk_rows, next: 0, partial })
     }
 
     /// The next chunk, `None` at the file's end.
+    ///
+    /// # Errors
+    /// [`BatchError::InputChanged`] before a chunk is given out that the first reading did not find there.
     pub(super) fn next(&mut self) -> Result<Option<Chunk>, BatchError> {
         let mut rows = Vec::with_capacity(self.rows);
-        while rows.len() < self.rows {
-            let line = self.lines.next().map_err(BatchError::io(self.input.path()))?;
-            let Some((number, line)) = line else { break };
-            rows.extend(Row::parse(number, &line, self.input.columns(), &self.defaults));
+        let (columns, defaults) = (self.input.columns(), &self.defaults);
+        let read = self
+            .lines
+            .chunk(self.rows, |number, line| rows.push(Row::parse(number, line, columns, defaults)));
+        read.map_err(BatchError::io(self.input.path()))?;
+        let index = self.next;
+        if self.lines.digest() != self.input.digest_to(index) {
+            return Err(BatchError::InputChanged { partial: self.partial.clone() });
         }
         if rows.is_empty() {
             return Ok(None);
         }
-        let index = self.next;
         self.next += 1;
         Ok(Some(Chunk { index, rows }))
-    }
-
-    /// Whether the bytes that were read are those of the first reading; asked at the file's end.
-    pub(super) fn unchanged(self) -> bool {
-        self.lines.finish().1 == self.input.digest()
     }
 }

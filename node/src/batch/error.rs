@@ -64,7 +64,10 @@ pub enum BatchError {
         path: PathBuf,
     },
     /// The input changed while it was read.
-    #[error("the file changed while it was read; finished chunks of the old content are in {partial}")]
+    #[error(
+        "the file changed while it was read; finished chunks of the old content are in {partial}: \
+         put that content back and run again, or remove the file to start over"
+    )]
     InputChanged {
         /// The file of finished chunks.
         partial: PathBuf,

@@ -1,4 +1,4 @@
-//! The bank's file, opened twice: once for its digest, once for its rows.
+//! The bank's file, opened twice: once for its digests, once for its rows.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -17,16 +17,20 @@ pub(super) struct Input {
     encoding: FileEncoding,
     lines: u64,
     digest: [u8; 32],
+    /// SHA-256 of the file up to the end of every chunk.
+    chunks: Vec<[u8; 32]>,
 }
 
 impl Input {
-    /// Reads the header and the whole file's digest.
-    pub(super) fn open(path: &Path, kind: BatchKind) -> Result<Self, BatchError> {
+    /// Reads the header and the digests of the whole file and of its chunks.
+    pub(super) fn open(path: &Path, kind: BatchKind, chunk_rows: usize) -> Result<Self, BatchError> {
         let (columns, mut lines) = started(path, kind)?;
-        let encoding = lines.encoding();
-        while lines.next().map_err(BatchError::io(path))?.is_some() {}
-        let (lines, digest) = lines.finish();
-        Ok(Self { path: path.to_owned(), kind, columns, encoding, lines, digest })
+        let mut chunks = Vec::new();
+        while lines.chunk(chunk_rows, |_, _| ()).map_err(BatchError::io(path))? > 0 {
+            chunks.push(lines.digest());
+        }
+        let (path, encoding) = (path.to_owned(), lines.encoding());
+        Ok(Self { path, kind, columns, encoding, lines: lines.count(), digest: lines.digest(), chunks })
     }
 
     /// The lines after the header, from the start.
@@ -63,6 +67,11 @@ impl Input {
     /// SHA-256 of the file.
     pub(super) fn digest(&self) -> [u8; 32] {
         self.digest
+    }
+
+    /// SHA-256 of the file up to the end of a chunk; of the whole file behind the last one.
+    pub(super) fn digest_to(&self, chunk: usize) -> [u8; 32] {
+        self.chunks.get(chunk).copied().unwrap_or(self.digest)
     }
 }
 

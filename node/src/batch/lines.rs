@@ -113,6 +113,13 @@ pub(super) enum Line {
     TooLong,
 }
 
+impl Line {
+    /// Whether it has no row.
+    fn is_blank(&self) -> bool {
+        matches!(self, Self::Text(text) if text.trim().is_empty())
+    }
+}
+
 /// Reads a file line by line.
 #[derive(Debug)]
 pub(super) struct Lines<R> {
@@ -146,6 +153,19 @@ impl<R: Read> Lines<R> {
         Ok(Some((self.number, self.decoded(whole))))
     }
 
+    /// The next lines that have rows, at most `count`, with their numbers; fewer only at the file's end.
+    pub(super) fn chunk(&mut self, count: usize, mut each: impl FnMut(u64, &Line)) -> io::Result<usize> {
+        let mut found = 0;
+        while found < count {
+            let Some((number, line)) = self.next()? else { break };
+            if !line.is_blank() {
+                each(number, &line);
+                found += 1;
+            }
+        }
+        Ok(found)
+    }
+
     pub(super) fn encoding(&self) -> FileEncoding {
         self.encoding
     }
@@ -156,9 +176,14 @@ impl<R: Read> Lines<R> {
         self.line.capacity()
     }
 
-    /// How many lines were read, and SHA-256 over all their bytes.
-    pub(super) fn finish(self) -> (u64, [u8; 32]) {
-        (self.number, self.hasher.finalize().into())
+    /// How many lines were read.
+    pub(super) fn count(&self) -> u64 {
+        self.number
+    }
+
+    /// SHA-256 over all bytes of the lines that were read.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        self.hasher.clone().finalize().into()
     }
 
     fn decoded(&self, whole: bool) -> Line {

@@ -100,10 +100,6 @@ impl Partial {
         Ok(partial)
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Rows in finished chunks.
     pub(super) fn rows(&self) -> u64 {
         self.rows
@@ -204,7 +200,7 @@ impl Partial {
 }
 
 /// The file of finished chunks of an output.
-fn path_of(output: &Path) -> PathBuf {
+pub(super) fn path_of(output: &Path) -> PathBuf {
     let mut name = output.as_os_str().to_owned();
     name.push(".partial");
     PathBuf::from(name)

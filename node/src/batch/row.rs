@@ -27,22 +27,18 @@ pub(super) struct Defaults {
 }
 
 impl Row {
-    /// `None` for a blank line.
-    pub(super) fn parse(number: u64, line: &Line, columns: &Columns, defaults: &Defaults) -> Option<Self> {
-        let text = match line {
-            Line::Text(text) if text.trim().is_empty() => return None,
-            Line::Text(text) => text,
-            Line::TooLong => return Some(Self::refused(number, too_long())),
-        };
+    /// Reads a line that is not blank.
+    pub(super) fn parse(number: u64, line: &Line, columns: &Columns, defaults: &Defaults) -> Self {
+        let Line::Text(text) = line else { return Self::refused(number, too_long()) };
         let cells = match cells(text).and_then(|cells| counted(cells, columns)) {
             Ok(cells) => cells,
-            Err(problem) => return Some(Self::refused(number, problem)),
+            Err(problem) => return Self::refused(number, problem),
         };
         let item = item(number, &cells, columns, defaults);
         let ticket = item.check_ticket().map(|()| item.ticket.clone()).unwrap_or_default();
         let words = columns.document_type.map(|place| cell(&cells, place));
         let known = words.map_or(Ok(()), |words| document_type(words).map(|_| ()));
-        Some(Self { line: number, ticket, item: known.and_then(|()| item.check()).map(|()| item) })
+        Self { line: number, ticket, item: known.and_then(|()| item.check()).map(|()| item) }
     }
 
     fn refused(line: u64, problem: Problem) -> Self {

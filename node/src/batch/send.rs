@@ -63,11 +63,7 @@ pub(super) async fn all(
             Err(error) => failure = failure.or(Some(error)),
         }
     }
-    match failure {
-        Some(error) => Err(error),
-        None if chunks.unchanged() => Ok(()),
-        None => Err(BatchError::InputChanged { partial: partial.path().to_owned() }),
-    }
+    failure.map_or(Ok(()), Err)
 }
 
 /// Fills the places under way.

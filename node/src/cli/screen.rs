@@ -52,7 +52,8 @@ impl ScreenCommand {
 impl RunArgs {
     fn run(self) -> Result<Answer, Failure> {
         let plan = ScreenPlan::load(&self.plan_file).map_err(Failure::screen)?;
-        let client = if self.daily { self.reach.optional_client()? } else { None };
+        let asks = self.daily || plan.score.is_some();
+        let client = if asks { self.reach.optional_client()? } else { None };
         let output = plan.output.clone();
         let screening = Screening {
             config: self.reach.place.load()?,

@@ -286,7 +286,27 @@ fn a_screening_is_named_by_what_is_missing() {
     assert!(run("absent.toml").contains("absent.toml"));
     let plan = dir.path().join("plan.toml");
     std::fs::write(&plan, "purpose = 3").unwrap();
-    assert!(run(plan.to_str().unwrap()).contains("SCREEN_PLAN"));
+    let plan = plan.to_str().unwrap();
+    assert!(run(plan).contains("SCREEN_PLAN"));
+}
+
+#[test]
+fn a_screening_with_scores_asks_the_running_node_in_both_forms() {
+    let (dir, config) = node_of("bank.toml");
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (plan, token) = (path("plan.toml"), path("token"));
+    let scored = "[score]\noperator = \"o\"\nconsent = \"c\"\n\n[daily]";
+    std::fs::write(&plan, windvane::screen::SAMPLE.replacen("[daily]", scored, 1)).unwrap();
+    let line = ["screen", "run", "--plan-file", &plan, "--config", &config, "--token-file", &token];
+    for form in [&line[..], &[&line[..], &["--daily"]].concat()] {
+        let read = bad(form);
+        assert!(read.contains(&token) && !read.contains("SCREEN_PLAN"), "{read}");
+    }
+    std::fs::write(&token, "A".repeat(43)).unwrap();
+    std::fs::set_permissions(&token, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    // What is missing now are the node's keys.
+    let keyless = bad(&line);
+    assert!(!keyless.contains("SCREEN_PLAN") && !keyless.contains("TOKEN"), "{keyless}");
 }
 
 #[test]

@@ -22,6 +22,12 @@ pub(super) fn lock(file: &File, path: &Path) -> Result<(), LogError> {
     })
 }
 
+/// Whether somebody else has the lock of a file or directory. Who takes it at this very moment may be refused it.
+pub(super) fn is_locked(path: &Path) -> bool {
+    let tried = File::open(path).map(|file| file.try_lock_shared());
+    matches!(tried, Ok(Err(TryLockError::WouldBlock)))
+}
+
 /// Reads a file of at most `limit` bytes; `None` when there is none.
 pub(super) fn read(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, LogError> {
     let file = match File::open(path) {

@@ -21,7 +21,7 @@ pub(super) const CHECKPOINT: &str = "checkpoint";
 
 /// Every file is written under this one name first, in the log's directory; what an interrupted publication
 /// leaves is removed when the log is opened.
-const TEMPORARY: &str = ".publishing";
+pub(super) const TEMPORARY: &str = ".publishing";
 
 /// The tree in its directory, which stays locked.
 #[derive(Debug)]

@@ -4,12 +4,16 @@
 //! Promised: any changed byte, any missing, added or reordered entry, and any file that does not belong there
 //! is found, as long as the last checkpoint is believed; with an earlier checkpoint at hand, so is a log that
 //! was rolled back or rewritten. Not promised: that entries mean something; what they say is checked on top of
-//! this. A log that is being written may be read: when its checkpoint changes meanwhile and something does
-//! not fit, the check begins again.
+//! this.
+//!
+//! A log that is being written may be read. While its writer holds the directory's lock, what was written and not yet
+//! published is left out; without a writer it is found. A partial tile that is gone is the beginning of its full one. When
+//! the checkpoint changes meanwhile and something does not fit nonetheless, the check begins again.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use windvane_protocols::audit::checkpoint::{
@@ -19,7 +23,7 @@ use windvane_protocols::audit::merkle::TreeHash;
 use windvane_protocols::audit::tiles::{Tile, TileEdge, TileKind};
 
 use super::files;
-use super::tree::CHECKPOINT;
+use super::tree::{CHECKPOINT, TEMPORARY};
 
 mod content;
 
@@ -38,9 +42,9 @@ pub mod code {
     pub const OTHER_LOG: &str = "OTHER_LOG";
     /// A file or a directory cannot be read.
     pub const UNREADABLE: &str = "UNREADABLE";
-    /// A file does not belong to the layout.
+    /// A file does not belong to the layout; of a log that nobody writes, also what an interrupted publication left.
     pub const FOREIGN_FILE: &str = "FOREIGN_FILE";
-    /// A tile or bundle that the checkpoint does not cover.
+    /// A tile or bundle that the checkpoint does not cover, of a log that nobody writes.
     pub const BEYOND_CHECKPOINT: &str = "BEYOND_CHECKPOINT";
     /// A tile or bundle that the checkpoint covers is not there.
     pub const TILE_MISSING: &str = "TILE_MISSING";
@@ -113,11 +117,11 @@ fn verify_once(
     key: Option<&LogVerifier>,
     since: Option<&Checkpoint>,
 ) -> LogReport {
-    let mut check = Check { dir, findings: Vec::new(), tiles: BTreeSet::new() };
+    let mut check = Check { dir, findings: Vec::new(), tiles: BTreeSet::new(), is_publishing: false };
     let checkpoint = check.checkpoint(note, key);
     check.walk();
     let size = checkpoint.as_ref().map_or_else(|| check.inferred_size(), |checkpoint| checkpoint.size);
-    check.beyond(size);
+    check.unpublished(size);
     let (entries, leaves) = check.bundles(size);
     let root = check.hash_tiles(size, &leaves);
     let leaves: Vec<TreeHash> = leaves.into_values().flatten().collect();
@@ -153,6 +157,8 @@ struct Check<'a> {
     findings: Vec<Finding>,
     /// The tiles that are there, by name.
     tiles: BTreeSet<Tile>,
+    /// Whether a file of a publication is there that has no name of its own yet.
+    is_publishing: bool,
 }
 
 impl Check<'_> {
@@ -185,6 +191,10 @@ impl Check<'_> {
         let mut pending = vec![String::new()];
         while let Some(relative) = pending.pop() {
             if let Err(error) = self.walk_dir(&relative, &mut pending) {
+                // A directory of partial tiles goes when their full tile is published.
+                if error.kind() == ErrorKind::NotFound && !relative.is_empty() {
+                    continue;
+                }
                 self.find(code::UNREADABLE, if relative.is_empty() { "." } else { &relative }, error);
             }
         }
@@ -201,6 +211,8 @@ impl Check<'_> {
                 pending.push(path);
             } else if let (true, Ok(tile)) = (kind.is_file(), path.parse()) {
                 self.tiles.insert(tile);
+            } else if kind.is_file() && path == TEMPORARY {
+                self.is_publishing = true;
             } else if !kind.is_file() || path != CHECKPOINT {
                 self.find(code::FOREIGN_FILE, path, "this does not belong to a log");
             }

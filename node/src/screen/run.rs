@@ -60,7 +60,7 @@ pub struct Screening {
     pub plan: ScreenPlan,
     /// Whether it is the daily form.
     pub daily: bool,
-    /// The bank's running node, for lookups; without it new customers are intersected.
+    /// The bank's running node, for scores, and for lookups in the daily form; without it new customers are intersected.
     pub client: Option<Client>,
     /// The time.
     pub clock: Arc<dyn Clock>,

@@ -3,8 +3,7 @@
 //! Nobody else is scored: a score of every customer is `windvane score FILE`. The customer files are read once more for
 //! the numbers; scores are not kept between runs.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::task::JoinSet;
 
@@ -29,11 +28,7 @@ pub(super) async fn scores(
     hits: &Hits,
     daily: bool,
 ) -> Result<Scores, ScreenError> {
-    let mut items = Vec::with_capacity(hits.0.len());
-    for path in [Some(plan.customers.as_path()), plan.new_customers().filter(|_| daily)].into_iter().flatten()
-    {
-        listed(plan, asks, path, hits, &mut items)?;
-    }
+    let items = questions(plan, asks, hits, daily)?;
     let (mut scores, mut flights) = (Scores::new(), JoinSet::new());
     let mut chunks = items.chunks(CHUNK);
     loop {
@@ -46,22 +41,29 @@ pub(super) async fn scores(
     }
 }
 
-/// The questions about a file's customers who stand on a list. A number that is none has no score.
-fn listed(
+/// One question about every customer who stands on a list. The customer file may have the new customers in it; what
+/// their own file says of them is the newer. A number that is none has no score.
+fn questions(
     plan: &ScreenPlan,
     asks: &ScorePlan,
-    path: &Path,
     hits: &Hits,
-    items: &mut Vec<BatchItem>,
-) -> Result<(), ScreenError> {
-    let mut reader = register::open(plan, path)?;
-    while reader.advance()? {
-        let row = reader.row();
-        if row.width() > 0 && hits.0.contains_key(row.text(0)) {
-            items.push(by_number(row.text(0), row.text(2), &asks.consent));
+    daily: bool,
+) -> Result<Vec<BatchItem>, ScreenError> {
+    let (mut items, mut asked) = (Vec::with_capacity(hits.0.len()), BTreeSet::new());
+    let new = plan.new_customers().filter(|_| daily);
+    for path in new.into_iter().chain([plan.customers.as_path()]) {
+        let mut reader = register::open(plan, path)?;
+        while reader.advance()? {
+            let row = reader.row();
+            let listed = (row.width() > 0).then(|| hits.0.get_key_value(row.text(0))).flatten();
+            if let Some((customer, _)) = listed
+                && asked.insert(customer)
+            {
+                items.push(by_number(customer, row.text(2), &asks.consent));
+            }
         }
     }
-    Ok(())
+    Ok(items)
 }
 
 fn body(plan: &ScreenPlan, asks: &ScorePlan, items: Vec<BatchItem>) -> BatchBody {
@@ -80,4 +82,43 @@ async fn ask(client: Client, body: BatchBody) -> Result<Vec<(String, ScoreReport
         }
     }
     Ok(scores)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Hit, SAMPLE};
+    use super::*;
+    use crate::http::Private;
+
+    #[test]
+    fn every_listed_customer_is_asked_about_once_by_the_newest_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut plan = ScreenPlan::parse(SAMPLE).unwrap();
+        let write = |name: &str, rows: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, format!("客户号,网点,手机号\n{rows}")).unwrap();
+            path
+        };
+        plan.customers = write("customers.csv", "K1,W1,1\nK2,W1,2\nK3,W1,30\nragged\n");
+        plan.daily.as_mut().unwrap().new_customers = Some(write("new.csv", "K3,W1,3\nK4,W1,4\n"));
+        let mut hits = Hits::default();
+        for customer in ["K1", "K3", "K4"] {
+            let tags = ["bulk_sms".to_owned()].into();
+            let (customer, outlet, provider) = (customer.into(), "W1".into(), "a".into());
+            hits.apply(Hit { customer, outlet, provider, tags });
+        }
+        let asks = ScorePlan { operator: "o".into(), consent: "c".into() };
+        let asked = |daily| {
+            let items = questions(&plan, &asks, &hits, daily).unwrap().into_iter();
+            items.map(|item| (item.ticket, item.phone)).collect::<Vec<_>>()
+        };
+        let expected = |pairs: &[(&str, &str)]| {
+            pairs
+                .iter()
+                .map(|(customer, phone)| ((*customer).to_owned(), Private::from(*phone)))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(asked(true), expected(&[("K3", "3"), ("K4", "4"), ("K1", "1")]));
+        assert_eq!(asked(false), expected(&[("K1", "1"), ("K3", "30")]));
+    }
 }

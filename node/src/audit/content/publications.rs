@@ -18,6 +18,8 @@ impl Content {
     ) -> Vec<Fault> {
         let (body, digest) = (signed.body(), signed.digest());
         self.manifests.entry(digest).or_insert((index, body.provider.clone()));
+        let epoch = (body.provider.clone(), body.data_set.clone(), body.epoch);
+        self.epochs.entry(epoch).or_insert(body.not_after_ms);
         let mut faults = self.signed(index, Signature::Manifest(signed), checks);
         faults.extend(body.publications.iter().filter_map(|p| self.named(index, p.id, digest)));
         faults

@@ -142,6 +142,26 @@ async fn an_input_that_changes_underway_has_no_output() {
 }
 
 #[tokio::test]
+async fn nothing_is_asked_or_kept_of_a_content_that_the_first_reading_did_not_find() {
+    let case = chunked(8);
+    let expected = uninterrupted(&case).await;
+    for changed in [good(8).replacen("t-3,", "t-9,", 1), good(9), good(3), good(8) + "\n"] {
+        let input = Input::open(&case.options.input, case.options.kind, 2).unwrap();
+        fs::write(&case.options.input, &changed).unwrap();
+        let mut partial = Partial::open(&case.options.output, &Binding::new(&case.options, &input)).unwrap();
+        let script = Script::default();
+        let sent = send::all(&script, &case.options, &input, &mut partial, &ProgressBar::hidden()).await;
+        assert_eq!(sent.unwrap_err().code(), "INPUT_CHANGED");
+        assert!(numbered(0..8).starts_with(&script.tickets()), "{:?}", script.tickets());
+        drop(partial);
+        fs::write(&case.options.input, good(8)).unwrap();
+        let summary = case.run(&Script::default()).await.unwrap();
+        assert_eq!(summary.resumed_rows as usize, script.tickets().len());
+        assert_eq!(case.output(), expected);
+    }
+}
+
+#[tokio::test]
 async fn options_that_cannot_work_are_refused_at_once() {
     let mut case = chunked(2);
     for found in [0, 4_097] {

@@ -1,6 +1,6 @@
 //! What is in tiles and bundles, from the entries up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use windvane_protocols::audit::merkle::{TreeHash, leaf_hash, root_of};
@@ -9,21 +9,38 @@ use windvane_protocols::audit::tiles::{
 };
 
 use super::{Check, code};
+use crate::evidence::tree::TEMPORARY;
 use crate::evidence::{LogError, files};
 
 /// Items (entries or hashes) of the tiles of one kind, by tile index; only whole tiles are in it.
 type Items<T> = BTreeMap<u64, Vec<T>>;
 
+/// Why a tile has no items.
+enum Lack {
+    /// It is not there.
+    Absent,
+    /// For what was found of it.
+    Found,
+}
+
 /// Leaf hashes by bundle.
 pub(super) type Leaves = Items<TreeHash>;
 
 impl Check<'_> {
-    /// Finds tiles that a log of this size does not have.
-    pub(super) fn beyond(&mut self, size: u64) {
+    /// Finds what a log of this size does not have: tiles, and a file that is to become one. While the log is written,
+    /// that is the next publication's.
+    pub(super) fn unpublished(&mut self, size: u64) {
         let covers = |tile: Tile| {
             Tile::in_tree(tile.kind(), tile.index(), size).is_some_and(|own| own.width() >= tile.width())
         };
         let beyond: Vec<_> = self.tiles.iter().copied().filter(|tile| !covers(*tile)).collect();
+        // Asked only here and after the walk: a writer that is through by now has changed the checkpoint, or left this.
+        if (beyond.is_empty() && !self.is_publishing) || files::is_locked(self.dir) {
+            return;
+        }
+        if self.is_publishing {
+            self.find(code::FOREIGN_FILE, TEMPORARY, "an interrupted publication left this");
+        }
         for tile in beyond {
             self.find(code::BEYOND_CHECKPOINT, tile, format!("a log of {size} entries does not have this"));
         }
@@ -98,7 +115,11 @@ impl Check<'_> {
         size: u64,
         split: impl Fn(&[u8], u16) -> Result<Vec<T>, E>,
     ) -> Items<T> {
-        let named: Vec<_> = self.tiles.iter().copied().filter(|tile| tile.kind() == kind).collect();
+        // The partial tile is asked for whatever was there: it goes when its full tile is published.
+        let edge = Tile::in_tree(kind, kind.items(size) / u64::from(TILE_WIDTH), size);
+        let named = self.tiles.iter().copied().filter(|tile| tile.kind() == kind);
+        let named: BTreeSet<_> = named.chain(edge).collect();
+        let named: Vec<_> = named.into_iter().collect();
         let mut items = Items::new();
         let (mut next, count) = (0, kind.items(size).div_ceil(u64::from(TILE_WIDTH)));
         for tiles in named.chunk_by(|a, b| a.index() == b.index()) {
@@ -108,9 +129,10 @@ impl Check<'_> {
             };
             self.missing(kind, size, next..index);
             next = index + 1;
-            let Some(whole) = self.read(own, &split) else { continue };
+            let Some(whole) = self.own(own, &split) else { continue };
             for part in tiles.iter().filter(|part| part.width() < own.width()) {
-                let found = self.read(*part, &split);
+                // One that is gone by now was of an earlier checkpoint.
+                let found = self.read(*part, &split).ok();
                 if found.is_some_and(|found| found != whole[..found.len()]) {
                     self.find(code::PARTIAL_DIFFERS, part, "this is not the beginning of its tile");
                 }
@@ -128,22 +150,41 @@ impl Check<'_> {
         }
     }
 
+    /// A tile of the tree. Where it is partial and gone, its full tile has come, and begins with it.
+    fn own<T, E: std::fmt::Display>(
+        &mut self,
+        own: Tile,
+        split: impl Fn(&[u8], u16) -> Result<Vec<T>, E>,
+    ) -> Option<Vec<T>> {
+        let mut found = self.read(own, &split);
+        if matches!(found, Err(Lack::Absent)) && !own.is_full() {
+            found = self.read(own.full(), &split);
+        }
+        if matches!(found, Err(Lack::Absent)) {
+            self.find(code::TILE_MISSING, own, "this tile is not there");
+        }
+        let mut items = found.ok()?;
+        items.truncate(own.width().into());
+        Some(items)
+    }
+
+    /// A tile's items. That it is not there is for the caller to judge; anything else is found.
     fn read<T, E: std::fmt::Display>(
         &mut self,
         tile: Tile,
         split: impl Fn(&[u8], u16) -> Result<Vec<T>, E>,
-    ) -> Option<Vec<T>> {
+    ) -> Result<Vec<T>, Lack> {
         match files::read(&self.dir.join(tile.to_string()), tile.max_bytes()) {
             Ok(Some(content)) => match split(&content, tile.width()) {
-                Ok(items) => return Some(items),
+                Ok(items) => return Ok(items),
                 Err(error) => self.find(code::TILE_FORM, tile, error),
             },
-            Ok(None) => self.find(code::TILE_MISSING, tile, "this tile has gone meanwhile"),
+            Ok(None) => return Err(Lack::Absent),
             Err(error @ LogError::TooLong { .. }) => {
                 self.find(code::TILE_FORM, tile, error);
             }
             Err(error) => self.find(code::UNREADABLE, tile, error),
         }
-        None
+        Err(Lack::Found)
     }
 }

@@ -176,6 +176,44 @@ fn added_files_are_found() {
 }
 
 #[test]
+fn what_a_writer_has_not_published_yet_is_left_out_while_it_holds_the_lock() {
+    let log = Sealed::of(260);
+    log.write(".publishing", b"x");
+    log.write("tile/0/001.p/9", [7; 9 * 32]);
+    let left = [found(code::BEYOND_CHECKPOINT, "tile/0/001.p/9"), found(code::FOREIGN_FILE, ".publishing")];
+    assert_eq!(log.findings(), left);
+    let writer = fs::File::open(log.path(".")).unwrap();
+    writer.lock().unwrap();
+    assert_eq!(log.findings(), []);
+    log.write("tile/0/x", b"");
+    log.write("tile/0/.publishing", b"");
+    let foreign = [found(code::FOREIGN_FILE, "tile/0/.publishing"), found(code::FOREIGN_FILE, "tile/0/x")];
+    assert_eq!(log.findings(), foreign, "no writer has files of these names");
+    for path in ["tile/0/x", "tile/0/.publishing"] {
+        fs::remove_file(log.path(path)).unwrap();
+    }
+    drop(writer);
+    assert_eq!(log.findings(), left);
+}
+
+#[test]
+fn a_partial_tile_that_is_gone_is_read_from_its_full_tile() {
+    let (log, earlier) = (Sealed::of(600), Sealed::of(200));
+    log.write(CHECKPOINT, earlier.read(CHECKPOINT));
+    let writer = fs::File::open(log.path(".")).unwrap();
+    writer.lock().unwrap();
+    let report = log.report(None);
+    assert_eq!(report.findings, []);
+    assert!(report.entries.into_iter().eq((0..).zip(entries(200))));
+    let mut bundle = log.read("tile/entries/000");
+    bundle[5] ^= 1;
+    log.write("tile/entries/000", bundle);
+    assert_eq!(log.findings(), [found(code::ENTRY_HASH, "entry 0"), found(code::ROOT, CHECKPOINT)]);
+    fs::remove_file(log.path("tile/entries/000")).unwrap();
+    assert!(log.findings().contains(&found(code::TILE_MISSING, "tile/entries/000.p/200")));
+}
+
+#[test]
 fn swapped_entries_are_found() {
     let log = Sealed::of(5);
     let mut bundle = log.read("tile/entries/000.p/5");
