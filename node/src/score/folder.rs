@@ -75,6 +75,7 @@ impl FolderError {
             Self::Damaged { .. } => "SCORE_FILE_DAMAGED",
             Self::Busy { .. } => "SCORE_BUSY",
             Self::Ledger(LedgerError::Rollback { .. }) => "SCORE_EPOCH_USED",
+            Self::Ledger(LedgerError::TooFar { .. }) => "SCORE_EPOCH_TOO_LARGE",
             Self::Ledger(LedgerError::SecondTable) => "SCORE_SECOND_TABLE",
             Self::Ledger(_) => "SCORE_LEDGER_FULL",
             Self::NoGroup { .. } => "SCORE_GROUP_UNKNOWN",
