@@ -65,6 +65,14 @@ pub enum FolderError {
         /// The group.
         group: DataSet,
     },
+    /// The group is here, and not this epoch of it.
+    #[error("scoring group {group} has no epoch {epoch} here; `score status` lists those that it has")]
+    NoEpoch {
+        /// The group.
+        group: DataSet,
+        /// The epoch.
+        epoch: u64,
+    },
 }
 
 impl FolderError {
@@ -79,6 +87,7 @@ impl FolderError {
             Self::Ledger(LedgerError::SecondTable) => "SCORE_SECOND_TABLE",
             Self::Ledger(_) => "SCORE_LEDGER_FULL",
             Self::NoGroup { .. } => "SCORE_GROUP_UNKNOWN",
+            Self::NoEpoch { .. } => "SCORE_EPOCH_UNKNOWN",
         }
     }
 }
