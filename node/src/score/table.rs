@@ -54,7 +54,7 @@ pub enum ScoreTableError {
         epoch: u64,
     },
     /// A manifest does not decode.
-    #[error("{path}: {source}; publish or fetch the table again")]
+    #[error("{path} is damaged: {source}; remove it, and publish or fetch the table again")]
     Manifest {
         /// The file.
         path: PathBuf,

@@ -154,6 +154,10 @@ async fn a_changed_sum_is_found_and_an_installed_one_needs_all_its_records() {
     *other.last_mut().unwrap() ^= 1;
     windvane_keys::files::write_private(&manifest, &other).unwrap();
     assert_eq!(open().unwrap_err().code(), "SCORE_MANIFEST_INVALID");
+    windvane_keys::files::write_private(&manifest, b"no manifest").unwrap();
+    let error = open().unwrap_err();
+    assert_eq!(error.code(), "SCORE_MANIFEST_INVALID");
+    assert!(error.to_string().contains("remove it, and publish or fetch"), "{error}");
     windvane_keys::files::write_private(&manifest, &signed).unwrap();
     let mut changed = root;
     // Within the last table's root, before the sum's.
