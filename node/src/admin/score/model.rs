@@ -119,10 +119,10 @@ impl Admin {
         status(&registry, &ActiveState::load(&folder)?, &version)
     }
 
-    /// All versions of a group, oldest first.
+    /// All versions of a group, oldest first; one whose files were altered is left out with a warning.
     ///
     /// # Errors
-    /// [`NodeError`]; `MODEL_CHANGED` names a version whose files were altered.
+    /// [`NodeError`].
     pub fn models(&self, group: &DataSet) -> Result<Vec<ModelStatus>, NodeError> {
         let (folder, _) = self.score_group(group)?;
         let (registry, state) = (Registry::new(folder.clone()), ActiveState::load(&folder)?);

@@ -83,7 +83,7 @@ pub(in crate::cli) enum VersionCommand {
         #[command(flatten)]
         place: Place,
     },
-    /// List a group's versions, oldest first
+    /// List a group's versions, oldest first; a warning names one whose files were altered
     List {
         #[command(flatten)]
         look: Look,
