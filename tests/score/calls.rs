@@ -17,6 +17,7 @@ use windvane_protocols::lookup::DataSet;
 use windvane_protocols::score::calibration::{Band, Bands};
 use windvane_protocols::score::table::parts::Coverage;
 
+use super::epoch_dir;
 use crate::lab::{self, Lab, Party, bank_of, failures};
 
 const MODEL: &str = "fraud-1";
@@ -316,6 +317,22 @@ async fn the_grant_of_a_provider_that_is_not_asked_leaves_nothing_but_the_band()
     let missing: Vec<_> = score.missing.iter().map(|s| (s.provider.as_str(), s.error.as_str())).collect();
     assert_eq!(missing, [("provider-2", "PARTNER_SUSPENDED")]);
     assert_eq!((score.band.as_deref(), score.sum, score.probability), (Some("above"), None, None));
+    scored.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_was_repaired_is_used_by_the_running_node() {
+    let scored = Scored::new(2, 2, 1).await;
+    let table = epoch_dir(&scored.bank, 1).join("table");
+    let rows = std::fs::read(&table).unwrap();
+    // In place, as a disk damages it.
+    std::fs::write(&table, vec![0; rows.len()]).unwrap();
+    assert_eq!(scored.score(&number(5)).await.status, ScoreStatus::Undecodable);
+    std::fs::remove_file(&table).unwrap();
+    activate(&scored.lab, &scored.bank, 1).await;
+    assert_eq!(std::fs::read(&table).unwrap(), rows);
+    scored.bank.taken_over_by(&scored.bank_node).await;
+    assert_eq!(scored.score(&number(5)).await.sum, Some(sum(2, 5)));
     scored.stop().await;
 }
 

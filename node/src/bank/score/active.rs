@@ -37,7 +37,7 @@ pub(super) struct Watch {
 }
 
 impl Active {
-    /// Reads the first group with something in use. What is unchanged stays, and its monitor goes on.
+    /// Reads the first group with something in use. What is unchanged stays, its table too, and its monitor goes on.
     pub(in crate::bank) fn load(shared: &Shared, config: &ScoreConfig, before: &Self) -> Self {
         let folders = ScoreFolder::new(&shared.layout);
         let groups = match folders.groups() {
@@ -54,7 +54,9 @@ impl Active {
                 Err(error) => return Self::failed(&group, None, &error.into()),
             };
             let Some(choice) = choice else { continue };
-            let same = |scoring: &&Arc<Scoring>| scoring.watch.is_of(&folder, &choice);
+            let same = |scoring: &&Arc<Scoring>| {
+                scoring.watch.is_of(&folder, &choice) && !scoring.table.is_replaced()
+            };
             if let Some(scoring) = before.scoring.as_ref().filter(same) {
                 return Self { scoring: Some(scoring.clone()), failure: None };
             }

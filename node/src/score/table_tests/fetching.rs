@@ -139,6 +139,11 @@ async fn a_changed_sum_is_found_and_an_installed_one_needs_all_its_records() {
     let folder = world.folder("bank");
     let open = || SummedTable::open(&folder, world.epoch());
     let mut bytes = fs::read(folder.join("table")).unwrap();
+    let before = open().unwrap();
+    fs::remove_file(folder.join("table")).unwrap();
+    assert!(!before.is_replaced());
+    fs::write(folder.join("table"), &bytes).unwrap();
+    assert!(before.is_replaced() && !open().unwrap().is_replaced());
     bytes[123_456] ^= 1;
     fs::write(folder.join("table"), &bytes).unwrap();
     assert_eq!(open().unwrap().verify().unwrap_err().code(), "SCORE_TABLE_DAMAGED");
