@@ -1,5 +1,10 @@
 //! Whether scores still are what the model's card expects: pure logic over the bank's own figures.
 //!
+//! Only verifications are counted, alone or in batches: applicants, of whom the card's reference is. A file or a
+//! screening that is scored alone is not: its customers were chosen, a screening's by standing on a list, and how often
+//! they hit, fall into a band or go unanswered at night must neither stop the score for applicants nor dilute what is
+//! wrong there; their output names what failed.
+//!
 //! Calls are counted into windows of a fixed number, so that the same calls always give the same verdict. At a
 //! window's end:
 //! - **drift**: [`psi`] of the bands' shares against the card's reference, where at least

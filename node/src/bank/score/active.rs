@@ -101,15 +101,16 @@ impl Watch {
 }
 
 impl Scoring {
-    /// Counts the calls of a run; a verdict is carried out on a thread of its own. What it changes reaches the bank as
+    /// Counts the calls of a run about applicants; a verdict is carried out on a thread of its own. What it changes reaches the bank as
     /// a command's changes do.
     pub(in crate::bank) fn observe(
         self: &Arc<Self>,
         shared: &Shared,
-        calls: impl Iterator<Item = (Outcome, Option<Colour>)>,
+        calls: impl Iterator<Item = (Outcome, Colour)>,
     ) {
         let mut monitor = self.watch.monitor.lock().unwrap_or_else(PoisonError::into_inner);
-        let judged = calls.filter_map(|(outcome, colour)| monitor.observe(&Observation { outcome, colour }));
+        let observations = calls.map(|(outcome, colour)| Observation { outcome, colour: Some(colour) });
+        let judged = observations.filter_map(|observation| monitor.observe(&observation));
         let verdicts: Vec<_> = judged.filter(|verdict| *verdict != Verdict::Fine).collect();
         if !verdicts.is_empty() {
             let (scoring, shared) = (self.clone(), shared.clone());
