@@ -345,7 +345,32 @@ async fn a_table_that_was_repaired_is_used_by_the_running_node() {
     scored.stop().await;
 }
 
-/// When the bank's log says that the monitor stopped the score's use; waits for the entry.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_interrupted_command_left_is_told_by_the_running_node() {
+    let scored = Scored::new(2, 2, 1).await;
+    let path = scored.bank.config.node.data_dir.join("score/joint-risk/state");
+    let mut state: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let event = Event::ScoreModel {
+        group: group(),
+        model: [7; 64],
+        action: "fallback".to_owned(),
+        by: "dave".to_owned(),
+    };
+    let began_ms = scored.lab.clock.now_ms();
+    let entry = Entry::new(began_ms - 3_600_000, event).encode();
+    state["rules_only"] = true.into();
+    state["pending"] = vec![hex::encode(entry.as_bytes())].into();
+    std::fs::write(&path, state.to_string()).unwrap();
+    // Any command makes the node look.
+    scored.bank.admin.suspend(&"provider-0".parse().unwrap()).unwrap();
+    assert!(fallback_ms(&scored).await >= began_ms);
+    let error = scored.bank().score_batch(vec![inquiry(&number(5))]).await.unwrap_err();
+    assert_eq!(error.code, "SCORE_INACTIVE");
+    assert!(!std::fs::read_to_string(&path).unwrap().contains("pending"));
+    scored.stop().await;
+}
+
+/// When the bank's log says that the score's use was stopped; waits for the entry.
 async fn fallback_ms(scored: &Scored) -> u64 {
     let stopped =
         |entry: &Entry| matches!(&entry.event, Event::ScoreModel { action, .. } if action == "fallback");
@@ -359,7 +384,7 @@ async fn fallback_ms(scored: &Scored) -> u64 {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("the monitor did not stop the score's use");
+    panic!("the score's use was not stopped");
 }
 
 #[tokio::test(flavor = "multi_thread")]

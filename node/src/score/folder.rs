@@ -14,7 +14,8 @@
 //! score/<group>/epochs/<n>/sum-root       at the bank: the sum's root, and of which tables it is
 //! score/<group>/epochs/<n>/table.record   of which parts the table is, and how much of it stands
 //! score/<group>/epochs/<n>/*.tmp          a table or a sum that is not whole, with `sum.record` of the latter
-//! score/<group>/state                     which epoch and model are active
+//! score/<group>/state                     which epoch and model are active, and what the log still has
+//!                                         to be told of it
 //! ```
 //!
 //! Files appear whole or not at all; who changes a group holds its folder.

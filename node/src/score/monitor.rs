@@ -165,6 +165,8 @@ pub struct Monitor {
     hits: Past,
     reds: Past,
     last: Option<Window>,
+    /// Whether the last verdict could not be told.
+    untold: bool,
 }
 
 /// A rate in earlier windows.
@@ -183,6 +185,7 @@ impl Monitor {
             hits: Past::default(),
             reds: Past::default(),
             last: None,
+            untold: false,
         }
     }
 
@@ -191,6 +194,12 @@ impl Monitor {
     pub fn observe(&mut self, observation: &Observation) -> Option<Verdict> {
         self.current.add(observation);
         (self.current.calls >= self.config.window).then(|| self.judge())
+    }
+
+    /// Takes note that the last verdict could not be told, so that the next one with the same findings is not taken for
+    /// a repetition.
+    pub fn untold(&mut self) {
+        self.untold = true;
     }
 
     /// Where it stands.
@@ -218,6 +227,7 @@ impl Monitor {
         };
         let verdict = self.verdict(&window);
         self.last = Some(Window { verdict: verdict.clone(), ..window });
+        self.untold = false;
         verdict
     }
 
@@ -264,7 +274,7 @@ impl Monitor {
         else {
             return false;
         };
-        kinds(before) == kinds(findings)
+        !self.untold && kinds(before) == kinds(findings)
     }
 }
 

@@ -1,16 +1,14 @@
 //! What the bank scores with now: read again when a command or the monitor changed it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use windvane_protocols::audit::entry::Entry;
 use windvane_protocols::lookup::DataSet;
-use windvane_protocols::transcript::Record as _;
 
 use super::Scoring;
 use crate::config::{Fallback, ScoreConfig};
 use crate::error::NodeError;
 use crate::provider::Shared;
-use crate::score::activation::{ActiveState, Change, Choice, Lifecycle};
+use crate::score::activation::{ActiveState, Choice, Lifecycle};
 use crate::score::folder::{GroupFolder, ScoreFolder};
 use crate::score::monitor::{Monitor, Observation, Outcome, Verdict};
 use crate::score::plan::GroupPlan;
@@ -47,6 +45,9 @@ impl Active {
                 return Self::default();
             }
         };
+        for group in &groups {
+            tell_what_is_left(shared, &folders.group(group));
+        }
         for group in groups {
             let folder = folders.group(&group);
             let choice = match ActiveState::load(&folder) {
@@ -76,6 +77,19 @@ impl Active {
     }
 }
 
+/// What it queues is taken into the log by the next reload.
+fn tell_what_is_left(shared: &Shared, folder: &GroupFolder) {
+    if let Err(error) = life(shared, folder).tell_what_is_left() {
+        let (code, group) = (error.code(), folder.group());
+        tracing::error!(code, %group, %error, "an interrupted change of the score is not in the log yet");
+    }
+}
+
+fn life<'a>(shared: &'a Shared, folder: &'a GroupFolder) -> Lifecycle<'a> {
+    let (party, now_ms) = (&shared.keys.party, shared.clock.now_ms());
+    Lifecycle { folder, party, store: &shared.store, now_ms }
+}
+
 fn open(
     shared: &Shared,
     config: &ScoreConfig,
@@ -98,6 +112,10 @@ impl Watch {
     fn is_of(&self, folder: &GroupFolder, choice: &Choice) -> bool {
         self.folder.group() == folder.group() && self.choice == *choice
     }
+
+    fn monitor(&self) -> MutexGuard<'_, Monitor> {
+        self.monitor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Scoring {
@@ -108,7 +126,7 @@ impl Scoring {
         shared: &Shared,
         calls: impl Iterator<Item = (Outcome, Colour)>,
     ) {
-        let mut monitor = self.watch.monitor.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut monitor = self.watch.monitor();
         let observations = calls.map(|(outcome, colour)| Observation { outcome, colour: Some(colour) });
         let judged = observations.filter_map(|observation| monitor.observe(&observation));
         let verdicts: Vec<_> = judged.filter(|verdict| *verdict != Verdict::Fine).collect();
@@ -120,14 +138,8 @@ impl Scoring {
 
     fn react(&self, shared: &Shared, verdict: &Verdict) {
         let Watch { folder, choice, fallback, .. } = &self.watch;
-        let now_ms = shared.clock.now_ms();
-        let life = Lifecycle { folder, party: &shared.keys.party, now_ms };
-        let told = apply(verdict, choice, &life, *fallback).map_err(NodeError::from).and_then(|change| {
-            let events = change.map(|Change { events, .. }| events).unwrap_or_default();
-            let mut entries = events.into_iter().map(|event| Entry::new(now_ms, event).encode().into_bytes());
-            Ok(entries.try_for_each(|entry| shared.store.queue_entry(&entry))?)
-        });
-        if let Err(error) = told {
+        if let Err(error) = apply(verdict, choice, &life(shared, folder), *fallback) {
+            self.watch.monitor().untold();
             tracing::error!(code = error.code(), %error, "what the score's monitor found was not carried out");
         }
     }

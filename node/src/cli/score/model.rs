@@ -35,7 +35,7 @@ pub(in crate::cli) enum ModelCommand {
         #[command(flatten)]
         act: Act,
     },
-    /// Go back to the last epoch whose table is still whole (the bank)
+    /// Go back to the last epoch whose table is still whole, or end a rollback that was interrupted (the bank)
     Rollback {
         #[command(flatten)]
         act: Act,
