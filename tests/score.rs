@@ -423,6 +423,8 @@ async fn an_epoch_is_used_once_on_either_side() {
         let error = group.bank.admin.score_setup(&group.plan(2), Some(used), &()).await.unwrap_err();
         assert_eq!(error.code(), "SCORE_EPOCH_USED", "{used}");
     }
+    let error = group.bank.admin.score_setup(&group.plan(2), Some(u64::MAX), &()).await.unwrap_err();
+    assert_eq!(error.code(), "SCORE_EPOCH_TOO_LARGE");
     // A bank that lost its memory is held by the providers'.
     std::fs::remove_file(group.bank.config.node.data_dir.join("score/ledger")).unwrap();
     let error = group.bank.admin.score_setup(&group.plan(2), Some(5), &()).await.unwrap_err();

@@ -316,12 +316,10 @@ impl Bank {
         let Scores { reports: scores, outcomes, events } = scored;
         let reports = self.conclude(&inquiries, asked, &runs, scores, begun);
         let subjects = subjects.await.map_err(|_| BankError::internal())??;
-        if let Some(scoring) = scoring {
-            // A file that is scored alone has no decisions to compare with those about applicants.
-            let colour = |report: &VerificationReport| {
-                (asked == Asked::Verification).then_some(report.decision.colour)
-            };
-            scoring.observe(&self.shared, outcomes.into_iter().zip(reports.iter().map(colour)));
+        // Who is scored alone is no applicant, and says nothing of how applicants are scored.
+        if let Some(scoring) = scoring.filter(|_| asked == Asked::Verification) {
+            let colours = reports.iter().map(|report| report.decision.colour);
+            scoring.observe(&self.shared, outcomes.into_iter().zip(colours));
         }
         let work = self.shared.observer.work("keep");
         work.within(self.keep(&inquiries, &subjects, &runs, events, &reports)).await?;

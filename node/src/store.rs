@@ -313,7 +313,20 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn queue_entry(&self, entry: &[u8]) -> Result<(), StoreError> {
-        self.change(entry, |_| Ok(0))
+        self.queue_entries(&[entry])
+    }
+
+    /// Queues entries that go with no other change of this state, in order: all of them, or none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn queue_entries(&self, entries: &[impl AsRef<[u8]>]) -> Result<(), StoreError> {
+        let mut connection = self.lock();
+        let t = connection.transaction()?;
+        for entry in entries {
+            t.execute("INSERT INTO outbox (entry) VALUES (?1)", [entry.as_ref()])?;
+        }
+        Ok(t.commit()?)
     }
 
     /// Entries that wait for the log, oldest first.

@@ -134,6 +134,10 @@ pub const MAX_CALIBRATION_KNOTS: usize = 1_024;
 /// Scoring groups and epochs that one party remembers.
 pub const MAX_LEDGER_ITEMS: usize = 1 << 16;
 
+/// How far above a scoring group's last epoch the next one may be: epochs are numbered with 64 bits and only grow, so a
+/// single number must not use them up.
+pub const MAX_EPOCH_STEP: u64 = 1 << 32;
+
 /// Bytes of a scoring group's whole setup: 17 confirmations, 16 announcements, and 16 dealings of 16
 /// commitments and 16 sealed shares, each signed.
 pub const MAX_SETUP_BYTES: usize = 256 << 10;

@@ -3,20 +3,25 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use windvane::Node;
 use windvane::admin::{Admin, GrantTerms, ModelFiles, ScoreOutput, ScorePublication};
 use windvane::bank::{Bank, Inquiry};
+use windvane::clock::Clock as _;
+use windvane::evidence::LogReader;
 use windvane::score::parts::{DenseParts, PartsFile};
 use windvane::score::plan::GroupPlan;
 use windvane::score::registry::Description;
 use windvane::verification::{Colour, MatchResult, ScoreReport, ScoreStatus, VerificationReport};
-use windvane_protocols::audit::entry::Event;
+use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::identity::{Person, Phone};
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::score::calibration::{Band, Bands};
 use windvane_protocols::score::table::parts::Coverage;
+use windvane_protocols::transcript::Record as _;
 
+use super::epoch_dir;
 use crate::lab::{self, Lab, Party, bank_of, failures};
 
 const MODEL: &str = "fraud-1";
@@ -41,12 +46,17 @@ pub(crate) struct Scored {
 impl Scored {
     /// `providers` of which `threshold` must answer, all asked about scores alone.
     pub(crate) async fn new(providers: usize, threshold: usize, segments: usize) -> Self {
+        // What the parts here add up to is far from any card.
+        Self::watched(providers, threshold, segments, "window = 10000000").await
+    }
+
+    /// [`Self::new`] with its own `[score]`.
+    async fn watched(providers: usize, threshold: usize, segments: usize, monitor: &str) -> Self {
         let lab = Lab::new();
         let mut running = Vec::new();
         let mut sections =
             "[http]\nlisten = \"127.0.0.1:0\"\n[verification]\ndeadline_ms = 5000\n".to_owned();
-        // What the parts here add up to is far from any card.
-        sections += "[score]\nwindow = 10000000\n";
+        let _ = writeln!(sections, "[score]\n{monitor}");
         for i in 0..providers {
             let party = lab.party(&format!("provider-{i}"), "[grpc]\nlisten = \"127.0.0.1:0\"\n");
             let node = lab.start(&party).await;
@@ -316,6 +326,77 @@ async fn the_grant_of_a_provider_that_is_not_asked_leaves_nothing_but_the_band()
     let missing: Vec<_> = score.missing.iter().map(|s| (s.provider.as_str(), s.error.as_str())).collect();
     assert_eq!(missing, [("provider-2", "PARTNER_SUSPENDED")]);
     assert_eq!((score.band.as_deref(), score.sum, score.probability), (Some("above"), None, None));
+    scored.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_was_repaired_is_used_by_the_running_node() {
+    let scored = Scored::new(2, 2, 1).await;
+    let table = epoch_dir(&scored.bank, 1).join("table");
+    let rows = std::fs::read(&table).unwrap();
+    // In place, as a disk damages it.
+    std::fs::write(&table, vec![0; rows.len()]).unwrap();
+    assert_eq!(scored.score(&number(5)).await.status, ScoreStatus::Undecodable);
+    std::fs::remove_file(&table).unwrap();
+    activate(&scored.lab, &scored.bank, 1).await;
+    assert_eq!(std::fs::read(&table).unwrap(), rows);
+    scored.bank.taken_over_by(&scored.bank_node).await;
+    assert_eq!(scored.score(&number(5)).await.sum, Some(sum(2, 5)));
+    scored.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_interrupted_command_left_is_told_by_the_running_node() {
+    let scored = Scored::new(2, 2, 1).await;
+    let path = scored.bank.config.node.data_dir.join("score/joint-risk/state");
+    let mut state: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let event = Event::ScoreModel {
+        group: group(),
+        model: [7; 64],
+        action: "fallback".to_owned(),
+        by: "dave".to_owned(),
+    };
+    let began_ms = scored.lab.clock.now_ms();
+    let entry = Entry::new(began_ms - 3_600_000, event).encode();
+    state["rules_only"] = true.into();
+    state["pending"] = vec![hex::encode(entry.as_bytes())].into();
+    std::fs::write(&path, state.to_string()).unwrap();
+    // Any command makes the node look.
+    scored.bank.admin.suspend(&"provider-0".parse().unwrap()).unwrap();
+    assert!(fallback_ms(&scored).await >= began_ms);
+    let error = scored.bank().score_batch(vec![inquiry(&number(5))]).await.unwrap_err();
+    assert_eq!(error.code, "SCORE_INACTIVE");
+    assert!(!std::fs::read_to_string(&path).unwrap().contains("pending"));
+    scored.stop().await;
+}
+
+/// When the bank's log says that the score's use was stopped; waits for the entry.
+async fn fallback_ms(scored: &Scored) -> u64 {
+    let stopped =
+        |entry: &Entry| matches!(&entry.event, Event::ScoreModel { action, .. } if action == "fallback");
+    for _ in 0..1_000 {
+        scored.bank.taken_over_by(&scored.bank_node).await;
+        scored.bank_node.log().publish().await.unwrap();
+        let reader = LogReader::open(&scored.bank.log_dir()).unwrap();
+        let mut entries = reader.entries(0).map(|entry| Entry::decode(&entry.unwrap().1).unwrap());
+        if let Some(entry) = entries.find(stopped) {
+            return entry.at_ms;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the score's use was not stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_scored_alone_does_not_stop_the_score_for_applicants() {
+    let monitor = "window = 400\npsi_alert = 0.01\npsi_fallback = 0.01";
+    let scored = Scored::watched(2, 2, 1, monitor).await;
+    assert_eq!(batch(&scored, 0..400).await.len(), 400);
+    scored.lab.clock.advance_ms(60_000);
+    let began_ms = scored.lab.clock.now_ms();
+    let applicants = (0..400).map(|position| inquiry(&number(position))).collect();
+    scored.bank().verify_batch(applicants).await.unwrap();
+    assert!(fallback_ms(&scored).await >= began_ms);
     scored.stop().await;
 }
 

@@ -351,6 +351,8 @@ async fn who_is_not_the_groups_bank_gets_nothing_and_terms_must_be_those_that_we
     let mut changed = GroupTerms { epoch: 3, ..terms.clone() };
     changed.providers[1] = Identity { key: other_key().verifying_key(), ..changed.providers[1].clone() };
     assert_eq!(misuse.announce(&changed).await.unwrap_err(), "SCORE_TERMS_DIFFER");
+    let last = GroupTerms { epoch: u64::MAX, ..terms.clone() };
+    assert_eq!(misuse.announce(&last).await.unwrap_err(), "SCORE_EPOCH_TOO_LARGE");
     let earlier = GroupTerms { epoch: 1, ..terms };
     assert_eq!(misuse.announce(&earlier).await.unwrap_err(), "SCORE_EPOCH_USED");
     group.stop().await;

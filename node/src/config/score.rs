@@ -12,7 +12,7 @@ const MAX_SCORE_WINDOW: u64 = 10_000_000;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScoreConfig {
-    /// Calls for a score after which their figures are judged.
+    /// Verifications with a score after which their figures are judged; what is scored alone does not count.
     pub window: u64,
     /// Population stability index of the bands, against the model's card, from which there is an alert.
     pub psi_alert: f64,

@@ -7,6 +7,7 @@ use windvane_keys::rotation::next_epoch;
 use windvane_keys::store::KeyStore as _;
 use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::audit::grant::Grant;
+use windvane_protocols::limits::MAX_EPOCH_STEP;
 use windvane_protocols::transcript::{Record as _, Signed};
 
 use super::epochs;
@@ -18,6 +19,8 @@ use crate::store::Store;
 
 /// By so much the numbers of epochs skip ahead: an epoch every minute for almost two years would not reach it.
 pub const SAFE_STEP: u64 = 1_000_000;
+
+const _: () = assert!(SAFE_STEP <= MAX_EPOCH_STEP, "a scoring group's ledger takes the step");
 
 /// Ends grants, epochs, scoring keys and callers; gives the log's entries that the state does not queue, and notes.
 pub(super) fn end_everything(
@@ -81,7 +84,63 @@ fn end_scores(keys: &NodeKeys, layout: &Layout, now_ms: u64) -> Result<Vec<Event
     let mut ledger = folder.ledger()?;
     for group in groups {
         let last = ledger.ledger().last_epoch(&group).unwrap_or(0);
-        ledger.begin(&group, last.saturating_add(SAFE_STEP))?;
+        let next = last.saturating_add(SAFE_STEP);
+        // Where no number is left, none can come again.
+        if next > last {
+            ledger.begin(&group, next)?;
+        }
     }
     Ok(events)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use windvane_keys::files::write_private;
+    use windvane_protocols::lookup::DataSet;
+    use windvane_protocols::score::ledger::Ledger;
+    use windvane_protocols::transcript::{Reader, Transcript, TranscriptError};
+
+    use super::*;
+    use crate::admin::Admin;
+    use crate::clock::SystemClock;
+    use crate::config::{Config, SAMPLES};
+
+    /// A ledger whose group has begun its last possible epoch.
+    struct UsedUp(DataSet);
+
+    impl windvane_protocols::transcript::Record for UsedUp {
+        const DOMAIN: &'static str = Ledger::DOMAIN;
+
+        fn write(&self, t: Transcript) -> Transcript {
+            let epoch = [&u64::MAX.to_be_bytes(), self.0.as_str().as_bytes()].concat();
+            t.list("epoch", std::iter::once(epoch)).list("table", std::iter::empty::<Vec<u8>>())
+        }
+
+        fn read(_: &mut Reader<'_>) -> Result<Self, TranscriptError> {
+            unreachable!("only written here")
+        }
+    }
+
+    #[test]
+    fn groups_skip_ahead_and_one_whose_numbers_are_used_up_does_not_keep_the_rest_from_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, text) = SAMPLES.into_iter().find(|(name, _)| *name == "carrier.toml").unwrap();
+        std::fs::write(dir.path().join("windvane.toml"), text).unwrap();
+        let config = Config::load(&dir.path().join("windvane.toml")).unwrap();
+        let admin = Admin::init(&config, Arc::new(SystemClock)).unwrap();
+        let layout = Layout::new(config.node.data_dir.clone());
+        let score = ScoreFolder::new(&layout);
+        let groups: [DataSet; 2] = ["joint-risk", "other-risk"].map(|group| group.parse().unwrap());
+        for group in &groups {
+            disk::create_directory(score.group(group).path()).unwrap();
+        }
+        let ledger = UsedUp(groups[0].clone()).encode();
+        write_private(&layout.root().join("score").join("ledger"), ledger.as_bytes()).unwrap();
+        end_scores(admin.keys(), &layout, 1).unwrap();
+        let ledger = score.ledger().unwrap();
+        let last = groups.each_ref().map(|group| ledger.ledger().last_epoch(group));
+        assert_eq!(last, [Some(u64::MAX), Some(SAFE_STEP)]);
+    }
 }

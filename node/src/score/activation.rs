@@ -1,19 +1,23 @@
 //! Which epoch and model a bank scores with: activation, rollback, and the end of epochs on either side.
 //!
 //! **Promised**: what becomes active has passed every check of [`installed`]; a rollback goes to a table that is
-//! there byte for byte; the choice changes in one file's rename; a change's file is written before its log entry,
-//! and a command that was interrupted in between can be repeated. **Not here**: the running node, which reads
-//! [`ActiveState`] when it is told that files changed.
+//! there byte for byte; the choice changes in one file's rename, and what the log is to have of it stands in the same
+//! file until it is queued. So a change that was interrupted is told, once the next command, the monitor's next
+//! fallback, or the node's next reload or start finds it; a rollback that finds one untold is done with that, and does
+//! not go back a second time. What is told late has the time at which it is told, because a log's times do not go back.
+//! A kill after the entries were queued, and before they were taken out of the file, queues them again: the log then
+//! says twice that the same person made the same choice, as after a command that was repeated, and `audit verify`
+//! accepts it. **Not here**: the running node, which reads [`ActiveState`] when it is told that files changed.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use windvane_keys::files::{FileError, write_private};
 use windvane_keys::store::StoreError;
-use windvane_protocols::audit::entry::Event;
+use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::PartyId;
-use windvane_protocols::transcript::Hash;
+use windvane_protocols::transcript::{Hash, Record as _};
 
 use super::evidence::EvidenceFileError;
 use super::folder::{EpochFolder, FolderError, GroupFolder, read_if_there};
@@ -21,14 +25,19 @@ use super::plan::PlanError;
 use super::registry::{Registry, RegistryError, person};
 use super::table::ScoreTableError;
 use crate::snapshot::disk::{DirectoryLock, at, remove_file};
+use crate::store::Store;
 
 pub mod installed;
+mod pending;
 
 /// The state, with the choices of many years.
 const MAX_STATE_BYTES: usize = 1 << 20;
 
 /// Who acts where no person does.
 pub const MONITOR: &str = "monitor";
+
+/// What the log calls a rollback by a person.
+const ROLLED_BACK: &str = "rolled back";
 
 /// Why nothing is activated, rolled back or retired.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +55,9 @@ pub enum ActivationError {
     /// The keys of an epoch could not be destroyed.
     #[error(transparent)]
     Keys(#[from] StoreError),
+    /// The log's entries could not be queued.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
     /// The state does not parse.
     #[error("{path} is damaged: {message}")]
     State {
@@ -132,6 +144,7 @@ impl ActivationError {
             Self::File(error) => error.code(),
             Self::Registry(error) => error.code(),
             Self::Keys(error) => error.code(),
+            Self::Store(error) => error.code(),
             Self::State { .. } => "SCORE_STATE_DAMAGED",
             Self::NotBank { .. } => "SCORE_NOT_BANK",
             Self::Table(error) => error.code(),
@@ -167,6 +180,10 @@ pub struct ActiveState {
     pub previous: Vec<Choice>,
     /// Whether no score is used at present.
     pub rules_only: bool,
+    /// What the log is to have of the last change and nobody has queued yet; a handful, since each change queues first
+    /// what it finds.
+    #[serde(default, with = "pending", skip_serializing_if = "Vec::is_empty")]
+    pending: Vec<Entry>,
 }
 
 impl ActiveState {
@@ -194,17 +211,15 @@ impl ActiveState {
     /// The same choice, now active, with what was active before it among the previous ones.
     fn with(&self, choice: Choice) -> Self {
         let earlier = self.previous.iter().chain(&self.active).filter(|other| **other != choice);
-        Self { previous: earlier.cloned().collect(), active: Some(choice), rules_only: false }
+        Self { previous: earlier.cloned().collect(), active: Some(choice), ..Self::default() }
     }
-}
 
-/// What a command did, with the entries that the log is to have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// The state now.
-    pub state: ActiveState,
-    /// For the log, in this order.
-    pub events: Vec<Event>,
+    /// Whether such a change was stored and is not told yet.
+    fn has_to_tell(&self, changed: &str) -> bool {
+        let is_it =
+            |entry: &Entry| matches!(&entry.event, Event::ScoreModel { action, .. } if action == changed);
+        self.pending.iter().any(is_it)
+    }
 }
 
 /// A group's epochs and models in one party's hands, at one moment.
@@ -214,6 +229,8 @@ pub struct Lifecycle<'a> {
     pub folder: &'a GroupFolder,
     /// Who this is.
     pub party: &'a PartyId,
+    /// Where entries wait for the log.
+    pub store: &'a Store,
     /// Milliseconds of Unix time.
     pub now_ms: u64,
 }
@@ -222,31 +239,58 @@ impl Lifecycle<'_> {
     /// Makes an epoch and its model active at the bank, and ends a fallback to rules.
     ///
     /// # Errors
-    /// [`ActivationError`]: nothing changed.
-    pub fn activate(&self, epoch: u64, model: &str, by: &str) -> Result<Change, ActivationError> {
+    /// [`ActivationError`]: nothing changed, or with [`ActivationError::Store`] what changed is not told yet.
+    pub fn activate(&self, epoch: u64, model: &str, by: &str) -> Result<ActiveState, ActivationError> {
         let by = person(by)?;
         let _held = self.folder.lock()?;
-        self.choose(Choice { epoch, model: model.to_owned() }, "activated", &by, ActiveState::with)
+        self.settle()?;
+        self.choose(Choice { epoch, model: model.to_owned() }, "activated", &by, ActiveState::with)?;
+        self.settle()
     }
 
-    /// Goes back to the newest previous choice that still passes every check of an activation.
+    /// Goes back to the newest previous choice that still passes every check of an activation, or ends a rollback that
+    /// was interrupted.
     ///
     /// # Errors
-    /// [`ActivationError::NoStandby`] and others: nothing changed.
-    pub fn rollback(&self, by: &str) -> Result<Change, ActivationError> {
+    /// [`ActivationError::NoStandby`] and others, as of [`Self::activate`].
+    pub fn rollback(&self, by: &str) -> Result<ActiveState, ActivationError> {
         let by = person(by)?;
         let _held = self.folder.lock()?;
-        self.step_back("rolled back", &by)
+        let interrupted = ActiveState::load(self.folder)?.has_to_tell(ROLLED_BACK);
+        let state = self.settle()?;
+        if interrupted {
+            return Ok(state);
+        }
+        self.step_back(ROLLED_BACK, &by)?;
+        self.settle()
     }
 
     /// Decides by the rules alone until the next activation or rollback.
     ///
     /// # Errors
-    /// [`ActivationError::NothingActive`] and others: nothing changed.
-    pub fn rules_only(&self, by: &str) -> Result<Change, ActivationError> {
+    /// [`ActivationError::NothingActive`] and others, as of [`Self::activate`].
+    pub fn rules_only(&self, by: &str) -> Result<ActiveState, ActivationError> {
         let by = person(by)?;
         let _held = self.folder.lock()?;
-        self.stop_scoring(&by)
+        self.settle()?;
+        self.stop_scoring(&by)?;
+        self.settle()
+    }
+
+    /// Queues what an interrupted change left for the log. Where another command holds the group, it is left to that
+    /// one or the next.
+    ///
+    /// # Errors
+    /// [`ActivationError`]: it is still to be told.
+    pub fn tell_what_is_left(&self) -> Result<(), ActivationError> {
+        if ActiveState::load(self.folder)?.pending.is_empty() {
+            return Ok(());
+        }
+        match self.folder.lock() {
+            Ok(_held) => self.settle().map(drop),
+            Err(FolderError::Busy { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Ends an epoch for good: marks it, lets `destroy` destroy its secret keys, and removes its table. What others
@@ -259,10 +303,10 @@ impl Lifecycle<'_> {
         epoch: u64,
         by: &str,
         destroy: impl FnOnce() -> Result<(), StoreError>,
-    ) -> Result<Change, ActivationError> {
+    ) -> Result<ActiveState, ActivationError> {
         let by = person(by)?;
         let _held = self.folder.lock()?;
-        let mut state = ActiveState::load(self.folder)?;
+        let mut state = self.settle()?;
         if state.in_use().is_some_and(|choice| choice.epoch == epoch) {
             return Err(ActivationError::Active { epoch });
         }
@@ -280,34 +324,57 @@ impl Lifecycle<'_> {
         folder.retire(&by, self.now_ms)?;
         destroy()?;
         remove_tables(&folder)?;
-        let events = vec![
+        // Nothing waits in the state for it: all of this is repeated, and told, where it is interrupted.
+        self.tell([
             self.model_event(ended.charter().terms().model, "retired", &by),
             self.epoch_event(epoch, "retired", *ended.context()),
-        ];
-        Ok(Change { state, events })
+        ])?;
+        Ok(state)
     }
 
-    /// The caller holds the group's folder.
-    pub(super) fn stop_scoring(&self, by: &str) -> Result<Change, ActivationError> {
+    /// Queues what the last change left for the log, all of it or nothing, and gives the state without it. The caller
+    /// holds the group's folder, and does this before a change and after it.
+    pub(super) fn settle(&self) -> Result<ActiveState, ActivationError> {
+        let mut state = ActiveState::load(self.folder)?;
+        if !state.pending.is_empty() {
+            self.tell(state.pending.drain(..).map(|entry| entry.event))?;
+            state.store(self.folder)?;
+        }
+        Ok(state)
+    }
+
+    /// Queues what goes with no change of the state, all of it or nothing.
+    pub(super) fn tell(&self, events: impl IntoIterator<Item = Event>) -> Result<(), ActivationError> {
+        let entries: Vec<_> =
+            self.entries(events).into_iter().map(|entry| entry.encode().into_bytes()).collect();
+        Ok(self.store.queue_entries(&entries)?)
+    }
+
+    fn entries(&self, events: impl IntoIterator<Item = Event>) -> Vec<Entry> {
+        events.into_iter().map(|event| Entry::new(self.now_ms, event)).collect()
+    }
+
+    /// The caller holds the group's folder, and settles.
+    pub(super) fn stop_scoring(&self, by: &str) -> Result<(), ActivationError> {
         let mut state = ActiveState::load(self.folder)?;
         let model = self.active_model(&state)?;
         state.rules_only = true;
-        state.store(self.folder)?;
-        Ok(Change { state, events: vec![self.model_event(model, "fallback", by)] })
+        state.pending = self.entries([self.model_event(model, "fallback", by)]);
+        state.store(self.folder)
     }
 
-    /// The caller holds the group's folder.
-    pub(super) fn step_back(&self, action: &str, by: &str) -> Result<Change, ActivationError> {
+    /// The caller holds the group's folder, and settles.
+    pub(super) fn step_back(&self, action: &str, by: &str) -> Result<(), ActivationError> {
         let state = ActiveState::load(self.folder)?;
         for (index, choice) in state.previous.iter().enumerate().rev() {
             let earlier = state.previous[..index].to_vec();
             let back = |_: &ActiveState, choice| ActiveState {
                 active: Some(choice),
                 previous: earlier,
-                rules_only: false,
+                ..ActiveState::default()
             };
             match self.choose(choice.clone(), action, by, back) {
-                Ok(change) => return Ok(change),
+                Ok(()) => return Ok(()),
                 Err(error) => {
                     let Choice { epoch, model } = choice;
                     tracing::warn!(code = error.code(), %error, epoch, %model, "no way back to this epoch");
@@ -343,7 +410,7 @@ impl Lifecycle<'_> {
         action: &str,
         by: &str,
         change: impl FnOnce(&ActiveState, Choice) -> ActiveState,
-    ) -> Result<Change, ActivationError> {
+    ) -> Result<(), ActivationError> {
         let before = ActiveState::load(self.folder)?;
         let epoch = installed::check(self.folder, choice.epoch, self.party)?;
         let mut model = Registry::new(self.folder.clone()).approved(&choice.model)?;
@@ -360,9 +427,8 @@ impl Lifecycle<'_> {
             events.extend(old_epoch.ok().map(|it| self.epoch_event(old.epoch, "standby", *it.context())));
         }
         model.note_activation(choice.epoch, by, self.now_ms)?;
-        let state = change(&before, choice);
-        state.store(self.folder)?;
-        Ok(Change { state, events })
+        let state = ActiveState { pending: self.entries(events), ..change(&before, choice) };
+        state.store(self.folder)
     }
 }
 

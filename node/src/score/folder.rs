@@ -14,7 +14,8 @@
 //! score/<group>/epochs/<n>/sum-root       at the bank: the sum's root, and of which tables it is
 //! score/<group>/epochs/<n>/table.record   of which parts the table is, and how much of it stands
 //! score/<group>/epochs/<n>/*.tmp          a table or a sum that is not whole, with `sum.record` of the latter
-//! score/<group>/state                     which epoch and model are active
+//! score/<group>/state                     which epoch and model are active, and what the log still has
+//!                                         to be told of it
 //! ```
 //!
 //! Files appear whole or not at all; who changes a group holds its folder.
@@ -65,6 +66,14 @@ pub enum FolderError {
         /// The group.
         group: DataSet,
     },
+    /// The group is here, and not this epoch of it.
+    #[error("scoring group {group} has no epoch {epoch} here; `score status` lists those that it has")]
+    NoEpoch {
+        /// The group.
+        group: DataSet,
+        /// The epoch.
+        epoch: u64,
+    },
 }
 
 impl FolderError {
@@ -75,9 +84,11 @@ impl FolderError {
             Self::Damaged { .. } => "SCORE_FILE_DAMAGED",
             Self::Busy { .. } => "SCORE_BUSY",
             Self::Ledger(LedgerError::Rollback { .. }) => "SCORE_EPOCH_USED",
+            Self::Ledger(LedgerError::TooFar { .. }) => "SCORE_EPOCH_TOO_LARGE",
             Self::Ledger(LedgerError::SecondTable) => "SCORE_SECOND_TABLE",
             Self::Ledger(_) => "SCORE_LEDGER_FULL",
             Self::NoGroup { .. } => "SCORE_GROUP_UNKNOWN",
+            Self::NoEpoch { .. } => "SCORE_EPOCH_UNKNOWN",
         }
     }
 }

@@ -1,5 +1,10 @@
 //! Whether scores still are what the model's card expects: pure logic over the bank's own figures.
 //!
+//! Only verifications are counted, alone or in batches: applicants, of whom the card's reference is. A file or a
+//! screening that is scored alone is not: its customers were chosen, a screening's by standing on a list, and how often
+//! they hit, fall into a band or go unanswered at night must neither stop the score for applicants nor dilute what is
+//! wrong there; their output names what failed.
+//!
 //! Calls are counted into windows of a fixed number, so that the same calls always give the same verdict. At a
 //! window's end:
 //! - **drift**: [`psi`] of the bands' shares against the card's reference, where at least
@@ -160,6 +165,8 @@ pub struct Monitor {
     hits: Past,
     reds: Past,
     last: Option<Window>,
+    /// Whether the last verdict could not be told.
+    untold: bool,
 }
 
 /// A rate in earlier windows.
@@ -178,6 +185,7 @@ impl Monitor {
             hits: Past::default(),
             reds: Past::default(),
             last: None,
+            untold: false,
         }
     }
 
@@ -186,6 +194,12 @@ impl Monitor {
     pub fn observe(&mut self, observation: &Observation) -> Option<Verdict> {
         self.current.add(observation);
         (self.current.calls >= self.config.window).then(|| self.judge())
+    }
+
+    /// Takes note that the last verdict could not be told, so that the next one with the same findings is not taken for
+    /// a repetition.
+    pub fn untold(&mut self) {
+        self.untold = true;
     }
 
     /// Where it stands.
@@ -213,6 +227,7 @@ impl Monitor {
         };
         let verdict = self.verdict(&window);
         self.last = Some(Window { verdict: verdict.clone(), ..window });
+        self.untold = false;
         verdict
     }
 
@@ -259,7 +274,7 @@ impl Monitor {
         else {
             return false;
         };
-        kinds(before) == kinds(findings)
+        !self.untold && kinds(before) == kinds(findings)
     }
 }
 

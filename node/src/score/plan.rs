@@ -286,11 +286,17 @@ impl GroupPlan {
     /// The plan that an epoch was set up under.
     ///
     /// # Errors
-    /// [`PlanError`]; `SCORE_GROUP_UNKNOWN` when there is none.
+    /// [`PlanError`]; `SCORE_EPOCH_UNKNOWN` when there is none, and `SCORE_GROUP_UNKNOWN` when there is no group.
     pub fn open_for(folder: &GroupFolder, epoch: u64) -> Result<Self, PlanError> {
-        Self::read(folder.epoch(epoch).path()).and_then(|plan| {
-            plan.ok_or_else(|| FolderError::NoGroup { group: folder.group().clone() }.into())
-        })
+        if let Some(plan) = Self::read(folder.epoch(epoch).path())? {
+            return Ok(plan);
+        }
+        let group = folder.group().clone();
+        Err(match Self::kept_digest(folder)? {
+            Some(_) => FolderError::NoEpoch { group, epoch },
+            None => FolderError::NoGroup { group },
+        }
+        .into())
     }
 
     /// Digest of the group's plan as it is kept; `None` when there is none. Costs less than opening it.

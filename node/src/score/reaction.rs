@@ -3,48 +3,46 @@
 //! **Promised**: an alert is told once, not at every window; a fallback always ends in a state that does not use what
 //! was found wanting, by the rules alone where nothing else is left.
 
-use super::activation::{ActivationError, ActiveState, Change, Choice, Lifecycle, MONITOR};
+use super::activation::{ActivationError, ActiveState, Choice, Lifecycle, MONITOR};
 use super::monitor::{Finding, Verdict, What};
 use crate::config::Fallback;
 
-/// Carries a verdict on `watched` out: tells of an alert, or stops using the score. `None` when there is nothing to do,
-/// above all when something else is in use by now, of which the verdict says nothing. The caller queues the entries, and reloads what it scores with. Reads whole tables, so it belongs on a thread that may wait.
+/// Carries a verdict on `watched` out: tells of an alert, or stops using the score. Does nothing when something else is
+/// in use by now, of which the verdict says nothing. What is queued for the log makes the node reload what it scores
+/// with. Reads whole tables, so it belongs on a thread that may wait.
 ///
 /// # Errors
-/// [`ActivationError`]: nothing changed, and the next window says it again.
+/// [`ActivationError`]: the log was not told. The caller tells the monitor so, and a next window with the same findings
+/// says them again; a fallback that was stored stays, and its entries wait in the group's state.
 pub fn apply(
     verdict: &Verdict,
     watched: &Choice,
     life: &Lifecycle<'_>,
     fallback: Fallback,
-) -> Result<Option<Change>, ActivationError> {
+) -> Result<(), ActivationError> {
     match verdict {
-        Verdict::Fine | Verdict::Alert { repeated: true, .. } => Ok(None),
+        Verdict::Fine | Verdict::Alert { repeated: true, .. } => Ok(()),
         Verdict::Alert { findings, .. } => {
             let state = ActiveState::load(life.folder)?;
             if state.in_use() != Some(watched) {
-                return Ok(None);
+                return Ok(());
             }
             warn(findings, life, "alert");
-            let event = life.model_event(life.active_model(&state)?, "alert", MONITOR);
-            Ok(Some(Change { state, events: vec![event] }))
+            life.tell([life.model_event(life.active_model(&state)?, "alert", MONITOR)])
         }
         Verdict::Fallback { findings } => {
             let _held = life.folder.lock()?;
-            if ActiveState::load(life.folder)?.in_use() != Some(watched) {
-                return Ok(None);
+            if life.settle()?.in_use() != Some(watched) {
+                return Ok(());
             }
             warn(findings, life, "fallback");
-            fall_back(findings, life, fallback).map(Some)
+            fall_back(findings, life, fallback)?;
+            life.settle().map(drop)
         }
     }
 }
 
-fn fall_back(
-    findings: &[Finding],
-    life: &Lifecycle<'_>,
-    fallback: Fallback,
-) -> Result<Change, ActivationError> {
+fn fall_back(findings: &[Finding], life: &Lifecycle<'_>, fallback: Fallback) -> Result<(), ActivationError> {
     // An earlier model would ask the same providers, who do not answer.
     let earlier_helps = findings.iter().any(|finding| finding.what != What::Unavailable);
     if fallback == Fallback::LastGood && earlier_helps {

@@ -28,6 +28,12 @@ pub enum ScoreRefusal {
         /// The last epoch that was begun.
         last: u64,
     },
+    /// The epoch is too far above the last one.
+    #[error("epochs up to {largest} may be begun here now; begin an earlier one")]
+    EpochTooLarge {
+        /// The largest that may be begun.
+        largest: u64,
+    },
     /// There is no such setup that waits for this.
     #[error(
         "no setup under these terms waits here for {stage}; the node may have been restarted: begin the next epoch"
@@ -61,6 +67,7 @@ impl ScoreRefusal {
             Self::TermsDiffer { .. } => "SCORE_TERMS_DIFFER",
             Self::Terms(_) => "SCORE_TERMS_INVALID",
             Self::EpochUsed { .. } => "SCORE_EPOCH_USED",
+            Self::EpochTooLarge { .. } => "SCORE_EPOCH_TOO_LARGE",
             Self::SetupUnknown { .. } => "SCORE_SETUP_UNKNOWN",
             Self::RoundRepeated { .. } => "SCORE_ROUND_REPEATED",
             Self::SetupInvalid(_) => "SCORE_SETUP_INVALID",

@@ -242,13 +242,13 @@ impl Registry {
         Ok(version)
     }
 
-    /// All versions, by the time they were added; each is checked.
+    /// All versions that hold, by the time they were added; each is checked, and a warning names one that does not
+    /// hold, which does not hide the others.
     ///
     /// # Errors
-    /// [`RegistryError`].
+    /// [`RegistryError::File`].
     pub fn list(&self) -> Result<Vec<ModelVersion>, RegistryError> {
-        let mut versions: Vec<_> =
-            self.names()?.iter().map(|name| self.open(name)).collect::<Result<_, _>>()?;
+        let mut versions: Vec<_> = self.names()?.iter().filter_map(|name| self.sound(name)).collect();
         versions.sort_by(|a, b| (a.record.added_at_ms, a.name()).cmp(&(b.record.added_at_ms, b.name())));
         Ok(versions)
     }
@@ -294,6 +294,15 @@ impl Registry {
         Ok(version)
     }
 
+    /// A version, where it holds, for what goes on without it.
+    fn sound(&self, name: &str) -> Option<ModelVersion> {
+        let warn = |error: &RegistryError| {
+            let (code, group) = (error.code(), self.0.group());
+            tracing::warn!(code, %group, model = name, %error, "a version of the model is left out");
+        };
+        self.open(name).inspect_err(warn).ok()
+    }
+
     /// A version that may be published or activated.
     ///
     /// # Errors
@@ -308,10 +317,11 @@ impl Registry {
     }
 
     /// How far a version's parts are from those of the version that was in use before it: of `active`, where that is
-    /// another one, else of the last one that was added before it, approved ones first. `None` where there is none.
+    /// another one, else of the last one that was added before it, approved ones first; one that does not hold is
+    /// passed over with a warning. `None` where there is none.
     ///
     /// # Errors
-    /// [`RegistryError`].
+    /// [`RegistryError`], of the version itself.
     pub fn drift(&self, name: &str, active: Option<&str>) -> Result<Option<Drift>, RegistryError> {
         let version = self.open(name)?;
         let Some(summary) = version.record.parts.as_ref().map(|parts| &parts.summary) else {
@@ -322,7 +332,7 @@ impl Registry {
             other.record.parts.is_some() && at(other) < at(&version)
         };
         let earlier: Vec<_> = self.list()?.into_iter().filter(before).collect();
-        let named = active.filter(|active| *active != name).map(|active| self.open(active)).transpose()?;
+        let named = active.filter(|active| *active != name).and_then(|active| self.sound(active));
         let approved = earlier.iter().rev().find(|version| version.record.approval.is_some());
         let baseline = named.as_ref().or(approved).or(earlier.last());
         Ok(baseline.and_then(|baseline| {

@@ -429,6 +429,9 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 fn folder_refusal(error: FolderError) -> Refusal {
     match error {
         FolderError::Ledger(LedgerError::Rollback { last, .. }) => ScoreRefusal::EpochUsed { last }.into(),
+        FolderError::Ledger(LedgerError::TooFar { largest, .. }) => {
+            ScoreRefusal::EpochTooLarge { largest }.into()
+        }
         FolderError::Busy { .. } => ScoreRefusal::Busy.into(),
         other => internal(&other.into()),
     }

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Advice, fadvise};
@@ -54,7 +54,7 @@ pub enum ScoreTableError {
         epoch: u64,
     },
     /// A manifest does not decode.
-    #[error("{path}: {source}; publish or fetch the table again")]
+    #[error("{path} is damaged: {source}; remove it, and publish or fetch the table again")]
     Manifest {
         /// The file.
         path: PathBuf,
@@ -195,6 +195,14 @@ impl SummedTable {
             self.file.read_exact_at(row, position * ELEMENT_BYTES as u64)?;
         }
         Ok(rows)
+    }
+
+    /// Whether another file stands in the place of the one that is open here, as after a repair. One that is not there is
+    /// no other one: what is open goes on being read.
+    pub(crate) fn is_replaced(&self) -> bool {
+        let file = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+        let (open, there) = (self.file.metadata().map(file), self.path.metadata().map(file));
+        matches!((open, there), (Ok(open), Ok(there)) if open != there)
     }
 
     /// Reads the whole sum and compares it with the root that was stored when it was installed.

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use windvane_keys::files::write_private;
 use windvane_keys::store::MemoryStore;
 use windvane_keys::symmetric::StorageKey;
+use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::identity::IDENTITY_VERSION;
 use windvane_protocols::party::PartyId;
 use windvane_protocols::score::epoch::{Epoch, Member};
@@ -32,6 +33,7 @@ use super::table::SumRoot;
 use super::universe::SignedUniverse;
 use crate::identity::Layout;
 use crate::snapshot::disk::create_directory;
+use crate::store::Store;
 
 const SEED: u64 = 20_261_126;
 
@@ -40,6 +42,9 @@ pub(crate) const NOW_MS: u64 = 1_800_000_000_000;
 
 /// The first epoch of the world, with the model `fraud-1`; `fraud-2` has the one after it.
 pub(crate) const FIRST: u64 = 3;
+
+/// The state file of a world.
+const STATE: &str = "state.db";
 
 /// What a fetch leaves at the bank of one epoch.
 struct Fetched {
@@ -53,8 +58,9 @@ static FETCHED: LazyLock<[Fetched; 2]> = LazyLock::new(|| [fetched(FIRST), fetch
 
 /// The group's folder at one party, with both epochs fetched and no model yet.
 pub(crate) struct World {
-    _dir: TempDir,
+    dir: TempDir,
     pub(crate) folder: GroupFolder,
+    pub(crate) store: Store,
     pub(crate) party: PartyId,
     pub(crate) key: StorageKey,
 }
@@ -70,7 +76,8 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let folder = fetch_into(&Layout::new(dir.path().to_owned()));
         let key = StorageKey::generate(&MemoryStore::new(), 1, &mut rng(9)).unwrap();
-        Self { _dir: dir, folder, party: party.parse().unwrap(), key }
+        let store = Store::open(&dir.path().join(STATE)).unwrap();
+        Self { dir, folder, store, party: party.parse().unwrap(), key }
     }
 
     pub(crate) fn registry(&self) -> Registry {
@@ -87,7 +94,23 @@ impl World {
     }
 
     pub(crate) fn life(&self) -> Lifecycle<'_> {
-        Lifecycle { folder: &self.folder, party: &self.party, now_ms: NOW_MS }
+        Lifecycle { folder: &self.folder, party: &self.party, store: &self.store, now_ms: NOW_MS }
+    }
+
+    /// Takes what waits for the log.
+    pub(crate) fn told(&self) -> Vec<Event> {
+        let waiting = self.store.outbox().unwrap();
+        self.store.clear_outbox(i64::MAX).unwrap();
+        waiting.into_iter().map(|(_, entry)| Entry::decode(&entry).unwrap().event).collect()
+    }
+
+    /// Runs something while nothing can be queued for the log.
+    pub(crate) fn while_nothing_is_told<T>(&self, run: impl FnOnce() -> T) -> T {
+        let other = rusqlite::Connection::open(self.dir.path().join(STATE)).unwrap();
+        other.execute_batch("ALTER TABLE outbox RENAME TO away").unwrap();
+        let ran = run();
+        other.execute_batch("ALTER TABLE away RENAME TO outbox").unwrap();
+        ran
     }
 
     /// A file of an epoch.

@@ -126,7 +126,8 @@ mod tests {
             let places: Vec<_> = (1..=16).filter(|place| mask >> (place - 1) & 1 == 1).collect();
             let weights = Weights::at_zero(&places);
             longest = weights.integers.iter().map(|w| w.unsigned_abs()).max().unwrap().max(longest);
-            if mask % 257 == 0 {
+            // The smallest and the largest quorums, and some of the others, of odd and even sizes: all take long.
+            if mask % 251 == 0 || !(4..15).contains(&places.len()) {
                 let inverse = weights.inverse_denominator();
                 let found: Vec<_> = weights.integers.iter().map(|w| as_scalar(*w) * inverse).collect();
                 assert_eq!(found, coefficients(&places), "{places:?}");

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::limits::MAX_LEDGER_ITEMS;
+use crate::limits::{MAX_EPOCH_STEP, MAX_LEDGER_ITEMS};
 use crate::lookup::DataSet;
 use crate::transcript::{Hash, Reader, Record, Transcript, TranscriptError};
 
@@ -32,6 +32,16 @@ pub enum LedgerError {
         /// The last that was begun.
         last: u64,
     },
+    /// The epoch is so far above the last one that few numbers would be left.
+    #[error(
+        "epoch {found} of the scoring group is too large; the largest that may be begun now is {largest}"
+    )]
+    TooFar {
+        /// The epoch to begin.
+        found: u64,
+        /// The largest that may be begun.
+        largest: u64,
+    },
     /// Another table was published under the context.
     #[error("another table was published under this context: a changed model needs a new epoch")]
     SecondTable,
@@ -49,12 +59,16 @@ impl Ledger {
     /// Notes that a setup begins, finished or not: a second attempt needs another number.
     ///
     /// # Errors
-    /// [`LedgerError::Rollback`], [`LedgerError::Full`].
+    /// [`LedgerError::Rollback`], [`LedgerError::TooFar`], [`LedgerError::Full`].
     pub fn begin(&mut self, group: &DataSet, epoch: u64) -> Result<(), LedgerError> {
         match self.epochs.get(group) {
             Some(&last) if epoch <= last => return Err(LedgerError::Rollback { found: epoch, last }),
             None if self.epochs.len() >= MAX_LEDGER_ITEMS => return Err(LedgerError::Full),
             _ => {}
+        }
+        let largest = self.last_epoch(group).unwrap_or(0).saturating_add(MAX_EPOCH_STEP);
+        if epoch > largest {
+            return Err(LedgerError::TooFar { found: epoch, largest });
         }
         self.epochs.insert(group.clone(), epoch);
         Ok(())
@@ -128,6 +142,19 @@ mod tests {
         assert_eq!(ledger.begin(&one, 6), Err(LedgerError::Rollback { found: 6, last: 7 }));
         ledger.begin(&one, 8).unwrap();
         assert_eq!(ledger.last_epoch(&one), Some(8));
+    }
+
+    #[test]
+    fn one_number_does_not_use_up_all_that_come_after_it() {
+        let mut ledger = Ledger::new();
+        let group: DataSet = "one".parse().unwrap();
+        for last in [0, MAX_EPOCH_STEP] {
+            let largest = last + MAX_EPOCH_STEP;
+            for found in [largest + 1, u64::MAX] {
+                assert_eq!(ledger.begin(&group, found), Err(LedgerError::TooFar { found, largest }));
+            }
+            ledger.begin(&group, largest).unwrap();
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The life of a group's models and epochs: adding, approving, activating, rolling back, retiring.
 //!
-//! Files change first and the log's entry is queued after, so a command that was interrupted in between is repeated: it
-//! then changes nothing and queues the entry.
+//! Files change first and the log's entry is queued after. So a command that adds, approves or retires and was
+//! interrupted in between is repeated: it then changes nothing more and queues the entry. What changes the choice keeps
+//! its entries beside it until they are queued: see [`crate::score::activation`].
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,7 @@ use windvane_protocols::transcript::Hash;
 use super::super::Admin;
 use crate::dataset::Progress;
 use crate::error::NodeError;
-use crate::score::activation::{ActiveState, Change, Lifecycle};
+use crate::score::activation::{ActiveState, Lifecycle};
 use crate::score::card;
 use crate::score::folder::{FolderError, GroupFolder, ScoreFolder};
 use crate::score::parts::{DenseParts, PartsFile, PartsReport};
@@ -119,10 +120,10 @@ impl Admin {
         status(&registry, &ActiveState::load(&folder)?, &version)
     }
 
-    /// All versions of a group, oldest first.
+    /// All versions of a group, oldest first; one whose files were altered is left out with a warning.
     ///
     /// # Errors
-    /// [`NodeError`]; `MODEL_CHANGED` names a version whose files were altered.
+    /// [`NodeError`].
     pub fn models(&self, group: &DataSet) -> Result<Vec<ModelStatus>, NodeError> {
         let (folder, _) = self.score_group(group)?;
         let (registry, state) = (Registry::new(folder.clone()), ActiveState::load(&folder)?);
@@ -183,7 +184,7 @@ impl Admin {
         self.change_score(group, |life| Ok(life.activate(epoch, model, by)?))
     }
 
-    /// Goes back to the newest earlier epoch whose table is whole.
+    /// Goes back to the newest earlier epoch whose table is whole, or ends a rollback that was interrupted.
     ///
     /// # Errors
     /// [`NodeError`].
@@ -222,15 +223,15 @@ impl Admin {
     fn change_score(
         &self,
         group: &DataSet,
-        change: impl FnOnce(&Lifecycle<'_>) -> Result<Change, NodeError>,
+        change: impl FnOnce(&Lifecycle<'_>) -> Result<ActiveState, NodeError>,
     ) -> Result<ActiveState, NodeError> {
         let folder = ScoreFolder::new(&self.layout).group(group);
         if GroupPlan::kept_digest(&folder)?.is_none() {
             return Err(FolderError::NoGroup { group: group.clone() }.into());
         }
-        let life = Lifecycle { folder: &folder, party: &self.keys.party, now_ms: self.clock.now_ms() };
-        let Change { state, events } = change(&life)?;
-        self.tell(events)?;
+        let (party, now_ms) = (&self.keys.party, self.clock.now_ms());
+        let state = change(&Lifecycle { folder: &folder, party, store: &self.store, now_ms })?;
+        self.flush()?;
         Ok(state)
     }
 

@@ -1,16 +1,14 @@
 //! What the bank scores with now: read again when a command or the monitor changed it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use windvane_protocols::audit::entry::Entry;
 use windvane_protocols::lookup::DataSet;
-use windvane_protocols::transcript::Record as _;
 
 use super::Scoring;
 use crate::config::{Fallback, ScoreConfig};
 use crate::error::NodeError;
 use crate::provider::Shared;
-use crate::score::activation::{ActiveState, Change, Choice, Lifecycle};
+use crate::score::activation::{ActiveState, Choice, Lifecycle};
 use crate::score::folder::{GroupFolder, ScoreFolder};
 use crate::score::monitor::{Monitor, Observation, Outcome, Verdict};
 use crate::score::plan::GroupPlan;
@@ -37,7 +35,7 @@ pub(super) struct Watch {
 }
 
 impl Active {
-    /// Reads the first group with something in use. What is unchanged stays, and its monitor goes on.
+    /// Reads the first group with something in use. What is unchanged stays, its table too, and its monitor goes on.
     pub(in crate::bank) fn load(shared: &Shared, config: &ScoreConfig, before: &Self) -> Self {
         let folders = ScoreFolder::new(&shared.layout);
         let groups = match folders.groups() {
@@ -47,6 +45,9 @@ impl Active {
                 return Self::default();
             }
         };
+        for group in &groups {
+            tell_what_is_left(shared, &folders.group(group));
+        }
         for group in groups {
             let folder = folders.group(&group);
             let choice = match ActiveState::load(&folder) {
@@ -54,7 +55,9 @@ impl Active {
                 Err(error) => return Self::failed(&group, None, &error.into()),
             };
             let Some(choice) = choice else { continue };
-            let same = |scoring: &&Arc<Scoring>| scoring.watch.is_of(&folder, &choice);
+            let same = |scoring: &&Arc<Scoring>| {
+                scoring.watch.is_of(&folder, &choice) && !scoring.table.is_replaced()
+            };
             if let Some(scoring) = before.scoring.as_ref().filter(same) {
                 return Self { scoring: Some(scoring.clone()), failure: None };
             }
@@ -72,6 +75,19 @@ impl Active {
         let report = ScoreReport::unavailable(group, epoch, model, error.code());
         Self { scoring: None, failure: Some(report) }
     }
+}
+
+/// What it queues is taken into the log by the next reload.
+fn tell_what_is_left(shared: &Shared, folder: &GroupFolder) {
+    if let Err(error) = life(shared, folder).tell_what_is_left() {
+        let (code, group) = (error.code(), folder.group());
+        tracing::error!(code, %group, %error, "an interrupted change of the score is not in the log yet");
+    }
+}
+
+fn life<'a>(shared: &'a Shared, folder: &'a GroupFolder) -> Lifecycle<'a> {
+    let (party, now_ms) = (&shared.keys.party, shared.clock.now_ms());
+    Lifecycle { folder, party, store: &shared.store, now_ms }
 }
 
 fn open(
@@ -96,18 +112,23 @@ impl Watch {
     fn is_of(&self, folder: &GroupFolder, choice: &Choice) -> bool {
         self.folder.group() == folder.group() && self.choice == *choice
     }
+
+    fn monitor(&self) -> MutexGuard<'_, Monitor> {
+        self.monitor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Scoring {
-    /// Counts the calls of a run; a verdict is carried out on a thread of its own. What it changes reaches the bank as
+    /// Counts the calls of a run about applicants; a verdict is carried out on a thread of its own. What it changes reaches the bank as
     /// a command's changes do.
     pub(in crate::bank) fn observe(
         self: &Arc<Self>,
         shared: &Shared,
-        calls: impl Iterator<Item = (Outcome, Option<Colour>)>,
+        calls: impl Iterator<Item = (Outcome, Colour)>,
     ) {
-        let mut monitor = self.watch.monitor.lock().unwrap_or_else(PoisonError::into_inner);
-        let judged = calls.filter_map(|(outcome, colour)| monitor.observe(&Observation { outcome, colour }));
+        let mut monitor = self.watch.monitor();
+        let observations = calls.map(|(outcome, colour)| Observation { outcome, colour: Some(colour) });
+        let judged = observations.filter_map(|observation| monitor.observe(&observation));
         let verdicts: Vec<_> = judged.filter(|verdict| *verdict != Verdict::Fine).collect();
         if !verdicts.is_empty() {
             let (scoring, shared) = (self.clone(), shared.clone());
@@ -117,14 +138,8 @@ impl Scoring {
 
     fn react(&self, shared: &Shared, verdict: &Verdict) {
         let Watch { folder, choice, fallback, .. } = &self.watch;
-        let now_ms = shared.clock.now_ms();
-        let life = Lifecycle { folder, party: &shared.keys.party, now_ms };
-        let told = apply(verdict, choice, &life, *fallback).map_err(NodeError::from).and_then(|change| {
-            let events = change.map(|Change { events, .. }| events).unwrap_or_default();
-            let mut entries = events.into_iter().map(|event| Entry::new(now_ms, event).encode().into_bytes());
-            Ok(entries.try_for_each(|entry| shared.store.queue_entry(&entry))?)
-        });
-        if let Err(error) = told {
+        if let Err(error) = apply(verdict, choice, &life(shared, folder), *fallback) {
+            self.watch.monitor().untold();
             tracing::error!(code = error.code(), %error, "what the score's monitor found was not carried out");
         }
     }

@@ -35,7 +35,7 @@ pub(in crate::cli) enum ModelCommand {
         #[command(flatten)]
         act: Act,
     },
-    /// Go back to the last epoch whose table is still whole (the bank)
+    /// Go back to the last epoch whose table is still whole, or end a rollback that was interrupted (the bank)
     Rollback {
         #[command(flatten)]
         act: Act,
@@ -83,7 +83,7 @@ pub(in crate::cli) enum VersionCommand {
         #[command(flatten)]
         place: Place,
     },
-    /// List a group's versions, oldest first
+    /// List a group's versions, oldest first; a warning names one whose files were altered
     List {
         #[command(flatten)]
         look: Look,

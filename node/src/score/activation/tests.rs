@@ -14,7 +14,7 @@ fn choice(epoch: u64) -> Choice {
 }
 
 impl World {
-    fn activate(&self, epoch: u64) -> Result<Change, ActivationError> {
+    fn activate(&self, epoch: u64) -> Result<ActiveState, ActivationError> {
         self.life().activate(epoch, &choice(epoch).model, "carol")
     }
 
@@ -22,6 +22,7 @@ impl World {
     fn with_both(self) -> Self {
         self.activate(FIRST).unwrap();
         self.activate(SECOND).unwrap();
+        self.told();
         self
     }
 
@@ -29,13 +30,13 @@ impl World {
         ActiveState::load(&self.folder).unwrap()
     }
 
-    fn retire(&self, epoch: u64) -> Result<Change, ActivationError> {
+    fn retire(&self, epoch: u64) -> Result<ActiveState, ActivationError> {
         self.life().retire(epoch, "carol", || Ok(()))
     }
 }
 
-/// What the log is told, in words.
-fn told(change: &Change) -> Vec<String> {
+/// What waits for the log, in words.
+fn told(world: &World) -> Vec<String> {
     let word = |event: &Event| match event {
         Event::ScoreModel { model, action, by, .. } => {
             let number = if *model == card(1).digest() { 1 } else { 2 };
@@ -44,20 +45,20 @@ fn told(change: &Change) -> Vec<String> {
         Event::ScoreEpoch { epoch, state, .. } => format!("{epoch} {state}"),
         other => panic!("{other:?}"),
     };
-    change.events.iter().map(word).collect()
+    world.told().iter().map(word).collect()
 }
 
 #[test]
 fn what_is_whole_and_approved_becomes_active_and_what_was_before_is_a_standby() {
     let world = World::bank().with_models();
     assert_eq!(world.state(), ActiveState::default());
-    let change = world.activate(FIRST).unwrap();
-    assert_eq!(told(&change), ["fraud-1 activated by carol", "3 active"]);
-    let change = world.activate(SECOND).unwrap();
-    assert_eq!(told(&change), ["fraud-2 activated by carol", "4 active", "3 standby"]);
+    world.activate(FIRST).unwrap();
+    assert_eq!(told(&world), ["fraud-1 activated by carol", "3 active"]);
+    let state = world.activate(SECOND).unwrap();
+    assert_eq!(told(&world), ["fraud-2 activated by carol", "4 active", "3 standby"]);
     let expected =
-        ActiveState { active: Some(choice(SECOND)), previous: vec![choice(FIRST)], rules_only: false };
-    assert_eq!((change.state, world.state()), (expected.clone(), expected));
+        ActiveState { active: Some(choice(SECOND)), previous: vec![choice(FIRST)], ..ActiveState::default() };
+    assert_eq!((state, world.state()), (expected.clone(), expected));
     let activations = world.registry().open("fraud-2").unwrap().record().activations.clone();
     assert_eq!(activations.iter().map(|it| (it.epoch, it.at_ms)).collect::<Vec<_>>(), [(SECOND, NOW_MS)]);
 }
@@ -66,8 +67,8 @@ fn what_is_whole_and_approved_becomes_active_and_what_was_before_is_a_standby() 
 fn an_activation_that_is_repeated_changes_nothing_and_is_told_again() {
     let world = World::bank().with_models().with_both();
     let before = world.state();
-    let change = world.activate(SECOND).unwrap();
-    assert_eq!(told(&change), ["fraud-2 activated by carol", "4 active"]);
+    world.activate(SECOND).unwrap();
+    assert_eq!(told(&world), ["fraud-2 activated by carol", "4 active"]);
     assert_eq!(world.state(), before);
     assert_eq!(world.registry().open("fraud-2").unwrap().record().activations.len(), 1);
 }
@@ -151,9 +152,9 @@ fn a_provider_does_not_choose_and_two_commands_do_not_choose_at_once() {
 fn a_rollback_goes_to_the_table_that_is_there_byte_for_byte() {
     let world = World::bank().with_models().with_both();
     let table = fs::read(world.file(FIRST, "table")).unwrap();
-    let change = world.life().rollback("dave").unwrap();
-    assert_eq!(told(&change), ["fraud-1 rolled back by dave", "3 active", "4 standby"]);
-    let expected = ActiveState { active: Some(choice(FIRST)), previous: vec![], rules_only: false };
+    world.life().rollback("dave").unwrap();
+    assert_eq!(told(&world), ["fraud-1 rolled back by dave", "3 active", "4 standby"]);
+    let expected = ActiveState { active: Some(choice(FIRST)), ..ActiveState::default() };
     assert_eq!(world.state(), expected);
     assert_eq!(fs::read(world.file(FIRST, "table")).unwrap(), table);
 }
@@ -183,7 +184,7 @@ fn a_rollback_skips_what_is_not_whole() {
     let mut state = world.state();
     state.previous = vec![choice(SECOND), Choice { epoch: 9, model: "fraud-1".to_owned() }];
     state.store(&world.folder).unwrap();
-    assert_eq!(world.life().rollback("dave").unwrap().state.active, Some(choice(SECOND)));
+    assert_eq!(world.life().rollback("dave").unwrap().active, Some(choice(SECOND)));
 }
 
 #[test]
@@ -191,19 +192,20 @@ fn rules_alone_decide_until_the_next_activation_or_rollback() {
     let world = World::bank().with_models();
     assert_eq!(world.life().rules_only("dave").unwrap_err().code(), "SCORE_NOT_ACTIVE");
     let world = world.with_both();
-    let change = world.life().rules_only("dave").unwrap();
-    assert_eq!(told(&change), ["fraud-2 fallback by dave"]);
-    assert_eq!((world.state().active, world.state().in_use()), (Some(choice(SECOND)), None));
-    assert_eq!(world.activate(SECOND).unwrap().state.in_use(), Some(&choice(SECOND)));
     world.life().rules_only("dave").unwrap();
-    assert_eq!(world.life().rollback("dave").unwrap().state.in_use(), Some(&choice(FIRST)));
+    assert_eq!(told(&world), ["fraud-2 fallback by dave"]);
+    assert_eq!((world.state().active, world.state().in_use()), (Some(choice(SECOND)), None));
+    assert_eq!(world.activate(SECOND).unwrap().in_use(), Some(&choice(SECOND)));
+    world.life().rules_only("dave").unwrap();
+    assert_eq!(world.life().rollback("dave").unwrap().in_use(), Some(&choice(FIRST)));
 }
 
 #[test]
 fn rules_alone_can_decide_when_the_model_is_damaged() {
     let world = World::bank().with_models().with_both();
     alter(&world.folder.join("models/fraud-2/card"), 60);
-    assert_eq!(told(&world.life().rules_only("dave").unwrap()), ["fraud-2 fallback by dave"]);
+    world.life().rules_only("dave").unwrap();
+    assert_eq!(told(&world), ["fraud-2 fallback by dave"]);
 }
 
 #[test]
@@ -213,15 +215,15 @@ fn an_epoch_in_use_is_not_retired_and_a_retired_one_does_not_come_back() {
     assert_eq!(error.code(), "SCORE_EPOCH_ACTIVE");
     assert!(error.to_string().contains("score rollback"), "{error}");
     assert!(!world.folder.epoch(SECOND).is_retired() && world.file(SECOND, "table").exists());
-    let change = world.retire(FIRST).unwrap();
-    assert_eq!(told(&change), ["fraud-1 retired by carol", "3 retired"]);
+    world.retire(FIRST).unwrap();
+    assert_eq!(told(&world), ["fraud-1 retired by carol", "3 retired"]);
     assert!(world.folder.epoch(FIRST).is_retired() && !world.file(FIRST, "table").exists());
     assert!(world.file(FIRST, "evidence").exists() && world.file(FIRST, "manifests/carrier-a").exists());
     assert_eq!(world.state().previous, []);
     assert_eq!(world.activate(FIRST).unwrap_err().code(), "SCORE_EPOCH_RETIRED");
     assert_eq!(world.life().rollback("dave").unwrap_err().code(), "SCORE_NO_STANDBY");
     world.life().rules_only("dave").unwrap();
-    assert_eq!(world.retire(SECOND).unwrap().state, ActiveState { rules_only: true, ..Default::default() });
+    assert_eq!(world.retire(SECOND).unwrap(), ActiveState { rules_only: true, ..Default::default() });
 }
 
 #[test]
@@ -252,11 +254,8 @@ fn a_provider_destroys_its_keys_after_the_mark_and_repeats_what_was_interrupted(
             calls.set(calls.get() + 1);
             Ok(())
         };
-        assert_eq!(
-            world.life().retire(FIRST, "carol", destroy).unwrap().events.len(),
-            2,
-            "an entry that was not queued is queued by the repetition"
-        );
+        world.life().retire(FIRST, "carol", destroy).unwrap();
+        assert_eq!(told(&world).len(), 2, "an entry that was not queued is queued by the repetition");
     }
     assert_eq!(calls.get(), 2);
     assert!(!world.file(FIRST, "table").exists() && !world.file(FIRST, "table.tmp").exists());
@@ -264,8 +263,89 @@ fn a_provider_destroys_its_keys_after_the_mark_and_repeats_what_was_interrupted(
 }
 
 #[test]
-fn a_state_with_unknown_fields_is_damaged() {
+fn a_state_with_unknown_fields_or_entries_is_damaged() {
     let world = World::bank();
-    write_private(&world.folder.join("state"), br#"{"active":null,"previous":[],"rules":true}"#).unwrap();
-    assert_eq!(ActiveState::load(&world.folder).unwrap_err().code(), "SCORE_STATE_DAMAGED");
+    for more in ["\"rules\":true", "\"rules_only\":false,\"pending\":[\"00\"]"] {
+        let state = format!("{{\"active\":null,\"previous\":[],{more}}}");
+        write_private(&world.folder.join("state"), state.as_bytes()).unwrap();
+        assert_eq!(ActiveState::load(&world.folder).unwrap_err().code(), "SCORE_STATE_DAMAGED", "{more}");
+    }
+}
+
+/// What the log is to have of a rollback by dave to `fraud-1`.
+const BACK: [&str; 3] = ["fraud-1 rolled back by dave", "3 active", "4 standby"];
+
+#[test]
+fn a_rollback_that_was_interrupted_and_is_repeated_goes_back_once() {
+    let world = World::bank().with_models().with_both();
+    // From the first once more, so that a second step back would find one.
+    let mut state = world.state();
+    state.previous.insert(0, choice(SECOND));
+    state.store(&world.folder).unwrap();
+    world.life().step_back(ROLLED_BACK, "dave").unwrap();
+    let stored = fs::read(world.folder.join("state")).unwrap();
+    assert_eq!(told(&world), Vec::<String>::new());
+    let state = world.life().rollback("erin").unwrap();
+    assert_eq!(
+        (state.active.as_ref(), told(&world)),
+        (Some(&choice(FIRST)), BACK.map(str::to_owned).to_vec())
+    );
+    assert_eq!(world.state(), state);
+    // Killed once more, after the entries were queued.
+    write_private(&world.folder.join("state"), &stored).unwrap();
+    assert_eq!(world.life().rollback("erin").unwrap(), state);
+    assert_eq!(told(&world), BACK);
+    assert_eq!(world.life().rollback("erin").unwrap().active, Some(choice(SECOND)));
+}
+
+#[test]
+fn what_an_interrupted_change_left_is_told_before_the_next() {
+    let world = World::bank().with_models();
+    world.activate(FIRST).unwrap();
+    world.told();
+    world.life().choose(choice(SECOND), "activated", "carol", ActiveState::with).unwrap();
+    world.activate(SECOND).unwrap();
+    let once = ["fraud-2 activated by carol", "4 active", "3 standby"];
+    assert_eq!(told(&world), [&once[..], &once[..2]].concat());
+    world.life().stop_scoring("dave").unwrap();
+    world.life().rollback("erin").unwrap();
+    let back = ["fraud-1 rolled back by erin", "3 active", "4 standby"];
+    assert_eq!(told(&world), [&["fraud-2 fallback by dave"][..], &back].concat());
+}
+
+#[test]
+fn what_is_told_late_has_the_time_at_which_it_is_told() {
+    let world = World::bank().with_models().with_both();
+    world.life().stop_scoring("dave").unwrap();
+    Lifecycle { now_ms: NOW_MS + 1_000_000, ..world.life() }.tell_what_is_left().unwrap();
+    let waiting = world.store.outbox().unwrap();
+    let [(_, entry)] = &waiting[..] else { panic!("{waiting:?}") };
+    assert_eq!(Entry::decode(entry).unwrap().at_ms, NOW_MS + 1_000_000, "a log's times do not go back");
+}
+
+#[test]
+fn what_is_left_is_told_by_whoever_finds_it_and_not_while_another_holds_the_group() {
+    let world = World::bank().with_models().with_both();
+    world.life().step_back(ROLLED_BACK, "dave").unwrap();
+    let held = world.folder.lock().unwrap();
+    world.life().tell_what_is_left().unwrap();
+    assert_eq!(told(&world), Vec::<String>::new());
+    drop(held);
+    for expected in [&BACK[..], &[]] {
+        world.life().tell_what_is_left().unwrap();
+        assert_eq!(told(&world), expected);
+    }
+    assert_eq!(world.state().active, Some(choice(FIRST)));
+}
+
+#[test]
+fn where_nothing_can_be_queued_what_changed_is_told_later_and_nothing_changes_before() {
+    let world = World::bank().with_models().with_both();
+    world.while_nothing_is_told(|| {
+        assert!(matches!(world.life().rollback("dave"), Err(ActivationError::Store(_))));
+        assert!(matches!(world.activate(SECOND), Err(ActivationError::Store(_))));
+    });
+    assert_eq!(world.state().active, Some(choice(FIRST)));
+    world.life().rollback("dave").unwrap();
+    assert_eq!(told(&world), BACK);
 }

@@ -87,6 +87,19 @@ fn a_shifted_stream_alerts_in_its_first_window_and_says_when_it_repeats_itself()
 }
 
 #[test]
+fn an_alert_that_could_not_be_told_is_said_again() {
+    let mut run = Run::new(&ScoreConfig::default());
+    let shifted = Stream { bands: [0.75, 0.18, 0.07], ..STABLE };
+    for (untold, expected) in [(true, false), (false, false), (false, true)] {
+        let verdict = run.window(&shifted);
+        assert!(matches!(verdict, Verdict::Alert { repeated, .. } if repeated == expected), "{verdict:?}");
+        if untold {
+            run.monitor.untold();
+        }
+    }
+}
+
+#[test]
 fn a_fallback_comes_at_its_limit_and_not_before() {
     let strange = Stream { bands: [0.6, 0.3, 0.1], ..STABLE };
     let mut run = Run::new(&ScoreConfig::default());

@@ -99,7 +99,11 @@ fn a_plan_is_kept_with_its_universe_for_the_group_and_for_an_epoch() {
     plan().store_for(&folder, 7).unwrap();
     assert_eq!(GroupPlan::open(&folder).unwrap(), plan());
     assert_eq!(GroupPlan::open_for(&folder, 7).unwrap(), plan());
-    assert_eq!(GroupPlan::open_for(&folder, 8).unwrap_err().code(), "SCORE_GROUP_UNKNOWN");
+    let error = GroupPlan::open_for(&folder, 8).unwrap_err();
+    assert_eq!(error.code(), "SCORE_EPOCH_UNKNOWN");
+    assert!(error.to_string().contains("joint-risk has no epoch 8"), "{error}");
+    let elsewhere = ScoreFolder::new(&Layout::new(dir.path().join("elsewhere"))).group(&plan().group);
+    assert_eq!(GroupPlan::open_for(&elsewhere, 8).unwrap_err().code(), "SCORE_GROUP_UNKNOWN");
     assert_eq!(GroupPlan::kept_digest(&folder).unwrap(), Some(plan().digest()));
     let document = universe("police", "1380014").to_pem().into_bytes();
     let file = PlanFile { kept: plan().kept(), document };

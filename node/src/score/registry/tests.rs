@@ -190,3 +190,21 @@ fn drift_is_measured_against_the_active_the_last_approved_or_the_last_version() 
     assert_eq!(against("fraud-3", Some("fraud-2")).against, "fraud-2");
     assert_eq!(against("fraud-1", Some("fraud-3")).against, "fraud-3");
 }
+
+#[test]
+fn a_version_that_does_not_hold_is_no_baseline_and_does_not_hide_the_others() {
+    let world = World::of("carrier-a");
+    for number in [1, 2, 3] {
+        world.add(number, "alice").unwrap();
+    }
+    let registry = world.registry();
+    let against = |active| registry.drift("fraud-3", active).unwrap().map(|drift| drift.against);
+    let altered = world.folder.join("models/fraud-2/card");
+    alter(&altered, 60);
+    for active in [None, Some("fraud-2")] {
+        assert_eq!(against(active).as_deref(), Some("fraud-1"), "{active:?}");
+    }
+    assert_eq!(registry.drift("fraud-2", None).unwrap_err().code(), "MODEL_CHANGED");
+    let names: Vec<_> = registry.list().unwrap().iter().map(|it| it.name().to_owned()).collect();
+    assert_eq!(names, ["fraud-1", "fraud-3"]);
+}

@@ -139,6 +139,11 @@ async fn a_changed_sum_is_found_and_an_installed_one_needs_all_its_records() {
     let folder = world.folder("bank");
     let open = || SummedTable::open(&folder, world.epoch());
     let mut bytes = fs::read(folder.join("table")).unwrap();
+    let before = open().unwrap();
+    fs::remove_file(folder.join("table")).unwrap();
+    assert!(!before.is_replaced());
+    fs::write(folder.join("table"), &bytes).unwrap();
+    assert!(before.is_replaced() && !open().unwrap().is_replaced());
     bytes[123_456] ^= 1;
     fs::write(folder.join("table"), &bytes).unwrap();
     assert_eq!(open().unwrap().verify().unwrap_err().code(), "SCORE_TABLE_DAMAGED");
@@ -154,6 +159,10 @@ async fn a_changed_sum_is_found_and_an_installed_one_needs_all_its_records() {
     *other.last_mut().unwrap() ^= 1;
     windvane_keys::files::write_private(&manifest, &other).unwrap();
     assert_eq!(open().unwrap_err().code(), "SCORE_MANIFEST_INVALID");
+    windvane_keys::files::write_private(&manifest, b"no manifest").unwrap();
+    let error = open().unwrap_err();
+    assert_eq!(error.code(), "SCORE_MANIFEST_INVALID");
+    assert!(error.to_string().contains("remove it, and publish or fetch"), "{error}");
     windvane_keys::files::write_private(&manifest, &signed).unwrap();
     let mut changed = root;
     // Within the last table's root, before the sum's.

@@ -13,7 +13,7 @@ use crate::config::{Config, SAMPLES};
 use crate::dataset::Position;
 use crate::evidence::EvidenceLog;
 use crate::score::card::SAMPLE;
-use crate::score::test_world::{FIRST, described, fetch_into, plan};
+use crate::score::test_world::{FIRST, alter, described, fetch_into, plan};
 
 struct Quiet;
 
@@ -161,4 +161,18 @@ fn an_interrupted_command_is_repeated_and_its_entry_is_queued_then() {
     assert_eq!(node.admin.models(&node.group).unwrap().len(), 1);
     let none = node.admin.models(&"other".parse().unwrap());
     assert_eq!(none.unwrap_err().code(), "SCORE_GROUP_UNKNOWN");
+}
+
+#[test]
+fn another_versions_damage_does_not_keep_one_from_being_approved_or_added() {
+    let node = Node::new("carrier.toml");
+    node.add(1, Some(&csv(40))).unwrap();
+    node.add(2, Some(&csv(40))).unwrap();
+    let folder = ScoreFolder::new(&node.admin.layout).group(&node.group);
+    alter(&folder.join("models/fraud-1/card"), 60);
+    node.admin.approve_model(&node.group, "fraud-2", "bob").unwrap();
+    assert_eq!(node.add(3, Some(&csv(40))).unwrap().status.drift.unwrap().against, "fraud-2");
+    let listed = node.admin.models(&node.group).unwrap();
+    assert_eq!(listed.iter().map(|it| it.record.name.as_str()).collect::<Vec<_>>(), ["fraud-2", "fraud-3"]);
+    assert_eq!(node.admin.model(&node.group, "fraud-1").unwrap_err().code(), "MODEL_CHANGED");
 }
