@@ -167,6 +167,21 @@ async fn a_changed_input_does_not_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_result_is_cut_from_no_other_input_than_the_jobs_also_behind_its_receipt() {
+    let (world, plan, job, before) = bank_killed("ecdh", "receipt:1").await;
+    let text = std::fs::read_to_string(&plan.input).unwrap();
+    let shorter: String = text.lines().take(3).map(|line| format!("{line}\n")).collect();
+    for changed in [text.replacen("c7,", "c8,", 1), text.clone() + "c9,x\n", shorter] {
+        std::fs::write(&plan.input, changed).unwrap();
+        assert_eq!(world.go_on(job).await.unwrap_err().code(), "INPUT_CHANGED");
+        let left = plan.output.with_extension("csv.tmp");
+        assert!(!plan.output.exists() && !left.exists());
+    }
+    std::fs::write(&plan.input, text).unwrap();
+    concluded(world, &plan, job, &before).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_nobody_went_on_with_for_a_month_is_over_and_its_matches_are_gone() {
     let (world, plan, job, before) = bank_killed("ecdh", "bucket-finished:2").await;
     assert!(!before.finished.is_empty());

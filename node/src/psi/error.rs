@@ -272,7 +272,9 @@ pub enum PsiError {
         bound: usize,
     },
     /// The input is not the one that the job began with.
-    #[error("{path} changed since the job began; begin a new job")]
+    #[error(
+        "{path} changed since the job began; put it back as it was and resume the job, or begin a new one"
+    )]
     InputChanged {
         /// The file.
         path: PathBuf,

@@ -16,7 +16,7 @@ use super::ecdh::EcdhReceiver;
 use super::engine::{Connection, SharedFolder, Watch, blocking, lock, while_alive};
 use super::evidence::JobLog;
 use super::folder::{Document, Fact, JobFolder};
-use super::input::{Buckets, PartitionedTable, Scan};
+use super::input::{Buckets, PartitionedTable, Scan, input_commitment};
 use super::link::{Outgoing, outgoing};
 use super::output::write_duplicates;
 use super::plan::{Checked, JobPlan, given};
@@ -165,7 +165,7 @@ impl JobRunner {
             }
             None => self.connect(job, progress).await?,
         };
-        self.conclude(job, &receipt, progress).await
+        self.conclude(job, &receipt, progress)
     }
 
     /// Notes an early end in folder and log; the error itself goes to the caller.
@@ -265,28 +265,33 @@ impl JobRunner {
     }
 
     /// Writes the result and ends the job.
-    async fn conclude(
+    fn conclude(
         &self,
         job: &Job,
         receipt: &Signed<PsiReceipt>,
         progress: &dyn JobProgress,
     ) -> Result<JobReport, PsiError> {
-        let parameters = receipt.body().acceptance.body().parameters;
-        let (plan, folder) = (job.checked.plan.clone(), job.folder.clone());
-        let summary = blocking(move || {
-            let folder = lock(&folder);
-            let summary = Summary::of(&folder, &parameters)?;
-            if summary.result == JobResult::Released {
-                super::result::write(&plan, &folder, &parameters, &plan.output)?;
-            }
-            Ok(summary)
-        })
-        .await?;
+        // As for the request, the table is read where it is.
+        let summary = tokio::task::block_in_place(|| self.write(job, receipt.body()))?;
         Stage::Output.reached();
         progress.stage(Stage::Output);
         let report = JobReport::new(receipt.body(), &summary);
         lock(&job.folder).conclude(&report, self.clock.now_ms())?;
         Ok(report)
+    }
+
+    /// Writes the result, from the table that the request was signed for.
+    fn write(&self, job: &Job, receipt: &PsiReceipt) -> Result<Summary, PsiError> {
+        let (request, parameters) = (receipt.request(), receipt.acceptance.body().parameters);
+        let folder = lock(&job.folder);
+        let summary = Summary::of(&folder, &parameters)?;
+        if summary.result == JobResult::Released {
+            let is_input = |digest: &_| {
+                input_commitment(&self.keys, &request.grant, digest, &request.key) == request.input
+            };
+            super::result::write(&job.checked.plan, &folder, &parameters, is_input)?;
+        }
+        Ok(summary)
     }
 
     /// The bank's name.
