@@ -101,9 +101,10 @@ impl JobRunner {
     /// Begins a job: gives its name, under which [`Self::run`] runs it, as often as it takes.
     ///
     /// # Errors
-    /// [`PsiError`]: the plan does not hold.
+    /// [`PsiError`]: the plan does not hold, or its table has not the columns that it names. Nobody was asked then.
     pub fn begin(&self, plan: &JobPlan) -> Result<SessionId, PsiError> {
         plan.check()?;
+        plan.check_columns()?;
         let id = SessionId::from_bytes(rand::random());
         let folder = JobFolder::open(self.layout.root(), id)?;
         plan.keep(&folder)?;

@@ -16,7 +16,7 @@ use super::partition::DEFAULT_MEMORY_BYTES;
 use super::{PsiError, folder::JobFolder};
 use crate::config::ListConfig;
 use crate::error::NodeError;
-use crate::table::{TableOptions, TableReader};
+use crate::table::{TableOptions, TableReader, TableWriter};
 
 /// Leaves the protocol to the mode.
 const AUTO: &str = "auto";
@@ -163,6 +163,21 @@ impl JobPlan {
         folder.join("plan.json")
     }
 
+    /// The own columns of the result.
+    pub(super) fn own_columns(&self) -> &[String] {
+        if self.columns.is_empty() { &self.key_columns } else { &self.columns }
+    }
+
+    /// Whether the own table has the columns of key and result, and the result one of each name: what is found when
+    /// the result is written is found too late, for the job is fixed by then, and a run of the grant is spent.
+    pub(super) fn check_columns(&self) -> Result<(), PsiError> {
+        let own = self.own_columns();
+        let read: Vec<_> = self.key_columns.iter().chain(own).collect();
+        TableReader::open(&self.input, TableOptions::default())?.choose(&read)?;
+        let written: Vec<_> = own.iter().chain(&self.payload_columns).collect();
+        Ok(TableWriter::check_header(&self.output, &written)?)
+    }
+
     /// Understands the plan's words.
     pub(super) fn check(&self) -> Result<Checked, PsiError> {
         let bad = |what: &str, error: &dyn std::fmt::Display| given("JOB_PLAN", format!("{what}: {error}"));
@@ -276,6 +291,31 @@ mod tests {
             assert_eq!(error.code(), "JOB_PLAN");
             assert!(error.to_string().contains(word), "{error}");
         }
+    }
+
+    #[test]
+    fn columns_that_a_result_cannot_have_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let input = dir.path().join("in.csv");
+        std::fs::write(&input, "phone,id,twice,twice\n").unwrap();
+        let plan = JobPlan::new("carrier-a", "risk", input, dir.path().join("out.csv"));
+        let columns = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let tagged = columns(&["tag"]);
+        for (own, payload) in [(vec![], tagged.clone()), (columns(&["id", "phone"]), vec![])] {
+            JobPlan { columns: own, payload_columns: payload, ..plan.clone() }.check_columns().unwrap();
+        }
+        for (own, payload, code) in [
+            (columns(&["ids"]), vec![], "COLUMN_MISSING"),
+            (columns(&["twice"]), vec![], "COLUMN_REPEATED"),
+            (columns(&["id", "id"]), vec![], "COLUMN_REPEATED"),
+            (columns(&["id"]), columns(&["tag", "id"]), "COLUMN_REPEATED"),
+            (vec![], columns(&["phone"]), "COLUMN_REPEATED"),
+        ] {
+            let plan = JobPlan { columns: own, payload_columns: payload, ..plan.clone() };
+            assert_eq!(plan.check_columns().unwrap_err().code(), code, "{plan:?}");
+        }
+        let absent = JobPlan { key_columns: columns(&["telephone"]), columns: tagged, ..plan };
+        assert_eq!(absent.check_columns().unwrap_err().code(), "COLUMN_MISSING");
     }
 
     #[test]

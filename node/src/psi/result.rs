@@ -133,9 +133,8 @@ pub(super) fn write(
     is_input: impl FnOnce(&[u8; 32]) -> bool,
 ) -> Result<(), PsiError> {
     let changed = || PsiError::InputChanged { path: plan.input.clone() };
-    let columns = if plan.columns.is_empty() { &plan.key_columns } else { &plan.columns };
     let options = TableOptions { digest: true, ragged: true, ..TableOptions::default() };
-    let mut reader = TableReader::open(&plan.input, options)?.choose(columns)?;
+    let mut reader = TableReader::open(&plan.input, options)?.choose(plan.own_columns())?;
     let mut rows = RowSet::new(parameters.sizes().receiver_rows);
     let mut payloads = RowPayloads::new(plan.payload_columns.len());
     for bucket in 0..parameters.buckets() {
