@@ -402,7 +402,7 @@ async fn open(config: &Config, surroundings: Surroundings) -> Result<Shared, Nod
     };
     // What commands did before comes before in the log, too.
     let mut logged = shared.taking_over.lock().await;
-    outbox::drain(&shared, &mut logged).await?;
+    outbox::drain(&shared.store, &shared.log, &mut logged).await?;
     drop(logged);
     let started = Event::Started { software: shared.software, configuration: shared.configuration };
     let entry = Entry::new(shared.clock.now_ms(), started).encode().into_bytes();
@@ -475,7 +475,7 @@ async fn reload(
         // A grant is refused before the log says that it was ended, or an answer would stand after its end.
         provider.policy().withdraw(&shared.store)?;
     }
-    if !outbox::drain(shared, &mut logged).await? {
+    if !outbox::drain(&shared.store, &shared.log, &mut logged).await? {
         return Ok(false);
     }
     shared.functions.reload(&shared.store)?;
