@@ -128,7 +128,8 @@ impl JobPlan {
         }
     }
 
-    /// Reads a plan from TOML; relative paths in it become relative to its folder.
+    /// Reads a plan from TOML; relative paths in it are within its folder, and become absolute, for the job may go on
+    /// from elsewhere.
     ///
     /// # Errors
     /// [`PsiError`].
@@ -137,7 +138,8 @@ impl JobPlan {
         let text = String::from_utf8_lossy(&bytes);
         let mut plan: Self = toml::from_str(&text)
             .map_err(|error| given("JOB_FILE", format!("{}: {error}", path.display())))?;
-        let base = path.parent().unwrap_or(Path::new("."));
+        let path = std::path::absolute(path).map_err(PsiError::io(path))?;
+        let base = path.parent().unwrap_or(Path::new("/"));
         plan.input = base.join(&plan.input);
         plan.output = base.join(&plan.output);
         Ok(plan)
@@ -270,6 +272,8 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/psi-job.toml");
         let plan = JobPlan::load(&path).unwrap();
         assert_eq!(plan.input, path.with_file_name("customers.csv"));
+        // Tests run in the package's folder.
+        assert_eq!(JobPlan::load(Path::new("samples/psi-job.toml")).unwrap(), plan);
         let checked = plan.check().unwrap();
         assert_eq!((checked.protocol, checked.mode), (Protocol::Vole, Mode::Intersection));
         let counted = JobPlan { mode: "cardinality".into(), ..plan }.check().unwrap();
