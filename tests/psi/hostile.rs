@@ -259,6 +259,27 @@ async fn a_job_has_one_connection_at_a_time_and_its_numbers_ascend() {
     world.node.stop().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_was_accepted_goes_on_however_old_its_request_is() {
+    let world = hasty().await;
+    let PsiFrame::Open(mut open) = open(&world, SessionId::from_bytes([4; 16]), 1) else { panic!("open") };
+    open.finished = vec![(0, [9; 32])];
+    // It is accepted, and ends before its first connection counts.
+    let first = Misuse::connect(&world).await;
+    first.send(PsiFrame::Open(open.clone())).await;
+    assert_eq!(first.end().await, "BUCKET_UNKNOWN");
+    world.lab.clock.advance_ms(3_600_000);
+    open.finished.clear();
+    let mut again = Misuse::connect(&world).await;
+    again.send(PsiFrame::Open(open)).await;
+    assert!(matches!(again.frame().await, PsiFrame::Accept(_)));
+    drop(again);
+    let World { carrier, node, .. } = world;
+    node.stop().await.unwrap();
+    let accepted = events(&carrier).iter().filter(|event| matches!(event, Event::PsiAccepted(_))).count();
+    assert_eq!(accepted, 1);
+}
+
 /// A bank whose node checks nothing is held by the carrier: the refusal comes in place of an acceptance.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_beyond_grant_size_column_or_budget_is_refused_before_anything_moves() {
