@@ -52,7 +52,7 @@ pub struct JobRunner {
     certificate: Certificate,
     partners: Partners,
     log: JobLog,
-    scans: Scans,
+    scans: Arc<Scans>,
     software: Hash,
     configuration: Hash,
 }
@@ -92,7 +92,7 @@ impl JobRunner {
             certificate,
             partners,
             log,
-            scans: Scans::default(),
+            scans: Arc::default(),
             software,
             configuration,
         })
@@ -228,7 +228,8 @@ impl JobRunner {
     ) -> Result<PartitionedTable, PsiError> {
         let (input, salt, path) =
             (job.checked.input(), acceptance.salt(), lock(&job.folder).path().to_owned());
-        let work = blocking(move || input.partition(&scan, &salt, &path, &()));
+        let scans = self.scans.clone();
+        let work = blocking(move || scans.partition(&input, &scan, &salt, &path));
         let table = while_alive(work, out, watch).await?;
         Stage::Partitioned.reached();
         progress.stage(Stage::Partitioned);
