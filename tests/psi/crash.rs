@@ -167,6 +167,22 @@ async fn a_changed_input_does_not_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bank_killed_behind_its_last_bucket_reports_repeated_rows_all_the_same() {
+    let (world, plan, job) = prepared("ecdh").await;
+    let text = std::fs::read_to_string(&plan.input).unwrap();
+    std::fs::write(&plan.input, format!("{text}c0,{}\n", super::phone(0))).unwrap();
+    let status = Process::bank(&world, job, Some("bucket-finished:8")).ended();
+    assert_eq!(status.signal(), Some(SIGKILL), "{status}");
+    let root = world.bank.config.node.data_dir.clone();
+    let duplicates = JobFolder::path_of(&root, job).join("duplicates.csv");
+    assert!(!duplicates.exists());
+    let before = JobFolder::peek(&root, job).unwrap().unwrap();
+    assert_eq!(before.finished.len(), 8);
+    concluded(released(world, job).await, &plan, job, &before).await;
+    assert_eq!(lines(&duplicates), ["1000,0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_result_is_cut_from_no_other_input_than_the_jobs_also_behind_its_receipt() {
     let (world, plan, job, before) = bank_killed("ecdh", "receipt:1").await;
     let text = std::fs::read_to_string(&plan.input).unwrap();

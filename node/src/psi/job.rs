@@ -1,5 +1,6 @@
 //! The bank's side of a job, from its plan to the result file.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use tokio_stream::Stream;
@@ -9,7 +10,7 @@ use windvane_proto::convert::PsiFrame;
 use windvane_proto::psi::v1::Frame;
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::party::{PartyId, SessionId};
-use windvane_protocols::psi::{Protocol, PsiAcceptance, PsiReceipt, PsiRequest};
+use windvane_protocols::psi::{Parameters, Protocol, PsiAcceptance, PsiReceipt, PsiRequest};
 use windvane_protocols::transcript::{Hash, Signed};
 
 use super::ecdh::EcdhReceiver;
@@ -203,16 +204,24 @@ impl JobRunner {
             parameters: acceptance.body().parameters,
             out: out.clone(),
         };
-        if lock(&job.folder).state().finished.len() < connection.parameters.buckets() as usize {
-            let chain = match connection.parameters.sizes().protocol {
+        let (body, parameters) = (acceptance.body(), connection.parameters);
+        let before: Vec<u32> = lock(&job.folder).state().finished.keys().copied().collect();
+        let duplicates = lock(&job.folder).path().join("duplicates.csv");
+        if before.len() < parameters.buckets() as usize {
+            let chain = match parameters.sizes().protocol {
                 Protocol::Vole => {
                     Some(vole::set_up_receiver(&acceptance, attempt, &out, &mut frames, &mut watch).await?)
                 }
                 _ => None,
             };
-            let table = self.partition(job, scan, acceptance.body(), &out, &mut watch, progress).await?;
-            let body = acceptance.body();
-            self.receive(job, table, connection, body, chain, &mut frames, &mut watch, progress).await?;
+            let table = self.partition(job, scan, body, &out, &mut watch, progress).await?;
+            let input = table.clone();
+            self.receive(job, input, connection, body, chain, &mut frames, &mut watch, progress).await?;
+            report_duplicates(table, before, parameters, duplicates, &out, &mut watch).await?;
+        } else if !duplicates.exists() {
+            // The job was killed between its last bucket and this report.
+            let table = self.partition(job, scan, body, &out, &mut watch, progress).await?;
+            report_duplicates(table, before, parameters, duplicates, &out, &mut watch).await?;
         }
         self.finish(job, &acceptance, &out, &mut frames, &mut watch).await
     }
@@ -225,7 +234,7 @@ impl JobRunner {
         out: &Outgoing,
         watch: &mut Watch,
         progress: &dyn JobProgress,
-    ) -> Result<PartitionedTable, PsiError> {
+    ) -> Result<Arc<PartitionedTable>, PsiError> {
         let (input, salt, path) =
             (job.checked.input(), acceptance.salt(), lock(&job.folder).path().to_owned());
         let scans = self.scans.clone();
@@ -233,14 +242,14 @@ impl JobRunner {
         let table = while_alive(work, out, watch).await?;
         Stage::Partitioned.reached();
         progress.stage(Stage::Partitioned);
-        Ok(table)
+        Ok(Arc::new(table))
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is a different part of one connection")]
     async fn receive(
         &self,
         job: &Job,
-        table: PartitionedTable,
+        input: Arc<dyn Buckets>,
         connection: Connection,
         acceptance: &PsiAcceptance,
         chain: Option<windvane_protocols::psi::vole::Receiver>,
@@ -249,21 +258,17 @@ impl JobRunner {
         progress: &dyn JobProgress,
     ) -> Result<(), PsiError> {
         let common = Common::new(connection.parameters, acceptance.salt());
-        let (table, folder, parameters) = (Arc::new(table), job.folder.clone(), connection.parameters);
-        let before: Vec<u32> = lock(&folder).state().finished.keys().copied().collect();
-        let input: Arc<dyn Buckets> = table.clone();
+        let folder = job.folder.clone();
         match chain {
             None => {
                 let side = EcdhReceiver::new(common, self.decide(job, acceptance.request.body().minimum));
-                Receiving::new(side, (), input, folder, connection).run(frames, watch, progress).await?;
+                Receiving::new(side, (), input, folder, connection).run(frames, watch, progress).await
             }
             Some(chain) => {
                 let side = VoleReceiver::new(&common)?;
-                Receiving::new(side, chain, input, folder, connection).run(frames, watch, progress).await?;
+                Receiving::new(side, chain, input, folder, connection).run(frames, watch, progress).await
             }
         }
-        let report = lock(&job.folder).path().join("duplicates.csv");
-        blocking(move || Ok(write_duplicates(&table.duplicates(&before, &parameters)?, &report)?)).await
     }
 
     /// Writes the result and ends the job.
@@ -300,4 +305,17 @@ impl JobRunner {
     pub const fn party(&self) -> &PartyId {
         &self.keys.party
     }
+}
+
+/// Writes the report of repeated rows, of a table of which all buckets were loaded but those in `more`.
+async fn report_duplicates(
+    table: Arc<PartitionedTable>,
+    more: Vec<u32>,
+    parameters: Parameters,
+    report: PathBuf,
+    out: &Outgoing,
+    watch: &mut Watch,
+) -> Result<(), PsiError> {
+    let work = blocking(move || Ok(write_duplicates(&table.duplicates(&more, &parameters)?, &report)?));
+    while_alive(work, out, watch).await
 }
