@@ -1,9 +1,12 @@
 //! The identity scan: whatever a node does, nothing that it leaves behind tells of whom it was asked.
 //!
-//! A process of its own does every operation with marked people, and everything that it leaves behind is
-//! searched for them: in clear (UTF-8, GB18030, UTF-16), in hex, base64 and URL encoding, as lists and
+//! A process of its own imports, publishes, verifies and audits with marked people, and everything that it leaves behind
+//! is searched for them: in clear (UTF-8, GB18030, UTF-16), in hex, base64 and URL encoding, as lists and
 //! escapes, and hashed without a key, alone and joined. Before that, the scan proves itself on planted marks.
-//! The operators' own files are outside of it, and so is the memory of a process.
+//! The operators' own files are outside of it, and so is the memory of a process. Set intersections, screenings, the
+//! joint score, trainings, backups and restores are not among the operations, nor are their places known to the scan:
+//! what each process of a training receives is held against what it may know in `train/recorded`, and the others have
+//! no such test.
 
 mod batches;
 mod debug;

@@ -10,7 +10,6 @@ use windvane_protocols::transcript::{Hash, Record as _, digest};
 
 use crate::error::NodeError;
 use crate::evidence::EvidenceLog;
-use crate::provider::Shared;
 use crate::store::Store;
 
 /// Entries that are read at a time, from the log's end.
@@ -44,18 +43,22 @@ pub(crate) fn forget_logged(store: &Store, log: &EvidenceLog) -> Result<(), Node
 
 /// Writes what waits into the log, once: what could not be taken out of the outbox afterwards is in `logged`, and is
 /// taken out first at the next time. Whether there was anything.
-pub(crate) async fn drain(shared: &Shared, logged: &mut HashSet<Hash>) -> Result<bool, NodeError> {
+pub(crate) async fn drain(
+    store: &Store,
+    log: &EvidenceLog,
+    logged: &mut HashSet<Hash>,
+) -> Result<bool, NodeError> {
     let left = !logged.is_empty();
     if left {
-        shared.store.forget_logged(logged)?;
+        store.forget_logged(logged)?;
         logged.clear();
     }
-    let waiting = shared.store.outbox()?;
+    let waiting = store.outbox()?;
     let Some(&(last, _)) = waiting.last() else { return Ok(left) };
     let digests: Vec<_> = waiting.iter().map(|(_, entry)| digest(entry)).collect();
-    shared.log.append(waiting.into_iter().map(|(_, entry)| entry).collect()).await?;
+    log.append(waiting.into_iter().map(|(_, entry)| entry).collect()).await?;
     logged.extend(digests);
-    shared.store.clear_outbox(last)?;
+    store.clear_outbox(last)?;
     logged.clear();
     Ok(true)
 }

@@ -10,7 +10,7 @@
 //! Memory is bounded on both sides whatever the peer sends: a bucket's messages have lengths that follow from
 //! the parameters, and few buckets are under way at a time. A job that was killed anywhere goes on where it was;
 //! finished buckets are never run again, unfinished ones begin anew under fresh randomness ([`folder`] says
-//! why). The result file appears whole or not at all.
+//! why). The result file appears whole or not at all, and is cut from the very file that the request was signed for.
 //!
 //! **Not promised.** What the protocols do not: see `windvane_protocols::psi`. A requester that lies can bring
 //! other items for an unfinished bucket on every connection of a job; their number is limited, and each is an

@@ -402,7 +402,7 @@ async fn open(config: &Config, surroundings: Surroundings) -> Result<Shared, Nod
     };
     // What commands did before comes before in the log, too.
     let mut taking_over = shared.taking_over.lock().await;
-    outbox::drain(&shared, &mut taking_over.logged).await?;
+    outbox::drain(&shared.store, &shared.log, &mut taking_over.logged).await?;
     drop(taking_over);
     let started = Event::Started { software: shared.software, configuration: shared.configuration };
     let entry = Entry::new(shared.clock.now_ms(), started).encode().into_bytes();

@@ -4,11 +4,12 @@
 //! copies wanted rows to a [`TableWriter`]. Both formats look the same to the caller: a cell is text in UTF-8,
 //! rows are numbered from 0, and the first row stands in line 2.
 //!
-//! **Promised**: memory is bounded whatever the file holds (a row of text of [`MAX_ROW_BYTES`], or a few
-//! thousand rows of Parquet and the pages they stand in); nothing is allocated per row of CSV; errors name the
-//! file, the line or row, and the column, never a value; a file being written has another name until it is
-//! complete and on the disk. **Not promised**: that a page of a hostile Parquet file is small, because the
-//! file says how large it becomes; that floating point numbers and nested columns can be read.
+//! **Promised**: memory is bounded whatever the file holds: a row of text of [`MAX_ROW_BYTES`], and in Parquet for each
+//! chosen column twice [`MAX_PAGE_BYTES`], for a batch of texts and the pages in which they stand, and the two pages that
+//! are being read; nothing is allocated per row of CSV; errors name the file, the line or row, and the column, never a
+//! value; a file being written has another name until it is complete and on the disk. **Not promised**: that a page of
+//! a hostile Parquet file is small, because the file says how large it becomes; that floating point numbers and nested
+//! columns can be read.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -167,6 +167,37 @@ async fn a_changed_input_does_not_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bank_killed_behind_its_last_bucket_reports_repeated_rows_all_the_same() {
+    let (world, plan, job) = prepared("ecdh").await;
+    let text = std::fs::read_to_string(&plan.input).unwrap();
+    std::fs::write(&plan.input, format!("{text}c0,{}\n", super::phone(0))).unwrap();
+    let status = Process::bank(&world, job, Some("bucket-finished:8")).ended();
+    assert_eq!(status.signal(), Some(SIGKILL), "{status}");
+    let root = world.bank.config.node.data_dir.clone();
+    let duplicates = JobFolder::path_of(&root, job).join("duplicates.csv");
+    assert!(!duplicates.exists());
+    let before = JobFolder::peek(&root, job).unwrap().unwrap();
+    assert_eq!(before.finished.len(), 8);
+    concluded(released(world, job).await, &plan, job, &before).await;
+    assert_eq!(lines(&duplicates), ["1000,0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_is_cut_from_no_other_input_than_the_jobs_also_behind_its_receipt() {
+    let (world, plan, job, before) = bank_killed("ecdh", "receipt:1").await;
+    let text = std::fs::read_to_string(&plan.input).unwrap();
+    let shorter: String = text.lines().take(3).map(|line| format!("{line}\n")).collect();
+    for changed in [text.replacen("c7,", "c8,", 1), text.clone() + "c9,x\n", shorter] {
+        std::fs::write(&plan.input, changed).unwrap();
+        assert_eq!(world.go_on(job).await.unwrap_err().code(), "INPUT_CHANGED");
+        let left = plan.output.with_extension("csv.tmp");
+        assert!(!plan.output.exists() && !left.exists());
+    }
+    std::fs::write(&plan.input, text).unwrap();
+    concluded(world, &plan, job, &before).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_nobody_went_on_with_for_a_month_is_over_and_its_matches_are_gone() {
     let (world, plan, job, before) = bank_killed("ecdh", "bucket-finished:2").await;
     assert!(!before.finished.is_empty());

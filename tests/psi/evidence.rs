@@ -1,9 +1,12 @@
 //! What both logs hold of jobs, and that an auditor finds them to agree.
 
 use windvane::audit::{VerifyOptions, reconcile, verify};
+use windvane::clock::Clock as _;
+use windvane::identity::Layout;
+use windvane::store::Store;
 use windvane_proto::psi::v1::frame::Body;
-use windvane_protocols::audit::entry::Event;
-use windvane_protocols::transcript::Signed;
+use windvane_protocols::audit::entry::{Entry, Event};
+use windvane_protocols::transcript::{Record as _, Signed};
 
 use super::hostile::{HASTY, between};
 use super::{World, grant, psi_terms};
@@ -90,6 +93,39 @@ async fn each_log_verifies_alone() {
     let report = verify(&bank.log_dir(), &VerifyOptions::default());
     assert!(report.is_ok(), "{report}");
     assert_eq!(report.counts["psi requested"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_that_wait_come_into_a_jobs_log_before_its_own() {
+    let world = World::new(0..50, &grant(psi_terms(), 0)).await;
+    let store = Store::open(&Layout::new(world.bank.config.node.data_dir.clone()).state()).unwrap();
+    let wait = |name: &str| {
+        let event = Event::User { name: name.into(), action: "admitted".into() };
+        let entry = Entry::new(world.lab.clock.now_ms(), event).encode().into_bytes();
+        store.queue_entry(&entry).unwrap();
+    };
+    // What a node left when it stopped, long before the job; and what a command does while the job has the log.
+    wait("before");
+    world.lab.clock.advance_ms(600_000);
+    let runner = world.runner();
+    wait("beside");
+    world.lab.clock.advance_ms(600_000);
+    let job = runner.begin(&world.plan("job", 0..60)).unwrap();
+    runner.run(job, &()).await.unwrap();
+    wait("at the end");
+    runner.close().await.unwrap();
+    assert!(store.outbox().unwrap().is_empty());
+    let bank_node = world.lab.start(&world.bank).await;
+    bank_node.stop().await.unwrap();
+    world.node.stop().await.unwrap();
+    let place = |wanted: &dyn Fn(&Event) -> bool| events(&world.bank).iter().position(wanted).unwrap();
+    let user =
+        |wanted: &'static str| place(&move |e| matches!(e, Event::User { name, .. } if name == wanted));
+    let requested = place(&|event| matches!(event, Event::PsiRequested(_)));
+    let completed = place(&|event| matches!(event, Event::PsiCompleted(_)));
+    assert!(user("before") < user("beside") && user("beside") < requested && completed < user("at the end"));
+    let report = verify(&world.bank.log_dir(), &VerifyOptions::default());
+    assert!(report.is_ok(), "{report}");
 }
 
 /// A world in which a job ran whose countersignature was lost on the way.

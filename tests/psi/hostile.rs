@@ -19,8 +19,10 @@ use windvane_proto::psi::v1::psi_server::{Psi, PsiServer};
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::audit::grant::GrantId;
 use windvane_protocols::party::SessionId;
-use windvane_protocols::psi::{Mode, Parameters, Protocol, PsiRequest};
-use windvane_protocols::transcript::Signed;
+use windvane_protocols::psi::rr22::{Plan, SEEDS_BYTES};
+use windvane_protocols::psi::vole::{AwaitPoints, Shape, Step};
+use windvane_protocols::psi::{Mode, Parameters, Protocol, PsiAcceptance, PsiRequest};
+use windvane_protocols::transcript::{Signed, Transcript};
 
 use super::{World, grant, psi_terms};
 use crate::lab::{events, failures};
@@ -51,16 +53,55 @@ impl Misuse {
 
     /// Opens a job of 1,000 rows in buckets of 128, and waits for the acceptance.
     async fn opened(world: &World) -> (Self, Parameters) {
+        let request = request(world, SessionId::from_bytes(rand::random()));
+        let (misuse, acceptance) = Self::opened_with(world, request).await;
+        (misuse, acceptance.body().parameters)
+    }
+
+    /// Opens a job with this request, and waits for the acceptance.
+    async fn opened_with(world: &World, request: PsiRequest) -> (Self, Signed<PsiAcceptance>) {
         let mut misuse = Self::connect(world).await;
-        misuse.send(open(world, SessionId::from_bytes(rand::random()), 1)).await;
-        let accepted = PsiFrame::try_from(misuse.frames.next().await.unwrap().unwrap()).unwrap();
-        let PsiFrame::Accept(acceptance) = accepted else { panic!("an acceptance") };
-        let parameters = acceptance.body().parameters;
-        (misuse, parameters)
+        misuse.send(opening(world, request, 1)).await;
+        let PsiFrame::Accept(acceptance) = misuse.frame().await else { panic!("an acceptance") };
+        (misuse, *acceptance)
+    }
+
+    /// Opens a job of vole, and sets it up as an honest bank does.
+    async fn set_up(world: &World) -> (Self, Parameters) {
+        let mut request = request(world, SessionId::from_bytes(rand::random()));
+        request.protocol = Protocol::Vole;
+        let (mut misuse, acceptance) = Self::opened_with(world, request).await;
+        let session = Transcript::new("windvane/psi-vole-session/v1")
+            .bytes("acceptance", &acceptance.digest())
+            .u64("attempt", 1)
+            .digest();
+        let Step { state, message } = AwaitPoints::open(&session, &mut rand::rng());
+        misuse.send(PsiFrame::Setup(message.into())).await;
+        let PsiFrame::Setup(points) = misuse.frame().await else { panic!("the setup") };
+        let message = state.on_points(&points, &mut rand::rng()).unwrap().message;
+        misuse.send(PsiFrame::Setup(message.into())).await;
+        (misuse, acceptance.body().parameters)
+    }
+
+    /// The carrier's next frame that is no sign of life.
+    async fn frame(&mut self) -> PsiFrame {
+        loop {
+            match PsiFrame::try_from(self.frames.next().await.unwrap().unwrap()).unwrap() {
+                PsiFrame::Progress(_) => {}
+                frame => return frame,
+            }
+        }
     }
 
     async fn part(&self, bucket: u32, message: u32, data: Vec<u8>) {
         self.send(PsiFrame::Part(PsiPart { bucket, message, data: Bytes::from(data) })).await;
+    }
+
+    /// A whole message of so many bytes.
+    async fn message(&self, bucket: u32, message: u32, bytes: usize) {
+        for part in vec![1; bytes].chunks(256 << 10) {
+            self.part(bucket, message, part.to_vec()).await;
+        }
     }
 
     /// The code with which the carrier ends the connection.
@@ -161,6 +202,19 @@ async fn a_requester_that_falls_silent_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn messages_ahead_of_their_turn_do_not_keep_a_carrier_from_its_clocks() {
+    let world = hasty().await;
+    let (misuse, parameters) = Misuse::set_up(&world).await;
+    let plan = Plan::of(&parameters).unwrap();
+    let shape = Shape::for_outputs(plan.columns()).unwrap();
+    // Bucket 1 waits for what bucket 0 gives on, which never has its whole first message.
+    misuse.part(0, 0, vec![1]).await;
+    misuse.message(1, 0, shape.request_bytes()).await;
+    misuse.message(1, 2, SEEDS_BYTES + plan.encoding_bytes()).await;
+    ends_with(world, misuse, "PEER_IDLE").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_does_not_open_a_job_is_refused() {
     let world = hasty().await;
     let misuse = Misuse::connect(&world).await;
@@ -203,6 +257,27 @@ async fn a_job_has_one_connection_at_a_time_and_its_numbers_ascend() {
     again.send(frame).await;
     assert_eq!(again.end().await, "JOB_ATTEMPTS");
     world.node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_was_accepted_goes_on_however_old_its_request_is() {
+    let world = hasty().await;
+    let PsiFrame::Open(mut open) = open(&world, SessionId::from_bytes([4; 16]), 1) else { panic!("open") };
+    open.finished = vec![(0, [9; 32])];
+    // It is accepted, and ends before its first connection counts.
+    let first = Misuse::connect(&world).await;
+    first.send(PsiFrame::Open(open.clone())).await;
+    assert_eq!(first.end().await, "BUCKET_UNKNOWN");
+    world.lab.clock.advance_ms(3_600_000);
+    open.finished.clear();
+    let mut again = Misuse::connect(&world).await;
+    again.send(PsiFrame::Open(open)).await;
+    assert!(matches!(again.frame().await, PsiFrame::Accept(_)));
+    drop(again);
+    let World { carrier, node, .. } = world;
+    node.stop().await.unwrap();
+    let accepted = events(&carrier).iter().filter(|event| matches!(event, Event::PsiAccepted(_))).count();
+    assert_eq!(accepted, 1);
 }
 
 /// A bank whose node checks nothing is held by the carrier: the refusal comes in place of an acceptance.

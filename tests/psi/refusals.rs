@@ -68,6 +68,23 @@ async fn a_column_that_is_not_granted_or_not_there_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_no_result_can_have_is_refused_before_anybody_is_asked() {
+    let world = World::new(0..50, &with(|t| t.runs = 1)).await;
+    let mut plan = world.plan("job", 0..60);
+    plan.columns = vec!["name".into()];
+    let runner = world.runner();
+    assert_eq!(runner.begin(&plan).unwrap_err().code(), "COLUMN_MISSING");
+    plan.columns = vec!["tag".into()];
+    plan.payload_columns = vec!["tag".into()];
+    std::fs::write(&plan.input, "tag,phone\n").unwrap();
+    assert_eq!(runner.begin(&plan).unwrap_err().code(), "COLUMN_REPEATED");
+    runner.close().await.unwrap();
+    // The grant's one run is still there.
+    world.run(&world.plan("other", 0..60)).await.unwrap();
+    world.node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_minimum_cannot_be_avoided() {
     assert_eq!(refused(&grant(psi_terms(), 5), |_| ()).await, "GRANT_MINIMUM");
 }

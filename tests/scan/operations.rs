@@ -1,5 +1,5 @@
-//! Every operation that exists, with marked people, in a process of its own: its standard error is then the
-//! structured log as an operator has it, and the place where panics end.
+//! Every operation of importing, publishing, verifying and auditing, with marked people, in a process of its own: its
+//! standard error is then the structured log as an operator has it, and the place where panics end.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -352,5 +352,10 @@ fn cancel(place: &Place, job: &str) -> Result<Answer, Failure> {
         return Err(Failure::given("NOT_FOUND", format!("there is no job {job}")));
     }
     JobFolder::cancel(&root, id).map_err(Failure::psi(Some(id)))?;
-    Ok(Answer::text(format!("job {job} ends within moments; `psi resume` goes on with it")))
+    // A provider has no plan of a job, and refuses what it cancelled.
+    let then = match JobPlan::kept(&JobFolder::path_of(&root, id)) {
+        Ok(_) => "`psi resume` goes on with it",
+        Err(_) => "for good: whoever asked for it has to begin a new one",
+    };
+    Ok(Answer::text(format!("job {job} ends within moments; {then}")))
 }

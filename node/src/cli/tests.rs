@@ -253,6 +253,20 @@ fn jobs_of_set_intersection_are_named_by_what_is_missing() {
 }
 
 #[test]
+fn a_cancelled_job_goes_on_where_its_plan_is_and_nowhere_else() {
+    let (_dir, config) = node_of("bank.toml");
+    let root = windvane::config::Config::load(std::path::Path::new(&config)).unwrap().node.data_dir;
+    let job = windvane_protocols::party::SessionId::from_bytes([5; 16]);
+    let folder = windvane::psi::folder::JobFolder::open(&root, job).unwrap();
+    let name = job.to_string();
+    let cancel = ["psi", "cancel", &name, "--config", &config];
+    assert!(good(&cancel).contains("for good"));
+    let plan = windvane::psi::JobPlan::new("carrier-a", "risk", "in.csv".into(), "out.csv".into());
+    std::fs::write(folder.path().join("plan.json"), serde_json::to_vec(&plan).unwrap()).unwrap();
+    assert!(good(&cancel).contains("`psi resume` goes on"));
+}
+
+#[test]
 fn a_grant_is_for_verification_or_for_set_intersection() {
     let (_dir, config) = node_of("carrier.toml");
     let issue = |rest: &'static [&'static str]| {

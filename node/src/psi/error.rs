@@ -23,7 +23,9 @@ pub enum PsiRefusal {
     #[error("the request is not signed by its requester")]
     Signature,
     /// The request's time is too far from this clock.
-    #[error("the request was made {off_ms} ms away from this clock")]
+    #[error(
+        "the request was made {off_ms} ms away from this clock; begin a new job, and keep both clocks with a time service"
+    )]
     Clock {
         /// How far.
         off_ms: u64,
@@ -180,9 +182,21 @@ impl ProtocolError {
     }
 }
 
-/// Codes after which a job does not go on.
-const FOR_GOOD: [&str; 6] =
-    ["BUCKET_OVERFLOW", "INPUT_CHANGED", "JOB_ATTEMPTS", "JOB_CANCELLED", "JOB_EXPIRED", "LIST_CHANGED"];
+/// Codes after which a job does not go on. A job's request is signed once: neither its time nor its grant becomes another.
+const FOR_GOOD: [&str; 12] = [
+    "ACCEPTANCE_INVALID",
+    "BUCKET_OVERFLOW",
+    "BUCKET_UNKNOWN",
+    "CLOCK_SKEW",
+    "GRANT_EXPIRED",
+    "GRANT_UNKNOWN",
+    "INPUT_CHANGED",
+    "JOB_ATTEMPTS",
+    "JOB_CANCELLED",
+    "JOB_DIFFERS",
+    "JOB_EXPIRED",
+    "LIST_CHANGED",
+];
 
 /// Why a job ends early, on either side.
 #[derive(Debug, thiserror::Error)]
@@ -272,7 +286,9 @@ pub enum PsiError {
         bound: usize,
     },
     /// The input is not the one that the job began with.
-    #[error("{path} changed since the job began; begin a new job")]
+    #[error(
+        "{path} changed since the job began; put it back as it was and resume the job, or begin a new one"
+    )]
     InputChanged {
         /// The file.
         path: PathBuf,
@@ -434,7 +450,10 @@ mod tests {
         let changed = PsiError::InputChanged { path: "customers.csv".into() };
         let ended = [PsiError::Attempts { had: 9 }, expired, changed, PsiRefusal::Cancelled.into()];
         let told = ["LIST_CHANGED", "JOB_CANCELLED", "JOB_ATTEMPTS", "BUCKET_OVERFLOW"].map(peer);
-        for error in ended.iter().chain(&told) {
+        let fixed =
+            ["CLOCK_SKEW", "GRANT_EXPIRED", "GRANT_UNKNOWN", "BUCKET_UNKNOWN", "JOB_DIFFERS"].map(peer);
+        let another = PsiError::Acceptance { what: "it is another than before" };
+        for error in ended.iter().chain(&told).chain(&fixed).chain([&another]) {
             assert!(error.must_begin_anew(), "{}", error.code());
         }
         let interrupted = [PsiError::Cancelled, PsiError::Closed, PsiError::Idle { seconds: 1 }];

@@ -2,18 +2,22 @@
 //!
 //! A log has one writer. When the bank's node runs it has the log, and a command hands its entries over through
 //! the outbox in the state file and waits until the node has taken them: they are durable in the log then, as
-//! if the command had written them itself. Otherwise the command opens the log.
+//! if the command had written them itself. Otherwise the command opens the log, and does what a node does: what waits in
+//! the outbox, from before and from commands beside it, comes into the log before its own entries do.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Mutex;
 use windvane_protocols::audit::entry::{Entry, Event};
-use windvane_protocols::transcript::Record as _;
+use windvane_protocols::transcript::{Hash, Record as _};
 
 use crate::config::Config;
 use crate::error::NodeError;
 use crate::evidence::{EvidenceLog, LogError};
 use crate::identity::NodeKeys;
+use crate::outbox;
 use crate::store::Store;
 
 /// How often the outbox is looked at; a bank's node empties it forty times a second.
@@ -26,16 +30,45 @@ const WITHIN: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) enum JobLog {
     /// Into the log, which this process has.
-    Own(EvidenceLog),
+    Own(Arc<OwnLog>),
     /// To the running node.
     Node(Arc<Store>),
+}
+
+/// The log of a process that stands in for the node.
+#[derive(Debug)]
+pub(crate) struct OwnLog {
+    log: EvidenceLog,
+    store: Arc<Store>,
+    /// What is in the log, and could not be taken out of the outbox yet.
+    logged: Mutex<HashSet<Hash>>,
+}
+
+impl OwnLog {
+    /// Writes what waits in the outbox, and these entries behind it.
+    async fn append(&self, entries: Vec<Vec<u8>>) -> Result<(), NodeError> {
+        let mut logged = self.logged.lock().await;
+        outbox::drain(&self.store, &self.log, &mut logged).await?;
+        Ok(self.log.append(entries).await.map(drop)?)
+    }
+
+    async fn close(&self) -> Result<(), NodeError> {
+        let drained = outbox::drain(&self.store, &self.log, &mut *self.logged.lock().await).await;
+        let sealed = self.log.clone().seal().await;
+        drained?;
+        Ok(sealed.map(drop)?)
+    }
 }
 
 impl JobLog {
     /// Opens the log, or finds that a running node has it. Blocks on files.
     pub(crate) fn open(keys: &NodeKeys, config: &Config, store: &Arc<Store>) -> Result<Self, NodeError> {
         match keys.open_log(config) {
-            Ok(log) => Ok(Self::Own(log)),
+            Ok(log) => {
+                outbox::forget_logged(store, &log)?;
+                let (store, logged) = (store.clone(), Mutex::default());
+                Ok(Self::Own(Arc::new(OwnLog { log, store, logged })))
+            }
             Err(NodeError::Log(LogError::Locked { .. })) => Ok(Self::Node(store.clone())),
             Err(error) => Err(error),
         }
@@ -53,7 +86,7 @@ impl JobLog {
     pub(crate) async fn append(&self, at_ms: u64, events: Vec<Event>) -> Result<(), NodeError> {
         let entries = events.into_iter().map(|event| Entry::new(at_ms, event).encode().into_bytes());
         match self {
-            Self::Own(log) => Ok(log.append(entries.collect()).await.map(drop)?),
+            Self::Own(log) => log.append(entries.collect()).await,
             Self::Node(store) => {
                 for entry in entries {
                     store.queue_entry(&entry)?;
@@ -66,7 +99,7 @@ impl JobLog {
     /// Publishes what was written; the log is free for a node afterwards.
     pub(crate) async fn close(self) -> Result<(), NodeError> {
         match self {
-            Self::Own(log) => Ok(log.seal().await.map(drop)?),
+            Self::Own(log) => log.close().await,
             Self::Node(_) => Ok(()),
         }
     }

@@ -14,7 +14,9 @@ use super::input::Buckets;
 use super::link::Assembly;
 use crate::error::NodeError;
 
-/// A bucket under way: its next message, and where whole ones go.
+/// A bucket under way: its next message, and where whole ones go. There is room for all of them, which the parameters
+/// bound: a driver never waits for a bucket, or one whose messages came ahead of its turn would keep the driver from its
+/// clocks, and from the bucket whose turn it is.
 struct Flight {
     assembly: Assembly,
     inbox: mpsc::Sender<Bytes>,
@@ -65,18 +67,18 @@ impl<T: Send + 'static> Flights<T> {
     ) where
         F: Future<Output = Result<T, PsiError>> + Send + 'static,
     {
-        let (inbox, messages) = mpsc::channel(1);
+        let (inbox, messages) = mpsc::channel(lengths.len().max(1));
         self.open.insert(bucket, Flight { assembly: Assembly::new(bucket, lengths), inbox });
         self.tasks.spawn(converse(messages));
     }
 
     /// Takes a part of a bucket's message; a whole one goes to the conversation.
-    pub(super) async fn take(&mut self, part: &PsiPart) -> Result<(), PsiError> {
+    pub(super) fn take(&mut self, part: &PsiPart) -> Result<(), PsiError> {
         let bucket = part.bucket;
         let flight = self.open.get_mut(&bucket).ok_or(PsiError::Bucket { bucket })?;
         if let Some(message) = flight.assembly.take(part)? {
             // A bucket that failed says so itself.
-            let _ = flight.inbox.send(message).await;
+            let _ = flight.inbox.try_send(message);
         }
         Ok(())
     }
@@ -95,5 +97,28 @@ impl<T: Send + 'static> Flights<T> {
     /// Gives up all conversations; none holds anything afterwards.
     pub(super) async fn shutdown(&mut self) {
         self.tasks.shutdown().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn messages_ahead_of_their_turn_wait_in_their_bucket_and_not_in_the_driver() {
+        let mut flights = Flights::new();
+        flights.begin(3, &[1, 1], |mut inbox| async move {
+            let mut whole = Vec::new();
+            while let Some(message) = inbox.recv().await {
+                whole.push(message);
+            }
+            Ok(whole)
+        });
+        // The conversation runs when this task waits, and not before.
+        for message in [0, 2] {
+            flights.take(&PsiPart { bucket: 3, message, data: Bytes::from_static(b"m") }).unwrap();
+        }
+        assert!(flights.land(3));
+        assert_eq!(flights.ended().await.unwrap().unwrap(), ["m", "m"]);
     }
 }

@@ -11,8 +11,8 @@
 //! to be. The number of connections is bounded, and each is an entry in both logs.
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -67,6 +67,8 @@ impl Document {
 pub struct JobFolder {
     path: PathBuf,
     journal: File,
+    /// Where the journal's last whole line ends, and its next one begins, whatever a note that failed left there.
+    end: u64,
     state: JobState,
 }
 
@@ -100,7 +102,7 @@ impl JobFolder {
             let what = "another process works on this job".to_owned();
             return Err(PsiError::Folder { path: journal_path, what });
         }
-        let mut folder = Self { path, journal, state: JobState::default() };
+        let mut folder = Self { path, journal, end: 0, state: JobState::default() };
         folder.load().map_err(PsiError::io(&journal_path))?;
         Ok(folder)
     }
@@ -137,8 +139,9 @@ impl JobFolder {
     pub(super) fn note(&mut self, fact: &Fact) -> Result<(), PsiError> {
         let mut line = serde_json::to_vec(fact).expect("facts are plain data");
         line.push(b'\n');
-        let written = self.journal.write_all(&line).and_then(|()| self.journal.sync_data());
+        let written = self.journal.write_all_at(&line, self.end).and_then(|()| self.journal.sync_data());
         written.map_err(PsiError::io(&self.path.join("journal")))?;
+        self.end += line.len() as u64;
         self.state.take(fact);
         Ok(())
     }
@@ -251,7 +254,8 @@ impl JobFolder {
         self.state = state;
         // What a crash left behind the last whole line.
         self.journal.set_len(end)?;
-        self.journal.seek(SeekFrom::Start(end)).map(drop)
+        self.end = end;
+        Ok(())
     }
 }
 
@@ -285,7 +289,7 @@ mod tests {
         folder.note(&Fact::Ended { code: "PEER_CLOSED".into(), at_ms: 6 }).unwrap();
         let state = folder.state().clone();
         assert_eq!((state.attempts, state.finished.get(&2)), (1, Some(&[4; 32])));
-        folder.journal.write_all(b"{\"finished\":{\"buck").unwrap();
+        folder.journal.write_all_at(b"{\"finished\":{\"buck", folder.end).unwrap();
         drop(folder);
         assert_eq!(JobFolder::peek(dir.path(), JOB).unwrap(), Some(state.clone()));
         let mut again = JobFolder::open(dir.path(), JOB).unwrap();
@@ -293,6 +297,26 @@ mod tests {
         assert_eq!(again.outcome(2).unwrap(), rows);
         again.note(&Fact::Attempt { number: 2, at_ms: 7 }).unwrap();
         assert_eq!(JobFolder::peek(dir.path(), JOB).unwrap().unwrap().ended, None);
+    }
+
+    #[test]
+    fn a_note_that_failed_half_way_takes_no_later_one_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = JobFolder::open(dir.path(), JOB).unwrap();
+        let fact = |bucket: u32, hash: &[u8]| Fact::Sent { bucket, hash: hex::encode(hash) };
+        folder.note(&fact(0, &[1; 32])).unwrap();
+        // As much of a line as there was room for, and one that was written and then could not be synced.
+        let whole = serde_json::to_vec(&fact(7, &[7; 200])).unwrap();
+        for left in [&whole[..40], [&whole[..], b"\n"].concat().as_slice()] {
+            folder.journal.write_all_at(left, folder.end).unwrap();
+            folder.note(&fact(1, &[2; 32])).unwrap();
+        }
+        let state = folder.state().clone();
+        drop(folder);
+        let mut again = JobFolder::open(dir.path(), JOB).unwrap();
+        assert_eq!(*again.state(), state);
+        again.note(&fact(2, &[3; 32])).unwrap();
+        assert_eq!(JobFolder::peek(dir.path(), JOB).unwrap().as_ref(), Some(again.state()));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The bank's side of a job, from its plan to the result file.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use tokio_stream::Stream;
@@ -9,14 +10,14 @@ use windvane_proto::convert::PsiFrame;
 use windvane_proto::psi::v1::Frame;
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::party::{PartyId, SessionId};
-use windvane_protocols::psi::{Protocol, PsiAcceptance, PsiReceipt, PsiRequest};
+use windvane_protocols::psi::{Parameters, Protocol, PsiAcceptance, PsiReceipt, PsiRequest};
 use windvane_protocols::transcript::{Hash, Signed};
 
 use super::ecdh::EcdhReceiver;
 use super::engine::{Connection, SharedFolder, Watch, blocking, lock, while_alive};
 use super::evidence::JobLog;
 use super::folder::{Document, Fact, JobFolder};
-use super::input::{Buckets, PartitionedTable, Scan};
+use super::input::{Buckets, PartitionedTable, Scan, input_commitment};
 use super::link::{Outgoing, outgoing};
 use super::output::write_duplicates;
 use super::plan::{Checked, JobPlan, given};
@@ -52,7 +53,7 @@ pub struct JobRunner {
     certificate: Certificate,
     partners: Partners,
     log: JobLog,
-    scans: Scans,
+    scans: Arc<Scans>,
     software: Hash,
     configuration: Hash,
 }
@@ -92,7 +93,7 @@ impl JobRunner {
             certificate,
             partners,
             log,
-            scans: Scans::default(),
+            scans: Arc::default(),
             software,
             configuration,
         })
@@ -101,9 +102,10 @@ impl JobRunner {
     /// Begins a job: gives its name, under which [`Self::run`] runs it, as often as it takes.
     ///
     /// # Errors
-    /// [`PsiError`]: the plan does not hold.
+    /// [`PsiError`]: the plan does not hold, or its table has not the columns that it names. Nobody was asked then.
     pub fn begin(&self, plan: &JobPlan) -> Result<SessionId, PsiError> {
         plan.check()?;
+        plan.check_columns()?;
         let id = SessionId::from_bytes(rand::random());
         let folder = JobFolder::open(self.layout.root(), id)?;
         plan.keep(&folder)?;
@@ -165,7 +167,7 @@ impl JobRunner {
             }
             None => self.connect(job, progress).await?,
         };
-        self.conclude(job, &receipt, progress).await
+        self.conclude(job, &receipt, progress)
     }
 
     /// Notes an early end in folder and log; the error itself goes to the caller.
@@ -202,16 +204,24 @@ impl JobRunner {
             parameters: acceptance.body().parameters,
             out: out.clone(),
         };
-        if lock(&job.folder).state().finished.len() < connection.parameters.buckets() as usize {
-            let chain = match connection.parameters.sizes().protocol {
+        let (body, parameters) = (acceptance.body(), connection.parameters);
+        let before: Vec<u32> = lock(&job.folder).state().finished.keys().copied().collect();
+        let duplicates = lock(&job.folder).path().join("duplicates.csv");
+        if before.len() < parameters.buckets() as usize {
+            let chain = match parameters.sizes().protocol {
                 Protocol::Vole => {
                     Some(vole::set_up_receiver(&acceptance, attempt, &out, &mut frames, &mut watch).await?)
                 }
                 _ => None,
             };
-            let table = self.partition(job, scan, acceptance.body(), &out, &mut watch, progress).await?;
-            let body = acceptance.body();
-            self.receive(job, table, connection, body, chain, &mut frames, &mut watch, progress).await?;
+            let table = self.partition(job, scan, body, &out, &mut watch, progress).await?;
+            let input = table.clone();
+            self.receive(job, input, connection, body, chain, &mut frames, &mut watch, progress).await?;
+            report_duplicates(table, before, parameters, duplicates, &out, &mut watch).await?;
+        } else if !duplicates.exists() {
+            // The job was killed between its last bucket and this report.
+            let table = self.partition(job, scan, body, &out, &mut watch, progress).await?;
+            report_duplicates(table, before, parameters, duplicates, &out, &mut watch).await?;
         }
         self.finish(job, &acceptance, &out, &mut frames, &mut watch).await
     }
@@ -224,21 +234,22 @@ impl JobRunner {
         out: &Outgoing,
         watch: &mut Watch,
         progress: &dyn JobProgress,
-    ) -> Result<PartitionedTable, PsiError> {
+    ) -> Result<Arc<PartitionedTable>, PsiError> {
         let (input, salt, path) =
             (job.checked.input(), acceptance.salt(), lock(&job.folder).path().to_owned());
-        let work = blocking(move || input.partition(&scan, &salt, &path, &()));
+        let scans = self.scans.clone();
+        let work = blocking(move || scans.partition(&input, &scan, &salt, &path));
         let table = while_alive(work, out, watch).await?;
         Stage::Partitioned.reached();
         progress.stage(Stage::Partitioned);
-        Ok(table)
+        Ok(Arc::new(table))
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is a different part of one connection")]
     async fn receive(
         &self,
         job: &Job,
-        table: PartitionedTable,
+        input: Arc<dyn Buckets>,
         connection: Connection,
         acceptance: &PsiAcceptance,
         chain: Option<windvane_protocols::psi::vole::Receiver>,
@@ -247,41 +258,28 @@ impl JobRunner {
         progress: &dyn JobProgress,
     ) -> Result<(), PsiError> {
         let common = Common::new(connection.parameters, acceptance.salt());
-        let (table, folder, parameters) = (Arc::new(table), job.folder.clone(), connection.parameters);
-        let before: Vec<u32> = lock(&folder).state().finished.keys().copied().collect();
-        let input: Arc<dyn Buckets> = table.clone();
+        let folder = job.folder.clone();
         match chain {
             None => {
                 let side = EcdhReceiver::new(common, self.decide(job, acceptance.request.body().minimum));
-                Receiving::new(side, (), input, folder, connection).run(frames, watch, progress).await?;
+                Receiving::new(side, (), input, folder, connection).run(frames, watch, progress).await
             }
             Some(chain) => {
                 let side = VoleReceiver::new(&common)?;
-                Receiving::new(side, chain, input, folder, connection).run(frames, watch, progress).await?;
+                Receiving::new(side, chain, input, folder, connection).run(frames, watch, progress).await
             }
         }
-        let report = lock(&job.folder).path().join("duplicates.csv");
-        blocking(move || Ok(write_duplicates(&table.duplicates(&before, &parameters)?, &report)?)).await
     }
 
     /// Writes the result and ends the job.
-    async fn conclude(
+    fn conclude(
         &self,
         job: &Job,
         receipt: &Signed<PsiReceipt>,
         progress: &dyn JobProgress,
     ) -> Result<JobReport, PsiError> {
-        let parameters = receipt.body().acceptance.body().parameters;
-        let (plan, folder) = (job.checked.plan.clone(), job.folder.clone());
-        let summary = blocking(move || {
-            let folder = lock(&folder);
-            let summary = Summary::of(&folder, &parameters)?;
-            if summary.result == JobResult::Released {
-                super::result::write(&plan, &folder, &parameters, &plan.output)?;
-            }
-            Ok(summary)
-        })
-        .await?;
+        // As for the request, the table is read where it is.
+        let summary = tokio::task::block_in_place(|| self.write(job, receipt.body()))?;
         Stage::Output.reached();
         progress.stage(Stage::Output);
         let report = JobReport::new(receipt.body(), &summary);
@@ -289,8 +287,35 @@ impl JobRunner {
         Ok(report)
     }
 
+    /// Writes the result, from the table that the request was signed for.
+    fn write(&self, job: &Job, receipt: &PsiReceipt) -> Result<Summary, PsiError> {
+        let (request, parameters) = (receipt.request(), receipt.acceptance.body().parameters);
+        let folder = lock(&job.folder);
+        let summary = Summary::of(&folder, &parameters)?;
+        if summary.result == JobResult::Released {
+            let is_input = |digest: &_| {
+                input_commitment(&self.keys, &request.grant, digest, &request.key) == request.input
+            };
+            super::result::write(&job.checked.plan, &folder, &parameters, is_input)?;
+        }
+        Ok(summary)
+    }
+
     /// The bank's name.
     pub const fn party(&self) -> &PartyId {
         &self.keys.party
     }
+}
+
+/// Writes the report of repeated rows, of a table of which all buckets were loaded but those in `more`.
+async fn report_duplicates(
+    table: Arc<PartitionedTable>,
+    more: Vec<u32>,
+    parameters: Parameters,
+    report: PathBuf,
+    out: &Outgoing,
+    watch: &mut Watch,
+) -> Result<(), PsiError> {
+    let work = blocking(move || Ok(write_duplicates(&table.duplicates(&more, &parameters)?, &report)?));
+    while_alive(work, out, watch).await
 }

@@ -54,15 +54,19 @@ impl RowSet {
     }
 }
 
-/// Writes the chosen columns of the matched rows; gives how many there are.
+/// Writes the chosen columns of the matched rows. The file appears with [`TableWriter::finish`].
 ///
 /// # Errors
 /// [`TableError`]; then nothing of the file is left.
-pub fn write_matches(reader: &mut TableReader, rows: &RowSet, output: &Path) -> Result<u64, TableError> {
+pub fn write_matches(
+    reader: &mut TableReader,
+    rows: &RowSet,
+    output: &Path,
+) -> Result<TableWriter, TableError> {
     let mut writer = TableWriter::create(output, &reader.chosen())?;
     let wanted = rows.iter().map(|row| Ok::<_, TableError>((row, [""; 0])));
     copy_rows(reader, wanted, &mut writer)?;
-    writer.finish()
+    Ok(writer)
 }
 
 /// As [`write_matches`], with the payload's columns behind.
@@ -75,12 +79,12 @@ pub fn write_matches_with_payload(
     payloads: &mut RowPayloads,
     payload_columns: &[String],
     output: &Path,
-) -> Result<u64, TableError> {
+) -> Result<TableWriter, TableError> {
     let mut header: Vec<_> = reader.chosen().into_iter().map(str::to_owned).collect();
     header.extend_from_slice(payload_columns);
     let mut writer = TableWriter::create(output, &header)?;
     copy_rows(reader, payloads.sorted().map(Ok::<_, TableError>), &mut writer)?;
-    writer.finish()
+    Ok(writer)
 }
 
 /// Writes the report of repeated rows: `row,first_row`, rows from 0.
@@ -133,7 +137,9 @@ mod tests {
         let output = dir.path().join("out.csv");
         let mut rows = RowSet::new(4);
         assert!(rows.insert(3) && rows.insert(0));
-        assert_eq!(write_matches(&mut reader(dir.path(), &["name"]), &rows, &output).unwrap(), 2);
+        let writer = write_matches(&mut reader(dir.path(), &["name"]), &rows, &output).unwrap();
+        assert!(!output.exists());
+        assert_eq!(writer.finish().unwrap(), 2);
         assert_eq!(fs::read_to_string(&output).unwrap(), "name\na\nd\n");
         let mut payloads = RowPayloads::new(1);
         payloads.push(2, &payload(&["x,y"])).unwrap();
@@ -141,7 +147,8 @@ mod tests {
         assert!(payloads.push(0, &[]).is_err());
         let mut table = reader(dir.path(), &["name", "phone"]);
         let columns = ["tag".to_owned()];
-        assert_eq!(write_matches_with_payload(&mut table, &mut payloads, &columns, &output).unwrap(), 2);
+        let writer = write_matches_with_payload(&mut table, &mut payloads, &columns, &output).unwrap();
+        assert_eq!(writer.finish().unwrap(), 2);
         assert_eq!(fs::read_to_string(&output).unwrap(), "name,phone,tag\nb,2,z\nc,3,\"x,y\"\n");
         write_duplicates(&[Duplicate { row: 7, first: 2 }], &output).unwrap();
         assert_eq!(fs::read_to_string(&output).unwrap(), "row,first_row\n7,2\n");

@@ -16,7 +16,7 @@ use super::partition::DEFAULT_MEMORY_BYTES;
 use super::{PsiError, folder::JobFolder};
 use crate::config::ListConfig;
 use crate::error::NodeError;
-use crate::table::{TableOptions, TableReader};
+use crate::table::{TableOptions, TableReader, TableWriter};
 
 /// Leaves the protocol to the mode.
 const AUTO: &str = "auto";
@@ -128,7 +128,8 @@ impl JobPlan {
         }
     }
 
-    /// Reads a plan from TOML; relative paths in it become relative to its folder.
+    /// Reads a plan from TOML; relative paths in it are within its folder, and become absolute, for the job may go on
+    /// from elsewhere.
     ///
     /// # Errors
     /// [`PsiError`].
@@ -137,7 +138,8 @@ impl JobPlan {
         let text = String::from_utf8_lossy(&bytes);
         let mut plan: Self = toml::from_str(&text)
             .map_err(|error| given("JOB_FILE", format!("{}: {error}", path.display())))?;
-        let base = path.parent().unwrap_or(Path::new("."));
+        let path = std::path::absolute(path).map_err(PsiError::io(path))?;
+        let base = path.parent().unwrap_or(Path::new("/"));
         plan.input = base.join(&plan.input);
         plan.output = base.join(&plan.output);
         Ok(plan)
@@ -161,6 +163,21 @@ impl JobPlan {
 
     fn path(folder: &Path) -> PathBuf {
         folder.join("plan.json")
+    }
+
+    /// The own columns of the result.
+    pub(super) fn own_columns(&self) -> &[String] {
+        if self.columns.is_empty() { &self.key_columns } else { &self.columns }
+    }
+
+    /// Whether the own table has the columns of key and result, and the result one of each name: what is found when
+    /// the result is written is found too late, for the job is fixed by then, and a run of the grant is spent.
+    pub(super) fn check_columns(&self) -> Result<(), PsiError> {
+        let own = self.own_columns();
+        let read: Vec<_> = self.key_columns.iter().chain(own).collect();
+        TableReader::open(&self.input, TableOptions::default())?.choose(&read)?;
+        let written: Vec<_> = own.iter().chain(&self.payload_columns).collect();
+        Ok(TableWriter::check_header(&self.output, &written)?)
     }
 
     /// Understands the plan's words.
@@ -255,6 +272,8 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/psi-job.toml");
         let plan = JobPlan::load(&path).unwrap();
         assert_eq!(plan.input, path.with_file_name("customers.csv"));
+        // Tests run in the package's folder.
+        assert_eq!(JobPlan::load(Path::new("samples/psi-job.toml")).unwrap(), plan);
         let checked = plan.check().unwrap();
         assert_eq!((checked.protocol, checked.mode), (Protocol::Vole, Mode::Intersection));
         let counted = JobPlan { mode: "cardinality".into(), ..plan }.check().unwrap();
@@ -276,6 +295,31 @@ mod tests {
             assert_eq!(error.code(), "JOB_PLAN");
             assert!(error.to_string().contains(word), "{error}");
         }
+    }
+
+    #[test]
+    fn columns_that_a_result_cannot_have_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let input = dir.path().join("in.csv");
+        std::fs::write(&input, "phone,id,twice,twice\n").unwrap();
+        let plan = JobPlan::new("carrier-a", "risk", input, dir.path().join("out.csv"));
+        let columns = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let tagged = columns(&["tag"]);
+        for (own, payload) in [(vec![], tagged.clone()), (columns(&["id", "phone"]), vec![])] {
+            JobPlan { columns: own, payload_columns: payload, ..plan.clone() }.check_columns().unwrap();
+        }
+        for (own, payload, code) in [
+            (columns(&["ids"]), vec![], "COLUMN_MISSING"),
+            (columns(&["twice"]), vec![], "COLUMN_REPEATED"),
+            (columns(&["id", "id"]), vec![], "COLUMN_REPEATED"),
+            (columns(&["id"]), columns(&["tag", "id"]), "COLUMN_REPEATED"),
+            (vec![], columns(&["phone"]), "COLUMN_REPEATED"),
+        ] {
+            let plan = JobPlan { columns: own, payload_columns: payload, ..plan.clone() };
+            assert_eq!(plan.check_columns().unwrap_err().code(), code, "{plan:?}");
+        }
+        let absent = JobPlan { key_columns: columns(&["telephone"]), columns: tagged, ..plan };
+        assert_eq!(absent.check_columns().unwrap_err().code(), "COLUMN_MISSING");
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl<R: ReceiverSide> Receiving<R> {
             tokio::select! {
                 frame = frames.next() => {
                     watch.heard();
-                    self.take(receive(frame)?).await?;
+                    self.take(receive(frame)?)?;
                 }
                 Some(done) = self.flights.ended() => {
                     self.flights.land(done?);
@@ -115,10 +115,10 @@ impl<R: ReceiverSide> Receiving<R> {
         }
     }
 
-    async fn take(&mut self, frame: PsiFrame) -> Result<(), PsiError> {
+    fn take(&mut self, frame: PsiFrame) -> Result<(), PsiError> {
         match frame {
             PsiFrame::Progress(_) => Ok(()),
-            PsiFrame::Part(part) => self.flights.take(&part).await,
+            PsiFrame::Part(part) => self.flights.take(&part),
             other => Err(PsiError::Unexpected { found: other.name(), expected: "a part of a bucket" }),
         }
     }

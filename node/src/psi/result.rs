@@ -1,7 +1,5 @@
 //! What a job gave, as a report and as a file.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use windvane_protocols::psi::{Parameters, PsiReceipt};
@@ -13,7 +11,7 @@ use super::output::{RowSet, write_matches, write_matches_with_payload};
 use super::payload::RowPayloads;
 use super::plan::JobPlan;
 use super::side::Outcome;
-use crate::table::{TableOptions, TableReader};
+use crate::table::{TableError, TableOptions, TableReader};
 
 /// How a job ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,16 +124,17 @@ impl Summary {
     }
 }
 
-/// Writes the matched rows, in the table's order.
+/// Writes the matched rows, in the table's order. Rows are known by their numbers, so the result takes its place only
+/// when `is_input` knows the SHA-256 of the file that they were copied from.
 pub(super) fn write(
     plan: &JobPlan,
     folder: &JobFolder,
     parameters: &Parameters,
-    output: &Path,
-) -> Result<u64, PsiError> {
-    let columns = if plan.columns.is_empty() { &plan.key_columns } else { &plan.columns };
-    let options = TableOptions { ragged: true, ..TableOptions::default() };
-    let mut reader = TableReader::open(&plan.input, options)?.choose(columns)?;
+    is_input: impl FnOnce(&[u8; 32]) -> bool,
+) -> Result<(), PsiError> {
+    let changed = || PsiError::InputChanged { path: plan.input.clone() };
+    let options = TableOptions { digest: true, ragged: true, ..TableOptions::default() };
+    let mut reader = TableReader::open(&plan.input, options)?.choose(plan.own_columns())?;
     let mut rows = RowSet::new(parameters.sizes().receiver_rows);
     let mut payloads = RowPayloads::new(plan.payload_columns.len());
     for bucket in 0..parameters.buckets() {
@@ -148,8 +147,18 @@ pub(super) fn write(
             }
         }
     }
-    if plan.payload_columns.is_empty() {
-        return Ok(write_matches(&mut reader, &rows, output)?);
+    let written = match plan.payload_columns.is_empty() {
+        true => write_matches(&mut reader, &rows, &plan.output),
+        false => write_matches_with_payload(&mut reader, &mut payloads, &plan.payload_columns, &plan.output),
+    };
+    let writer = written.map_err(|error| match error {
+        TableError::RowMissing { .. } => changed(),
+        error => error.into(),
+    })?;
+    while reader.advance()? {}
+    if !reader.digest()?.as_ref().is_some_and(is_input) {
+        return Err(changed());
     }
-    Ok(write_matches_with_payload(&mut reader, &mut payloads, &plan.payload_columns, output)?)
+    writer.finish()?;
+    Ok(())
 }

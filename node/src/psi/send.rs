@@ -74,7 +74,7 @@ impl<S: SenderSide> Sending<S> {
                 frame = frames.next() => {
                     watch.heard();
                     match receive(frame)? {
-                        PsiFrame::Part(part) => self.part(&part).await?,
+                        PsiFrame::Part(part) => self.part(&part)?,
                         PsiFrame::Done(bucket) => self.done(bucket).await?,
                         PsiFrame::Progress(_) => {}
                         PsiFrame::Finish(hash) => return Ok(hash),
@@ -95,11 +95,11 @@ impl<S: SenderSide> Sending<S> {
         }
     }
 
-    async fn part(&mut self, part: &PsiPart) -> Result<(), PsiError> {
+    fn part(&mut self, part: &PsiPart) -> Result<(), PsiError> {
         if !self.flights.contains(part.bucket) {
             self.begin(part.bucket)?;
         }
-        self.flights.take(part).await
+        self.flights.take(part)
     }
 
     /// A bucket begins: in order, within the window, and never one that was finished.

@@ -217,7 +217,8 @@ impl PsiProvider {
         watch: &mut Watch,
     ) -> Result<PartitionedTable, PsiError> {
         let (salt, path) = (acceptance.salt(), lock(folder).path().to_owned());
-        let table = blocking(move || input.partition(&scan, &salt, &path, &()));
+        let scans = self.scans.clone();
+        let table = blocking(move || scans.partition(&input, &scan, &salt, &path));
         let table = super::engine::while_alive(table, out, watch).await?;
         Stage::Partitioned.reached();
         Ok(table)

@@ -118,7 +118,7 @@ const fn phone() -> KeyKind {
 }
 
 impl ScreenPlan {
-    /// Reads a plan from TOML; relative paths in it become relative to its folder.
+    /// Reads a plan from TOML; relative paths in it are within its folder, and become absolute.
     ///
     /// # Errors
     /// [`ScreenError::Plan`], or what reading the file gives.
@@ -129,7 +129,9 @@ impl ScreenPlan {
             ScreenError::Plan { what } => refuse(what),
             other => other,
         })?;
-        let base = path.parent().unwrap_or(Path::new("."));
+        // The plans of jobs keep these paths, and may be gone on with from elsewhere.
+        let path = std::path::absolute(path).map_err(ScreenError::io(path))?;
+        let base = path.parent().unwrap_or(Path::new("/"));
         let join = |path: &mut PathBuf| *path = base.join(&*path);
         join(&mut plan.customers);
         join(&mut plan.output);
@@ -251,6 +253,9 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/screen.toml");
         let plan = ScreenPlan::load(&path).unwrap();
         assert_eq!(plan.customers, path.with_file_name("customers.csv"));
+        // Tests run in the package's folder.
+        let relative = ScreenPlan::load(Path::new("samples/screen.toml")).unwrap();
+        assert_eq!((relative.customers, relative.output), (plan.customers.clone(), plan.output.clone()));
         assert_eq!(plan.hits(), path.with_file_name("screening").join("hits.csv"));
         plan.need_daily().unwrap();
         assert_eq!(plan.providers[0].new_customers, Route::Auto);

@@ -108,7 +108,7 @@ async fn into_log(
         // A grant is refused before the log says that it was ended, or an answer would stand after its end.
         provider.policy().withdraw(&shared.store)?;
     }
-    outbox::drain(shared, logged).await
+    outbox::drain(&shared.store, &shared.log, logged).await
 }
 
 /// Takes over what the state and the files say. Each by itself: what one cannot take over must not keep the others

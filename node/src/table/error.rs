@@ -73,9 +73,9 @@ pub enum TableError {
         /// The header's fields.
         expected: usize,
     },
-    /// A row that does not end, mostly because of an open quotation mark.
+    /// A row that does not end, mostly because of an open quotation mark; in Parquet, one with a text that is as long.
     #[error(
-        "the row that begins in line {line} of {path} is longer than {MAX_ROW_BYTES} bytes; look for an open quotation mark"
+        "the row that begins in line {line} of {path} is longer than {MAX_ROW_BYTES} bytes; look for an open quotation mark, or shorten the text"
     )]
     RowTooLong {
         /// The file.

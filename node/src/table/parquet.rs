@@ -31,8 +31,12 @@ use kind::Kind;
 pub use pages::MAX_PAGE_BYTES;
 use source::Source;
 
-/// Rows decoded at a time.
+/// Rows decoded at a time, at most.
 const BATCH_ROWS: usize = 4096;
+
+/// Bytes of a column's texts decoded at a time, at most, and of the pages in which they stand: so long as the largest
+/// page may be, for a row may stand in a page of its own, and as many may name the one text of a dictionary's page.
+const BATCH_BYTES: usize = MAX_PAGE_BYTES;
 
 /// A Parquet file's rows.
 pub(super) struct ParquetRows {
@@ -46,8 +50,9 @@ pub(super) struct ParquetRows {
     texts: Vec<TextColumn>,
     /// The next row group.
     group: usize,
-    /// Rows of the row group that were not decoded.
+    /// Rows of the row group that were not decoded, and how many are decoded at a time.
     left: usize,
+    step: usize,
     /// Rows of the batch, and how many of them were given out.
     batch: usize,
     given: usize,
@@ -79,6 +84,7 @@ impl ParquetRows {
             texts: Vec::new(),
             group: 0,
             left: 0,
+            step: 0,
             batch: 0,
             given: 0,
             rows: 0,
@@ -146,15 +152,18 @@ impl ParquetRows {
         }
         self.done += self.current.0;
         let group = self.file.get_row_group(self.group).map_err(TableError::damaged(&self.path))?;
+        let mut largest = 1;
         for column in &mut self.columns {
             let (start, length) = group.metadata().column(column.leaf()).byte_range();
-            pages::check_pages(&self.source, start, length).map_err(TableError::damaged(&self.path))?;
+            let page = pages::check_pages(&self.source, start, length);
+            largest = largest.max(page.map_err(TableError::damaged(&self.path))?);
             let pages =
                 group.get_column_page_reader(column.leaf()).map_err(TableError::damaged(&self.path))?;
             let described = group.metadata().column(column.leaf()).column_descr_ptr();
             column.begin(get_column_reader(described, pages));
         }
         self.left = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
+        self.step = (BATCH_BYTES / largest).clamp(1, BATCH_ROWS);
         self.current = (self.group_bytes(self.group), self.left);
         self.group += 1;
         Ok(true)
@@ -162,7 +171,7 @@ impl ParquetRows {
 
     /// Decodes the next rows of the row group.
     fn decode(&mut self) -> Result<bool, TableError> {
-        let rows = self.left.min(BATCH_ROWS);
+        let rows = self.left.min(self.step);
         for (column, text) in self.columns.iter_mut().zip(&mut self.texts) {
             column.decode(rows, text).map_err(|fault| fault.at(&self.path, self.rows))?;
         }
@@ -178,6 +187,9 @@ impl Fault {
             Self::TooFew { found, expected } => {
                 let reason = format!("a column ends {} rows early, behind row {rows}", expected - found);
                 TableError::Damaged { path: path.to_owned(), reason }
+            }
+            Self::TooLong { row } => {
+                TableError::RowTooLong { path: path.to_owned(), line: rows + row as u64 + 2 }
             }
             Self::Text { row } => {
                 TableError::Encoding { path: path.to_owned(), line: rows + row as u64 + 2, expected: "utf-8" }
@@ -217,4 +229,47 @@ pub(super) fn begins(file: &mut File) -> io::Result<bool> {
     io::Read::by_ref(file).take(pages::MAGIC.len() as u64).read_to_end(&mut first)?;
     file.rewind()?;
     Ok(first == pages::MAGIC)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parquet::data_type::{ByteArray, ByteArrayType};
+    use parquet::file::properties::WriterProperties;
+    use parquet::file::writer::SerializedFileWriter;
+    use parquet::schema::parser::parse_message_type;
+
+    use super::*;
+
+    /// A file of so many rows in one group, all with this text, which a dictionary has once.
+    fn repeated(path: &Path, text: &str, rows: usize) {
+        let schema = Arc::new(parse_message_type("message m { required binary a (UTF8); }").unwrap());
+        let properties = Arc::new(WriterProperties::new());
+        let mut writer = SerializedFileWriter::new(File::create(path).unwrap(), schema, properties).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        let texts = vec![ByteArray::from(text.as_bytes().to_vec()); rows];
+        column.typed::<ByteArrayType>().write_batch(&texts, None, None).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+        writer.close().unwrap();
+    }
+
+    #[test]
+    fn rows_that_name_one_long_text_are_decoded_a_few_at_a_time() {
+        const ROWS: usize = 300;
+        let (dir, text) = (tempfile::tempdir().unwrap(), "x".repeat(1 << 19));
+        let path = dir.path().join("a.parquet");
+        repeated(&path, &text, ROWS);
+        let mut rows = ParquetRows::open(path.clone(), File::open(&path).unwrap()).unwrap();
+        rows.choose(&[0]).unwrap();
+        let mut found = 0;
+        while rows.advance().unwrap() {
+            assert_eq!(rows.row().cell(0).len(), text.len());
+            assert!(rows.batch * text.len() <= BATCH_BYTES, "{}", rows.batch);
+            found += 1;
+        }
+        assert_eq!(found, ROWS);
+    }
 }

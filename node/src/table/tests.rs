@@ -335,6 +335,17 @@ fn a_page_that_declares_too_much_is_refused_before_memory_is_reserved() {
 }
 
 #[test]
+fn a_text_of_parquet_that_is_longer_than_a_row_may_be_is_refused() {
+    let bench = Bench::new();
+    let (path, row) = (bench.path("a.parquet"), |bytes: usize| vec!["x".repeat(bytes)]);
+    write(&path, &["a"], &[row(1), row(MAX_ROW_BYTES)]);
+    assert_eq!(read_columns(&path, &["a"]).unwrap().len(), 2);
+    write(&path, &["a"], &[row(1), row(MAX_ROW_BYTES + 1)]);
+    let error = read_columns(&path, &["a"]).unwrap_err();
+    assert!(matches!(error, TableError::RowTooLong { line: 3, .. }), "{error}");
+}
+
+#[test]
 fn damage_in_a_parquet_file_is_an_error_or_goes_unnoticed_but_never_ends_the_process() {
     let (bench, mut rng) = (Bench::new(), ChaCha20Rng::seed_from_u64(SEED));
     let path = bench.path("a.parquet");

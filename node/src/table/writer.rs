@@ -50,14 +50,8 @@ impl TableWriter {
     /// # Errors
     /// [`TableError::File`], or [`TableError::ColumnRepeated`] when two columns share a name.
     pub fn create<S: AsRef<str>>(path: &Path, header: &[S]) -> Result<Self, TableError> {
+        Self::check_header(path, header)?;
         let names: Vec<&str> = header.iter().map(AsRef::as_ref).collect();
-        for name in &names {
-            let found = names.iter().filter(|other| *other == name).count();
-            if found > 1 {
-                let (path, column) = (path.to_owned(), (*name).to_owned());
-                return Err(TableError::ColumnRepeated { path, column, found });
-            }
-        }
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(TEMPORARY);
         let temporary = PathBuf::from(temporary);
@@ -71,6 +65,24 @@ impl TableWriter {
             }
         };
         Ok(writer)
+    }
+
+    /// Whether a table may have this header.
+    ///
+    /// # Errors
+    /// [`TableError::ColumnRepeated`] when two columns share a name.
+    pub fn check_header<S: AsRef<str>>(path: &Path, header: &[S]) -> Result<(), TableError> {
+        for name in header.iter().map(AsRef::as_ref) {
+            let found = header.iter().filter(|other| other.as_ref() == name).count();
+            if found > 1 {
+                return Err(TableError::ColumnRepeated {
+                    path: path.to_owned(),
+                    column: name.to_owned(),
+                    found,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Adds a row of UTF-8 cells, one for every column.

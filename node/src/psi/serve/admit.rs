@@ -44,8 +44,8 @@ impl PsiProvider {
         Ok(Admitted { folder, acceptance, input, scan, attempt: open.attempt })
     }
 
-    /// The acceptance of a job that began before, if the opening is of the same job, and whether it had a
-    /// connection, so that it is surely in the log.
+    /// The acceptance of a job that began before, if the opening is of the same job, and whether it had a connection or
+    /// was counted, so that it is surely in the log: then it stays accepted, however old its request is.
     async fn known(
         &self,
         open: &PsiOpen,
@@ -62,7 +62,13 @@ impl PsiProvider {
         if acceptance.body().input != self.input_commitment(acceptance.body().request.body(), scan) {
             return Err(PsiRefusal::ListChanged.into());
         }
-        Ok(Some((acceptance, folder.state().attempts > 0)))
+        let logged = folder.state().attempts > 0 || self.is_counted(open.request.body())?;
+        Ok(Some((acceptance, logged)))
+    }
+
+    fn is_counted(&self, request: &PsiRequest) -> Result<bool, PsiError> {
+        let runs = self.provider.shared().store.psi_runs(request.grant.as_bytes())?;
+        Ok(runs.iter().any(|(session, _)| session == request.session.as_bytes()))
     }
 
     /// Counts a new job against its grant, and logs its acceptance: the one that a crash left, if there is one.

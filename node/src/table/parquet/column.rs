@@ -5,6 +5,7 @@ use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::ParquetError;
 
 use super::kind::Kind;
+use crate::table::MAX_ROW_BYTES;
 
 /// Texts of one column, one after another.
 #[derive(Debug, Default)]
@@ -37,6 +38,8 @@ pub(super) enum Fault {
     Library(ParquetError),
     /// Fewer rows than the row group declares.
     TooFew { found: usize, expected: usize },
+    /// The row, of those decoded, has a longer text than a row may be.
+    TooLong { row: usize },
     /// The row, of those decoded, is no UTF-8.
     Text { row: usize },
 }
@@ -134,8 +137,12 @@ fn write<T>(
     for row in 0..rows {
         if levels.get(row) != Some(&0) {
             let value = values.next().ok_or(Fault::TooFew { found: row, expected: rows })?;
+            let before = texts.bytes.len();
             if !append(value, &mut texts.bytes) {
                 return Err(Fault::Text { row });
+            }
+            if texts.bytes.len() - before > MAX_ROW_BYTES {
+                return Err(Fault::TooLong { row });
             }
         }
         texts.end();

@@ -127,10 +127,10 @@ pub(super) fn check_footer(source: &impl ChunkReader) -> Result<()> {
     }
 }
 
-/// Checks the pages of a column chunk.
-pub(super) fn check_pages(source: &impl ChunkReader, start: u64, length: u64) -> Result<()> {
+/// Checks the pages of a column chunk; gives the bytes of the largest one, once decompressed.
+pub(super) fn check_pages(source: &impl ChunkReader, start: u64, length: u64) -> Result<usize> {
     let end = start.checked_add(length).ok_or_else(|| damaged("a column chunk is behind every end"))?;
-    let mut at = start;
+    let (mut at, mut largest) = (start, 0);
     while at < end {
         let header = Scan::structure(source.get_read(at)?, end - at, PAGE)?;
         let size = |field| header.number(field).and_then(|size| usize::try_from(size).ok());
@@ -142,9 +142,10 @@ pub(super) fn check_pages(source: &impl ChunkReader, start: u64, length: u64) ->
                 "a page of {page} bytes, expected at most {MAX_PAGE_BYTES}; write the file with smaller pages or row groups"
             )));
         }
+        largest = largest.max(page);
         at = end - header.left() + stored as u64;
     }
-    Ok(())
+    Ok(largest)
 }
 
 #[cfg(test)]
@@ -172,7 +173,7 @@ mod tests {
     /// Four numbers of a data page, statistics with two binaries, a number and a boolean, and all ends.
     const DATA: &[u8] = b"\x2c\x15\x02\x15\x00\x15\x06\x15\x06\x1c\x18\x02ab\x18\x00\x16\x01\x41\0\0\0";
 
-    fn checked(bytes: &[u8]) -> Result<()> {
+    fn checked(bytes: &[u8]) -> Result<usize> {
         check_pages(&Bytes::copy_from_slice(bytes), 0, bytes.len() as u64)
     }
 
@@ -183,7 +184,7 @@ mod tests {
         bytes.extend_from_slice(b"abc");
         bytes.extend(header(limit, 4, DATA));
         bytes.extend_from_slice(b"abcd");
-        checked(&bytes).unwrap();
+        assert_eq!(checked(&bytes).unwrap(), MAX_PAGE_BYTES);
         assert!(checked(&bytes[..bytes.len() - 5]).is_err(), "the header ends behind the chunk");
         assert!(check_pages(&Bytes::new(), u64::MAX, 1).is_err());
         let refused =
