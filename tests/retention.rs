@@ -1,12 +1,15 @@
 //! What is due goes, and what leaves service: with a protocol that an auditor can hold against the log.
 
-use std::path::Path;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use windvane::admin::Admin;
 use windvane::audit::{self, VerifyOptions};
 use windvane::bank::Bank;
-use windvane::retention::Class;
+use windvane::clock::Clock as _;
+use windvane::retention::{Class, Outcome};
 use windvane::retire::What;
 use windvane::retire::node::verify_archive;
 use windvane_keys::record::State;
@@ -98,6 +101,40 @@ fn an_epoch_past_its_end_goes_with_its_keys_and_rejects_after_a_month() {
         "{classes:?}"
     );
     is_sound(&carrier);
+}
+
+/// A folder of an installed table that came so long before the clock's time.
+fn installed(lab: &Lab, party: &Party, name: &str, days_ago: u64) -> PathBuf {
+    let folder = party.config.node.data_dir.join("snapshots/carrier-a").join(name);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("pages"), [7; 100]).unwrap();
+    let manifest = File::create(folder.join("manifest")).unwrap();
+    let arrived_ms = lab.clock.now_ms() - days_ago * DAY_MS;
+    manifest.set_modified(UNIX_EPOCH + Duration::from_millis(arrived_ms)).unwrap();
+    folder
+}
+
+fn of_class(outcomes: Vec<Outcome>, class: Class) -> Outcome {
+    outcomes.into_iter().find(|outcome| outcome.class == class.name()).unwrap()
+}
+
+#[test]
+fn a_table_goes_once_the_next_one_has_stood_long_enough_however_many_came_since() {
+    let lab = Lab::new();
+    let bank = lab.party("bank", "");
+    let [first, second, third] =
+        [(1, 5), (2, 2), (3, 0)].map(|(epoch, ago)| installed(&lab, &bank, &format!("set/{epoch}"), ago));
+    // As a delta does it: the folder changes now.
+    fs::create_dir_all(second.join("deltas/1")).unwrap();
+    let outcome = of_class(bank.admin.retain().unwrap(), Class::Snapshots);
+    assert_eq!((outcome.items, outcome.error), (1, None));
+    assert!(!first.exists() && second.exists() && third.exists());
+
+    lab.clock.advance_ms(2 * DAY_MS);
+    let outcome = of_class(bank.admin.retain().unwrap(), Class::Snapshots);
+    assert_eq!((outcome.items, outcome.error), (1, None));
+    assert!(!second.exists() && third.exists());
+    is_sound(&bank);
 }
 
 #[tokio::test(flavor = "multi_thread")]

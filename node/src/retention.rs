@@ -8,7 +8,7 @@
 //! | `working data` | rows that jobs refused or found twice; leftovers of downloads and builds | `working_days`, at most 30 |
 //! | `rejects` | reports of refused rows of imports, builds and lists | `reject_days`, at most 30 |
 //! | `epochs` | a provider's epochs past their end: tables and secret keys | `epoch_days`, at most 30 |
-//! | `snapshots` | a bank's tables that newer ones replaced | `snapshot_days`, at most 30 |
+//! | `snapshots` | a bank's tables that newer ones replaced | `snapshot_days` from the next one's arrival, at most 30 |
 //!
 //! Answers that are kept for retries are in memory alone and go with the process. What else stands in a job's folder
 //! (signed records and salts, some KiB) opens commitments in the log and stays as long as that. Files that a command

@@ -12,6 +12,7 @@ use super::{Class, Retention};
 use crate::dataset::{PublishedEpoch, published_dir, published_epochs};
 use crate::error::NodeError;
 use crate::psi::folder::JobFolder;
+use crate::snapshot::MANIFEST;
 use crate::snapshot::disk::{self, DirectoryLock};
 use crate::train::run::TrainFolder;
 
@@ -143,15 +144,18 @@ impl Retention<'_> {
         Ok((paths, due))
     }
 
-    /// Installed tables of which a newer one has stood long enough.
+    /// Installed tables of which the next has stood long enough.
     fn snapshots(&self, before_ms: u64) -> Result<Vec<PathBuf>, NodeError> {
         let mut due = Vec::new();
         for provider in entries(&self.root("snapshots"))? {
             for data_set in entries(&provider)? {
-                let mut installed = disk::numbered(&data_set)?;
-                let Some(newest) = installed.pop() else { continue };
-                if changed_ms(&data_set.join(newest.to_string())) < before_ms {
-                    due.extend(installed.iter().map(|epoch| data_set.join(epoch.to_string())));
+                let installed = disk::numbered(&data_set)?;
+                for (epoch, next) in installed.iter().zip(installed.iter().skip(1)) {
+                    // Written when a download is complete, and never again: deltas change the directory.
+                    let arrived = data_set.join(next.to_string()).join(MANIFEST);
+                    if is_old(&arrived, before_ms) {
+                        due.push(data_set.join(epoch.to_string()));
+                    }
                 }
             }
         }
