@@ -137,6 +137,28 @@ fn a_table_goes_once_the_next_one_has_stood_long_enough_however_many_came_since(
     is_sound(&bank);
 }
 
+#[test]
+fn an_epoch_whose_table_cannot_be_removed_has_no_keys_and_goes_at_the_next_run() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let tables = carrier.config.node.data_dir.join("datasets/subscribers/epochs");
+    // No folder, so what is swept before a table goes cannot be.
+    fs::write(tables.join("removing-0"), "").unwrap();
+    lab.clock.advance_ms(8 * DAY_MS + 3_600_000);
+    let outcome = of_class(carrier.admin.retain().unwrap(), Class::Epochs);
+    assert_eq!(outcome.items, 0);
+    assert!(outcome.error.is_some());
+    assert!(tables.join("1").exists());
+    let left = epochs(&carrier.admin.keys().store, &subscribers()).unwrap();
+    assert!(left.iter().all(|epoch| epoch.state == State::Destroyed), "{left:?}");
+
+    fs::remove_file(tables.join("removing-0")).unwrap();
+    let outcome = of_class(carrier.admin.retain().unwrap(), Class::Epochs);
+    assert_eq!((outcome.items, outcome.error), (1, None));
+    assert!(!tables.join("1").exists());
+    is_sound(&carrier);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_data_set_and_a_partner_leave_a_running_provider() {
     let mut pair = Pair::new().await;

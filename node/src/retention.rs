@@ -15,9 +15,9 @@
 //! wrote where its operator said (results of batches, of intersections, of screenings) are the operator's.
 //!
 //! **Promised.** What is due is destroyed, and found to be gone, before the log says so: files are unlinked and their
-//! folders synced; keys are replaced by a record without a secret and their bytes overwritten; rows are overwritten in
-//! the state file (SQLite's `secure_delete`), which has no free page with them left, nor its write-ahead log. Each class
-//! has one signed entry with counts, never an identity ([`Destruction`]). A class that cannot be destroyed is an error
+//! folders synced; keys are replaced by a record without a secret and their bytes overwritten, before their epoch's table
+//! goes; rows are overwritten in the state file (SQLite's `secure_delete`), which has no free page with them left, nor its
+//! write-ahead log. Each class has one signed entry with counts, never an identity ([`Destruction`]). A class that cannot be destroyed is an error
 //! of its own and keeps no other from it; it is tried again at the next run.
 //!
 //! **Not promised.** What a disk or a file system keeps of blocks that it reused; what backups from before hold; what a
@@ -47,6 +47,7 @@ pub use plan::Due;
 pub(crate) use destroy::still_there;
 
 use destroy::Inventory;
+use plan::Found;
 
 /// One look at what is due.
 #[derive(Debug, Clone, Copy)]
@@ -116,15 +117,23 @@ impl Retention<'_> {
             return destroy::verifications(self.store, due.before_ms);
         }
         let mut gone = Inventory::default();
-        for path in &due.paths {
-            gone.add(self.layout.root(), path)?;
-            destroy::remove(path)?;
-        }
-        for (data_set, epoch) in &due.epochs {
-            self.end_epoch(data_set, *epoch)?;
+        for found in &due.found {
+            gone.add(self.layout.root(), &found.path)?;
+            self.remove(found)?;
         }
         gone.items = due.items;
         Ok(gone)
+    }
+
+    fn remove(&self, found: &Found) -> Result<(), NodeError> {
+        match &found.epoch {
+            // Keys before the table: by what stands there of the table, a run after a kill finds the epoch again.
+            Some((data_set, epoch)) => {
+                self.end_epoch(data_set, *epoch)?;
+                destroy::is_gone(&found.path)
+            }
+            None => destroy::remove(&found.path),
+        }
     }
 
     /// Ends an epoch as a publication ends those before it.

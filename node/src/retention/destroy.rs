@@ -54,17 +54,21 @@ impl Inventory {
 
 /// Removes a file or a folder so that it is never seen half removed, and looks whether it is gone.
 pub(crate) fn remove(path: &Path) -> Result<(), NodeError> {
-    match path.is_dir() {
-        true => disk::remove_whole(path)?,
-        false => disk::remove_file(path)?,
+    if path.is_dir() {
+        disk::remove_whole(path)?;
+    } else {
+        disk::remove_file(path)?;
+        path.parent().map_or(Ok(()), disk::sync_directory)?;
     }
-    if let Some(parent) = path.parent() {
-        disk::sync_directory(parent)?;
+    is_gone(path)
+}
+
+/// Looks whether a file or a folder is gone.
+pub(crate) fn is_gone(path: &Path) -> Result<(), NodeError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Err(still_there(&path.display().to_string())),
+        Err(_) => Ok(()),
     }
-    if fs::symlink_metadata(path).is_ok() {
-        return Err(still_there(&path.display().to_string()));
-    }
-    Ok(())
 }
 
 /// Destroys the details of verifications from before a time, and looks whether any is left.

@@ -24,8 +24,20 @@ const ROW_REPORTS: [&str; 2] = ["rejects.csv", "duplicates.csv"];
 /// Reports of a data set's refused rows.
 const REJECTS: [&str; 3] = ["import-rejects.csv", "build-rejects.csv", "change-rejects.csv"];
 
-/// Epochs of data sets.
-type Epochs = Vec<(DataSet, u64)>;
+/// One thing that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    /// A file or a folder.
+    pub(super) path: PathBuf,
+    /// The epoch whose table it is, and which ends with it.
+    pub(super) epoch: Option<(DataSet, u64)>,
+}
+
+impl From<PathBuf> for Found {
+    fn from(path: PathBuf) -> Self {
+        Self { path, epoch: None }
+    }
+}
 
 /// What is due of a class.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -42,9 +54,7 @@ pub struct Due {
     /// Their bytes.
     pub bytes: u64,
     #[serde(skip)]
-    pub(super) paths: Vec<PathBuf>,
-    #[serde(skip)]
-    pub(super) epochs: Epochs,
+    pub(super) found: Vec<Found>,
 }
 
 fn by_name<S: serde::Serializer>(class: &Class, serializer: S) -> Result<S::Ok, S::Error> {
@@ -59,20 +69,19 @@ impl Retention<'_> {
 
     pub(super) fn due(&self, class: Class) -> Result<Due, NodeError> {
         let before_ms = self.before_ms(class);
-        let (mut paths, mut epochs) = (Vec::new(), Vec::new());
-        match class {
-            Class::Verifications => {}
-            Class::Trainings => paths = self.trainings(before_ms)?,
-            Class::Working => paths = self.working(before_ms)?,
-            Class::Rejects => paths = self.rejects(before_ms)?,
-            Class::Epochs => (paths, epochs) = self.epochs(before_ms)?,
-            Class::Snapshots => paths = self.snapshots(before_ms)?,
-        }
+        let found = match class {
+            Class::Verifications => Vec::new(),
+            Class::Trainings => whole(self.trainings(before_ms)?),
+            Class::Working => whole(self.working(before_ms)?),
+            Class::Rejects => whole(self.rejects(before_ms)?),
+            Class::Epochs => self.epochs(before_ms)?,
+            Class::Snapshots => whole(self.snapshots(before_ms)?),
+        };
         let (items, bytes) = match class {
             Class::Verifications => self.store.verifications_before(before_ms)?,
-            _ => (paths.len() as u64, paths.iter().map(|path| size(path)).sum()),
+            _ => (found.len() as u64, found.iter().map(|found| size(&found.path)).sum()),
         };
-        Ok(Due { class, days: class.days(self.config), before_ms, items, bytes, paths, epochs })
+        Ok(Due { class, days: class.days(self.config), before_ms, items, bytes, found })
     }
 
     /// Trainings that ended, or that nobody went on with.
@@ -128,20 +137,19 @@ impl Retention<'_> {
     }
 
     /// Epochs whose manifest's end is past.
-    fn epochs(&self, before_ms: u64) -> Result<(Vec<PathBuf>, Epochs), NodeError> {
+    fn epochs(&self, before_ms: u64) -> Result<Vec<Found>, NodeError> {
         let root = self.layout.root();
-        let (mut paths, mut due) = (Vec::new(), Vec::new());
+        let mut due = Vec::new();
         for data_set in self.layout.data_sets()? {
             for epoch in published_epochs(root, &data_set)? {
                 let path = published_dir(root, &data_set, epoch);
                 let end_ms = PublishedEpoch::open(&path)?.manifest().body().not_after_ms;
                 if end_ms < before_ms {
-                    paths.push(path);
-                    due.push((data_set.clone(), epoch));
+                    due.push(Found { path, epoch: Some((data_set.clone(), epoch)) });
                 }
             }
         }
-        Ok((paths, due))
+        Ok(due)
     }
 
     /// Installed tables of which the next has stood long enough.
@@ -161,6 +169,10 @@ impl Retention<'_> {
         }
         Ok(due)
     }
+}
+
+fn whole(paths: Vec<PathBuf>) -> Vec<Found> {
+    paths.into_iter().map(Found::from).collect()
 }
 
 /// A directory's entries in the order of their names; none when there is no directory.

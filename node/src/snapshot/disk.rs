@@ -78,14 +78,16 @@ pub(crate) fn sweep(dir: &Path, prefix: &str) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Removes a complete directory so that it is never seen half removed.
+/// Removes a complete directory so that it is never seen half removed, and waits until it is gone from the disk.
 pub(crate) fn remove_whole(path: &Path) -> Result<(), FileError> {
     let mut name = OsString::from(REMOVING);
     name.push(path.file_name().expect("a complete directory has a name"));
     let aside = path.with_file_name(name);
-    sweep(aside.parent().expect("a complete directory has a parent"), REMOVING)?;
+    let parent = aside.parent().expect("a complete directory has a parent");
+    sweep(parent, REMOVING)?;
     fs::rename(path, &aside).map_err(at(path))?;
-    remove_directory(&aside)
+    remove_directory(&aside)?;
+    sync_directory(parent)
 }
 
 /// The numbers that name a directory's entries, ascending; none when there is no directory. Entries of other
