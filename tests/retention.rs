@@ -159,6 +159,35 @@ fn an_epoch_whose_table_cannot_be_removed_has_no_keys_and_goes_at_the_next_run()
     is_sound(&carrier);
 }
 
+#[test]
+fn what_went_before_an_error_is_told_and_a_half_removed_table_goes_as_working_data() {
+    let lab = Lab::new();
+    let bank = lab.party("bank", "");
+    for (name, ago) in [("a/1", 9), ("a/2", 8), ("b/1", 9), ("b/2", 8)] {
+        installed(&lab, &bank, name, ago);
+    }
+    let snapshots = bank.config.node.data_dir.join("snapshots/carrier-a");
+    fs::write(snapshots.join("b/removing-0"), "").unwrap();
+    let outcome = of_class(bank.admin.retain().unwrap(), Class::Snapshots);
+    assert_eq!((outcome.items, outcome.bytes), (1, 100));
+    assert!(outcome.error.is_some());
+    assert!(!snapshots.join("a/1").exists() && snapshots.join("b/1").exists());
+    let told = protocols(&bank);
+    assert_eq!((told.len(), told[0].items, told[0].bytes), (1, 1, 100));
+    assert!(told[0].method.contains("not everything"), "{}", told[0].method);
+
+    fs::remove_file(snapshots.join("b/removing-0")).unwrap();
+    // As a kill leaves it between the rename and the removal.
+    fs::rename(snapshots.join("b/1"), snapshots.join("b/removing-1")).unwrap();
+    lab.clock.advance_ms(31 * DAY_MS);
+    let outcome = of_class(bank.admin.retain().unwrap(), Class::Working);
+    assert_eq!((outcome.items, outcome.error), (1, None));
+    assert!(!snapshots.join("b/removing-1").exists());
+    let told = protocols(&bank);
+    assert_eq!((told.len(), told[1].class.as_str(), told[1].items), (2, "working data", 1));
+    is_sound(&bank);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_data_set_and_a_partner_leave_a_running_provider() {
     let mut pair = Pair::new().await;

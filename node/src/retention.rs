@@ -17,11 +17,13 @@
 //! **Promised.** What is due is destroyed, and found to be gone, before the log says so: files are unlinked and their
 //! folders synced; keys are replaced by a record without a secret and their bytes overwritten, before their epoch's table
 //! goes; rows are overwritten in the state file (SQLite's `secure_delete`), which has no free page with them left, nor its
-//! write-ahead log. Each class has one signed entry with counts, never an identity ([`Destruction`]). A class that cannot be destroyed is an error
-//! of its own and keeps no other from it; it is tried again at the next run.
+//! write-ahead log. Each class has one signed entry with counts, never an identity ([`Destruction`]), also of what went before an error. A class that
+//! cannot be destroyed is an error of its own and keeps no other from it; it is tried again at the next run. What a kill
+//! left half removed goes as working data.
 //!
 //! **Not promised.** What a disk or a file system keeps of blocks that it reused; what backups from before hold; what a
-//! process that has a file open still reads until it closes it.
+//! process that has a file open still reads until it closes it. After a kill between the removal of files and their entry,
+//! or when the state file cannot take the entry, the log is not told of these files; of keys it is.
 
 use std::path::PathBuf;
 
@@ -71,7 +73,7 @@ pub struct Outcome {
     pub class: &'static str,
     /// Everything from before this time, milliseconds of Unix time.
     pub before_ms: u64,
-    /// How many are gone.
+    /// How many are gone, of which the log is told.
     pub items: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -95,34 +97,31 @@ impl Retention<'_> {
 
     fn run_class(&self, class: Class) -> Outcome {
         let before_ms = self.before_ms(class);
-        let done = self.due(class).and_then(|due| {
-            let gone = self.destroy(&due)?;
-            if gone.items > 0 {
-                self.tell(&self.record(class, &due, &gone))?;
-            }
-            Ok(gone)
+        let mut gone = Inventory::default();
+        let done = self.due(class).and_then(|due| self.destroy(&due, &mut gone));
+        let error = done.err().map(|error| {
+            tracing::error!(code = error.code(), class = class.name(), %error, "what is due was not destroyed");
+            format!("{}: {error}", error.code())
         });
-        let (gone, error) = match done {
-            Ok(gone) => (gone, None),
-            Err(error) => {
-                tracing::error!(code = error.code(), class = class.name(), %error, "what is due was not destroyed");
-                (Inventory::default(), Some(format!("{}: {error}", error.code())))
-            }
-        };
         Outcome { class: class.name(), before_ms, items: gone.items, bytes: gone.bytes, error }
     }
 
-    fn destroy(&self, due: &Due) -> Result<Inventory, NodeError> {
-        if due.class == Class::Verifications {
-            return destroy::verifications(self.store, due.before_ms);
+    fn destroy(&self, due: &Due, gone: &mut Inventory) -> Result<(), NodeError> {
+        let done = match due.class {
+            Class::Verifications => {
+                destroy::verifications(self.store, due.before_ms).map(|inventory| *gone = inventory)
+            }
+            _ => due.found.iter().try_for_each(|found| {
+                let with = gone.and(self.layout.root(), &found.path)?;
+                self.remove(found)?;
+                *gone = with;
+                Ok(())
+            }),
+        };
+        if gone.items > 0 {
+            self.tell(&self.record(due, gone, done.is_ok()))?;
         }
-        let mut gone = Inventory::default();
-        for found in &due.found {
-            gone.add(self.layout.root(), &found.path)?;
-            self.remove(found)?;
-        }
-        gone.items = due.items;
-        Ok(gone)
+        done
     }
 
     fn remove(&self, found: &Found) -> Result<(), NodeError> {
@@ -142,17 +141,18 @@ impl Retention<'_> {
         Epochs { keys: &self.keys.store, store: self.store, root, now_ms }.end(data_set, epoch)
     }
 
-    fn record(&self, class: Class, due: &Due, gone: &Inventory) -> Destruction {
+    fn record(&self, due: &Due, gone: &Inventory, is_all: bool) -> Destruction {
+        let rest = if is_all { "" } else { "; not everything that was due, the rest is tried again" };
         Destruction {
             party: self.keys.party.clone(),
-            class: class.name().to_owned(),
+            class: due.class.name().to_owned(),
             subject: String::new(),
             cause: class::RETENTION.to_owned(),
-            method: class.method().to_owned(),
+            method: format!("{}{rest}", due.class.method()),
             before_ms: due.before_ms,
             items: gone.items,
             bytes: gone.bytes,
-            digest: gone.digest(),
+            digest: gone.digest,
             destroyed_at_ms: self.now_ms,
         }
     }

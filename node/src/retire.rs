@@ -244,7 +244,7 @@ fn retired(retention: &Retention<'_>, class: &str, method: &str, gone: &Inventor
         before_ms: 0,
         items: gone.items,
         bytes: gone.bytes,
-        digest: gone.digest(),
+        digest: gone.digest,
         destroyed_at_ms: retention.now_ms,
     }
 }

@@ -21,6 +21,9 @@ const DAY_MS: u64 = 86_400_000;
 /// Reports of a job that name rows, and are of no use once its operator has looked at them.
 const ROW_REPORTS: [&str; 2] = ["rejects.csv", "duplicates.csv"];
 
+/// What a kill left of what was being made or removed.
+const LEFTOVERS: [&str; 3] = ["building-", "partial-", disk::REMOVING];
+
 /// Reports of a data set's refused rows.
 const REJECTS: [&str; 3] = ["import-rejects.csv", "build-rejects.csv", "change-rejects.csv"];
 
@@ -110,14 +113,10 @@ impl Retention<'_> {
                 );
             }
         }
-        let mut holders = entries(&self.root("datasets"))?;
-        for provider in entries(&self.root("snapshots"))? {
-            holders.extend(entries(&provider)?);
-        }
-        for holder in holders {
+        for holder in self.holders()? {
             for path in entries(&holder)? {
                 let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                let leftover = name.starts_with("building-") || name.starts_with("partial-");
+                let leftover = LEFTOVERS.iter().any(|prefix| name.starts_with(prefix));
                 // One that is being made is held by whoever makes it.
                 if leftover && is_old(&path, before_ms) && DirectoryLock::try_acquire(&path)?.is_some() {
                     due.push(path);
@@ -125,6 +124,20 @@ impl Retention<'_> {
             }
         }
         Ok(due)
+    }
+
+    /// Where something is made, or removed.
+    fn holders(&self) -> Result<Vec<PathBuf>, NodeError> {
+        let [data_sets, snapshots] = ["datasets", "snapshots"].map(|name| self.root(name));
+        let mut holders = vec![TrainFolder::all(self.layout.root())];
+        for data_set in entries(&data_sets)? {
+            holders.extend([data_set.join("epochs"), data_set]);
+        }
+        for provider in entries(&snapshots)? {
+            holders.extend(entries(&provider)?);
+        }
+        holders.extend([data_sets, snapshots]);
+        Ok(holders)
     }
 
     fn rejects(&self, before_ms: u64) -> Result<Vec<PathBuf>, NodeError> {
