@@ -17,13 +17,14 @@
 //! **Promised.** What is due is destroyed, and found to be gone, before the log says so: files are unlinked and their
 //! folders synced; keys are replaced by a record without a secret and their bytes overwritten, before their epoch's table
 //! goes; rows are overwritten in the state file (SQLite's `secure_delete`), which has no free page with them left, nor its
-//! write-ahead log. Each class has one signed entry with counts, never an identity ([`Destruction`]), also of what went before an error. A class that
-//! cannot be destroyed is an error of its own and keeps no other from it; it is tried again at the next run. What a kill
-//! left half removed goes as working data.
+//! write-ahead log. Each class has one signed entry with counts, never an identity ([`Destruction`]), also of what went
+//! before an error. A class that cannot be destroyed is an error of its own and keeps no other from it; it is tried again
+//! at the next run. What a kill left half removed goes as working data.
 //!
 //! **Not promised.** What a disk or a file system keeps of blocks that it reused; what backups from before hold; what a
 //! process that has a file open still reads until it closes it. After a kill between the removal of files and their entry,
-//! or when the state file cannot take the entry, the log is not told of these files; of keys it is.
+//! or when the state file cannot take the entry, the log is not told of these files. Details of verifications are told of
+//! in any case: what the entry says waits in the state file from the deletion on.
 
 use std::path::PathBuf;
 
@@ -107,21 +108,33 @@ impl Retention<'_> {
     }
 
     fn destroy(&self, due: &Due, gone: &mut Inventory) -> Result<(), NodeError> {
-        let done = match due.class {
-            Class::Verifications => {
-                destroy::verifications(self.store, due.before_ms).map(|inventory| *gone = inventory)
-            }
-            _ => due.found.iter().try_for_each(|found| {
-                let with = gone.and(self.layout.root(), &found.path)?;
-                self.remove(found)?;
-                *gone = with;
-                Ok(())
-            }),
-        };
+        if due.class == Class::Verifications {
+            *gone = self.verifications(due)?;
+            return Ok(());
+        }
+        let done = due.found.iter().try_for_each(|found| {
+            let with = gone.and(self.layout.root(), &found.path)?;
+            self.remove(found)?;
+            *gone = with;
+            Ok(())
+        });
         if gone.items > 0 {
             self.tell(&self.record(due, gone, done.is_ok()))?;
         }
         done
+    }
+
+    /// Tells of all that was destroyed since the last entry, also by a run that was killed.
+    fn verifications(&self, due: &Due) -> Result<Inventory, NodeError> {
+        let gone = destroy::verifications(self.store, due.before_ms)?;
+        if gone.items > 0 {
+            let entry = self.destroyed(&self.record(due, &gone, true));
+            if self.store.tell_verifications(&gone, &entry)? {
+                return Ok(gone);
+            }
+        }
+        // Nothing was due, or another process told of it.
+        Ok(Inventory::default())
     }
 
     fn remove(&self, found: &Found) -> Result<(), NodeError> {
@@ -158,10 +171,13 @@ impl Retention<'_> {
     }
 
     /// Signs a protocol of destruction and queues it for the log.
-    pub(crate) fn tell(&self, record: &Destruction) -> Result<Signed<Destruction>, NodeError> {
-        let signed = Signed::sign(record.clone(), self.keys.signing_key());
-        self.store.queue_entry(&self.entry(Event::Destroyed(signed.clone())))?;
-        Ok(signed)
+    fn tell(&self, record: &Destruction) -> Result<(), NodeError> {
+        Ok(self.store.queue_entry(&self.destroyed(record))?)
+    }
+
+    /// The entry with a signed protocol of destruction.
+    pub(crate) fn destroyed(&self, record: &Destruction) -> Vec<u8> {
+        self.entry(Event::Destroyed(Signed::sign(record.clone(), self.keys.signing_key())))
     }
 
     pub(crate) fn entry(&self, event: Event) -> Vec<u8> {

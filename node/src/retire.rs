@@ -119,13 +119,10 @@ impl Retire<'_> {
         for (data_set, epoch) in &scope.epochs {
             self.retention.end_epoch(data_set, *epoch)?;
         }
+        let entry = self.retention.destroyed(record);
         match what {
-            What::Partner(party) => {
-                let signed = Signed::sign(record.clone(), self.retention.keys.signing_key());
-                let entry = self.retention.entry(Event::Destroyed(signed));
-                Ok(store.remove_partner(party.as_str(), &entry)?)
-            }
-            _ => self.retention.tell(record).map(drop),
+            What::Partner(party) => Ok(store.remove_partner(party.as_str(), &entry)?),
+            _ => Ok(store.queue_entry(&entry)?),
         }
     }
 

@@ -83,10 +83,14 @@ pub(crate) fn is_gone(path: &Path) -> Result<(), NodeError> {
     }
 }
 
-/// Destroys the details of verifications from before a time, and looks whether any is left.
+/// Destroys the details of verifications from before a time, and looks whether any is left; gives what is gone since the
+/// log was last told.
 pub(crate) fn verifications(store: &Store, before_ms: u64) -> Result<Inventory, NodeError> {
-    let mut gone = Inventory::default();
-    store.destroy_verifications(before_ms, |id, bytes| gone.take(id, bytes))?;
+    store.destroy_verifications(before_ms)?;
+    let gone = store.untold_verifications()?;
+    if gone.items > 0 {
+        store.truncate_log()?;
+    }
     let left = store.verifications_before(before_ms)?.0;
     if left > 0 {
         return Err(still_there(&format!("{left} verifications")));
