@@ -1,12 +1,15 @@
 //! What is due goes, and what leaves service: with a protocol that an auditor can hold against the log.
 
-use std::path::Path;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use windvane::admin::Admin;
 use windvane::audit::{self, VerifyOptions};
 use windvane::bank::Bank;
-use windvane::retention::Class;
+use windvane::clock::Clock as _;
+use windvane::retention::{Class, Outcome};
 use windvane::retire::What;
 use windvane::retire::node::verify_archive;
 use windvane_keys::record::State;
@@ -98,6 +101,91 @@ fn an_epoch_past_its_end_goes_with_its_keys_and_rejects_after_a_month() {
         "{classes:?}"
     );
     is_sound(&carrier);
+}
+
+/// A folder of an installed table that came so long before the clock's time.
+fn installed(lab: &Lab, party: &Party, name: &str, days_ago: u64) -> PathBuf {
+    let folder = party.config.node.data_dir.join("snapshots/carrier-a").join(name);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("pages"), [7; 100]).unwrap();
+    let manifest = File::create(folder.join("manifest")).unwrap();
+    let arrived_ms = lab.clock.now_ms() - days_ago * DAY_MS;
+    manifest.set_modified(UNIX_EPOCH + Duration::from_millis(arrived_ms)).unwrap();
+    folder
+}
+
+fn of_class(outcomes: Vec<Outcome>, class: Class) -> Outcome {
+    outcomes.into_iter().find(|outcome| outcome.class == class.name()).unwrap()
+}
+
+#[test]
+fn a_table_goes_once_the_next_one_has_stood_long_enough_however_many_came_since() {
+    let lab = Lab::new();
+    let bank = lab.party("bank", "");
+    let [first, second, third] =
+        [(1, 5), (2, 2), (3, 0)].map(|(epoch, ago)| installed(&lab, &bank, &format!("set/{epoch}"), ago));
+    // As a delta does it: the folder changes now.
+    fs::create_dir_all(second.join("deltas/1")).unwrap();
+    let outcome = of_class(bank.admin.retain().unwrap(), Class::Snapshots);
+    assert_eq!((outcome.items, outcome.error), (1, None));
+    assert!(!first.exists() && second.exists() && third.exists());
+
+    lab.clock.advance_ms(2 * DAY_MS);
+    let outcome = of_class(bank.admin.retain().unwrap(), Class::Snapshots);
+    assert_eq!((outcome.items, outcome.error), (1, None));
+    assert!(!second.exists() && third.exists());
+    is_sound(&bank);
+}
+
+#[test]
+fn an_epoch_whose_table_cannot_be_removed_has_no_keys_and_goes_at_the_next_run() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let tables = carrier.config.node.data_dir.join("datasets/subscribers/epochs");
+    // No folder, so what is swept before a table goes cannot be.
+    fs::write(tables.join("removing-0"), "").unwrap();
+    lab.clock.advance_ms(8 * DAY_MS + 3_600_000);
+    let outcome = of_class(carrier.admin.retain().unwrap(), Class::Epochs);
+    assert_eq!(outcome.items, 0);
+    assert!(outcome.error.is_some());
+    assert!(tables.join("1").exists());
+    let left = epochs(&carrier.admin.keys().store, &subscribers()).unwrap();
+    assert!(left.iter().all(|epoch| epoch.state == State::Destroyed), "{left:?}");
+
+    fs::remove_file(tables.join("removing-0")).unwrap();
+    let outcome = of_class(carrier.admin.retain().unwrap(), Class::Epochs);
+    assert_eq!((outcome.items, outcome.error), (1, None));
+    assert!(!tables.join("1").exists());
+    is_sound(&carrier);
+}
+
+#[test]
+fn what_went_before_an_error_is_told_and_a_half_removed_table_goes_as_working_data() {
+    let lab = Lab::new();
+    let bank = lab.party("bank", "");
+    for (name, ago) in [("a/1", 9), ("a/2", 8), ("b/1", 9), ("b/2", 8)] {
+        installed(&lab, &bank, name, ago);
+    }
+    let snapshots = bank.config.node.data_dir.join("snapshots/carrier-a");
+    fs::write(snapshots.join("b/removing-0"), "").unwrap();
+    let outcome = of_class(bank.admin.retain().unwrap(), Class::Snapshots);
+    assert_eq!((outcome.items, outcome.bytes), (1, 100));
+    assert!(outcome.error.is_some());
+    assert!(!snapshots.join("a/1").exists() && snapshots.join("b/1").exists());
+    let told = protocols(&bank);
+    assert_eq!((told.len(), told[0].items, told[0].bytes), (1, 1, 100));
+    assert!(told[0].method.contains("not everything"), "{}", told[0].method);
+
+    fs::remove_file(snapshots.join("b/removing-0")).unwrap();
+    // As a kill leaves it between the rename and the removal.
+    fs::rename(snapshots.join("b/1"), snapshots.join("b/removing-1")).unwrap();
+    lab.clock.advance_ms(31 * DAY_MS);
+    let outcome = of_class(bank.admin.retain().unwrap(), Class::Working);
+    assert_eq!((outcome.items, outcome.error), (1, None));
+    assert!(!snapshots.join("b/removing-1").exists());
+    let told = protocols(&bank);
+    assert_eq!((told.len(), told[1].class.as_str(), told[1].items), (2, "working data", 1));
+    is_sound(&bank);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -184,15 +184,24 @@ fn sync_directory(path: &Path) -> Result<(), FileError> {
 /// link to the file or, on file systems that write in place, on the disk.
 pub(crate) fn replace_and_wipe(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let mut old = OpenOptions::new().write(true).open(path).map_err(io_error(path))?;
-    let len = old.metadata().map_err(io_error(path))?.len();
     // The new file first: a crash in between leaves a readable store, never a wiped file under the name.
     write_private(path, bytes)?;
-    let wipe = |old: &mut File| {
-        old.rewind()?;
-        io::copy(&mut io::repeat(0).take(len), old)?;
-        old.sync_all()
-    };
     wipe(&mut old).map_err(io_error(path))
+}
+
+/// Overwrites a file's bytes, and then removes it.
+pub(crate) fn wipe_and_remove(path: &Path) -> Result<(), FileError> {
+    let mut file = OpenOptions::new().write(true).open(path).map_err(io_error(path))?;
+    wipe(&mut file).map_err(io_error(path))?;
+    remove_if_present(path)?;
+    sync_directory(parent_of(path))
+}
+
+fn wipe(file: &mut File) -> io::Result<()> {
+    let len = file.metadata()?.len();
+    file.rewind()?;
+    io::copy(&mut io::repeat(0).take(len), file)?;
+    file.sync_all()
 }
 
 /// Makes a directory with mode 0700, or checks the one that is there.
@@ -293,5 +302,7 @@ mod tests {
         replace_and_wipe(&path, b"tombstone").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"tombstone");
         assert_eq!(fs::read(&link).unwrap(), [0; 6]);
+        wipe_and_remove(&link).unwrap();
+        assert!(path.exists() && !link.exists());
     }
 }

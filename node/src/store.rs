@@ -98,6 +98,12 @@ pub enum StoreError {
     /// The writer has stopped.
     #[error("the state file's writer has stopped")]
     Closed,
+    /// Somebody reads an earlier state, so the write-ahead log cannot be emptied.
+    #[error(
+        "readers of the state file, a backup for example, kept its write-ahead log from being emptied of what was \
+         destroyed; the next run tries again, so let them end first"
+    )]
+    LogHeld,
     /// There is one already under this name.
     #[error("{what} is there already")]
     Exists {
@@ -119,6 +125,7 @@ impl StoreError {
             Self::Sqlite(_) => "STATE_UNAVAILABLE",
             Self::Version { .. } => "STATE_VERSION",
             Self::Closed => "STATE_CLOSED",
+            Self::LogHeld => "STATE_LOG_HELD",
             Self::Exists { .. } => "ALREADY_EXISTS",
             Self::Missing { .. } => "NOT_FOUND",
         }
@@ -190,6 +197,7 @@ impl Store {
         connection.execute_batch(publications::SCHEMA)?;
         connection.execute_batch(trust::SCHEMA)?;
         connection.execute_batch(retiring::SCHEMA)?;
+        connection.execute_batch(retention::SCHEMA)?;
         Ok(Self { connection: Mutex::new(connection) })
     }
 

@@ -10,7 +10,7 @@ use windvane::retire::Retired;
 use windvane::retire::node::{finish, verify_archive};
 use windvane::retire::stage::Stage;
 
-use super::process::{ROOT, Template};
+use super::process::{ROOT, Run, Template};
 use super::scenario::config;
 
 fn retire(root: &Path, dry_run: bool) -> Result<Retired, NodeError> {
@@ -47,6 +47,39 @@ async fn a_node_whose_end_is_killed_at_any_stage_ends_with_one_whole_archive() {
             report.protocol
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_all_its_keys_ends_with_its_own_archive_alone_and_the_others_are_overwritten() {
+    let template = Template::new().await;
+    let [earlier, told, archived] = [Stage::Wiped, Stage::Told, Stage::Archived].map(|stage| {
+        let run = template.copy();
+        run.killed_in("crash::retire::retire_process", stage.name());
+        run
+    });
+    let end = |run: &Run, archive: &Run| finish(&config(&run.root, "bank"), &archive.root.join("archive"));
+    // The same party's, and whole, but of another log.
+    assert_eq!(end(&told, &earlier).unwrap_err().code(), "NOTHING_TO_RETIRE");
+    assert_eq!(end(&archived, &earlier).unwrap_err().code(), "ARCHIVE_DAMAGED");
+    assert!([&told, &archived].iter().all(|run| run.root.join("bank/data/log/checkpoint").exists()));
+
+    let keys = archived.root.join("bank/data/keys");
+    let paths = std::fs::read_dir(&keys).unwrap().map(|entry| entry.unwrap().path());
+    let links: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "key"))
+        .map(|path| {
+            let link = archived.root.join(path.file_name().unwrap());
+            std::fs::hard_link(path, &link).unwrap();
+            link
+        })
+        .collect();
+    assert!(links.len() > 4);
+    // As a kill among the keys leaves it.
+    std::fs::remove_file(keys.join("kek")).unwrap();
+    assert!(tokio::task::block_in_place(|| retire(&archived.root, false)).is_err());
+    end(&archived, &archived).unwrap();
+    assert!(!archived.root.join("bank/data").exists());
+    assert!(links.iter().all(|link| std::fs::read(link).unwrap().iter().all(|byte| *byte == 0)));
 }
 
 #[test]

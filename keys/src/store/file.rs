@@ -74,6 +74,20 @@ impl FileStore {
         Ok(store)
     }
 
+    /// Overwrites and removes every file of a store, for good: the records go too, and the store cannot be opened again.
+    /// It needs no passphrase, so that a call that was interrupted is made again.
+    ///
+    /// # Errors
+    /// [`StoreError::File`].
+    pub fn erase(directory: &Path) -> Result<(), StoreError> {
+        let _lock = DirectoryLock::exclusive(directory)?;
+        let entries = fs::read_dir(directory).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        for entry in entries.map_err(io_error(directory))? {
+            files::wipe_and_remove(&entry.path())?;
+        }
+        Ok(())
+    }
+
     /// Removes what a crash between writing and renaming left behind.
     fn remove_leftovers(&self) -> Result<(), StoreError> {
         let _lock = DirectoryLock::exclusive(&self.directory)?;

@@ -278,3 +278,26 @@ fn two_writers_of_one_store_never_both_get_an_epoch() {
     });
     assert_eq!(won, 1);
 }
+
+#[test]
+fn an_erased_store_leaves_no_bytes_in_another_link_to_its_files_also_when_it_was_interrupted() {
+    let (dir, store) = file_store();
+    let directory = dir.path().join("keys");
+    store.insert(&KeyRecord::with_public(Purpose::Log, vec![1; 32], 20), &secret(1)).unwrap();
+    fs::write(directory.join("left.key.tmp"), "what a crash left").unwrap();
+    let links: Vec<_> = fs::read_dir(&directory)
+        .unwrap()
+        .enumerate()
+        .map(|(at, entry)| {
+            let link = dir.path().join(at.to_string());
+            fs::hard_link(entry.unwrap().path(), &link).unwrap();
+            link
+        })
+        .collect();
+    assert_eq!(links.len(), 3);
+    // As a kill leaves it.
+    crate::files::wipe_and_remove(&directory.join("kek")).unwrap();
+    FileStore::erase(&directory).unwrap();
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+    assert!(links.iter().all(|link| fs::read(link).unwrap().iter().all(|byte| *byte == 0)));
+}

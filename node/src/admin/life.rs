@@ -57,7 +57,7 @@ impl Admin {
         retire_node(&config, keys, store, &layout, archive, (clock.now_ms(), dry_run))
     }
 
-    fn retention(&self) -> Retention<'_> {
+    pub(crate) fn retention(&self) -> Retention<'_> {
         Retention {
             config: &self.config.retention,
             keys: &self.keys,

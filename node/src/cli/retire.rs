@@ -85,13 +85,15 @@ impl Options {
         let config = self.check()?;
         let admin = match self.place.admin() {
             Ok(admin) => admin,
-            // Its keys may be gone already.
+            // Its keys may be gone already, in part or all.
             Err(failure) if !self.dry_run => {
                 return match finish(&config, archive) {
                     Ok(path) => {
                         Ok(Answer::text(format!("the rest is gone; the archive is {}", path.display())))
                     }
-                    Err(_) => Err(failure),
+                    // No retirement got that far, so it matters why the node does not open.
+                    Err(error) if error.code() == "NOTHING_TO_RETIRE" => Err(failure),
+                    Err(error) => Err(error.into()),
                 };
             }
             Err(failure) => return Err(failure),

@@ -30,7 +30,7 @@ pub struct RetentionConfig {
     pub reject_days: u32,
     /// A provider's ended epochs, tables and keys, from the end that their manifest names.
     pub epoch_days: u32,
-    /// A bank's snapshots that a newer one replaced, from the newer one's arrival.
+    /// A bank's snapshots that a newer one replaced, from the arrival of the next one.
     pub snapshot_days: u32,
 }
 

@@ -188,10 +188,11 @@ impl<'a> CatchUp<'a> {
         Ok(())
     }
 
-    /// A folder that the backup still has is destroyed again; keys are, by their own entries.
+    /// A folder that the backup still has is destroyed again; keys are, by their own entries. What the backup was still to
+    /// tell of is told.
     fn destroyed(&mut self, gone: &Destruction) -> Result<(), NodeError> {
         if gone.cause != class::RETIRED {
-            return Ok(());
+            return Ok(self.store.replay_destruction(&gone.digest)?);
         }
         let root = self.layout.root();
         match gone.class.as_str() {

@@ -11,13 +11,20 @@ use crate::snapshot::disk::{self, at};
 use crate::store::Store;
 
 /// How many there are of what is destroyed, and which, without their content.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Inventory {
     /// How many.
     pub(crate) items: u64,
     /// Bytes on the disk.
     pub(crate) bytes: u64,
-    names: Sha512,
+    /// Digest over names and lengths: over that of all before, and the last one's.
+    pub(crate) digest: Hash,
+}
+
+impl Default for Inventory {
+    fn default() -> Self {
+        Self { items: 0, bytes: 0, digest: [0; 64] }
+    }
 }
 
 impl Inventory {
@@ -25,9 +32,19 @@ impl Inventory {
     pub(crate) fn take(&mut self, name: &[u8], bytes: u64) {
         self.items += 1;
         self.bytes += bytes;
-        self.names.update((name.len() as u64).to_be_bytes());
-        self.names.update(name);
-        self.names.update(bytes.to_be_bytes());
+        let mut digest = Sha512::new();
+        digest.update(self.digest);
+        digest.update((name.len() as u64).to_be_bytes());
+        digest.update(name);
+        digest.update(bytes.to_be_bytes());
+        self.digest = digest.finalize().into();
+    }
+
+    /// With a file or a folder as one thing more, whatever is in it.
+    pub(crate) fn and(mut self, root: &Path, path: &Path) -> Result<Self, NodeError> {
+        let items = self.items + 1;
+        self.add(root, path)?;
+        Ok(Self { items, ..self })
     }
 
     /// Takes a file, or every file below a folder, by its path below `root`. The order of names makes the digest the
@@ -45,32 +62,35 @@ impl Inventory {
         self.take(name.as_os_str().as_encoded_bytes(), bytes);
         Ok(())
     }
-
-    /// Digest over names and lengths.
-    pub(crate) fn digest(&self) -> Hash {
-        self.names.clone().finalize().into()
-    }
 }
 
 /// Removes a file or a folder so that it is never seen half removed, and looks whether it is gone.
 pub(crate) fn remove(path: &Path) -> Result<(), NodeError> {
-    match path.is_dir() {
-        true => disk::remove_whole(path)?,
-        false => disk::remove_file(path)?,
+    if path.is_dir() {
+        disk::remove_whole(path)?;
+    } else {
+        disk::remove_file(path)?;
+        path.parent().map_or(Ok(()), disk::sync_directory)?;
     }
-    if let Some(parent) = path.parent() {
-        disk::sync_directory(parent)?;
-    }
-    if fs::symlink_metadata(path).is_ok() {
-        return Err(still_there(&path.display().to_string()));
-    }
-    Ok(())
+    is_gone(path)
 }
 
-/// Destroys the details of verifications from before a time, and looks whether any is left.
+/// Looks whether a file or a folder is gone.
+pub(crate) fn is_gone(path: &Path) -> Result<(), NodeError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Err(still_there(&path.display().to_string())),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Destroys the details of verifications from before a time, and looks whether any is left; gives what is gone since the
+/// log was last told.
 pub(crate) fn verifications(store: &Store, before_ms: u64) -> Result<Inventory, NodeError> {
-    let mut gone = Inventory::default();
-    store.destroy_verifications(before_ms, |id, bytes| gone.take(id, bytes))?;
+    store.destroy_verifications(before_ms)?;
+    let gone = store.untold_verifications()?;
+    if gone.items > 0 {
+        store.truncate_log()?;
+    }
     let left = store.verifications_before(before_ms)?.0;
     if left > 0 {
         return Err(still_there(&format!("{left} verifications")));

@@ -12,6 +12,7 @@ use super::{Class, Retention};
 use crate::dataset::{PublishedEpoch, published_dir, published_epochs};
 use crate::error::NodeError;
 use crate::psi::folder::JobFolder;
+use crate::snapshot::MANIFEST;
 use crate::snapshot::disk::{self, DirectoryLock};
 use crate::train::run::TrainFolder;
 
@@ -20,11 +21,26 @@ const DAY_MS: u64 = 86_400_000;
 /// Reports of a job that name rows, and are of no use once its operator has looked at them.
 const ROW_REPORTS: [&str; 2] = ["rejects.csv", "duplicates.csv"];
 
+/// What a kill left of what was being made or removed.
+const LEFTOVERS: [&str; 3] = ["building-", "partial-", disk::REMOVING];
+
 /// Reports of a data set's refused rows.
 const REJECTS: [&str; 3] = ["import-rejects.csv", "build-rejects.csv", "change-rejects.csv"];
 
-/// Epochs of data sets.
-type Epochs = Vec<(DataSet, u64)>;
+/// One thing that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    /// A file or a folder.
+    pub(super) path: PathBuf,
+    /// The epoch whose table it is, and which ends with it.
+    pub(super) epoch: Option<(DataSet, u64)>,
+}
+
+impl From<PathBuf> for Found {
+    fn from(path: PathBuf) -> Self {
+        Self { path, epoch: None }
+    }
+}
 
 /// What is due of a class.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,9 +57,7 @@ pub struct Due {
     /// Their bytes.
     pub bytes: u64,
     #[serde(skip)]
-    pub(super) paths: Vec<PathBuf>,
-    #[serde(skip)]
-    pub(super) epochs: Epochs,
+    pub(super) found: Vec<Found>,
 }
 
 fn by_name<S: serde::Serializer>(class: &Class, serializer: S) -> Result<S::Ok, S::Error> {
@@ -58,20 +72,19 @@ impl Retention<'_> {
 
     pub(super) fn due(&self, class: Class) -> Result<Due, NodeError> {
         let before_ms = self.before_ms(class);
-        let (mut paths, mut epochs) = (Vec::new(), Vec::new());
-        match class {
-            Class::Verifications => {}
-            Class::Trainings => paths = self.trainings(before_ms)?,
-            Class::Working => paths = self.working(before_ms)?,
-            Class::Rejects => paths = self.rejects(before_ms)?,
-            Class::Epochs => (paths, epochs) = self.epochs(before_ms)?,
-            Class::Snapshots => paths = self.snapshots(before_ms)?,
-        }
+        let found = match class {
+            Class::Verifications => Vec::new(),
+            Class::Trainings => whole(self.trainings(before_ms)?),
+            Class::Working => whole(self.working(before_ms)?),
+            Class::Rejects => whole(self.rejects(before_ms)?),
+            Class::Epochs => self.epochs(before_ms)?,
+            Class::Snapshots => whole(self.snapshots(before_ms)?),
+        };
         let (items, bytes) = match class {
             Class::Verifications => self.store.verifications_before(before_ms)?,
-            _ => (paths.len() as u64, paths.iter().map(|path| size(path)).sum()),
+            _ => (found.len() as u64, found.iter().map(|found| size(&found.path)).sum()),
         };
-        Ok(Due { class, days: class.days(self.config), before_ms, items, bytes, paths, epochs })
+        Ok(Due { class, days: class.days(self.config), before_ms, items, bytes, found })
     }
 
     /// Trainings that ended, or that nobody went on with.
@@ -100,14 +113,10 @@ impl Retention<'_> {
                 );
             }
         }
-        let mut holders = entries(&self.root("datasets"))?;
-        for provider in entries(&self.root("snapshots"))? {
-            holders.extend(entries(&provider)?);
-        }
-        for holder in holders {
+        for holder in self.holders()? {
             for path in entries(&holder)? {
                 let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                let leftover = name.starts_with("building-") || name.starts_with("partial-");
+                let leftover = LEFTOVERS.iter().any(|prefix| name.starts_with(prefix));
                 // One that is being made is held by whoever makes it.
                 if leftover && is_old(&path, before_ms) && DirectoryLock::try_acquire(&path)?.is_some() {
                     due.push(path);
@@ -115,6 +124,20 @@ impl Retention<'_> {
             }
         }
         Ok(due)
+    }
+
+    /// Where something is made, or removed.
+    fn holders(&self) -> Result<Vec<PathBuf>, NodeError> {
+        let [data_sets, snapshots] = ["datasets", "snapshots"].map(|name| self.root(name));
+        let mut holders = vec![TrainFolder::all(self.layout.root())];
+        for data_set in entries(&data_sets)? {
+            holders.extend([data_set.join("epochs"), data_set]);
+        }
+        for provider in entries(&snapshots)? {
+            holders.extend(entries(&provider)?);
+        }
+        holders.extend([data_sets, snapshots]);
+        Ok(holders)
     }
 
     fn rejects(&self, before_ms: u64) -> Result<Vec<PathBuf>, NodeError> {
@@ -127,36 +150,42 @@ impl Retention<'_> {
     }
 
     /// Epochs whose manifest's end is past.
-    fn epochs(&self, before_ms: u64) -> Result<(Vec<PathBuf>, Epochs), NodeError> {
+    fn epochs(&self, before_ms: u64) -> Result<Vec<Found>, NodeError> {
         let root = self.layout.root();
-        let (mut paths, mut due) = (Vec::new(), Vec::new());
+        let mut due = Vec::new();
         for data_set in self.layout.data_sets()? {
             for epoch in published_epochs(root, &data_set)? {
                 let path = published_dir(root, &data_set, epoch);
                 let end_ms = PublishedEpoch::open(&path)?.manifest().body().not_after_ms;
                 if end_ms < before_ms {
-                    paths.push(path);
-                    due.push((data_set.clone(), epoch));
-                }
-            }
-        }
-        Ok((paths, due))
-    }
-
-    /// Installed tables of which a newer one has stood long enough.
-    fn snapshots(&self, before_ms: u64) -> Result<Vec<PathBuf>, NodeError> {
-        let mut due = Vec::new();
-        for provider in entries(&self.root("snapshots"))? {
-            for data_set in entries(&provider)? {
-                let mut installed = disk::numbered(&data_set)?;
-                let Some(newest) = installed.pop() else { continue };
-                if changed_ms(&data_set.join(newest.to_string())) < before_ms {
-                    due.extend(installed.iter().map(|epoch| data_set.join(epoch.to_string())));
+                    due.push(Found { path, epoch: Some((data_set.clone(), epoch)) });
                 }
             }
         }
         Ok(due)
     }
+
+    /// Installed tables of which the next has stood long enough.
+    fn snapshots(&self, before_ms: u64) -> Result<Vec<PathBuf>, NodeError> {
+        let mut due = Vec::new();
+        for provider in entries(&self.root("snapshots"))? {
+            for data_set in entries(&provider)? {
+                let installed = disk::numbered(&data_set)?;
+                for (epoch, next) in installed.iter().zip(installed.iter().skip(1)) {
+                    // Written when a download is complete, and never again: deltas change the directory.
+                    let arrived = data_set.join(next.to_string()).join(MANIFEST);
+                    if is_old(&arrived, before_ms) {
+                        due.push(data_set.join(epoch.to_string()));
+                    }
+                }
+            }
+        }
+        Ok(due)
+    }
+}
+
+fn whole(paths: Vec<PathBuf>) -> Vec<Found> {
+    paths.into_iter().map(Found::from).collect()
 }
 
 /// A directory's entries in the order of their names; none when there is no directory.

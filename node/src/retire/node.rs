@@ -3,29 +3,29 @@
 //!
 //! ```text
 //! <data>/retired/…                  what is archived beside the log: enrolments, grants, public keys, setups of scores
-//! <data>/retiring                   what was counted before anything was destroyed; with it the rest may go
+//! <data>/retiring                   what was counted before anything was destroyed, and later which archive is whole
 //! <archive>/<time>/…                the same, and log/, with MANIFEST and SEAL
 //! ```
 //!
 //! A command that was killed is run again and goes on: before `retiring` is there nothing was destroyed; afterwards the
-//! documents are. Once the keys are gone, a whole archive whose log ends with the protocol lets it remove the rest.
+//! documents are, and are not gathered again. Once keys are gone, the archive that `retiring` names by its seal, whole and
+//! of the log that is there, lets it overwrite and remove the rest.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use windvane_keys::files::{parent_of, read_private, write_private};
-use windvane_keys::record::State;
-use windvane_keys::store::KeyStore as _;
+use windvane_keys::store::{FileStore, KeyStore as _};
 use windvane_protocols::audit::destruction::Destruction;
 use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::audit::grant::Grant;
-use windvane_protocols::transcript::{Record as _, Signed};
+use windvane_protocols::transcript::{Hash, Record as _, Signed};
 
 use super::stage::Stage;
 use super::{Retired, nothing, retired};
 use crate::audit::{self, AuditReport, VerifyOptions};
-use crate::backup::{self, BackupReport, outside};
+use crate::backup::{self, BackupReport, outside, read_seal};
 use crate::config::Config;
 use crate::error::NodeError;
 use crate::evidence::LogReader;
@@ -39,13 +39,13 @@ use crate::store::Store;
 /// The folder of documents.
 const DOCUMENTS: &str = "retired";
 
-/// What was counted.
+/// What was counted, and which archive is whole.
 const COUNTED: &str = "retiring";
 
 /// What stays until the archive is whole.
 const LAST: [&str; 4] = ["keys", "log", DOCUMENTS, COUNTED];
 
-/// Three numbers.
+/// Two numbers and two digests.
 const MAX_COUNTED_BYTES: usize = 4 << 10;
 
 /// Entries at the log's end among which the protocol is looked for.
@@ -60,6 +60,8 @@ struct Counted {
     items: u64,
     bytes: u64,
     digest: String,
+    /// Digest of the seal of the archive that was found whole, hexadecimal.
+    archive: Option<String>,
 }
 
 /// A check of an archive.
@@ -137,30 +139,51 @@ pub(crate) fn retire_node(
         );
         return Err(NodeError::Given { code: "ARCHIVE_DAMAGED", message: text });
     }
+    note(layout, &record, Some(seal_of(&made)?))?;
     Stage::Archived.reached();
-    wipe(&keys)?;
+    wipe(layout)?;
     Stage::Wiped.reached();
     drop(keys);
     remove_data(layout)?;
     Ok(Retired { archive: Some(made), ..Retired::new(&record, false, notes) })
 }
 
-/// Goes on where a command was killed after the keys were gone: what is left of the data directory goes too.
+/// Goes on where a command was killed after its archive was found whole, without the keys, which may be gone in part: what
+/// is left of the data directory goes too.
 ///
 /// # Errors
-/// [`NodeError`] when there is no retirement to go on with, or no whole archive of this node.
+/// [`NodeError`]; `NOTHING_TO_RETIRE` when no retirement got that far, `ARCHIVE_DAMAGED` when this is not its archive.
 pub fn finish(config: &Config, archive: &Path) -> Result<PathBuf, NodeError> {
     let layout = Layout::new(config.node.data_dir.clone());
-    if !layout.root().join(COUNTED).exists() {
-        return Err(nothing(&format!("retirement of {} under way", config.node.party)));
-    }
+    let party = &config.node.party;
+    let named = counted(&layout)?.and_then(|(counted, _)| counted.archive);
+    let named = named.ok_or_else(|| nothing(&format!("retirement of {party} with a whole archive")))?;
     let report = verify_archive(archive)?;
-    if !report.ok || report.files.party != config.node.party {
-        let text = format!("{} is no whole archive of {}", report.path.display(), config.node.party);
+    if !report.ok || seal_of(&report.path)? != named || !is_archived(&layout, &report.path)? {
+        let text = format!(
+            "{} is not, as a whole, the archive of this retirement of {party}; name the archive that it made itself, \
+             and verify it with `windvane audit archive`",
+            report.path.display()
+        );
         return Err(NodeError::Given { code: "ARCHIVE_DAMAGED", message: text });
     }
+    wipe(&layout)?;
     remove_data(&layout)?;
     Ok(report.path)
+}
+
+/// By what an archive is known.
+fn seal_of(archive: &Path) -> Result<String, NodeError> {
+    Ok(hex::encode(read_seal(archive)?.digest()))
+}
+
+/// Whether the log that is still there, if any, is the archive's to its last entry.
+fn is_archived(layout: &Layout, archive: &Path) -> Result<bool, NodeError> {
+    if !layout.log().exists() {
+        return Ok(true);
+    }
+    let [log, archived] = [layout.log(), archive.join("log")].map(|dir| LogReader::open(&dir));
+    Ok(log?.checkpoint().unverified() == archived?.checkpoint().unverified())
 }
 
 fn top(layout: &Layout) -> Result<Vec<PathBuf>, NodeError> {
@@ -187,23 +210,51 @@ fn inventory(layout: &Layout) -> Result<Inventory, NodeError> {
 
 /// Gathers the documents and remembers what was counted, or takes what an earlier command counted.
 fn count(retention: &Retention<'_>, layout: &Layout, record: &mut Destruction) -> Result<(), NodeError> {
-    let path = layout.root().join(COUNTED);
-    if path.exists() {
-        let counted: Option<Counted> = serde_json::from_slice(&read_private(&path, MAX_COUNTED_BYTES)?).ok();
-        let digest = counted.as_ref().and_then(|counted| hex::decode(&counted.digest).ok()?.try_into().ok());
-        let (Some(counted), Some(digest)) = (counted, digest) else {
-            let message = format!("{} is damaged; remove it to count anew", path.display());
-            return Err(NodeError::Given { code: "RETIRING_DAMAGED", message });
-        };
+    if let Some((counted, digest)) = counted(layout)? {
         (record.items, record.bytes, record.digest) = (counted.items, counted.bytes, digest);
         return Ok(());
     }
-    let documents = layout.root().join(DOCUMENTS);
-    disk::remove_directory(&documents)?;
-    gather(retention, layout, &documents)?;
-    let counted = Counted { items: record.items, bytes: record.bytes, digest: hex::encode(record.digest) };
+    // One without content was emptied, as the error about a damaged one says: the documents are there.
+    if !layout.root().join(COUNTED).exists() {
+        let documents = layout.root().join(DOCUMENTS);
+        disk::remove_directory(&documents)?;
+        gather(retention, layout, &documents)?;
+    }
+    note(layout, record, None)
+}
+
+/// What an earlier command counted, and its digest; `None` where there is no note, or one without content.
+fn counted(layout: &Layout) -> Result<Option<(Counted, Hash)>, NodeError> {
+    let path = layout.root().join(COUNTED);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let json = read_private(&path, MAX_COUNTED_BYTES)?;
+    if json.is_empty() {
+        return Ok(None);
+    }
+    let parse = || {
+        let counted: Counted = serde_json::from_slice(&json).ok()?;
+        let digest: Hash = hex::decode(&counted.digest).ok()?.try_into().ok()?;
+        Some(Some((counted, digest)))
+    };
+    let damaged = || {
+        let path = path.display();
+        let message = format!(
+            "{path} is damaged; do not remove it, or documents that may be destroyed by now are gathered anew. Put it \
+             back as it was, or empty it (`truncate -s 0 {path}`): then what is left is counted"
+        );
+        NodeError::Given { code: "RETIRING_DAMAGED", message }
+    };
+    parse().ok_or_else(damaged)
+}
+
+/// Writes the note.
+fn note(layout: &Layout, record: &Destruction, archive: Option<String>) -> Result<(), NodeError> {
+    let counted =
+        Counted { items: record.items, bytes: record.bytes, digest: hex::encode(record.digest), archive };
     let json = serde_json::to_vec(&counted).expect("numbers and text always serialise");
-    Ok(write_private(&path, &json)?)
+    Ok(write_private(&layout.root().join(COUNTED), &json)?)
 }
 
 /// Copies what must be kept beside the log, all of it public or signed.
@@ -284,15 +335,10 @@ fn protocol_in(log: &Path) -> Result<Option<Signed<Destruction>>, NodeError> {
     Ok(found)
 }
 
-/// Overwrites every secret key.
-fn wipe(keys: &NodeKeys) -> Result<(), NodeError> {
-    for record in keys.store.records()?.into_iter().filter(|record| record.state != State::Destroyed) {
-        keys.store.destroy(&record.id)?;
-    }
-    match keys.store.records()?.into_iter().find(|record| record.state != State::Destroyed) {
-        Some(record) => Err(still_there(&format!("the key for {}", record.purpose))),
-        None => Ok(()),
-    }
+/// Overwrites every key.
+fn wipe(layout: &Layout) -> Result<(), NodeError> {
+    let keys = layout.keys();
+    if keys.exists() { Ok(FileStore::erase(&keys)?) } else { Ok(()) }
 }
 
 /// Removes what is left; the note that the node was on its way out goes last.
@@ -305,4 +351,38 @@ fn remove_data(layout: &Layout) -> Result<(), NodeError> {
     disk::remove_directory(root)?;
     disk::sync_directory(parent_of(root))?;
     if root.exists() { Err(still_there(&root.display().to_string())) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::admin::Admin;
+    use crate::clock::SystemClock;
+    use crate::config::SAMPLES;
+
+    #[test]
+    fn a_damaged_note_keeps_the_documents_also_once_it_was_emptied() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, text) = SAMPLES.into_iter().find(|(name, _)| *name == "carrier.toml").unwrap();
+        fs::write(dir.path().join("windvane.toml"), text).unwrap();
+        let config = Config::load(&dir.path().join("windvane.toml")).unwrap();
+        drop(Admin::init(&config, Arc::new(SystemClock)).unwrap());
+        let (data, archive) = (config.node.data_dir.clone(), dir.path().join("archive"));
+        let document = data.join(DOCUMENTS).join("partners/0.pem");
+        fs::create_dir_all(document.parent().unwrap()).unwrap();
+        fs::write(&document, "of a partner that the state no longer has").unwrap();
+        let retire = || Admin::open(&config, Arc::new(SystemClock)).unwrap().retire_node(&archive, false);
+
+        write_private(&data.join(COUNTED), b"not what was counted").unwrap();
+        let error = retire().unwrap_err();
+        assert_eq!(error.code(), "RETIRING_DAMAGED");
+        assert!(error.to_string().contains("truncate -s 0"), "{error}");
+        assert!(document.exists());
+        write_private(&data.join(COUNTED), b"").unwrap();
+        let made = retire().unwrap().archive.unwrap();
+        assert!(made.join("partners/0.pem").exists());
+        assert!(!data.exists());
+    }
 }

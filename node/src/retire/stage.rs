@@ -11,7 +11,7 @@ stages! {
         Destroyed => "retire-destroyed",
         /// The log ends with the protocol; there is no archive.
         Told => "retire-told",
-        /// The archive has its name and was found whole; the keys are there.
+        /// The archive has its name and was found whole, the note names it; the keys are there.
         Archived => "retire-archived",
         /// The keys are overwritten; the data directory is there.
         Wiped => "retire-wiped",

@@ -76,14 +76,21 @@ pub(crate) fn sweep(dir: &Path, prefix: &str) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Removes a complete directory so that it is never seen half removed.
+/// Removes a complete directory so that it is never seen half removed, and waits until it is gone from the disk. One that
+/// a kill left half removed is removed as it stands.
 pub(crate) fn remove_whole(path: &Path) -> Result<(), FileError> {
-    let mut name = OsString::from(REMOVING);
-    name.push(path.file_name().expect("a complete directory has a name"));
-    let aside = path.with_file_name(name);
-    sweep(parent_of(&aside), REMOVING)?;
-    fs::rename(path, &aside).map_err(at(path))?;
-    remove_directory(&aside)
+    let name = path.file_name().expect("a complete directory has a name");
+    let parent = parent_of(path);
+    let mut aside = path.to_owned();
+    if !name.as_encoded_bytes().starts_with(REMOVING.as_bytes()) {
+        let mut renamed = OsString::from(REMOVING);
+        renamed.push(name);
+        aside.set_file_name(renamed);
+        sweep(parent, REMOVING)?;
+        fs::rename(path, &aside).map_err(at(path))?;
+    }
+    remove_directory(&aside)?;
+    sync_directory(parent)
 }
 
 /// The numbers that name a directory's entries, ascending; none when there is no directory. Entries of other

@@ -21,9 +21,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Sqlite`]; `Missing` for a state that is in memory alone.
     pub fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
-        let own = self.lock().path().map(std::path::PathBuf::from);
-        // A connection of its own: the copy is one read, and the node's calls do not wait for it.
-        let source = connect(&own.ok_or_else(|| StoreError::Missing { what: "state file".into() })?)?;
+        // The copy is one read, and the node's calls do not wait for it.
+        let source = self.beside()?;
         let mut target = Connection::open(path)?;
         let copy = Backup::new(&source, &mut target)?;
         for _ in 0..TRIES {
@@ -35,5 +34,11 @@ impl Store {
         }
         Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None)
             .into())
+    }
+
+    /// Another connection to the file, for work that the node's calls must not wait for.
+    pub(super) fn beside(&self) -> Result<Connection, StoreError> {
+        let own = self.lock().path().map(std::path::PathBuf::from);
+        connect(&own.ok_or_else(|| StoreError::Missing { what: "state file".into() })?)
     }
 }
