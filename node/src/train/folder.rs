@@ -1,10 +1,11 @@
-//! A session's folder, `train/<session>/` in a provider's data directory: what survives a kill.
+//! A session's folder, `train-sessions/<session>/` in a provider's data directory: what survives a kill.
 //!
 //! ```text
 //! acceptance, receipt     signed records, written whole or not at all
 //! mask                    the secret of the session's masks, sealed
 //! list                    the listed positions, sealed
-//! indicator, residuals    ciphertexts as they came; the residuals of the block under way alone
+//! indicator, held-out     ciphertexts as they came
+//! residuals-<n>           ciphertexts as they came; those of the block under way alone
 //! salt                    of the commitment to the trees
 //! journal                 a line of JSON for every fact, each durable before the session goes on
 //! ```
