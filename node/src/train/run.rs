@@ -161,9 +161,11 @@ impl TrainRunner {
         let root = self.layout.root();
         let mut newest = None;
         for training in TrainFolder::list(root)? {
-            let Some(state) = TrainFolder::peek(root, training)? else { continue };
-            let known = TrainFolder::plan(root, training)?;
-            if state.completed_at_ms.is_none() && known.as_ref() == Some(plan) {
+            if TrainFolder::plan(root, training)?.as_ref() != Some(plan) {
+                continue;
+            }
+            let state = TrainFolder::peek(root, training)?.unwrap_or_default();
+            if state.completed_at_ms.is_none() {
                 newest = newest.max(Some((state.last_ms, training)));
             }
         }

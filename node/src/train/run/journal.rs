@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
 
 use serde::{Deserialize, Serialize};
+
+use crate::train::appended::read_lines;
 
 /// A line of the journal is short.
 const MAX_LINE_BYTES: u64 = 4 << 10;
@@ -44,17 +45,12 @@ pub struct TrainState {
 
 /// The journal's state, and where its last whole line ends.
 pub(super) fn read_journal(file: &File) -> std::io::Result<(TrainState, u64)> {
-    let (mut state, mut end) = (TrainState::default(), 0);
-    let mut reader = BufReader::new(file);
-    reader.seek(SeekFrom::Start(0))?;
-    loop {
-        let mut line = Vec::new();
-        std::io::Read::take(&mut reader, MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
-        let fact = line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice(line).ok());
-        let Some(fact) = fact else { return Ok((state, end)) };
-        state.take(&fact);
-        end += line.len() as u64;
-    }
+    let mut state = TrainState::default();
+    let end = read_lines(file, MAX_LINE_BYTES, |line| {
+        state.take(&serde_json::from_slice(line).ok()?);
+        Some(())
+    })?;
+    Ok((state, end))
 }
 
 impl TrainState {
