@@ -35,6 +35,7 @@ mod crafted;
 mod kills;
 mod recorded;
 mod recorder;
+mod resumed;
 mod served;
 
 /// Rows of the bank's sample.

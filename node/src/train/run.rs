@@ -153,7 +153,8 @@ impl TrainRunner {
         Ok(training)
     }
 
-    /// The newest training of this plan that is not through.
+    /// The newest training of this plan that is not through; where the node is configured, threads and how long a provider
+    /// may be silent make no other plan.
     ///
     /// # Errors
     /// [`TrainError`].
@@ -161,7 +162,7 @@ impl TrainRunner {
         let root = self.layout.root();
         let mut newest = None;
         for training in TrainFolder::list(root)? {
-            if TrainFolder::plan(root, training)?.as_ref() != Some(plan) {
+            if !TrainFolder::plan(root, training)?.is_some_and(|known| known.orders_as(plan)) {
                 continue;
             }
             let state = TrainFolder::peek(root, training)?.unwrap_or_default();
@@ -170,6 +171,24 @@ impl TrainRunner {
             }
         }
         Ok(newest.map(|(_, training)| training))
+    }
+
+    /// Has a training go on with the threads and the patience of this plan, which orders the same.
+    ///
+    /// # Errors
+    /// [`TrainError`]: there is no such training, or the plan orders another one.
+    pub fn take_up(&self, training: SessionId, plan: &TrainPlan) -> Result<(), TrainError> {
+        let root = self.layout.root();
+        let known = TrainFolder::plan(root, training)?;
+        let known = known.ok_or_else(|| TrainError::Unknown { training: training.to_string() })?;
+        if !known.orders_as(plan) {
+            let path = TrainFolder::path_of(root, training).join(PLAN);
+            let what = "the plan that is given orders another training than this; leave --config away, or begin a new \
+                        training with it alone"
+                .to_owned();
+            return Err(TrainError::Folder { path, what });
+        }
+        TrainFolder::open(root, training)?.keep_json(PLAN, &known.working_as(plan))
     }
 
     /// Runs a training from where it is to its end.
