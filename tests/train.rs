@@ -407,6 +407,9 @@ async fn an_audit_accepts_an_honest_training_and_a_second_run_gives_the_same_rep
     let training = world.begun(&plan);
     let report = world.go_on(training).await.unwrap();
     assert_eq!(world.go_on(training).await.unwrap(), report);
+    // Another training of this name could not end.
+    assert_eq!(world.runner().begin(&plan).unwrap_err().code(), "TRAIN_MODEL_EXISTS");
+    assert_eq!(world.runner().unfinished(&plan).unwrap(), None);
     for party in UNITS.concat() {
         let audit = audit_training(&world.bank.config, &world.receipt(training, party)).unwrap();
         assert!(audit.is_ok(), "{audit}");

@@ -21,9 +21,12 @@ use super::sample::{Listed, Sample, SampleFile};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dataset::Progress;
+use crate::error::NodeError;
 use crate::identity::{Certificate, Layout, NodeKeys};
 use crate::peer::{Accepted, Partners};
 use crate::psi::evidence::JobLog;
+use crate::score::folder::ScoreFolder;
+use crate::score::registry::Registry;
 use crate::store::Store;
 
 pub(super) mod answers;
@@ -145,9 +148,16 @@ impl TrainRunner {
     /// Begins a training: gives its name, under which [`Self::run`] runs it, as often as it takes.
     ///
     /// # Errors
-    /// [`TrainError`]: the plan does not hold.
+    /// [`TrainError`]: the plan does not hold, or its model's name is taken in the bank's registry.
     pub fn begin(&self, plan: &TrainPlan) -> Result<SessionId, TrainError> {
-        plan.check()?;
+        let Checked { group, .. } = plan.check()?;
+        // At the end nothing could be changed any more: every provider would have the model under this name.
+        let registry = Registry::new(ScoreFolder::new(&self.layout).group(&group));
+        if registry.names().map_err(NodeError::from)?.contains(&plan.name) {
+            let name = &plan.name;
+            let message = format!("the registry of {group} has a model {name}; give the plan another name");
+            return Err(TrainError::given("TRAIN_MODEL_EXISTS", message));
+        }
         let training = SessionId::from_bytes(rand::random());
         TrainFolder::open(self.layout.root(), training)?.keep_json(PLAN, plan)?;
         Ok(training)
