@@ -88,6 +88,7 @@ fn grant(provider: &str) -> GrantTerms {
         max_trees: 5,
         max_depth: 3,
         named_features: provider != "police",
+        alone: provider == "police",
     };
     GrantTerms {
         data_sets: vec!["telecom-risk".parse().unwrap()],
@@ -427,6 +428,15 @@ async fn a_provider_that_is_gone_or_refuses_is_named_with_what_was_being_done() 
     assert_eq!(error.code(), "TRAIN_TERMS");
     let TrainError::Provider { stage, fault: Fault::Refused(_), .. } = &error else { panic!("{error}") };
     assert_eq!(*stage, "opening the session");
+    let mut lone = world.plan("fraud-5");
+    lone.units.truncate(1);
+    lone.units[0].members.truncate(1);
+    let error = world.go_on(world.begun(&lone)).await.unwrap_err();
+    assert_eq!(error.code(), "GRANT_MISSING");
+    assert!(
+        error.to_string().contains("carrier-a") && error.to_string().contains("--train-alone"),
+        "{error}"
+    );
     world.stop("police").await;
     let error = world.go_on(world.begun(&world.plan("fraud-4"))).await.unwrap_err();
     assert_eq!(error.code(), "PEER_UNAVAILABLE");

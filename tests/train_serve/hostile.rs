@@ -164,6 +164,20 @@ async fn another_bank_finds_no_session_and_cannot_open_one_in_the_first_ones_nam
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_grant_for_joint_trainings_permits_none_with_its_provider_alone() {
+    let world = World::with(TrainTerms { alone: false, ..train_terms() }).await;
+    assert_eq!(refused(world.training(9).open().await), "GRANT_SCOPE");
+    // Nothing else keeps the provider from one with another beside it.
+    let key = TrainingKey::derive(&TrainingSeed::from_bytes([9; 32]));
+    let mut request = world.request(9, &key);
+    let other =
+        Identity { party: "police".parse().unwrap(), key: world.bank.admin.keys().receipt.verifying_key() };
+    request.charter.units.push(Unit { members: vec![other] });
+    assert_eq!(refused(world.training_of(request, key).open().await), "TRAIN_IDENTITY");
+    world.node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_beyond_their_grant_or_of_another_universe_or_identity_are_refused() {
     let world = World::new().await;
     let key = || TrainingKey::derive(&TrainingSeed::from_bytes([9; 32]));

@@ -28,6 +28,7 @@ use super::unit::{JointUnit, each};
 use super::{BankStage, TrainRunner};
 use crate::functions::{Function, check_job};
 use crate::peer::channel;
+use crate::train::grant;
 
 /// Everybody of a training, once all have accepted.
 #[derive(Debug)]
@@ -175,6 +176,7 @@ impl TrainRunner {
     fn grant(&self, job: &Job, member: &Member, now_ms: u64) -> Result<GrantId, TrainError> {
         let partner = self.partner(&member.party)?;
         let mut grants = Vec::new();
+        let providers = job.checked.members().count();
         for stored in self.store.grants()?.into_iter().filter(|g| !g.issued && g.ended_at_ms.is_none()) {
             let signed = Signed::<Grant>::from_bytes_unverified(stored.signed);
             let signed = signed.map_err(|error| TrainError::from(crate::error::NodeError::from(error)))?;
@@ -183,15 +185,18 @@ impl TrainRunner {
                 && body.requester == self.keys.party
                 && body.data_sets.contains(&member.data_set)
                 && body.operations.contains(&Operation::Train)
-                && body.purposes.contains(&job.checked.plan.purpose);
+                && body.purposes.contains(&job.checked.plan.purpose)
+                && grant::fits(&body.train, providers);
             if ours && signed.verify(&partner.receipt_key) {
                 grants.push(body.clone());
             }
         }
         let runs = |grant: &&Grant| (grant.not_before_ms..=grant.not_after_ms).contains(&now_ms);
         let missing = || {
+            let (with, option) =
+                if providers > 1 { ("", "") } else { (" with it alone", " and --train-alone") };
             let message = format!(
-                "{} granted no training on {} for this purpose; ask it for one with --train-runs",
+                "{} granted no training{with} on {} for this purpose; ask it for one with --train-runs{option}",
                 member.party, member.data_set
             );
             TrainError::given("GRANT_MISSING", message)
