@@ -310,7 +310,7 @@ impl TrainRunner {
             }
             None if !folder.state().is_new() => {
                 let path = folder.path().join(LISTED);
-                let what = "it is gone, and sessions were opened with it; begin a new training".to_owned();
+                let what = "it is gone, and providers were asked with it; begin a new training".to_owned();
                 return Err(TrainError::Folder { path, what });
             }
             None => {

@@ -14,6 +14,8 @@ const MAX_LINE_BYTES: u64 = 4 << 10;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Fact {
+    /// The request to a provider is logged; one under another session before it was given up.
+    Requested { provider: String, session: String },
     /// A provider's session is about to be opened.
     Attempt { provider: String, number: u64, at_ms: u64 },
     /// A statistic is encrypted, and about to leave: by its number, the digest of its ciphertexts.
@@ -29,7 +31,9 @@ pub(super) enum Fact {
 /// What the journal says.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TrainState {
-    /// By provider, how often its session was opened.
+    /// By provider, the session whose request is logged.
+    requested: BTreeMap<String, String>,
+    /// By provider, how often this session was opened.
     attempts: BTreeMap<String, u64>,
     /// By a statistic's number, the digest of its ciphertexts.
     encrypted: BTreeMap<u64, String>,
@@ -54,9 +58,14 @@ pub(super) fn read_journal(file: &File) -> std::io::Result<(TrainState, u64)> {
 }
 
 impl TrainState {
-    /// Whether no session was opened yet.
+    /// Whether nobody was asked yet.
     pub(super) fn is_new(&self) -> bool {
-        self.attempts.is_empty()
+        self.requested.is_empty()
+    }
+
+    /// The session whose request to a provider is logged.
+    pub(super) fn requested(&self, provider: &str) -> Option<&str> {
+        self.requested.get(provider).map(String::as_str)
     }
 
     /// How often a provider's session was opened.
@@ -71,6 +80,10 @@ impl TrainState {
 
     pub(super) fn take(&mut self, fact: &Fact) {
         match fact {
+            Fact::Requested { provider, session } => {
+                self.requested.insert(provider.clone(), session.clone());
+                self.attempts.remove(provider);
+            }
             Fact::Attempt { provider, number, at_ms } => {
                 self.attempts.insert(provider.clone(), *number);
                 self.ended = None;
