@@ -35,6 +35,7 @@ mod crafted;
 mod kills;
 mod recorded;
 mod recorder;
+mod resumed;
 mod served;
 
 /// Rows of the bank's sample.
@@ -87,6 +88,7 @@ fn grant(provider: &str) -> GrantTerms {
         max_trees: 5,
         max_depth: 3,
         named_features: provider != "police",
+        alone: provider == "police",
     };
     GrantTerms {
         data_sets: vec!["telecom-risk".parse().unwrap()],
@@ -406,6 +408,9 @@ async fn an_audit_accepts_an_honest_training_and_a_second_run_gives_the_same_rep
     let training = world.begun(&plan);
     let report = world.go_on(training).await.unwrap();
     assert_eq!(world.go_on(training).await.unwrap(), report);
+    // Another training of this name could not end.
+    assert_eq!(world.runner().begin(&plan).unwrap_err().code(), "TRAIN_MODEL_EXISTS");
+    assert_eq!(world.runner().unfinished(&plan).unwrap(), None);
     for party in UNITS.concat() {
         let audit = audit_training(&world.bank.config, &world.receipt(training, party)).unwrap();
         assert!(audit.is_ok(), "{audit}");
@@ -423,6 +428,15 @@ async fn a_provider_that_is_gone_or_refuses_is_named_with_what_was_being_done() 
     assert_eq!(error.code(), "TRAIN_TERMS");
     let TrainError::Provider { stage, fault: Fault::Refused(_), .. } = &error else { panic!("{error}") };
     assert_eq!(*stage, "opening the session");
+    let mut lone = world.plan("fraud-5");
+    lone.units.truncate(1);
+    lone.units[0].members.truncate(1);
+    let error = world.go_on(world.begun(&lone)).await.unwrap_err();
+    assert_eq!(error.code(), "GRANT_MISSING");
+    assert!(
+        error.to_string().contains("carrier-a") && error.to_string().contains("--train-alone"),
+        "{error}"
+    );
     world.stop("police").await;
     let error = world.go_on(world.begun(&world.plan("fraud-4"))).await.unwrap_err();
     assert_eq!(error.code(), "PEER_UNAVAILABLE");

@@ -69,6 +69,7 @@ fn train_terms() -> TrainTerms {
         max_trees: 2,
         max_depth: 2,
         named_features: true,
+        alone: true,
     }
 }
 

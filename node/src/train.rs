@@ -12,6 +12,7 @@
 //! **Not promised.** What the protocol does not: a bank that crafts residuals is found by its committed seed, not by a
 //! provider that runs this. Provider and bank do not prove that their sums are honest.
 
+mod appended;
 pub mod audit;
 pub mod error;
 pub mod features;

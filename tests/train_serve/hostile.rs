@@ -126,6 +126,23 @@ async fn uploads_of_another_length_or_form_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_could_not_read_its_folder_goes_on_once_it_can() {
+    let world = World::new().await;
+    let mut training = world.training(5);
+    training.open().await.unwrap();
+    training.begin().await.unwrap();
+    training.upload_list().await.unwrap();
+    let folder = world.carrier.config.node.data_dir.join("train-sessions").join(training.session.to_string());
+    std::fs::rename(folder.join("list"), folder.join("away")).unwrap();
+    assert_eq!(refused(training.upload_statistic(INDICATOR).await), "INTERNAL");
+    std::fs::rename(folder.join("away"), folder.join("list")).unwrap();
+    training.upload_statistic(INDICATOR).await.unwrap();
+    training.upload_statistic(residual(0)).await.unwrap();
+    training.grow(Place::first(0), &[]).await.unwrap();
+    world.node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_bank_finds_no_session_and_cannot_open_one_in_the_first_ones_name() {
     let world = World::new().await;
     let rival = world.lab.party("rival", "[http]\nlisten = \"127.0.0.1:0\"\n");
@@ -143,6 +160,20 @@ async fn another_bank_finds_no_session_and_cannot_open_one_in_the_first_ones_nam
     let finish = training.finish_request("joint-1");
     assert_eq!(refused(other.finish(&finish).await), "TRAIN_SESSION_UNKNOWN");
     training.grow(Place::first(0), &[]).await.unwrap();
+    world.node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_for_joint_trainings_permits_none_with_its_provider_alone() {
+    let world = World::with(TrainTerms { alone: false, ..train_terms() }).await;
+    assert_eq!(refused(world.training(9).open().await), "GRANT_SCOPE");
+    // Nothing else keeps the provider from one with another beside it.
+    let key = TrainingKey::derive(&TrainingSeed::from_bytes([9; 32]));
+    let mut request = world.request(9, &key);
+    let other =
+        Identity { party: "police".parse().unwrap(), key: world.bank.admin.keys().receipt.verifying_key() };
+    request.charter.units.push(Unit { members: vec![other] });
+    assert_eq!(refused(world.training_of(request, key).open().await), "TRAIN_IDENTITY");
     world.node.stop().await.unwrap();
 }
 

@@ -168,6 +168,9 @@ struct TrainArgs {
     /// Training: the requester may learn the features' names
     #[arg(long, requires = "train_runs")]
     train_named_features: bool,
+    /// Training: this provider may be the only one, so that the requester reads what it contributes to each row
+    #[arg(long, requires = "train_runs")]
+    train_alone: bool,
 }
 
 impl TrainArgs {
@@ -181,6 +184,7 @@ impl TrainArgs {
             max_trees: self.train_trees,
             max_depth: self.train_depth,
             named_features: self.train_named_features,
+            alone: self.train_alone,
         })
     }
 }
@@ -310,6 +314,7 @@ struct TrainView {
     max_trees: u64,
     max_depth: u64,
     named_features: bool,
+    alone: bool,
 }
 
 impl TrainView {
@@ -324,6 +329,7 @@ impl TrainView {
             max_trees: terms.max_trees,
             max_depth: terms.max_depth,
             named_features: terms.named_features,
+            alone: terms.alone,
         })
     }
 }

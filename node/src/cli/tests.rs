@@ -279,7 +279,8 @@ fn a_grant_is_for_verification_or_for_set_intersection() {
     assert!(!bad(&issue(&["--psi-runs", "10", "--psi-minimum", "5"])).contains("--"));
     assert!(usage(&issue(&["--train-rows", "5"])).contains("--train-runs"));
     assert!(usage(&issue(&["--train-runs", "0"])).contains("--train-runs"));
-    assert!(!bad(&issue(&["--train-runs", "2", "--train-named-features"])).contains("--"));
+    assert!(usage(&issue(&["--train-alone"])).contains("--train-runs"));
+    assert!(!bad(&issue(&["--train-runs", "2", "--train-named-features", "--train-alone"])).contains("--"));
 }
 
 #[test]

@@ -28,7 +28,8 @@ const NODE: &str = "windvane.toml";
 pub(super) struct TrainArgs {
     #[command(subcommand)]
     command: Option<TrainCommand>,
-    /// The training's plan, a TOML file; a training of the same plan that is not through goes on
+    /// The training's plan, a TOML file; a training of the same plan that is not through goes on, with the plan's threads
+    /// and idle_s
     #[arg(long, value_name = "FILE", required_unless_present = "resume")]
     config: Option<PathBuf>,
     /// Begin a new training, though one of the same plan is not through
@@ -132,12 +133,17 @@ fn execute(
 ) -> Result<Answer, Failure> {
     let runner = TrainRunner::open(config, Arc::new(SystemClock)).map_err(Failure::train(resumed))?;
     let unfinished = |plan| if anew { Ok(None) } else { runner.unfinished(plan) };
-    let training = match (resumed, plan) {
-        (Some(training), _) => training,
-        (None, Some(plan)) => match unfinished(plan).map_err(Failure::train(None))? {
-            Some(training) => training,
-            None => runner.begin(plan).map_err(Failure::train(None))?,
-        },
+    let known = match (resumed, plan) {
+        (None, Some(plan)) => unfinished(plan).map_err(Failure::train(None))?,
+        (resumed, _) => resumed,
+    };
+    let training = match (known, plan) {
+        (Some(training), Some(plan)) => {
+            runner.take_up(training, plan).map_err(Failure::train(Some(training)))?;
+            training
+        }
+        (Some(training), None) => training,
+        (None, Some(plan)) => runner.begin(plan).map_err(Failure::train(None))?,
         (None, None) => unreachable!("a training has a plan, or a name"),
     };
     let bars: Arc<dyn TrainProgress> = Arc::new(Bars::new());

@@ -178,6 +178,7 @@ impl Party {
             max_trees: MAX_BLOCK_TREES.into(),
             max_depth: MAX_TREE_DEPTH.into(),
             named_features: false,
+            alone: true,
         };
         self.issue(&GrantTerms { train: Some(train), ..plenty(bank, table) })
     }

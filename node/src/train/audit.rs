@@ -108,6 +108,6 @@ pub fn audit_training(config: &Config, receipt: &Path) -> Result<TrainAudit, Tra
     if TrainFolder::plan(&config.node.data_dir, training)?.is_none() {
         return Err(TrainError::Unknown { training: training.to_string() });
     }
-    let folder = TrainFolder::open(&config.node.data_dir, training)?;
+    let folder = TrainFolder::open_kept(&config.node.data_dir, training)?;
     replay::audit(&keys, &folder, &receipt)
 }

@@ -101,6 +101,12 @@ pub enum TrainRefusal {
         /// What was due.
         expected: usize,
     },
+    /// An upload's messages break off, or cannot be read.
+    #[error("the upload broke off: {cause}; send it again")]
+    UploadBroken {
+        /// What the connection said.
+        cause: String,
+    },
     /// An upload differs from the one that is kept.
     #[error("the upload differs from the one that came before under the same name; begin a new training")]
     UploadDiffers,
@@ -169,6 +175,7 @@ impl TrainRefusal {
             Self::Busy => "TRAIN_BUSY",
             Self::Order { .. } => "TRAIN_ORDER",
             Self::UploadSize { .. } => "TRAIN_UPLOAD_SIZE",
+            Self::UploadBroken { .. } => "TRAIN_UPLOAD_BROKEN",
             Self::UploadDiffers => "TRAIN_UPLOAD_DIFFERS",
             Self::List(_) => "TRAIN_LIST_INVALID",
             Self::Ciphertext(_) => "TRAIN_CIPHERTEXT_INVALID",

@@ -1,10 +1,11 @@
-//! A session's folder, `train/<session>/` in a provider's data directory: what survives a kill.
+//! A session's folder, `train-sessions/<session>/` in a provider's data directory: what survives a kill.
 //!
 //! ```text
 //! acceptance, receipt     signed records, written whole or not at all
 //! mask                    the secret of the session's masks, sealed
 //! list                    the listed positions, sealed
-//! indicator, residuals    ciphertexts as they came; the residuals of the block under way alone
+//! indicator, held-out     ciphertexts as they came
+//! residuals-<n>           ciphertexts as they came; those of the block under way alone
 //! salt                    of the commitment to the trees
 //! journal                 a line of JSON for every fact, each durable before the session goes on
 //! ```
@@ -13,7 +14,6 @@
 //! mask's secret go; what the evidence needs stays.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +28,7 @@ use windvane_protocols::train::record::TrainReceipt;
 use windvane_protocols::transcript::{Record, Signed};
 use zeroize::Zeroizing;
 
+use super::appended::append_line;
 use super::sealed;
 use crate::error::NodeError;
 use crate::snapshot::disk::{at, create_directory, remove_file};
@@ -83,6 +84,8 @@ pub struct SessionFolder {
     session: SessionId,
     path: PathBuf,
     journal: File,
+    /// Where the journal's last whole line ends.
+    end: u64,
     state: SessionState,
 }
 
@@ -119,9 +122,8 @@ impl SessionFolder {
             let message = format!("another process works on the training in {}", path.display());
             return Err(NodeError::Given { code: "TRAIN_FOLDER", message });
         }
-        let mut folder = Self { session, path, journal, state: SessionState::default() };
-        folder.load().map_err(at(&journal_path))?;
-        Ok(folder)
+        let (state, end) = read_journal(&journal).map_err(at(&journal_path))?;
+        Ok(Self { session, path, journal, end, state })
     }
 
     /// What the journal says of a session that is through, and its receipt, without working on it; `None` for any
@@ -150,8 +152,8 @@ impl SessionFolder {
             return Ok(None);
         }
         let journal = File::open(&journal_path).map_err(at(&journal_path))?;
-        let state = read_journal(&journal).map_err(at(&journal_path))?.0;
-        Ok(Some(Self { session, path, journal, state }))
+        let (state, end) = read_journal(&journal).map_err(at(&journal_path))?;
+        Ok(Some(Self { session, path, journal, end, state }))
     }
 
     /// The session.
@@ -166,10 +168,9 @@ impl SessionFolder {
 
     /// Adds a fact; it is durable when this returns.
     pub(super) fn note(&mut self, fact: &Fact) -> Result<(), NodeError> {
-        let mut line = serde_json::to_vec(fact).expect("facts are plain data");
-        line.push(b'\n');
-        let written = self.journal.write_all(&line).and_then(|()| self.journal.sync_data());
-        written.map_err(at(&self.path.join("journal")))?;
+        let line = serde_json::to_vec(fact).expect("facts are plain data");
+        let written = append_line(&mut self.journal, self.end, line);
+        self.end = written.map_err(at(&self.path.join("journal")))?;
         self.state.take(fact);
         Ok(())
     }
@@ -284,14 +285,6 @@ impl SessionFolder {
         }
         Ok(())
     }
-
-    fn load(&mut self) -> std::io::Result<()> {
-        let (state, end) = read_journal(&self.journal)?;
-        self.state = state;
-        // What a crash left behind the last whole line.
-        self.journal.set_len(end)?;
-        self.journal.seek(SeekFrom::Start(end)).map(drop)
-    }
 }
 
 fn parse(name: &str) -> Option<SessionId> {
@@ -301,6 +294,8 @@ fn parse(name: &str) -> Option<SessionId> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use windvane_keys::store::MemoryStore;
     use windvane_protocols::train::step::{Place, Step};
 

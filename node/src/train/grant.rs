@@ -1,6 +1,6 @@
 //! A training held against its grant, before anything moves; an auditor does the same with both logs.
 
-use windvane_protocols::audit::grant::{Grant, Operation, Use};
+use windvane_protocols::audit::grant::{Grant, GrantError, Operation, TrainTerms, Use};
 use windvane_protocols::train::record::TrainRequest;
 
 use super::TrainRefusal;
@@ -22,6 +22,9 @@ pub(crate) fn permit(grant: &Grant, request: &TrainRequest, now_ms: u64) -> Resu
         now_ms,
     })?;
     let (terms, charter) = (&grant.train, &request.charter);
+    if !fits(terms, charter.providers().count()) {
+        return Err(GrantError::Scope { what: "training without another provider" }.into());
+    }
     let numbers = &charter.hyperparameters;
     let at_most = [
         ("the number of listed rows", charter.rows, terms.max_rows),
@@ -39,6 +42,11 @@ pub(crate) fn permit(grant: &Grant, request: &TrainRequest, now_ms: u64) -> Resu
         Some((what, found, limit)) => Err(TrainRefusal::Terms { what, found, limit }.into()),
         None => Ok(()),
     }
+}
+
+/// Whether a training with so many providers may be under these terms: with one, no masks hide what it contributes.
+pub(crate) const fn fits(terms: &TrainTerms, providers: usize) -> bool {
+    providers > 1 || terms.alone
 }
 
 /// Trainings under the grant so far, with this session's own left out.

@@ -21,9 +21,12 @@ use super::sample::{Listed, Sample, SampleFile};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dataset::Progress;
+use crate::error::NodeError;
 use crate::identity::{Certificate, Layout, NodeKeys};
 use crate::peer::{Accepted, Partners};
 use crate::psi::evidence::JobLog;
+use crate::score::folder::ScoreFolder;
+use crate::score::registry::Registry;
 use crate::store::Store;
 
 pub(super) mod answers;
@@ -145,15 +148,23 @@ impl TrainRunner {
     /// Begins a training: gives its name, under which [`Self::run`] runs it, as often as it takes.
     ///
     /// # Errors
-    /// [`TrainError`]: the plan does not hold.
+    /// [`TrainError`]: the plan does not hold, or its model's name is taken in the bank's registry.
     pub fn begin(&self, plan: &TrainPlan) -> Result<SessionId, TrainError> {
-        plan.check()?;
+        let Checked { group, .. } = plan.check()?;
+        // At the end nothing could be changed any more: every provider would have the model under this name.
+        let registry = Registry::new(ScoreFolder::new(&self.layout).group(&group));
+        if registry.names().map_err(NodeError::from)?.contains(&plan.name) {
+            let name = &plan.name;
+            let message = format!("the registry of {group} has a model {name}; give the plan another name");
+            return Err(TrainError::given("TRAIN_MODEL_EXISTS", message));
+        }
         let training = SessionId::from_bytes(rand::random());
         TrainFolder::open(self.layout.root(), training)?.keep_json(PLAN, plan)?;
         Ok(training)
     }
 
-    /// The newest training of this plan that is not through.
+    /// The newest training of this plan that is not through; where the node is configured, threads and how long a provider
+    /// may be silent make no other plan.
     ///
     /// # Errors
     /// [`TrainError`].
@@ -161,13 +172,33 @@ impl TrainRunner {
         let root = self.layout.root();
         let mut newest = None;
         for training in TrainFolder::list(root)? {
-            let Some(state) = TrainFolder::peek(root, training)? else { continue };
-            let known = TrainFolder::plan(root, training)?;
-            if state.completed_at_ms.is_none() && known.as_ref() == Some(plan) {
+            if !TrainFolder::plan(root, training)?.is_some_and(|known| known.orders_as(plan)) {
+                continue;
+            }
+            let state = TrainFolder::peek(root, training)?.unwrap_or_default();
+            if state.completed_at_ms.is_none() {
                 newest = newest.max(Some((state.last_ms, training)));
             }
         }
         Ok(newest.map(|(_, training)| training))
+    }
+
+    /// Has a training go on with the threads and the patience of this plan, which orders the same.
+    ///
+    /// # Errors
+    /// [`TrainError`]: there is no such training, or the plan orders another one.
+    pub fn take_up(&self, training: SessionId, plan: &TrainPlan) -> Result<(), TrainError> {
+        let root = self.layout.root();
+        let known = TrainFolder::plan(root, training)?;
+        let known = known.ok_or_else(|| TrainError::Unknown { training: training.to_string() })?;
+        if !known.orders_as(plan) {
+            let path = TrainFolder::path_of(root, training).join(PLAN);
+            let what = "the plan that is given orders another training than this; leave --config away, or begin a new \
+                        training with it alone"
+                .to_owned();
+            return Err(TrainError::Folder { path, what });
+        }
+        TrainFolder::open(root, training)?.keep_json(PLAN, &known.working_as(plan))
     }
 
     /// Runs a training from where it is to its end.
@@ -279,7 +310,7 @@ impl TrainRunner {
             }
             None if !folder.state().is_new() => {
                 let path = folder.path().join(LISTED);
-                let what = "it is gone, and sessions were opened with it; begin a new training".to_owned();
+                let what = "it is gone, and providers were asked with it; begin a new training".to_owned();
                 return Err(TrainError::Folder { path, what });
             }
             None => {

@@ -70,6 +70,17 @@ pub enum SampleError {
         /// Rows with label 0.
         negative: usize,
     },
+    /// Rows of one label only are held out.
+    #[error(
+        "of the rows that are held out {positive} have label 1 and {negative} label 0, and a model is judged by both; \
+         hold out a larger share with held_out in the plan, or none with held_out = 0"
+    )]
+    HeldOut {
+        /// Rows with label 1.
+        positive: usize,
+        /// Rows with label 0.
+        negative: usize,
+    },
     /// Sample and decoys are more rows than a training takes.
     #[error(
         "the sample has {sample} rows, {listed} with {factor} decoys for each, and a training lists at most \
@@ -102,7 +113,7 @@ impl SampleError {
         match self {
             Self::Table(error) => error.code(),
             Self::Cell { .. } => "TRAIN_CELL",
-            Self::Labels { .. } => "TRAIN_LABELS",
+            Self::Labels { .. } | Self::HeldOut { .. } => "TRAIN_LABELS",
             Self::Rows { .. } => "TRAIN_ROWS",
             Self::Universe { .. } => "TRAIN_UNIVERSE_SMALL",
         }
@@ -199,7 +210,7 @@ impl Listed {
     /// of the sample, about, are held out.
     ///
     /// # Errors
-    /// [`SampleError::Rows`], [`SampleError::Universe`].
+    /// [`SampleError::Rows`], [`SampleError::Universe`], [`SampleError::HeldOut`].
     pub fn draw(
         sample: &Sample,
         rows: u64,
@@ -224,7 +235,12 @@ impl Listed {
         }));
         all.sort_unstable_by_key(|(position, _)| *position);
         let (positions, kinds) = all.into_iter().unzip();
-        Ok(Self { positions, kinds })
+        let listed = Self { positions, kinds };
+        let (positive, negative): (Vec<_>, Vec<_>) = listed.judged().partition(|(_, label)| *label);
+        if positive.is_empty() || negative.is_empty() {
+            return Err(SampleError::HeldOut { positive: positive.len(), negative: negative.len() });
+        }
+        Ok(listed)
     }
 
     /// The bank's sample, decoys taken away.
@@ -259,6 +275,17 @@ impl Listed {
     /// How many rows are held out.
     pub fn held_out(&self) -> usize {
         self.kinds.iter().filter(|kind| matches!(kind, Kind::HeldOut(_))).count()
+    }
+
+    /// The rows by which a model is judged, with their labels: those that are held out, or that are trained on where none
+    /// are.
+    pub fn judged(&self) -> impl Iterator<Item = (usize, bool)> {
+        let any = self.held_out() > 0;
+        self.kinds.iter().enumerate().filter_map(move |(row, kind)| match kind {
+            Kind::HeldOut(label) => Some((row, *label)),
+            Kind::Training(label) if !any => Some((row, *label)),
+            _ => None,
+        })
     }
 
     /// The labels of rows to train on; nothing of any other row.

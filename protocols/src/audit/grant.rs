@@ -185,6 +185,8 @@ pub struct TrainTerms {
     pub max_depth: u64,
     /// Whether the requester may learn the features' names; else it learns their numbers.
     pub named_features: bool,
+    /// Whether the provider may be the only one: nothing then hides what it contributes to each row.
+    pub alone: bool,
 }
 
 impl TrainTerms {
@@ -197,6 +199,7 @@ impl TrainTerms {
             .u64("train trees", self.max_trees)
             .u64("train depth", self.max_depth)
             .u64("train named features", self.named_features.into())
+            .u64("train alone", self.alone.into())
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
@@ -209,6 +212,7 @@ impl TrainTerms {
             max_trees: r.u64("train trees")?,
             max_depth: r.u64("train depth")?,
             named_features: flag(r, "train named features")?,
+            alone: flag(r, "train alone")?,
         })
     }
 }
@@ -307,7 +311,7 @@ pub enum GrantError {
     /// It does not name this.
     #[error("the grant does not permit this {what}")]
     Scope {
-        /// Data set, family, operation or purpose.
+        /// Data set, family, operation, purpose, or what terms of an operation leave out.
         what: &'static str,
     },
     /// A lookup would open rows for longer than it allows.
@@ -415,6 +419,7 @@ mod tests {
                 max_trees: 6,
                 max_depth: 7,
                 named_features: true,
+                alone: true,
             },
             score_bands: Some(Bands::new(vec![Band { name: "low".into(), from: 0 }]).unwrap()),
             epoch_hours: 24,

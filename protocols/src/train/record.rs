@@ -33,7 +33,7 @@ pub struct TrainRequest {
     pub purpose: String,
     /// Which of the provider's tables.
     pub data_set: DataSet,
-    /// Commitment to the seed of the bank's key and of all its encryptions, under a salt of this session.
+    /// Commitment to the seed of the bank's key and of all its encryptions, under a salt for this provider.
     pub seed: [u8; 32],
     /// Digest of the requester's software.
     pub software: Hash,

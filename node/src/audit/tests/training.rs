@@ -23,6 +23,7 @@ fn permits(grant: &mut Grant) {
         max_trees: 3,
         max_depth: 3,
         named_features: false,
+        alone: true,
     };
 }
 
@@ -189,6 +190,12 @@ fn a_training_outside_of_its_grant_or_beyond_its_runs_is_found() {
     assert_eq!(outside(&["calls", "active"], &|_| ()), found);
     assert_eq!(outside(&[], &|charter| charter.decoy_factor = 1), found);
     assert_eq!(outside(&[], &|charter| charter.rows = 101), found);
+    let mut world = World::with(|grant| {
+        permits(grant);
+        grant.train.alone = false;
+    });
+    train(&mut world, SESSION, &[], |_| ());
+    assert_eq!([BANK, A].map(|party| codes(&check(&world, party))), found);
     let mut world = trained();
     train(&mut world, SessionId::from_bytes([9; 16]), &[], |_| ());
     assert_eq!(codes(&check(&world, A)), set([code::QUOTA_TOTAL]));

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
 
 use serde::{Deserialize, Serialize};
 use windvane_protocols::train::record::TrainAnnouncement;
 use windvane_protocols::train::step::Step;
 use windvane_protocols::transcript::{Hash, Record as _, Signed};
+
+use crate::train::appended::read_lines;
 
 /// A line of the journal: what carriers agreed on for eight splits of a thousand features, in hexadecimal.
 const MAX_LINE_BYTES: u64 = 2 << 20;
@@ -116,24 +117,11 @@ pub struct SessionState {
     pub expired_at_ms: Option<u64>,
 }
 
-/// The journal's state, and where its last whole line ends: a crash cuts off a last line, and nothing else. A whole
-/// line that does not parse is an error, because forgetting what was answered would let it be answered in another way.
+/// The journal's state, and where its last whole line ends.
 pub(super) fn read_journal(file: &File) -> std::io::Result<(SessionState, u64)> {
-    let (mut state, mut end) = (SessionState::default(), 0);
-    let mut reader = BufReader::new(file);
-    reader.seek(SeekFrom::Start(0))?;
-    loop {
-        let mut line = Vec::new();
-        std::io::Read::take(&mut reader, MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
-        let damaged =
-            || std::io::Error::new(std::io::ErrorKind::InvalidData, "a line of the journal is damaged");
-        let Some(text) = line.strip_suffix(b"\n") else {
-            return if line.len() as u64 == MAX_LINE_BYTES { Err(damaged()) } else { Ok((state, end)) };
-        };
-        let fact = serde_json::from_slice(text).map_err(|_| damaged())?;
-        state.take(&fact).ok_or_else(damaged)?;
-        end += line.len() as u64;
-    }
+    let mut state = SessionState::default();
+    let end = read_lines(file, MAX_LINE_BYTES, |line| state.take(&serde_json::from_slice(line).ok()?))?;
+    Ok((state, end))
 }
 
 impl SessionState {

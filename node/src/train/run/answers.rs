@@ -1,10 +1,11 @@
 //! What one provider answered, step by step, as it came: a file that only grows.
 //!
-//! An answer is `length(4) ‖ record`, durable before the next step is asked, because a provider does not give the answer
-//! of a step once it was asked a later one. What a crash cut off at the end is dropped and asked for again.
+//! An answer is `length(4) ‖ complement of the length(4) ‖ record`, durable before the next step is asked, because a
+//! provider does not give the answer of a step once it was asked a later one. What a crash cut off at the end is dropped and
+//! asked for again; a damaged length is none.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -16,12 +17,16 @@ use windvane_protocols::train::step::{MAX_LEVEL_PAIRS, Place, Step, returned_dig
 use windvane_protocols::transcript::{Hash, Reader, Record, Transcript, TranscriptError};
 
 use super::error::TrainError;
+use crate::train::appended::append;
 
 /// Ciphertexts of one answer: both statistics of all cells of a level, or a contribution or part for each row.
 const MAX_CIPHERTEXTS: usize = MAX_LEVEL_PAIRS * 2 * MAX_NODE_CELLS;
 
 /// Bytes of an answer with its step and its proposals.
 const MAX_ANSWER_BYTES: usize = MAX_CIPHERTEXTS * CIPHERTEXT_BYTES + (4 << 20);
+
+/// Bytes of a length and its complement.
+const HEADER_BYTES: u64 = 8;
 
 const _: () = assert!(MAX_TRAINING_ROWS <= MAX_CIPHERTEXTS, "contributions fit an answer");
 
@@ -75,11 +80,7 @@ impl Answers {
         let path = folder.join("answers");
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut answers = Self::scanned(path, &options)?;
-        let end = answers.end();
-        let cut = answers.file.set_len(end).and_then(|()| answers.file.seek(SeekFrom::Start(end)));
-        cut.map_err(TrainError::io(&answers.path))?;
-        Ok(answers)
+        Self::scanned(path, &options)
     }
 
     /// Opens the file in a provider's folder to read what is kept.
@@ -100,14 +101,17 @@ impl Answers {
         let mut end = 0;
         let mut reader = BufReader::new(&self.file);
         let mut read = || -> std::io::Result<Option<Vec<u8>>> {
-            let mut length = [0; 4];
-            match reader.read_exact(&mut length) {
+            let mut header = [0; HEADER_BYTES as usize];
+            match reader.read_exact(&mut header) {
                 Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
                 read => read?,
             }
-            let length = u32::from_be_bytes(length) as usize;
+            let length = length_of(header).ok_or_else(|| {
+                let text = "the length of an answer is damaged; put the file back as it was, or begin a new training";
+                std::io::Error::new(std::io::ErrorKind::InvalidData, text)
+            })?;
             let mut bytes = Vec::new();
-            (&mut reader).take(length.min(MAX_ANSWER_BYTES) as u64).read_to_end(&mut bytes)?;
+            (&mut reader).take(length as u64).read_to_end(&mut bytes)?;
             Ok((bytes.len() == length).then_some(bytes))
         };
         while let Some(bytes) = read().map_err(TrainError::io(&self.path))? {
@@ -115,7 +119,7 @@ impl Answers {
                 path: self.path.clone(),
                 what: format!("an answer is damaged: {error}"),
             })?;
-            let begin = end + 4;
+            let begin = end + HEADER_BYTES;
             end = begin + bytes.len() as u64;
             self.index.push((answer.step, begin, end));
         }
@@ -142,10 +146,10 @@ impl Answers {
     pub(in crate::train) fn keep(&mut self, answer: &Answer) -> Result<(), TrainError> {
         let body = answer.encode().into_bytes();
         let length = u32::try_from(body.len()).expect("answers are within their limit");
-        let begin = self.end() + 4;
-        let bytes = [&length.to_be_bytes(), body.as_slice()].concat();
-        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
-        written.map_err(TrainError::io(&self.path))?;
+        let last = self.end();
+        let begin = last + HEADER_BYTES;
+        let bytes = [&length.to_be_bytes(), &(!length).to_be_bytes(), body.as_slice()].concat();
+        append(&mut self.file, last, &bytes).map_err(TrainError::io(&self.path))?;
         self.index.push((answer.step.clone(), begin, begin + body.len() as u64));
         Ok(())
     }
@@ -173,18 +177,25 @@ impl Answers {
 
     fn read(&mut self, begin: u64, end: u64) -> Result<Answer, TrainError> {
         let mut bytes = vec![0; (end - begin) as usize];
-        let last = self.end();
         let read = self.file.seek(SeekFrom::Start(begin)).and_then(|_| self.file.read_exact(&mut bytes));
-        let back = read.and_then(|()| self.file.seek(SeekFrom::Start(last)));
-        back.map_err(TrainError::io(&self.path))?;
+        read.map_err(TrainError::io(&self.path))?;
         let damaged =
             |error: TranscriptError| TrainError::Folder { path: self.path.clone(), what: error.to_string() };
         Answer::decode(&bytes).map_err(damaged)
     }
 }
 
+/// The length that a header says, if it holds.
+fn length_of(header: [u8; HEADER_BYTES as usize]) -> Option<usize> {
+    let [length, complement] = [0, 4].map(|at| header[at..].first_chunk().copied().map(u32::from_be_bytes));
+    let length = length.filter(|length| complement == Some(!length))? as usize;
+    (length <= MAX_ANSWER_BYTES).then_some(length)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use windvane_protocols::train::histogram::{Child, Groups};
     use windvane_protocols::train::tree::Decision;
 
@@ -219,10 +230,10 @@ mod tests {
             .append(true)
             .open(dir.path().join("answers"))
             .unwrap()
-            .write_all(&[0, 0, 1, 0, 5, 6])
+            .write_all(&[0, 0, 1, 0, 255, 255, 254, 255, 5, 6])
             .unwrap();
         let mut answers = Answers::open(dir.path()).unwrap();
-        assert_eq!(std::fs::metadata(dir.path().join("answers")).unwrap().len(), length);
+        assert_eq!(answers.end(), length);
         assert_eq!(answers.find(&grow(1).step).unwrap(), Some(grow(1)));
         assert_eq!(answers.find(&grow(2).step).unwrap(), None);
         assert_eq!(answers.contributions(1).unwrap(), Some(contributions()));
@@ -231,5 +242,27 @@ mod tests {
         answers.keep(&grow(2)).unwrap();
         assert_eq!(answers.find(&grow(2).step).unwrap(), Some(grow(2)));
         assert_eq!(answers.find(&grow(0).step).unwrap(), Some(grow(0)));
+        let end = answers.end();
+        assert_eq!(std::fs::metadata(dir.path().join("answers")).unwrap().len(), end);
+        assert_eq!(Answers::open_kept(dir.path()).unwrap().end(), end);
+    }
+
+    #[test]
+    fn a_damaged_length_is_no_cut_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut answers = Answers::open(dir.path()).unwrap();
+        [grow(0), grow(1)].iter().for_each(|answer| answers.keep(answer).unwrap());
+        drop(answers);
+        let path = dir.path().join("answers");
+        let kept = std::fs::read(&path).unwrap();
+        // Longer than anything, longer than what is left, and shorter than it was.
+        for (at, bit) in [(0, 0x80), (2, 0x01), (3, 0x01), (7, 0x01)] {
+            let mut damaged = kept.clone();
+            damaged[at] ^= bit;
+            std::fs::write(&path, &damaged).unwrap();
+            let error = Answers::open(dir.path()).unwrap_err();
+            assert!(error.to_string().contains("the length of an answer is damaged"), "{error}");
+            assert_eq!(std::fs::read(&path).unwrap(), damaged);
+        }
     }
 }

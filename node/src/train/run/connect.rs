@@ -8,7 +8,6 @@ use windvane_keys::enrolment::Partner;
 use windvane_proto::convert::{TrainBegin, TrainUploaded};
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::audit::grant::{Grant, GrantId, Operation};
-use windvane_protocols::limits::MAX_TRAIN_ATTEMPTS;
 use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::score::group::Identity;
 use windvane_protocols::train::charter::{Charter, Unit, encode_list, list_digest};
@@ -28,6 +27,7 @@ use super::unit::{JointUnit, each};
 use super::{BankStage, TrainRunner};
 use crate::functions::{Function, check_job};
 use crate::peer::channel;
+use crate::train::grant;
 
 /// Everybody of a training, once all have accepted.
 #[derive(Debug)]
@@ -52,73 +52,169 @@ impl Joint {
     }
 }
 
+/// What a provider says of a request whose time is over, or whose grant does not permit it, before it makes a session of
+/// it: one of another moment and under another grant may be accepted.
+const RENEWABLE: [&str; 7] = [
+    "CLOCK_SKEW",
+    "GRANT_EXHAUSTED",
+    "GRANT_EXPIRED",
+    "GRANT_NOT_YET_VALID",
+    "GRANT_SCOPE",
+    "GRANT_UNKNOWN",
+    "TRAIN_TERMS",
+];
+
+/// What a provider is asked with.
+#[derive(Debug)]
+struct Asked {
+    request: Signed<TrainRequest>,
+    /// Whether its acceptance is kept, to which others may be bound.
+    accepted: bool,
+    /// Whether an earlier run signed it.
+    earlier: bool,
+}
+
+impl Asked {
+    /// Whether a fresh request can mend what it was refused for.
+    fn can_be_renewed(&self, error: &TrainError) -> bool {
+        self.earlier && !self.accepted && RENEWABLE.contains(&error.code())
+    }
+}
+
 impl TrainRunner {
     /// Opens a session with every provider, and brings them everything before the first block.
     pub(super) async fn connect(&self, job: &Arc<Job>) -> Result<Joint, TrainError> {
-        let requests = self.requests(job).await?;
+        let mut requests = self.requests(job).await?;
         BankStage::Requested.reached();
         let traffic = Arc::new(Traffic::default());
-        let links = self.links(job, &requests, &traffic)?;
         // Once there is a model nothing is left but to ask for receipts, and a provider that gave its own opens no more.
         let is_through = job.folder().path().join(Model::NAME).exists();
-        let acceptances =
-            if is_through { kept_acceptances(job)? } else { self.open_all(job, &requests, &links).await? };
+        let (links, acceptances) = if is_through {
+            (self.links(job, &requests, &traffic)?, kept_acceptances(job)?)
+        } else {
+            self.open_all(job, &mut requests, &traffic).await?
+        };
         let (indicator, held_out) = upload(job, &links, is_through).await?;
         BankStage::Uploaded.reached();
         let units = units(links, &acceptances)?;
         Ok(Joint { units, acceptances, traffic, indicator, held_out })
     }
 
-    /// Opens all sessions, and hands everybody's announcements to everybody.
+    /// Opens all sessions, and hands everybody's announcements to everybody. Who has accepted before is asked once all
+    /// others have: only then is anything of use to it.
     async fn open_all(
         &self,
-        job: &Job,
-        requests: &[Signed<TrainRequest>],
-        links: &[Vec<Arc<Link>>],
-    ) -> Result<Vec<Signed<TrainAcceptance>>, TrainError> {
-        self.attempt(job, links).await?;
-        let opened = links.iter().flatten().zip(requests).map(|(link, request)| {
-            let (link, request) = (link.clone(), request.clone());
-            async move { link.open(&request).await }
-        });
-        let opened = each(opened).await?;
-        let mut acceptances = Vec::with_capacity(opened.len());
-        for ((link, request), acceptance) in links.iter().flatten().zip(requests).zip(opened) {
-            acceptances.push(accepted(job, link, request, acceptance)?);
+        job: &Arc<Job>,
+        requests: &mut [Asked],
+        traffic: &Arc<Traffic>,
+    ) -> Result<(Vec<Vec<Arc<Link>>>, Vec<Signed<TrainAcceptance>>), TrainError> {
+        let mut links = self.links(job, requests, traffic)?;
+        let mut opened: Vec<Option<Signed<TrainAcceptance>>> = vec![None; requests.len()];
+        while opened.contains(&None) {
+            let unopened = |accepted: bool| -> Vec<usize> {
+                let due = |i: &usize| opened[*i].is_none() && requests[*i].accepted == accepted;
+                (0..opened.len()).filter(due).collect()
+            };
+            let due = Some(unopened(false)).filter(|due| !due.is_empty()).unwrap_or_else(|| unopened(true));
+            let all: Vec<_> = links.iter().flatten().cloned().collect();
+            let asked = due.iter().map(|i| (all[*i].clone(), requests[*i].request.clone())).collect();
+            let mut refused = Vec::new();
+            for (i, answer) in due.into_iter().zip(self.open_some(job, asked).await?) {
+                match answer {
+                    Ok(acceptance) => opened[i] = Some(acceptance),
+                    Err(error) if requests[i].can_be_renewed(&error) => refused.push((i, error)),
+                    Err(error) => return Err(error),
+                }
+            }
+            for (i, error) in &refused {
+                self.renew(job, *i, &mut requests[*i], error.code()).await?;
+            }
+            if !refused.is_empty() {
+                links = self.links(job, requests, traffic)?;
+            }
         }
+        let acceptances: Vec<_> = opened.into_iter().flatten().collect();
         BankStage::Accepted.reached();
-        begin(&requests[0].body().charter, links, &acceptances).await?;
+        begin(&requests[0].request.body().charter, &links, &acceptances).await?;
         BankStage::Begun.reached();
-        Ok(acceptances)
+        Ok((links, acceptances))
     }
 
-    /// The signed and logged requests, the same every time.
-    async fn requests(&self, job: &Job) -> Result<Vec<Signed<TrainRequest>>, TrainError> {
+    /// Opens sessions at a time, and keeps every acceptance that comes, whatever the others say.
+    async fn open_some(
+        &self,
+        job: &Arc<Job>,
+        asked: Vec<(Arc<Link>, Signed<TrainRequest>)>,
+    ) -> Result<Vec<Result<Signed<TrainAcceptance>, TrainError>>, TrainError> {
+        self.attempt(job, &asked).await?;
+        let opened = asked.into_iter().map(|(link, request)| {
+            let job = job.clone();
+            async move {
+                let answer = link.open(&request).await;
+                Ok(answer.and_then(|acceptance| accepted(&job, &link, &request, acceptance)))
+            }
+        });
+        each(opened).await
+    }
+
+    /// The signed and logged requests: those of an earlier run, as far as there are such.
+    async fn requests(&self, job: &Job) -> Result<Vec<Asked>, TrainError> {
         let charter = self.charter(job)?;
         let mut requests = Vec::new();
         for member in job.checked.members() {
             let known = job.folder().read::<TrainRequest>(&member.party, Document::Request)?;
+            let earlier = known.is_some();
             let request = match known {
-                Some(request) if request.body().charter == charter => request,
+                Some(request) if request.body().charter == charter => {
+                    self.log_request(job, &request).await?;
+                    request
+                }
                 Some(_) => {
                     let path = job.folder().of(&member.party);
                     let what = "its request was made for another list or other numbers; begin a new training";
                     return Err(TrainError::Folder { path, what: what.to_owned() });
                 }
-                None => {
-                    let signed = Signed::sign(self.request(job, member, &charter)?, self.keys.signing_key());
-                    job.folder().keep(&member.party, Document::Request, &signed)?;
-                    signed
-                }
+                None => self.sign(job, member, &charter).await?,
             };
-            // A crash may have come between keeping and logging, so until a session was opened it is logged again.
-            if job.folder().state().attempts(member.party.as_str()) == 0 {
-                let event = Event::TrainRequested(Box::new(request.clone()));
-                self.log.append(self.clock.now_ms(), vec![event]).await?;
-            }
-            requests.push(request);
+            let acceptance = job.folder().read::<TrainAcceptance>(&member.party, Document::Acceptance)?;
+            requests.push(Asked { request, accepted: acceptance.is_some(), earlier });
         }
         Ok(requests)
+    }
+
+    /// Signs a request to a provider under a fresh session; keeps and logs it.
+    async fn sign(
+        &self,
+        job: &Job,
+        member: &Member,
+        charter: &Charter,
+    ) -> Result<Signed<TrainRequest>, TrainError> {
+        let request = Signed::sign(self.request(job, member, charter)?, self.keys.signing_key());
+        job.folder().keep(&member.party, Document::Request, &request)?;
+        self.log_request(job, &request).await?;
+        Ok(request)
+    }
+
+    /// Logs a request unless the journal has that it is logged: a crash may have come after it was kept.
+    async fn log_request(&self, job: &Job, request: &Signed<TrainRequest>) -> Result<(), TrainError> {
+        let (provider, session) = (request.body().provider.to_string(), request.body().session.to_string());
+        if job.folder().state().requested(&provider) == Some(session.as_str()) {
+            return Ok(());
+        }
+        let event = Event::TrainRequested(Box::new(request.clone()));
+        self.log.append(self.clock.now_ms(), vec![event]).await?;
+        job.folder().note(&Fact::Requested { provider, session })
+    }
+
+    /// Gives a refused request up, which binds nobody, and signs another one, of now and under the grant of now.
+    async fn renew(&self, job: &Job, index: usize, asked: &mut Asked, code: &str) -> Result<(), TrainError> {
+        let member = job.checked.members().nth(index).expect("there is a request for every member");
+        let (given_up, peer) = (asked.request.body(), member.party.clone());
+        let event = Event::Failed { session: Some(given_up.session), peer, code: code.to_owned() };
+        self.log.append(self.clock.now_ms(), vec![event]).await?;
+        let request = self.sign(job, member, &given_up.charter).await?;
+        *asked = Asked { request, accepted: false, earlier: false };
+        Ok(())
     }
 
     fn charter(&self, job: &Job) -> Result<Charter, TrainError> {
@@ -175,6 +271,7 @@ impl TrainRunner {
     fn grant(&self, job: &Job, member: &Member, now_ms: u64) -> Result<GrantId, TrainError> {
         let partner = self.partner(&member.party)?;
         let mut grants = Vec::new();
+        let providers = job.checked.members().count();
         for stored in self.store.grants()?.into_iter().filter(|g| !g.issued && g.ended_at_ms.is_none()) {
             let signed = Signed::<Grant>::from_bytes_unverified(stored.signed);
             let signed = signed.map_err(|error| TrainError::from(crate::error::NodeError::from(error)))?;
@@ -183,15 +280,18 @@ impl TrainRunner {
                 && body.requester == self.keys.party
                 && body.data_sets.contains(&member.data_set)
                 && body.operations.contains(&Operation::Train)
-                && body.purposes.contains(&job.checked.plan.purpose);
+                && body.purposes.contains(&job.checked.plan.purpose)
+                && grant::fits(&body.train, providers);
             if ours && signed.verify(&partner.receipt_key) {
                 grants.push(body.clone());
             }
         }
         let runs = |grant: &&Grant| (grant.not_before_ms..=grant.not_after_ms).contains(&now_ms);
         let missing = || {
+            let (with, option) =
+                if providers > 1 { ("", "") } else { (" with it alone", " and --train-alone") };
             let message = format!(
-                "{} granted no training on {} for this purpose; ask it for one with --train-runs",
+                "{} granted no training{with} on {} for this purpose; ask it for one with --train-runs{option}",
                 member.party, member.data_set
             );
             TrainError::given("GRANT_MISSING", message)
@@ -203,13 +303,13 @@ impl TrainRunner {
     fn links(
         &self,
         job: &Job,
-        requests: &[Signed<TrainRequest>],
+        requests: &[Asked],
         traffic: &Arc<Traffic>,
     ) -> Result<Vec<Vec<Arc<Link>>>, TrainError> {
         let idle = Duration::from_secs(job.checked.plan.idle_s.max(1));
         let mut requests = requests.iter();
         let link = |member: &Member, alone| {
-            let request = requests.next().expect("there is one for every member");
+            let request = &requests.next().expect("there is one for every member").request;
             let configured =
                 self.config.providers.iter().find(|config| config.party == member.party.as_str());
             let configured = configured.ok_or_else(|| {
@@ -228,19 +328,17 @@ impl TrainRunner {
         job.checked.units.iter().map(&mut unit).collect()
     }
 
-    /// Notes and logs that every session is opened once more.
-    async fn attempt(&self, job: &Job, links: &[Vec<Arc<Link>>]) -> Result<(), TrainError> {
+    /// Notes and logs that these sessions are opened once more. How often they may be is for their providers to count: one
+    /// that cannot be reached counts nothing.
+    async fn attempt(
+        &self,
+        job: &Job,
+        asked: &[(Arc<Link>, Signed<TrainRequest>)],
+    ) -> Result<(), TrainError> {
         let (mut events, at_ms) = (Vec::new(), self.clock.now_ms());
-        for link in links.iter().flatten() {
+        for (link, _) in asked {
             let provider = link.party().to_string();
             let number = job.folder().state().attempts(&provider) + 1;
-            if number > MAX_TRAIN_ATTEMPTS {
-                let message = format!(
-                    "the session with {provider} was opened {MAX_TRAIN_ATTEMPTS} times, as often as it may; \
-                     begin a new training"
-                );
-                return Err(TrainError::given("TRAIN_ATTEMPTS", message));
-            }
             job.folder().note(&Fact::Attempt { provider, number, at_ms })?;
             events.push(Event::TrainAttempted { session: link.session, peer: link.party().clone(), number });
         }

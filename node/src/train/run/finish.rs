@@ -103,9 +103,8 @@ impl TrainRunner {
                 fresh
             }
         };
-        let judged = tokio::task::block_in_place(|| model.judge(job, standing));
-        let labels = || TrainError::given("TRAIN_LABELS", "rows of one label only are held out");
-        Ok((model, judged.ok_or_else(labels)?))
+        let judged = tokio::task::block_in_place(|| model.judge(job, standing))?;
+        Ok((model, judged))
     }
 
     /// Asks all providers for their receipts, and checks them.

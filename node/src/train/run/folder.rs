@@ -12,10 +12,10 @@
 //! report.json                what came of it
 //! ```
 //!
-//! A line or an answer that a crash cut off is dropped. Everything stays: `windvane audit training` takes it.
+//! A last line or answer that a crash cut off is dropped; one that is whole and damaged is an error, and stays. Everything
+//! stays: `windvane audit training` takes it, and changes nothing.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +35,7 @@ use super::plan::TrainPlan;
 use super::report::TrainReport;
 use super::{PLAN, REPORT};
 use crate::snapshot::disk::create_directory;
+use crate::train::appended::append_line;
 use crate::train::sealed;
 
 /// Bytes of a sealed file: a block's contributions of all listed rows and its trees, or all positions.
@@ -67,6 +68,8 @@ pub struct TrainFolder {
     training: SessionId,
     path: PathBuf,
     journal: File,
+    /// Where the journal's last whole line ends.
+    end: u64,
     state: TrainState,
 }
 
@@ -106,21 +109,37 @@ impl TrainFolder {
     /// # Errors
     /// [`TrainError::Folder`] when another process has it; errors of the system.
     pub fn open(root: &Path, training: SessionId) -> Result<Self, TrainError> {
-        let path = Self::path_of(root, training);
-        create_directory(&path)?;
-        let journal_path = path.join("journal");
+        create_directory(&Self::path_of(root, training))?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        Self::locked(root, training, &options, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// Opens a training's folder to read what is kept; nobody works on it meanwhile, and nothing in it changes.
+    ///
+    /// # Errors
+    /// As of [`Self::open`]; there is no such training.
+    pub(in crate::train) fn open_kept(root: &Path, training: SessionId) -> Result<Self, TrainError> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        Self::locked(root, training, &options, FlockOperation::NonBlockingLockShared)
+    }
+
+    fn locked(
+        root: &Path,
+        training: SessionId,
+        options: &OpenOptions,
+        lock: FlockOperation,
+    ) -> Result<Self, TrainError> {
+        let path = Self::path_of(root, training);
+        let journal_path = path.join("journal");
         let journal = options.open(&journal_path).map_err(TrainError::io(&journal_path))?;
-        if flock(&journal, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if flock(&journal, lock).is_err() {
             let what = "another process works on this training".to_owned();
             return Err(TrainError::Folder { path: journal_path, what });
         }
         let (state, end) = read_journal(&journal).map_err(TrainError::io(&journal_path))?;
-        let mut folder = Self { training, path, journal, state };
-        let cut = folder.journal.set_len(end).and_then(|()| folder.journal.seek(SeekFrom::Start(end)));
-        cut.map_err(TrainError::io(&journal_path))?;
-        Ok(folder)
+        Ok(Self { training, path, journal, end, state })
     }
 
     /// What the journal says, without working on the training; `None` when there is none.
@@ -170,10 +189,9 @@ impl TrainFolder {
 
     /// Adds a fact; it is durable when this returns.
     pub(super) fn note(&mut self, fact: &Fact) -> Result<(), TrainError> {
-        let mut line = serde_json::to_vec(fact).expect("facts are plain data");
-        line.push(b'\n');
-        let written = self.journal.write_all(&line).and_then(|()| self.journal.sync_data());
-        written.map_err(TrainError::io(&self.path.join("journal")))?;
+        let line = serde_json::to_vec(fact).expect("facts are plain data");
+        let written = append_line(&mut self.journal, self.end, line);
+        self.end = written.map_err(TrainError::io(&self.path.join("journal")))?;
         self.state.take(fact);
         Ok(())
     }
@@ -279,6 +297,8 @@ pub(in crate::train) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Op
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use windvane_keys::store::MemoryStore;
 
     use super::*;
@@ -301,6 +321,42 @@ mod tests {
         again.note(&Fact::Ended { code: "PEER_IDLE".into(), at_ms: 9 }).unwrap();
         assert_eq!(again.state().ended.as_deref(), Some("PEER_IDLE"));
         assert_eq!(TrainFolder::open(dir.path(), TRAINING).unwrap_err().code(), "TRAIN_FOLDER");
+    }
+
+    #[test]
+    fn a_damaged_line_is_an_error_and_nothing_behind_it_is_cut_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = TrainFolder::open(dir.path(), TRAINING).unwrap();
+        folder.note(&Fact::Ended { code: "PEER_IDLE".into(), at_ms: 5 }).unwrap();
+        folder.note(&Fact::Encrypted { statistic: 1, digest: "00".into() }).unwrap();
+        drop(folder);
+        let path = TrainFolder::path_of(dir.path(), TRAINING).join("journal");
+        let mut damaged = std::fs::read(&path).unwrap();
+        damaged[0] = b'x';
+        std::fs::write(&path, &damaged).unwrap();
+        for opened in [TrainFolder::open, TrainFolder::open_kept] {
+            let error = opened(dir.path(), TRAINING).unwrap_err();
+            assert!(error.to_string().contains("line 1 is damaged"), "{error}");
+        }
+        assert!(TrainFolder::peek(dir.path(), TRAINING).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), damaged);
+    }
+
+    #[test]
+    fn a_folder_that_is_read_stays_as_it_is_and_is_not_made() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(TrainFolder::open_kept(dir.path(), TRAINING).is_err());
+        assert!(!TrainFolder::path_of(dir.path(), TRAINING).exists());
+        let mut folder = TrainFolder::open(dir.path(), TRAINING).unwrap();
+        folder.note(&Fact::Completed { at_ms: 5 }).unwrap();
+        folder.journal.write_all(b"{\"block\":{\"num").unwrap();
+        drop(folder);
+        let path = TrainFolder::path_of(dir.path(), TRAINING).join("journal");
+        let before = std::fs::read(&path).unwrap();
+        let kept = TrainFolder::open_kept(dir.path(), TRAINING).unwrap();
+        assert_eq!(kept.state().completed_at_ms, Some(5));
+        assert_eq!(TrainFolder::open(dir.path(), TRAINING).unwrap_err().code(), "TRAIN_FOLDER");
+        assert_eq!(std::fs::read(&path).unwrap(), before);
     }
 
     #[test]

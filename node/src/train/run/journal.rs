@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
 
 use serde::{Deserialize, Serialize};
+
+use crate::train::appended::read_lines;
 
 /// A line of the journal is short.
 const MAX_LINE_BYTES: u64 = 4 << 10;
@@ -13,6 +14,8 @@ const MAX_LINE_BYTES: u64 = 4 << 10;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Fact {
+    /// The request to a provider is logged; one under another session before it was given up.
+    Requested { provider: String, session: String },
     /// A provider's session is about to be opened.
     Attempt { provider: String, number: u64, at_ms: u64 },
     /// A statistic is encrypted, and about to leave: by its number, the digest of its ciphertexts.
@@ -28,7 +31,9 @@ pub(super) enum Fact {
 /// What the journal says.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TrainState {
-    /// By provider, how often its session was opened.
+    /// By provider, the session whose request is logged.
+    requested: BTreeMap<String, String>,
+    /// By provider, how often this session was opened.
     attempts: BTreeMap<String, u64>,
     /// By a statistic's number, the digest of its ciphertexts.
     encrypted: BTreeMap<u64, String>,
@@ -44,23 +49,23 @@ pub struct TrainState {
 
 /// The journal's state, and where its last whole line ends.
 pub(super) fn read_journal(file: &File) -> std::io::Result<(TrainState, u64)> {
-    let (mut state, mut end) = (TrainState::default(), 0);
-    let mut reader = BufReader::new(file);
-    reader.seek(SeekFrom::Start(0))?;
-    loop {
-        let mut line = Vec::new();
-        std::io::Read::take(&mut reader, MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
-        let fact = line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice(line).ok());
-        let Some(fact) = fact else { return Ok((state, end)) };
-        state.take(&fact);
-        end += line.len() as u64;
-    }
+    let mut state = TrainState::default();
+    let end = read_lines(file, MAX_LINE_BYTES, |line| {
+        state.take(&serde_json::from_slice(line).ok()?);
+        Some(())
+    })?;
+    Ok((state, end))
 }
 
 impl TrainState {
-    /// Whether no session was opened yet.
+    /// Whether nobody was asked yet.
     pub(super) fn is_new(&self) -> bool {
-        self.attempts.is_empty()
+        self.requested.is_empty()
+    }
+
+    /// The session whose request to a provider is logged.
+    pub(super) fn requested(&self, provider: &str) -> Option<&str> {
+        self.requested.get(provider).map(String::as_str)
     }
 
     /// How often a provider's session was opened.
@@ -75,6 +80,10 @@ impl TrainState {
 
     pub(super) fn take(&mut self, fact: &Fact) {
         match fact {
+            Fact::Requested { provider, session } => {
+                self.requested.insert(provider.clone(), session.clone());
+                self.attempts.remove(provider);
+            }
             Fact::Attempt { provider, number, at_ms } => {
                 self.attempts.insert(provider.clone(), *number);
                 self.ended = None;

@@ -16,7 +16,6 @@ use super::parts::Scales;
 use super::plan::BandPlan;
 use crate::train::metrics::{Ranking, Scored};
 use crate::train::parts::TableParts;
-use crate::train::sample::Kind;
 
 /// What a training makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,34 +47,28 @@ impl Model {
         scales: Scales,
         sums: Vec<u16>,
     ) -> Result<Self, TrainError> {
-        let judged = judge(job, standing, &scales, &sums).ok_or_else(|| {
-            TrainError::given("TRAIN_LABELS", "rows of one label only are held out; hold out a larger share")
-        })?;
+        let judged = judge(job, standing, &scales, &sums)?;
         let card = card(&job.checked.plan.name, &job.checked.plan.bands, &judged.parts)?;
         Ok(Self { card, scales, sums })
     }
 
     /// How the model ranks the rows by which it is judged.
-    pub(super) fn judge(&self, job: &Job, standing: &Standing) -> Option<Judged> {
+    pub(super) fn judge(&self, job: &Job, standing: &Standing) -> Result<Judged, TrainError> {
         judge(job, standing, &self.scales, &self.sums)
     }
 }
 
-fn judge(job: &Job, standing: &Standing, scales: &Scales, sums: &[u16]) -> Option<Judged> {
-    let held_out = job.listed.held_out() > 0;
+fn judge(job: &Job, standing: &Standing, scales: &Scales, sums: &[u16]) -> Result<Judged, TrainError> {
     let trees = own_trees(standing);
     let own = TableParts::of(&job.features, &trees, true, scales.own()).listed(job.listed.positions());
     let ranking = |score: &dyn Fn(usize) -> i64| {
-        let scored = job.listed.kinds().iter().enumerate().filter_map(|(row, kind)| match kind {
-            Kind::HeldOut(label) => Some(Scored { score: score(row), label: *label }),
-            Kind::Training(label) if !held_out => Some(Scored { score: score(row), label: *label }),
-            _ => None,
-        });
-        Ranking::new(&scored.collect::<Vec<_>>())
+        let scored = job.listed.judged().map(|(row, label)| Scored { score: score(row), label });
+        let unjudged = || TrainError::given("TRAIN_LABELS", "the list was drawn with one label only");
+        Ranking::new(&scored.collect::<Vec<_>>()).ok_or_else(unjudged)
     };
     let parts = ranking(&|row| i64::from(own[row]) + i64::from(sums[row]))?;
     let contributions = ranking(&|row| standing.own[row] + standing.joint[row])?;
-    Some(Judged { parts, contributions, held_out })
+    Ok(Judged { parts, contributions, held_out: job.listed.held_out() > 0 })
 }
 
 /// The card of a model whose scores fall so.
@@ -83,15 +76,17 @@ fn card(name: &str, plan: &[BandPlan], ranking: &Ranking) -> Result<ModelCard, T
     let rows = ranking.rows();
     let (mut from, mut below, mut reached) = (vec![0_u16], 0_u64, 0_u64);
     let mut ties = ranking.ties().iter().peekable();
-    for band in &plan[..plan.len() - 1] {
+    let bounded = &plan[..plan.len() - 1];
+    for (left, band) in (0..bounded.len() as u16).rev().zip(bounded) {
         reached += rows * u64::from(band.share);
         while ties.peek().is_some() && 100 * below < reached {
             let tie = ties.next().expect("it was just seen");
             below += tie.positive + tie.negative;
         }
-        let next = ties.peek().map_or(i64::from(u16::MAX), |tie| tie.score);
+        let next = ties.peek().and_then(|tie| u16::try_from(tie.score).ok()).unwrap_or(u16::MAX);
         let last = *from.last().expect("the first band begins at 0");
-        from.push(u16::try_from(next).unwrap_or(u16::MAX).max(last.saturating_add(1)));
+        // The bands behind it, which no score may reach, need room to ascend too.
+        from.push(next.clamp(last + 1, u16::MAX - left));
     }
     let bands = plan.iter().zip(&from).map(|(band, from)| Band { name: band.name.clone(), from: *from });
     let unfit = |error: &dyn std::fmt::Display| TrainError::given("TRAIN_CARD", error.to_string());
@@ -177,6 +172,20 @@ mod tests {
         let card = card("m", &plan, &ranking(scores)).unwrap();
         assert!(card.bands().as_slice().is_sorted_by(|a, b| a.from < b.from));
         assert_eq!(card.reference().iter().sum::<u32>(), ONE);
+    }
+
+    #[test]
+    fn bands_ascend_where_the_highest_score_has_more_rows_than_the_last_bands() {
+        let plan = bands(&[("low", 50), ("guarded", 30), ("elevated", 15), ("high", 5)]);
+        let froms = |ranking: &Ranking| -> Vec<u16> {
+            let card = card("m", &plan, ranking).unwrap();
+            card.bands().as_slice().iter().map(|band| band.from).collect()
+        };
+        let tied = ranking(std::iter::repeat_n(0, 60).chain(std::iter::repeat_n(5, 40)));
+        assert_eq!(froms(&tied), [0, 5, u16::MAX - 1, u16::MAX]);
+        // As where no tree splits.
+        let constant = [false, true].map(|label| Scored { score: 0, label });
+        assert_eq!(froms(&Ranking::new(&constant).unwrap()), [0, u16::MAX - 2, u16::MAX - 1, u16::MAX]);
     }
 
     #[test]

@@ -286,7 +286,8 @@ impl ModelPlan {
 }
 
 impl TrainPlan {
-    /// Reads a plan from TOML; relative paths in it become relative to its folder.
+    /// Reads a plan from TOML; relative paths in it are those from its folder, and become absolute, so that it means the
+    /// same from wherever it is named.
     ///
     /// # Errors
     /// [`PlanError`].
@@ -294,12 +295,25 @@ impl TrainPlan {
         let bytes = read_public(path, MAX_PLAN_BYTES)?;
         let mut plan: Self = toml::from_str(&String::from_utf8_lossy(&bytes))
             .map_err(|error| PlanError::Syntax { path: path.to_owned(), message: error.to_string() })?;
-        let base = path.parent().unwrap_or(Path::new("."));
+        let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+        let base = folder.canonicalize();
+        let base = base.map_err(|source| FileError::Io { path: folder.to_owned(), source })?;
         plan.node = plan.node.map(|node| base.join(node));
         plan.universe = base.join(&plan.universe);
         plan.sample = base.join(&plan.sample);
         plan.features = plan.features.map(|features| base.join(features));
         Ok(plan)
+    }
+
+    /// Whether both order the same training: where the node is configured and how the bank works does not count.
+    pub(super) fn orders_as(&self, other: &Self) -> bool {
+        let order = |plan: &Self| Self { node: None, threads: 0, idle_s: 0, ..plan.clone() };
+        order(self) == order(other)
+    }
+
+    /// The same order, worked on as `other` says.
+    pub(super) fn working_as(self, other: &Self) -> Self {
+        Self { node: other.node.clone(), threads: other.threads, idle_s: other.idle_s, ..self }
     }
 
     /// Where the bank's own features are.
@@ -396,11 +410,21 @@ mod tests {
     fn the_shipped_plan_holds_and_its_paths_are_beside_it() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/train.toml");
         let plan = TrainPlan::load(&path).unwrap();
-        assert_eq!(plan.sample, path.with_file_name("sample.csv"));
+        assert_eq!(plan.sample, path.canonicalize().unwrap().with_file_name("sample.csv"));
         let checked = plan.check().unwrap();
         assert_eq!((checked.hyperparameters.depth, checked.hyperparameters.trees), (3, 5));
         assert_eq!(checked.members().count(), 3);
         assert_eq!((plan.decoy_factor, plan.minimum_count), (2, 50));
+    }
+
+    #[test]
+    fn a_plan_is_the_same_by_whichever_path_it_is_read() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
+        let plan = TrainPlan::load(&folder.join("train.toml")).unwrap();
+        assert!(plan.universe.is_absolute());
+        assert_eq!(TrainPlan::load(&folder.join("../samples/./train.toml")).unwrap(), plan);
+        // Tests of a package run in its folder.
+        assert_eq!(TrainPlan::load(Path::new("samples/train.toml")).unwrap(), plan);
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl TrainedTrees {
     /// [`TrainError`].
     pub fn read(config: &Config, training: SessionId) -> Result<Self, TrainError> {
         let keys = NodeKeys::open(config)?;
-        let folder = TrainFolder::open(&config.node.data_dir, training)?;
+        let folder = TrainFolder::open_kept(&config.node.data_dir, training)?;
         let listed = folder.unseal_record::<Listed>(LISTED, &keys.storage)?;
         let path = folder.path().join(LISTED);
         let listed = listed.ok_or(TrainError::Folder { path, what: "it is not there".to_owned() })?;
@@ -60,7 +60,7 @@ impl TrainedTrees {
 /// [`TrainError`].
 pub fn training_seed(config: &Config, training: SessionId) -> Result<TrainingSeed, TrainError> {
     let keys = NodeKeys::open(config)?;
-    let folder = TrainFolder::open(&config.node.data_dir, training)?;
+    let folder = TrainFolder::open_kept(&config.node.data_dir, training)?;
     let path = folder.path().join(Secrets::NAME);
     let secrets = Secrets::read(&folder, &keys.storage)?;
     let secrets = secrets.ok_or(TrainError::Folder { path, what: "it is not there".to_owned() })?;

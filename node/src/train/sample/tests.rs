@@ -77,6 +77,18 @@ fn all_other_numbers_can_be_decoys_and_no_more_than_there_are() {
 }
 
 #[test]
+fn rows_of_one_label_are_not_held_out() {
+    let rare = Sample((0..2_000).map(|row| (3 * row, row == 7)).collect());
+    let held_out = |seed: u8| Listed::draw(&rare, 20_000, 2, 20, &[seed; 32]);
+    let refused = (0..64).find_map(|seed| held_out(seed).err()).unwrap();
+    assert_eq!(refused.code(), "TRAIN_LABELS");
+    assert!(refused.to_string().contains("0 have label 1") && refused.to_string().contains("held_out"));
+    // The one row of its label is held out under some seed, and with nothing held out all are judged.
+    assert!((0..64).any(|seed| held_out(seed).is_ok()));
+    assert_eq!(Listed::draw(&rare, 20_000, 2, 0, &SEED).unwrap().judged().count(), 2_000);
+}
+
+#[test]
 fn the_same_seed_lists_and_holds_out_the_same_and_another_does_not() {
     let sample = sample(2_000);
     let draw = |seed, share| Listed::draw(&sample, 20_000, 2, share, seed).unwrap();

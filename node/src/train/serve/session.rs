@@ -168,7 +168,7 @@ impl Session {
         &self.trees
     }
 
-    /// Whether a step failed, after which only the folder tells where the session is.
+    /// Whether something failed half-way, after which only the folder tells where the session is.
     pub(super) const fn has_failed(&self) -> bool {
         self.failed
     }
@@ -212,7 +212,7 @@ impl Session {
         self.masks(announcements)?;
         self.note(&Fact::begun(announcements))?;
         Stage::Begun.reached();
-        self.prepare(desk)
+        self.follow(|session| session.prepare(desk))
     }
 
     fn masks(&self, announcements: &[Signed<TrainAnnouncement>]) -> Result<SessionMasks, TrainRefusal> {
@@ -296,17 +296,29 @@ impl Session {
         kept.map_err(|error| internal(&error))?;
         self.note(&Fact::uploaded(upload, &digest))?;
         Stage::Uploaded.reached();
+        self.follow(|session| session.taken(desk, upload, ciphertexts, &digest))?;
+        Ok(digest)
+    }
+
+    /// What an upload that is kept changes in memory.
+    fn taken(
+        &mut self,
+        desk: &Desk,
+        upload: Upload,
+        ciphertexts: Option<Ciphertexts>,
+        digest: &Hash,
+    ) -> Result<(), Refusal> {
         match (upload, &mut self.work, ciphertexts) {
             (Upload::Residuals(block), Some(work), Some(residuals)) => {
-                work.residuals(block, residuals, &digest)?;
+                work.residuals(block, residuals, digest)?;
                 if let Some(before) = block.checked_sub(1) {
                     self.folder.forget_residuals(before).map_err(|error| internal(&error))?;
                 }
+                Ok(())
             }
-            (Upload::HeldOut, Some(work), Some(held_out)) => work.hold_out(&held_out, &digest)?,
-            _ => self.prepare(desk)?,
+            (Upload::HeldOut, Some(work), Some(held_out)) => Ok(work.hold_out(&held_out, digest)?),
+            _ => self.prepare(desk),
         }
-        Ok(digest)
     }
 
     /// Answers a step: a new one once it is kept, the last one again.
@@ -335,10 +347,7 @@ impl Session {
 
     fn advance(&mut self, desk: &Desk, step: &Step) -> Result<(), Refusal> {
         let id = self.folder.session();
-        if let Err(refusal) = self.move_to(desk, step) {
-            self.failed = true;
-            return Err(refusal);
-        }
+        self.follow(|session| session.move_to(desk, step))?;
         self.note(&Fact::asked(step))?;
         Stage::Asked.reached();
         match step {
@@ -364,10 +373,13 @@ impl Session {
     }
 
     pub(super) fn note(&mut self, fact: &Fact) -> Result<(), Refusal> {
-        self.folder.note(fact).map_err(|error| {
-            // What is in memory may be ahead of the journal.
-            self.failed = true;
-            internal(&error)
-        })
+        self.follow(|session| session.folder.note(fact).map_err(|error| internal(&error)))
+    }
+
+    /// Does what must be the same in memory and in the folder: once it failed, one may be ahead of the other.
+    fn follow(&mut self, work: impl FnOnce(&mut Self) -> Result<(), Refusal>) -> Result<(), Refusal> {
+        let done = work(self);
+        self.failed |= done.is_err();
+        done
     }
 }

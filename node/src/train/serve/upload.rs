@@ -83,10 +83,13 @@ async fn next(
     messages: &mut (impl Stream<Item = Result<UploadRequest, Status>> + Unpin),
 ) -> Result<Option<TrainUpload>, Refusal> {
     let silent = TrainRefusal::Order { found: "silence", expected: "the rest of an upload" };
-    match tokio::time::timeout(SILENCE, messages.next()).await.map_err(|_| silent.clone())? {
+    match tokio::time::timeout(SILENCE, messages.next()).await.map_err(|_| silent)? {
         None => Ok(None),
         Some(Ok(message)) => Ok(Some(TrainUpload::try_from(message)?)),
-        Some(Err(_)) => Err(silent.into()),
+        Some(Err(status)) => {
+            let cause = format!("{}: {}", status.code(), status.message());
+            Err(TrainRefusal::UploadBroken { cause }.into())
+        }
     }
 }
 
@@ -111,4 +114,18 @@ pub(super) fn digest(
     }
     let (ciphertexts, digest) = receiver.finish()?;
     Ok((digest, Some(ciphertexts)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_upload_that_breaks_off_is_refused_with_its_cause() {
+        let chunk = UploadRequest::from(TrainUpload::Chunk(vec![7; 4].into()));
+        let mut messages = tokio_stream::iter([Ok(chunk), Err(Status::internal("no such field"))]);
+        let refusal = receive(&mut messages, 8).await.unwrap_err();
+        assert_eq!(refusal.code(), "TRAIN_UPLOAD_BROKEN");
+        assert!(refusal.to_string().contains("no such field"), "{refusal}");
+    }
 }

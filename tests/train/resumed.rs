@@ -1,0 +1,89 @@
+//! A training that did not come through goes on: under its plan from wherever it is named, and after an outage that was
+//! longer than a request is good for.
+
+use windvane_protocols::train::record::TrainRequest;
+use windvane_protocols::transcript::Signed;
+
+use super::*;
+
+/// Longer than the clocks of two parties may differ.
+const OUTAGE_MS: u64 = 600_000;
+
+impl World {
+    async fn started(&mut self, name: &'static str) {
+        let (party, node) = self.providers.get_mut(name).unwrap();
+        *node = Some(self.lab.start(party).await);
+        self.know(&self.addresses(), "");
+    }
+
+    /// Under which session a provider was asked last.
+    fn asked(&self, training: SessionId, party: &str) -> SessionId {
+        let bytes = std::fs::read(self.receipt(training, party).with_file_name("request")).unwrap();
+        Signed::<TrainRequest>::from_bytes_unverified(bytes).unwrap().body().session
+    }
+
+    /// A small training that one provider was not there for, often enough that it tells by whom it is opened again.
+    async fn without_police(&mut self, name: &str) -> SessionId {
+        self.stop("police").await;
+        let mut plan = self.plan(name);
+        (plan.model.blocks, plan.model.trees) = (Some(1), Some(1));
+        let training = self.begun(&plan);
+        for _ in 0..2 {
+            assert_eq!(self.go_on(training).await.unwrap_err().code(), "PEER_UNAVAILABLE");
+        }
+        training
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_time_or_grant_is_over_is_signed_afresh_and_others_keep_their_sessions() {
+    let mut world = World::new().await;
+    for name in ["late", "granted"] {
+        let training = world.without_police(name).await;
+        let before = UNITS.concat().into_iter().map(|party| world.asked(training, party)).collect::<Vec<_>>();
+        if name == "late" {
+            world.lab.clock.advance_ms(OUTAGE_MS);
+        } else {
+            let police = &world.providers["police"].0;
+            let id = police.admin.grants().unwrap()[0].0.id.to_string();
+            police.admin.end_grant(&id).unwrap();
+            world.bank.admin.end_grant(&id).unwrap();
+            world.bank.admin.accept_grant(&police.admin.issue_grant(&grant("police")).unwrap()).unwrap();
+        }
+        world.started("police").await;
+        world.go_on(training).await.unwrap();
+        let after = UNITS.concat().into_iter().map(|party| world.asked(training, party)).collect::<Vec<_>>();
+        assert_eq!(before[..2], after[..2]);
+        assert_ne!(before[2], after[2]);
+    }
+    let (bank, providers, _lab) = world.stopped().await;
+    // Opened with the others the first time, and once more when the last one was there.
+    let opened = |party: &Party| {
+        events(party).iter().filter(|event| matches!(event, Event::TrainAttempted { .. })).count()
+    };
+    assert_eq!(providers.iter().map(opened).collect::<Vec<_>>(), [4, 4, 2]);
+    let logs: Vec<_> = std::iter::once(&bank).chain(&providers).map(Party::log_dir).collect();
+    let agreed = reconcile(&logs);
+    assert!(agreed.is_ok(), "{agreed}");
+    assert!(agreed.pairs.iter().all(|pair| pair.jobs_agreed == 2), "{agreed}");
+    let options = windvane::audit::VerifyOptions::default();
+    let verified = windvane::audit::verify(&bank.log_dir(), &options);
+    assert!(verified.findings.is_empty(), "{verified}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_of_other_threads_and_patience_takes_its_training_up_and_another_plan_does_not() {
+    let world = World::new().await;
+    let plan = world.plan("resumed-1");
+    let training = world.begun(&plan);
+    let runner = world.runner();
+    let patient = TrainPlan { node: Some(world.at("bank.toml")), threads: 1, idle_s: 240, ..plan.clone() };
+    assert_eq!(runner.unfinished(&patient).unwrap(), Some(training));
+    runner.take_up(training, &patient).unwrap();
+    let kept = TrainFolder::plan(&world.bank.config.node.data_dir, training).unwrap();
+    assert_eq!(kept, Some(patient));
+    let other = TrainPlan { held_out: 25, ..plan };
+    assert_eq!(runner.unfinished(&other).unwrap(), None);
+    assert_eq!(runner.take_up(training, &other).unwrap_err().code(), "TRAIN_FOLDER");
+    world.stopped().await;
+}
