@@ -1,6 +1,6 @@
 //! What is due goes, and what leaves service: with a protocol that an auditor can hold against the log.
 
-use std::fs::{self, File};
+use fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -231,9 +231,9 @@ fn a_retired_epoch_does_not_come_back_with_a_backup() {
 }
 
 fn files(dir: &Path) -> Vec<Vec<u8>> {
-    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     entries
-        .flat_map(|path| if path.is_dir() { files(&path) } else { vec![std::fs::read(path).unwrap()] })
+        .flat_map(|path| if path.is_dir() { files(&path) } else { vec![fs::read(path).unwrap()] })
         .collect()
 }
 
@@ -261,14 +261,14 @@ async fn a_retired_node_leaves_an_archive_that_an_auditor_can_check_and_nothing_
     let kept = files(&report.path);
     assert!(!sealed.iter().any(|key| kept.contains(key)), "a key is in the archive");
     assert!(report.path.join("enrolment.pem").exists() && report.path.join("keys.json").exists());
-    assert_eq!(std::fs::read_dir(report.path.join("grants")).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(report.path.join("grants")).unwrap().count(), 1);
     // With the other side's log it still reconciles, and any change in it is found.
     let both = audit::reconcile(&[report.path.join("log"), pair.carrier.log_dir()]);
     assert!(both.is_ok(), "{both}");
     assert_eq!(gone.archive.as_ref(), Some(&report.path));
-    let grant = std::fs::read_dir(report.path.join("grants")).unwrap().next().unwrap().unwrap().path();
-    let mut altered = std::fs::read(&grant).unwrap();
+    let grant = fs::read_dir(report.path.join("grants")).unwrap().next().unwrap().unwrap().path();
+    let mut altered = fs::read(&grant).unwrap();
     altered[7] ^= 1;
-    std::fs::write(&grant, altered).unwrap();
+    fs::write(&grant, altered).unwrap();
     assert!(!verify_archive(&archive).unwrap().ok);
 }

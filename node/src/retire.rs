@@ -82,7 +82,6 @@ pub(crate) struct Retire<'a> {
 #[derive(Debug, Default)]
 struct Scope {
     /// Of the data set: nothing is imported, built or published in it until it is gone.
-    #[expect(dead_code, reason = "held, not read")]
     lock: Option<DirectoryLock>,
     paths: Vec<PathBuf>,
     epochs: Vec<(DataSet, u64)>,

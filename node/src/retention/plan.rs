@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use windvane_keys::files::FileError;
-use windvane_protocols::lookup::DataSet;
+use windvane_protocols::lookup::{DataSet, UNFINISHED};
 use windvane_protocols::party::SessionId;
 
 use super::{Class, Retention};
@@ -20,9 +20,6 @@ const DAY_MS: u64 = 86_400_000;
 
 /// Reports of a job that name rows, and are of no use once its operator has looked at them.
 const ROW_REPORTS: [&str; 2] = ["rejects.csv", "duplicates.csv"];
-
-/// What a kill left of what was being made or removed.
-const LEFTOVERS: [&str; 3] = ["building-", "partial-", disk::REMOVING];
 
 /// Reports of a data set's refused rows.
 const REJECTS: [&str; 3] = ["import-rejects.csv", "build-rejects.csv", "change-rejects.csv"];
@@ -116,7 +113,7 @@ impl Retention<'_> {
         for holder in self.holders()? {
             for path in entries(&holder)? {
                 let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                let leftover = LEFTOVERS.iter().any(|prefix| name.starts_with(prefix));
+                let leftover = UNFINISHED.iter().any(|prefix| name.starts_with(prefix));
                 // One that is being made is held by whoever makes it.
                 if leftover && is_old(&path, before_ms) && DirectoryLock::try_acquire(&path)?.is_some() {
                     due.push(path);
