@@ -1,6 +1,6 @@
 //! What is due goes, and what leaves service: with a protocol that an auditor can hold against the log.
 
-use fs::{self, File};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
