@@ -6,9 +6,9 @@ use std::io::{
     BufRead as _, BufReader, Error, ErrorKind, Read as _, Result, Seek as _, SeekFrom, Write as _,
 };
 
-/// Gives every whole line of a journal to `take`, which says `None` of one that no node writes; gives where the last one ends. Such a
-/// line is an error, also where it is the last: forgetting what it and those behind it say could let the same be answered
-/// or encrypted in another way.
+/// Gives every whole line of a journal to `take`, which says `None` of one that no node writes; gives where the last one
+/// ends. Such a line is an error, also where it is the last: forgetting what it and those behind it say could let the same
+/// be answered or encrypted in another way.
 ///
 /// # Errors
 /// Errors of the system; [`ErrorKind::InvalidData`] for a damaged line, or for one of `max_bytes` or more.

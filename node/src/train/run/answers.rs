@@ -1,8 +1,8 @@
 //! What one provider answered, step by step, as it came: a file that only grows.
 //!
 //! An answer is `length(4) ‖ complement of the length(4) ‖ record`, durable before the next step is asked, because a
-//! provider does not give the answer of a step once it was asked a later one. What a crash cut off at the end is dropped and
-//! asked for again; a damaged length is none.
+//! provider does not give the answer of a step once it was asked a later one. What a crash cut off at the end is dropped
+//! and asked for again; a damaged length is an error.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
