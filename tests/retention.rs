@@ -137,13 +137,13 @@ fn a_table_goes_once_the_next_one_has_stood_long_enough_however_many_came_since(
     is_sound(&bank);
 }
 
-#[test]
-fn an_epoch_whose_table_cannot_be_removed_has_no_keys_and_goes_at_the_next_run() {
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_whose_table_cannot_be_removed_has_no_keys_and_goes_at_the_next_run() {
     let lab = Lab::new();
     let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
     let tables = carrier.config.node.data_dir.join("datasets/subscribers/epochs");
     // No folder, so what is swept before a table goes cannot be.
-    fs::write(tables.join("removing-0"), "").unwrap();
+    fs::write(tables.join(".removing-0"), "").unwrap();
     lab.clock.advance_ms(8 * DAY_MS + 3_600_000);
     let outcome = of_class(carrier.admin.retain().unwrap(), Class::Epochs);
     assert_eq!(outcome.items, 0);
@@ -151,8 +151,9 @@ fn an_epoch_whose_table_cannot_be_removed_has_no_keys_and_goes_at_the_next_run()
     assert!(tables.join("1").exists());
     let left = epochs(&carrier.admin.keys().store, &subscribers()).unwrap();
     assert!(left.iter().all(|epoch| epoch.state == State::Destroyed), "{left:?}");
+    lab.start(&carrier).await.stop().await.unwrap();
 
-    fs::remove_file(tables.join("removing-0")).unwrap();
+    fs::remove_file(tables.join(".removing-0")).unwrap();
     let outcome = of_class(carrier.admin.retain().unwrap(), Class::Epochs);
     assert_eq!((outcome.items, outcome.error), (1, None));
     assert!(!tables.join("1").exists());
@@ -167,7 +168,7 @@ fn what_went_before_an_error_is_told_and_a_half_removed_table_goes_as_working_da
         installed(&lab, &bank, name, ago);
     }
     let snapshots = bank.config.node.data_dir.join("snapshots/carrier-a");
-    fs::write(snapshots.join("b/removing-0"), "").unwrap();
+    fs::write(snapshots.join("b/.removing-0"), "").unwrap();
     let outcome = of_class(bank.admin.retain().unwrap(), Class::Snapshots);
     assert_eq!((outcome.items, outcome.bytes), (1, 100));
     assert!(outcome.error.is_some());
@@ -176,13 +177,13 @@ fn what_went_before_an_error_is_told_and_a_half_removed_table_goes_as_working_da
     assert_eq!((told.len(), told[0].items, told[0].bytes), (1, 1, 100));
     assert!(told[0].method.contains("not everything"), "{}", told[0].method);
 
-    fs::remove_file(snapshots.join("b/removing-0")).unwrap();
+    fs::remove_file(snapshots.join("b/.removing-0")).unwrap();
     // As a kill leaves it between the rename and the removal.
-    fs::rename(snapshots.join("b/1"), snapshots.join("b/removing-1")).unwrap();
+    fs::rename(snapshots.join("b/1"), snapshots.join("b/.removing-1")).unwrap();
     lab.clock.advance_ms(31 * DAY_MS);
     let outcome = of_class(bank.admin.retain().unwrap(), Class::Working);
     assert_eq!((outcome.items, outcome.error), (1, None));
-    assert!(!snapshots.join("b/removing-1").exists());
+    assert!(!snapshots.join("b/.removing-1").exists());
     let told = protocols(&bank);
     assert_eq!((told.len(), told[1].class.as_str(), told[1].items), (2, "working data", 1));
     is_sound(&bank);

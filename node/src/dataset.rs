@@ -16,7 +16,7 @@
 //! <data>/datasets/<name>/staging             sealed records of the last import
 //! <data>/datasets/<name>/import-rejects.csv  refused rows of the last import, also of a refused one
 //! <data>/datasets/<name>/build-rejects.csv   rows refused by the last build
-//! <data>/datasets/<name>/building-*          a build that runs, or was interrupted
+//! <data>/datasets/<name>/.building-*         a build that runs, or was interrupted
 //! <data>/datasets/<name>/built/<epoch>/      a complete table that is not published
 //! <data>/datasets/<name>/epochs/<epoch>/     a published table, with its deltas under deltas/<index>/
 //! ```
@@ -54,8 +54,8 @@ pub use delta::{DeltaBuild, DeltaBuildError, DeltaReport, delta};
 pub use import::{Import, ImportError, import};
 pub use progress::{Position, Progress};
 pub use publish::{
-    DataSetStatus, EpochSummary, Publish, PublishError, PublishedEpoch, built_epochs, publish, published_dir,
-    published_epochs, published_manifest, remove_epoch, status,
+    DataSetStatus, EpochSummary, EpochTables, Publish, PublishError, PublishedEpoch, built_epochs, publish,
+    published_dir, published_epochs, published_manifest, status,
 };
 pub use quality::{GateFailure, ImportReport, Quality};
 pub use row::{PackedLabel, StagedRecord};

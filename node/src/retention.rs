@@ -112,12 +112,15 @@ impl Retention<'_> {
             *gone = self.verifications(due)?;
             return Ok(());
         }
-        let done = due.found.iter().try_for_each(|found| {
-            let with = gone.and(self.layout.root(), &found.path)?;
-            self.remove(found)?;
-            *gone = with;
-            Ok(())
-        });
+        let mut done = Ok(());
+        for found in &due.found {
+            let with = gone.and(self.layout.root(), &found.path);
+            match with.and_then(|with| self.remove(found).map(|()| with)) {
+                Ok(with) => *gone = with,
+                // One that stays keeps no other.
+                Err(error) => done = done.and(Err(error)),
+            }
+        }
         if gone.items > 0 {
             self.tell(&self.record(due, gone, done.is_ok()))?;
         }

@@ -16,7 +16,7 @@ use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::transcript::Record as _;
 
-use crate::dataset::{built_epochs, published_epochs, published_manifest, remove_epoch};
+use crate::dataset::{EpochTables, built_epochs, published_epochs, published_manifest};
 use crate::error::NodeError;
 use crate::retention::still_there;
 use crate::store::Store;
@@ -115,6 +115,8 @@ impl Epochs<'_> {
     /// Ends one epoch: the keys first, because they are what is secret, then its table, which was published or waits for
     /// that. The log is told of those that were alive.
     pub(crate) fn end(&self, data_set: &DataSet, epoch: u64) -> Result<(), NodeError> {
+        // Held before the keys go: a table whose keys are gone is of no use to anybody.
+        let tables = EpochTables::hold(self.root, data_set, epoch)?;
         let is_alive = |key: &KeyRecord| key.state != State::Destroyed;
         let alive: Vec<_> = self.keys_of(data_set, epoch)?.into_iter().filter(is_alive).collect();
         if !alive.is_empty() {
@@ -124,7 +126,7 @@ impl Epochs<'_> {
             }
         }
         alive.into_iter().try_for_each(|key| self.tell_key(KeyRecord { state: State::Destroyed, ..key }))?;
-        remove_epoch(self.root, data_set, epoch)?;
+        tables.remove()?;
         Ok(self.store.forget_retiring(data_set.as_str(), epoch)?)
     }
 

@@ -29,37 +29,14 @@ mod tests;
 /// Name and version of the protocol, in every receipt.
 pub const PROTOCOL: &str = "lookup/v1";
 
-/// A provider's data set: 1 to 64 characters of `a-z`, `0-9`, `-`, and no beginning of [`UNFINISHED`].
+/// A provider's data set: 1 to 64 characters of `a-z`, `0-9`, `-`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DataSet(String);
 
-/// Beginning of a folder that a node is making.
-pub const BUILDING: &str = "building-";
-
-/// Beginning of a folder that a node is receiving.
-pub const PARTIAL: &str = "partial-";
-
-/// Beginning of a folder that a node is removing.
-pub const REMOVING: &str = "removing-";
-
-/// What no data set's name begins with: nodes keep a data set in a folder of its name, and folders that begin so are left
-/// out of backups and removed with what a crash left.
-pub const UNFINISHED: [&str; 3] = [BUILDING, PARTIAL, REMOVING];
-
-/// Why a text is not a data set's name.
+/// The text is not a data set's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DataSetError {
-    /// It is empty, too long, or has another character.
-    #[error("a data set's name has 1 to {MAX_DATA_SET_BYTES} characters of a-z, 0-9 and hyphen")]
-    Character,
-    /// It begins as folders do that are not complete.
-    #[error("a data set's name does not begin with {prefix}, as unfinished folders do; choose another one")]
-    Unfinished {
-        /// One of [`UNFINISHED`].
-        prefix: &'static str,
-    },
-}
+#[error("a data set's name has 1 to {MAX_DATA_SET_BYTES} characters of a-z, 0-9 and hyphen")]
+pub struct DataSetError;
 
 impl DataSet {
     /// The name as text.
@@ -74,12 +51,7 @@ impl FromStr for DataSet {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let length = (1..=MAX_DATA_SET_BYTES).contains(&text.len());
         let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        if !length || !plain {
-            return Err(DataSetError::Character);
-        }
-        let unfinished = UNFINISHED.into_iter().find(|prefix| text.starts_with(prefix));
-        unfinished
-            .map_or_else(|| Ok(Self(text.to_owned())), |prefix| Err(DataSetError::Unfinished { prefix }))
+        if length && plain { Ok(Self(text.to_owned())) } else { Err(DataSetError) }
     }
 }
 
@@ -214,18 +186,7 @@ mod names {
     fn data_set_names_are_plain() {
         assert!("subscribers-2026".parse::<DataSet>().is_ok());
         for text in ["", "Subscribers", "a b", "客户"] {
-            assert_eq!(text.parse::<DataSet>(), Err(DataSetError::Character), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_data_set_is_not_named_as_unfinished_folders_are() {
-        for prefix in ["building-", "partial-", "removing-"] {
-            let name = format!("{prefix}permits");
-            assert_eq!(name.parse::<DataSet>(), Err(DataSetError::Unfinished { prefix }));
-        }
-        for name in ["building", "buildings-2026", "new-building-permits"] {
-            assert!(name.parse::<DataSet>().is_ok(), "{name}");
+            assert!(text.parse::<DataSet>().is_err(), "{text}");
         }
     }
 }

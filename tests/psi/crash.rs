@@ -178,8 +178,10 @@ async fn a_bank_killed_behind_its_last_bucket_reports_repeated_rows_all_the_same
     assert!(!duplicates.exists());
     let before = JobFolder::peek(&root, job).unwrap().unwrap();
     assert_eq!(before.finished.len(), 8);
-    concluded(released(world, job).await, &plan, job, &before).await;
+    let world = released(world, job).await;
+    world.go_on(job).await.unwrap();
     assert_eq!(lines(&duplicates), ["1000,0"]);
+    concluded(world, &plan, job, &before).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

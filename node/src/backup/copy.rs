@@ -10,7 +10,6 @@ use std::time::SystemTime;
 use ed25519_dalek::VerifyingKey;
 use rustix::fs::{FlockOperation, flock, syncfs};
 use sha2::{Digest as _, Sha512};
-use windvane_protocols::lookup::UNFINISHED;
 use windvane_protocols::transcript::{Hash, Signed};
 
 use super::manifest::{MANIFEST, Manifest, SEAL, Seal, is_plain, read_seal};
@@ -310,7 +309,7 @@ fn list(root: &Path, only_files: bool) -> Result<Files, NodeError> {
             let name = entry.file_name();
             let unnamed = || BackupError::Name { path: entry.path() };
             let name = name.to_str().ok_or_else(unnamed)?;
-            let mut prefixes = UNFINISHED.iter().chain(&MAKING);
+            let mut prefixes = disk::UNFINISHED.iter().chain(&MAKING);
             let unfinished = prefixes.any(|prefix| name.starts_with(prefix)) || name.ends_with(".tmp");
             if unfinished || (only_files && folder.is_empty() && NOT_FILES.contains(&name)) {
                 continue;

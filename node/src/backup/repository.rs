@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use windvane_protocols::lookup::REMOVING;
 
 use super::{BackupError, MANIFEST, SEAL};
 use crate::error::NodeError;
@@ -41,7 +40,7 @@ impl Repository {
         let busy = || BackupError::Busy { path: path.to_owned() };
         let lock = DirectoryLock::try_acquire(path)?.ok_or_else(busy)?;
         disk::sweep(path, MAKING)?;
-        disk::sweep(path, REMOVING)?;
+        disk::sweep(path, disk::REMOVING)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 

@@ -13,12 +13,13 @@ impl Bank {
     /// # Errors
     /// The first [`NodeError`]; what cannot be read stays as it was, and the rest is taken over all the same.
     pub fn reload(&self) -> Result<(), NodeError> {
-        let active = Active::load(&self.shared, &self.score, &self.active());
-        *self.scoring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(active);
+        let active = Active::load(&self.shared, &self.score, &self.active()).map(|active| {
+            *self.scoring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(active);
+        });
         let callers = self.shared.store.callers().map(|callers| {
             *self.callers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(callers);
         });
-        let mut done = callers.map_err(NodeError::from);
+        let mut done = active.and(callers.map_err(NodeError::from));
         let mut renewed = Vec::new();
         for contract in self.contracts().iter() {
             let mut contract = Contract::clone(contract);
@@ -29,9 +30,9 @@ impl Bank {
         done
     }
 
-    /// Whether every contract has its newest snapshot, where it has one at all.
-    pub(crate) fn has_newest_snapshots(&self) -> bool {
-        self.contracts().iter().all(|contract| contract.unopened().is_none())
+    /// Whether every contract has its newest snapshot, where it has one at all, and the active score its table.
+    pub(crate) fn has_what_stands_there(&self) -> bool {
+        self.contracts().iter().all(|contract| contract.unopened().is_none()) && self.active().is_whole()
     }
 
     /// Makes all channels anew: calls from now on connect with what TLS uses now, and those that run end on the

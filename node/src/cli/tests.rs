@@ -172,6 +172,23 @@ fn a_node_is_keyed_enrolled_and_checked_from_the_command_line() {
 }
 
 #[test]
+fn a_training_that_cannot_be_read_keeps_no_other_out_of_the_list() {
+    let (dir, config) = node_of("bank.toml");
+    for (id, journal) in [("07", "damaged\n"), ("08", "")] {
+        let folder = dir.path().join("data/train").join(id.repeat(16));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("plan.json"), "").unwrap();
+        std::fs::write(folder.join("journal"), journal).unwrap();
+    }
+    let listed: serde_json::Value =
+        serde_json::from_str(&good(&["train", "status", "--config", &config, "--json"])).unwrap();
+    let states: Vec<_> = listed.as_array().unwrap().iter().map(|training| &training["state"]).collect();
+    assert_eq!(states.len(), 2, "{listed}");
+    assert_eq!(states[0], "unreadable", "{listed}");
+    bad(&["train", "status", "--config", &config, &"07".repeat(16)]);
+}
+
+#[test]
 fn audits_end_in_zero_for_good_logs_and_in_one_for_findings() {
     let (dir, config) = node_of("carrier.toml");
     good(&["keys", "init", "--config", &config]);

@@ -261,6 +261,18 @@ impl View {
         }
     }
 
+    fn unreadable(training: SessionId, code: &str) -> Self {
+        Self {
+            training: training.to_string(),
+            state: "unreadable",
+            code: Some(code.to_owned()),
+            blocks: 0,
+            auc: None,
+            model: None,
+            completed_at: None,
+        }
+    }
+
     fn row(&self) -> [String; 6] {
         [
             self.training.clone(),
@@ -280,11 +292,19 @@ fn status(place: &Place, training: Option<&str>, json: bool) -> Result<Answer, F
         None => TrainFolder::list(&root).map_err(Failure::train(None))?,
     };
     let mut views = Vec::new();
-    for training in trainings {
-        let state = TrainFolder::peek(&root, training).map_err(Failure::train(Some(training)))?;
-        let missing = || Failure::given("TRAIN_UNKNOWN", format!("there is no training {training} here"));
-        let plan = TrainFolder::plan(&root, training).map_err(Failure::train(Some(training)))?;
-        views.push(View::of(training, &state.ok_or_else(missing)?, plan));
+    for id in trainings {
+        let view = TrainFolder::peek(&root, id)
+            .and_then(|state| Ok((state, TrainFolder::plan(&root, id)?)))
+            .map(|(state, plan)| state.map(|state| View::of(id, &state, plan)));
+        match view {
+            Ok(Some(view)) => views.push(view),
+            Ok(None) => {
+                return Err(Failure::given("TRAIN_UNKNOWN", format!("there is no training {id} here")));
+            }
+            // One that cannot be read keeps no other out of the list.
+            Err(error) if training.is_none() => views.push(View::unreadable(id, error.code())),
+            Err(error) => return Err(Failure::train(Some(id))(error)),
+        }
     }
     Ok(Answer::either(json, &views, |views| {
         if views.is_empty() {

@@ -18,7 +18,7 @@ use windvane_protocols::lookup::manifest::{Manifest, Publication};
 use windvane_protocols::lookup::provider::EpochKeys;
 use windvane_protocols::lookup::row::{PublicationId, RowKeys, Table};
 use windvane_protocols::lookup::snapshot::{CrowdedLocator, PageBuilder};
-use windvane_protocols::lookup::{BUILDING, KeyGroup, carries_label};
+use windvane_protocols::lookup::{KeyGroup, carries_label};
 use windvane_protocols::oprf::{Context, PrivateKey};
 use windvane_protocols::party::PartyId;
 use windvane_protocols::transcript::Record as _;
@@ -173,7 +173,7 @@ pub fn build(
 ) -> Result<BuildReport, BuildError> {
     let dir = DataSetDir::new(job.data_dir, job.config.name());
     let _lock = dir.lock()?.ok_or(BuildError::Busy)?;
-    disk::sweep(dir.path(), BUILDING)?;
+    disk::sweep(dir.path(), disk::BUILDING)?;
     if dir.epochs().join(job.epoch.to_string()).exists() {
         return Err(BuildError::Published { epoch: job.epoch });
     }
@@ -240,7 +240,7 @@ struct BuildingDir(PathBuf);
 
 impl BuildingDir {
     fn create(dir: &Path, publication: &PublicationId) -> Result<Self, FileError> {
-        let place = Self(dir.join(format!("{BUILDING}{}", hex::encode(publication))));
+        let place = Self(dir.join(format!("{}{}", disk::BUILDING, hex::encode(publication))));
         disk::create_directory(&place.0)?;
         Ok(place)
     }

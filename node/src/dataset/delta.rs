@@ -14,7 +14,6 @@ use windvane_keys::signing::ReceiptKey;
 use windvane_keys::symmetric::StorageKey;
 use windvane_protocols::identity::IDENTITY_VERSION;
 use windvane_protocols::limits::{MAX_DELTAS, PAGE_BYTES};
-use windvane_protocols::lookup::BUILDING;
 use windvane_protocols::lookup::delta::{Delta, DeltaError};
 use windvane_protocols::lookup::manifest::{Manifest, Publication};
 use windvane_protocols::lookup::provider::EpochKeys;
@@ -190,7 +189,7 @@ pub fn delta(
     let _lock = dir.lock()?.ok_or(DeltaBuildError::Busy)?;
     let epoch = *published_epochs(job.data_dir, name)?.last().ok_or(DeltaBuildError::NotPublished)?;
     let published = published_dir(job.data_dir, name, epoch);
-    disk::sweep(&published, BUILDING)?;
+    disk::sweep(&published, disk::BUILDING)?;
     let snapshot = Snapshot::open(&published)?;
     let manifest = snapshot.manifest().body();
     check_same(config, manifest)?;
@@ -308,7 +307,7 @@ struct Building(PathBuf);
 
 impl Building {
     fn create(published: &Path, id: &PublicationId) -> Result<Self, FileError> {
-        let place = Self(published.join(format!("{BUILDING}{}", hex::encode(id))));
+        let place = Self(published.join(format!("{}{}", disk::BUILDING, hex::encode(id))));
         disk::create_directory(&place.0)?;
         Ok(place)
     }

@@ -17,7 +17,7 @@ use super::changes::{ChangeReport, ChangesError, unchecked};
 use super::quality::ImportReport;
 use super::stage::FullStage;
 use super::staging::{StagingError, unchecked_report};
-use crate::snapshot::disk::{self, at};
+use crate::snapshot::disk::{self, DirectoryLock, at};
 use crate::snapshot::{MANIFEST, PageFile, Snapshot, SnapshotError};
 
 /// A published epoch: the signed manifest and the pages. Its signature is checked by whoever has the key.
@@ -203,20 +203,34 @@ pub fn built_epochs(data_dir: &Path, data_set: &DataSet) -> Result<Vec<u64>, Fil
     disk::numbered(&DataSetDir::new(data_dir, data_set).built())
 }
 
-/// Removes an epoch's table, whether it is published or waits for that, if there is one. A process that has it open
-/// keeps reading it.
-///
-/// # Errors
-/// [`PublishError::Busy`], or when it cannot be removed.
-pub fn remove_epoch(data_dir: &Path, data_set: &DataSet, epoch: u64) -> Result<(), PublishError> {
-    let dir = DataSetDir::new(data_dir, data_set);
-    let mut tables = [dir.epochs(), dir.built()].map(|kind| kind.join(epoch.to_string())).to_vec();
-    tables.retain(|table| table.exists());
-    if tables.is_empty() {
-        return Ok(());
+/// An epoch's tables, whether published or waiting for that; while there are any, nothing else is imported, built or
+/// published in the data set.
+#[derive(Debug)]
+pub struct EpochTables {
+    paths: Vec<PathBuf>,
+    _lock: Option<DirectoryLock>,
+}
+
+impl EpochTables {
+    /// Finds and holds them.
+    ///
+    /// # Errors
+    /// [`PublishError::Busy`].
+    pub fn hold(data_dir: &Path, data_set: &DataSet, epoch: u64) -> Result<Self, PublishError> {
+        let dir = DataSetDir::new(data_dir, data_set);
+        let mut paths = [dir.epochs(), dir.built()].map(|kind| kind.join(epoch.to_string())).to_vec();
+        paths.retain(|table| table.exists());
+        let lock = if paths.is_empty() { None } else { Some(dir.lock()?.ok_or(PublishError::Busy)?) };
+        Ok(Self { paths, _lock: lock })
     }
-    let _lock = dir.lock()?.ok_or(PublishError::Busy)?;
-    Ok(tables.iter().try_for_each(|table| disk::remove_whole(table))?)
+
+    /// Removes them. A process that has one open keeps reading it.
+    ///
+    /// # Errors
+    /// [`PublishError::File`].
+    pub fn remove(self) -> Result<(), PublishError> {
+        Ok(self.paths.iter().try_for_each(|table| disk::remove_whole(table))?)
+    }
 }
 
 /// What stands in a data set's directory.

@@ -3,6 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::time::Duration;
 
 use windvane_keys::files::parent_of;
 
@@ -14,15 +15,24 @@ pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> LogError + '_ {
     |source| LogError::Io { path: path.to_owned(), source }
 }
 
+/// How often a lock is tried, and how long between two times: longer than [`is_locked`] holds it.
+const LOCK_TRIES: u32 = 3;
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
+
 /// Takes the exclusive lock of an open file or directory; it lasts until the file is closed.
 pub(super) fn lock(file: &File, path: &Path) -> Result<(), LogError> {
-    file.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => LogError::Locked { path: path.to_owned() },
-        TryLockError::Error(source) => at(path)(source),
-    })
+    for attempt in 1.. {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if attempt < LOCK_TRIES => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(LogError::Locked { path: path.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(at(path)(source)),
+        }
+    }
+    Ok(())
 }
 
-/// Whether somebody else has the lock of a file or directory. Who takes it at this very moment may be refused it.
+/// Whether somebody else has the lock of a file or directory. For a moment nobody else can take it.
 pub(super) fn is_locked(path: &Path) -> bool {
     let tried = File::open(path).map(|file| file.try_lock_shared());
     matches!(tried, Ok(Err(TryLockError::WouldBlock)))

@@ -4,17 +4,14 @@ use crate::error::NodeError;
 use crate::provider::Shared;
 
 /// Reads what changed, uses it for new handshakes, and refuses open connections that it ends. Gives whether this
-/// node's own channels should be made anew. Blocks on files.
-///
-/// # Errors
-/// [`NodeError`]: what cannot be read stays as it is, and the rest is taken over all the same.
-pub(crate) fn renew(shared: &Shared) -> Result<bool, NodeError> {
-    let changed = replace(shared);
+/// node's own channels should be made anew, and the first [`NodeError`]: what cannot be read stays as it is, and the rest
+/// is taken over all the same. Blocks on files.
+pub(crate) fn renew(shared: &Shared) -> (bool, Result<(), NodeError>) {
+    let replaced = replace(shared);
     let trust = shared.tls.certificate().trust;
     let partners = shared.partners.reload(&shared.store, &trust, shared.clock.now_ms());
     let dialled = shared.tls.sweep(true);
-    partners?;
-    Ok(changed? || dialled)
+    (dialled || matches!(replaced, Ok(true)), replaced.map(drop).and(partners))
 }
 
 fn replace(shared: &Shared) -> Result<bool, NodeError> {

@@ -113,7 +113,14 @@ fn epochs_of(
     // What the log is not told of is not served.
     let published = told_epochs(&shared.store, shared.layout.root(), data_set)?;
     let Some((&last, before)) = published.split_last() else { return Ok(None) };
-    let current = open(shared, known, data_set, last)?;
+    let current = match open(shared, known, data_set, last) {
+        // A kill came between the end of its keys and the removal of its table.
+        Err(error) if error.code() == "KEY_DESTROYED" => {
+            tracing::warn!(code = error.code(), %data_set, epoch = last, "the last published epoch has ended");
+            return Ok(None);
+        }
+        current => current?,
+    };
     let until = |epoch: &u64| {
         let named = retiring.iter().find(|(name, e, _)| name == data_set.as_str() && e == epoch);
         named.map(|(_, _, until_ms)| (*until_ms, *epoch))

@@ -45,11 +45,16 @@ pub(crate) struct OwnLog {
 }
 
 impl OwnLog {
-    /// Writes what waits in the outbox, and these entries behind it.
-    async fn append(&self, entries: Vec<Vec<u8>>) -> Result<(), NodeError> {
-        let mut logged = self.logged.lock().await;
-        outbox::drain(&self.store, &self.log, &mut logged).await?;
-        Ok(self.log.append(entries).await.map(drop)?)
+    /// Writes what waits in the outbox, and these entries behind it. Goes on when its caller no longer waits: what was
+    /// appended has to be taken out of the outbox, or noted, before anything else is.
+    async fn append(self: &Arc<Self>, entries: Vec<Vec<u8>>) -> Result<(), NodeError> {
+        let this = self.clone();
+        let appended = tokio::spawn(async move {
+            let mut logged = this.logged.lock().await;
+            outbox::drain(&this.store, &this.log, &mut logged).await?;
+            Ok(this.log.append(entries).await.map(drop)?)
+        });
+        appended.await.unwrap_or_else(|_| Err(LogError::Closed.into()))
     }
 
     async fn close(&self) -> Result<(), NodeError> {

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use windvane_keys::files::FileError;
-use windvane_protocols::lookup::{DataSet, UNFINISHED};
+use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::SessionId;
 
 use super::{Class, Retention};
@@ -113,7 +113,7 @@ impl Retention<'_> {
         for holder in self.holders()? {
             for path in entries(&holder)? {
                 let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                let leftover = UNFINISHED.iter().any(|prefix| name.starts_with(prefix));
+                let leftover = disk::UNFINISHED.iter().any(|prefix| name.starts_with(prefix));
                 // One that is being made is held by whoever makes it.
                 if leftover && is_old(&path, before_ms) && DirectoryLock::try_acquire(&path)?.is_some() {
                     due.push(path);
@@ -128,7 +128,7 @@ impl Retention<'_> {
         let [data_sets, snapshots] = ["datasets", "snapshots"].map(|name| self.root(name));
         let mut holders = vec![TrainFolder::all(self.layout.root())];
         for data_set in entries(&data_sets)? {
-            holders.extend([data_set.join("epochs"), data_set]);
+            holders.extend([data_set.join("epochs"), data_set.join("built"), data_set]);
         }
         for provider in entries(&snapshots)? {
             holders.extend(entries(&provider)?);

@@ -24,6 +24,7 @@ use super::folder::{EpochFolder, FolderError, GroupFolder, read_if_there};
 use super::plan::PlanError;
 use super::registry::{Registry, RegistryError, person};
 use super::table::ScoreTableError;
+use crate::clock::Clock;
 use crate::snapshot::disk::{DirectoryLock, at, remove_file};
 use crate::store::Store;
 
@@ -231,8 +232,8 @@ pub struct Lifecycle<'a> {
     pub party: &'a PartyId,
     /// Where entries wait for the log.
     pub store: &'a Store,
-    /// Milliseconds of Unix time.
-    pub now_ms: u64,
+    /// Read when something is told: checks of whole tables take minutes.
+    pub clock: &'a dyn Clock,
 }
 
 impl Lifecycle<'_> {
@@ -321,7 +322,7 @@ impl Lifecycle<'_> {
             state.store(self.folder)?;
         }
         // From the marker on nothing loads the epoch again, so its keys cannot come back into use.
-        folder.retire(&by, self.now_ms)?;
+        folder.retire(&by, self.clock.now_ms())?;
         destroy()?;
         remove_tables(&folder)?;
         // Nothing waits in the state for it: all of this is repeated, and told, where it is interrupted.
@@ -351,7 +352,7 @@ impl Lifecycle<'_> {
     }
 
     fn entries(&self, events: impl IntoIterator<Item = Event>) -> Vec<Entry> {
-        events.into_iter().map(|event| Entry::new(self.now_ms, event)).collect()
+        events.into_iter().map(|event| Entry::new(self.clock.now_ms(), event)).collect()
     }
 
     /// The caller holds the group's folder, and settles.
@@ -426,7 +427,7 @@ impl Lifecycle<'_> {
             let old_epoch = installed::evidence(self.folder, old.epoch);
             events.extend(old_epoch.ok().map(|it| self.epoch_event(old.epoch, "standby", *it.context())));
         }
-        model.note_activation(choice.epoch, by, self.now_ms)?;
+        model.note_activation(choice.epoch, by, self.clock.now_ms())?;
         let state = ActiveState { pending: self.entries(events), ..change(&before, choice) };
         state.store(self.folder)
     }

@@ -31,6 +31,7 @@ use super::plan::{GroupPlan, Pinned};
 use super::registry::{Description, Registry};
 use super::table::SumRoot;
 use super::universe::SignedUniverse;
+use crate::clock::Clock;
 use crate::identity::Layout;
 use crate::snapshot::disk::create_directory;
 use crate::store::Store;
@@ -39,6 +40,16 @@ const SEED: u64 = 20_261_126;
 
 /// When everything happens, unless a test says otherwise.
 pub(crate) const NOW_MS: u64 = 1_800_000_000_000;
+
+/// A clock that stands.
+#[derive(Debug)]
+pub(crate) struct Standing(pub(crate) u64);
+
+impl Clock for Standing {
+    fn now_ms(&self) -> u64 {
+        self.0
+    }
+}
 
 /// The first epoch of the world, with the model `fraud-1`; `fraud-2` has the one after it.
 pub(crate) const FIRST: u64 = 3;
@@ -94,7 +105,7 @@ impl World {
     }
 
     pub(crate) fn life(&self) -> Lifecycle<'_> {
-        Lifecycle { folder: &self.folder, party: &self.party, store: &self.store, now_ms: NOW_MS }
+        Lifecycle { folder: &self.folder, party: &self.party, store: &self.store, clock: &Standing(NOW_MS) }
     }
 
     /// Takes what waits for the log.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use windvane_keys::files::read_public;
+use windvane_keys::files::{parent_of, read_public};
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::PartyId;
 
@@ -130,8 +130,8 @@ impl ScreenPlan {
             other => other,
         })?;
         // The plans of jobs keep these paths, and may be gone on with from elsewhere.
-        let path = std::path::absolute(path).map_err(ScreenError::io(path))?;
-        let base = path.parent().unwrap_or(Path::new("/"));
+        let folder = parent_of(path);
+        let base = folder.canonicalize().map_err(ScreenError::io(folder))?;
         let join = |path: &mut PathBuf| *path = base.join(&*path);
         join(&mut plan.customers);
         join(&mut plan.output);

@@ -80,7 +80,7 @@ pub(super) async fn reload(
 ) -> Result<(), NodeError> {
     let mut taking_over = shared.taking_over.lock().await;
     let now = Instant::now();
-    let is_whole = || bank.as_ref().is_none_or(|bank| bank.has_newest_snapshots());
+    let is_whole = || bank.as_ref().is_none_or(|bank| bank.has_what_stands_there());
     let due = taking_over.is_due(is_whole(), when, now);
     let done = match into_log(shared, provider.as_ref(), &mut taking_over.logged).await {
         Ok(false) if !due => return Ok(()),
@@ -120,16 +120,16 @@ async fn into_effect(
 ) -> Result<(), NodeError> {
     let functions = shared.functions.reload(&shared.store).map_err(NodeError::from);
     let renewing = shared.clone();
-    let renewed = blocking(move || renew(&renewing)).await.and_then(|renewed| renewed);
+    let renewed = blocking(move || renew(&renewing)).await;
     // One that failed may have renewed a part.
-    if !matches!(renewed, Ok(false)) {
+    if matches!(renewed, Ok((true, _))) {
         bank.iter().for_each(|bank| bank.connect_anew());
         certificates::warn(shared);
     }
     let provider = blocking(move || provider.map_or(Ok(()), |provider| provider.reload())).await;
     let bank = blocking(move || bank.map_or(Ok(()), |bank| bank.reload())).await;
     let (provider, bank) = (provider.and_then(|done| done), bank.and_then(|done| done));
-    functions.and(renewed.map(drop)).and(provider).and(bank)
+    functions.and(renewed.and_then(|(_, done)| done)).and(provider).and(bank)
 }
 
 #[cfg(test)]

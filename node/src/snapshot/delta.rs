@@ -23,7 +23,7 @@ pub(crate) const DELTA: &str = "delta";
 const DELTAS: &str = "deltas";
 
 /// A delta that is downloaded; there is one at a time.
-const PARTIAL: &str = "partial-delta";
+const PARTIAL: &str = ".partial-delta";
 
 /// Where a delta of the epoch in `dir` stands.
 pub(crate) fn place(dir: &Path, index: u16) -> PathBuf {

@@ -8,7 +8,19 @@ use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 use windvane_keys::files::{FileError, parent_of};
-use windvane_protocols::lookup::REMOVING;
+
+/// Beginning of a directory that is being made.
+pub(crate) const BUILDING: &str = ".building-";
+
+/// Beginning of a directory that is being received.
+pub(crate) const PARTIAL: &str = ".partial-";
+
+/// Beginning of a directory that is being removed.
+pub(crate) const REMOVING: &str = ".removing-";
+
+/// All of these: what a kill leaves, and what no backup has. No party's or data set's name begins with a dot, so that none
+/// of their folders is taken for one of these.
+pub(crate) const UNFINISHED: [&str; 3] = [BUILDING, PARTIAL, REMOVING];
 
 /// Says at which path the system refused.
 pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> FileError {

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use windvane_keys::files::{FileError, read_public};
 use windvane_protocols::limits::{MAX_DOCUMENT_BYTES, PAGE_BYTES};
-use windvane_protocols::lookup::PARTIAL;
 use windvane_protocols::lookup::delta::DeltaError;
 use windvane_protocols::lookup::manifest::{Manifest, Publication};
 use windvane_protocols::lookup::row::Table;
@@ -125,11 +124,11 @@ impl Download {
                 InstallError::EpochReused { epoch }
             });
         }
-        let partial = target.with_file_name(format!("{PARTIAL}{epoch}"));
+        let partial = target.with_file_name(format!("{}{epoch}", disk::PARTIAL));
         let document = Document { name: MANIFEST, bytes: manifest.as_bytes().to_vec() };
         let incoming = Incoming::resume(partial, target, document, publication, body.table())?;
         // Downloads of other epochs that nobody goes on with.
-        disk::sweep(incoming.partial.parent().expect("an epoch's directory has a parent"), PARTIAL)?;
+        disk::sweep(incoming.partial.parent().expect("an epoch's directory has a parent"), disk::PARTIAL)?;
         Ok(Self(incoming))
     }
 

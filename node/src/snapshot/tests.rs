@@ -196,7 +196,7 @@ fn what_a_crash_left_behind_whole_pages_is_cut_off() {
     drop(download);
     let partial =
         installed_dir(data.path(), &"carrier-a".parse().unwrap(), &"subscribers".parse().unwrap(), 3)
-            .with_file_name("partial-3");
+            .with_file_name(".partial-3");
     let mut pages = fs::OpenOptions::new().append(true).open(partial.join(PAGES)).unwrap();
     pages.write_all(&[0; PAGE_BYTES + 100]).unwrap();
     assert_eq!(Download::resume(data.path(), &source.manifest).unwrap().next_page(), 11);
@@ -266,9 +266,9 @@ fn more_pages_than_the_manifest_says_are_refused_before_they_are_written() {
 fn an_abandoned_download_of_another_epoch_is_removed() {
     let (data, source) = (tempfile::tempdir().unwrap(), Source::new(300));
     let sets = data.path().join("snapshots/carrier-a/subscribers");
-    fs::create_dir_all(sets.join("partial-2")).unwrap();
+    fs::create_dir_all(sets.join(".partial-2")).unwrap();
     let download = Download::resume(data.path(), &source.manifest).unwrap();
-    assert!(!sets.join("partial-2").exists() && sets.join("partial-3").exists());
+    assert!(!sets.join(".partial-2").exists() && sets.join(".partial-3").exists());
     drop(download);
 }
 

@@ -229,8 +229,8 @@ impl Admin {
         if GroupPlan::kept_digest(&folder)?.is_none() {
             return Err(FolderError::NoGroup { group: group.clone() }.into());
         }
-        let (party, now_ms) = (&self.keys.party, self.clock.now_ms());
-        let state = change(&Lifecycle { folder: &folder, party, store: &self.store, now_ms })?;
+        let (party, clock) = (&self.keys.party, &*self.clock);
+        let state = change(&Lifecycle { folder: &folder, party, store: &self.store, clock })?;
         self.flush()?;
         Ok(state)
     }

@@ -36,15 +36,17 @@ pub(super) struct Watch {
 
 impl Active {
     /// Reads the first group with something in use. What is unchanged stays, its table too, and its monitor goes on.
-    pub(in crate::bank) fn load(shared: &Shared, config: &ScoreConfig, before: &Self) -> Self {
+    /// What cannot be used is no error, but its report.
+    ///
+    /// # Errors
+    /// The folder of groups cannot be read.
+    pub(in crate::bank) fn load(
+        shared: &Shared,
+        config: &ScoreConfig,
+        before: &Self,
+    ) -> Result<Self, NodeError> {
         let folders = ScoreFolder::new(&shared.layout);
-        let groups = match folders.groups() {
-            Ok(groups) => groups,
-            Err(error) => {
-                tracing::error!(code = error.code(), %error, "the folder of scoring groups cannot be read");
-                return Self::default();
-            }
-        };
+        let groups = folders.groups()?;
         for group in &groups {
             tell_what_is_left(shared, &folders.group(group));
         }
@@ -52,21 +54,26 @@ impl Active {
             let folder = folders.group(&group);
             let choice = match ActiveState::load(&folder) {
                 Ok(state) => state.in_use().cloned(),
-                Err(error) => return Self::failed(&group, None, &error.into()),
+                Err(error) => return Ok(Self::failed(&group, None, &error.into())),
             };
             let Some(choice) = choice else { continue };
             let same = |scoring: &&Arc<Scoring>| {
                 scoring.watch.is_of(&folder, &choice) && !scoring.table.is_replaced()
             };
             if let Some(scoring) = before.scoring.as_ref().filter(same) {
-                return Self { scoring: Some(scoring.clone()), failure: None };
+                return Ok(Self { scoring: Some(scoring.clone()), failure: None });
             }
-            return match open(shared, config, folder, choice.clone()) {
+            return Ok(match open(shared, config, folder, choice.clone()) {
                 Ok(scoring) => Self { scoring: Some(Arc::new(scoring)), failure: None },
                 Err(error) => Self::failed(&group, Some(&choice), &error),
-            };
+            });
         }
-        Self::default()
+        Ok(Self::default())
+    }
+
+    /// Whether what is active is in use, with the table that stands there.
+    pub(in crate::bank) fn is_whole(&self) -> bool {
+        self.failure.is_none() && self.scoring.as_ref().is_none_or(|scoring| !scoring.table.is_replaced())
     }
 
     fn failed(group: &DataSet, choice: Option<&Choice>, error: &NodeError) -> Self {
@@ -86,8 +93,7 @@ fn tell_what_is_left(shared: &Shared, folder: &GroupFolder) {
 }
 
 fn life<'a>(shared: &'a Shared, folder: &'a GroupFolder) -> Lifecycle<'a> {
-    let (party, now_ms) = (&shared.keys.party, shared.clock.now_ms());
-    Lifecycle { folder, party, store: &shared.store, now_ms }
+    Lifecycle { folder, party: &shared.keys.party, store: &shared.store, clock: &*shared.clock }
 }
 
 fn open(
@@ -119,8 +125,8 @@ impl Watch {
 }
 
 impl Scoring {
-    /// Counts the calls of a run about applicants; a verdict is carried out on a thread of its own. What it changes reaches the bank as
-    /// a command's changes do.
+    /// Counts the calls of a run about applicants; a verdict is carried out on a thread of its own. What it changes
+    /// reaches the bank as a command's changes do.
     pub(in crate::bank) fn observe(
         self: &Arc<Self>,
         shared: &Shared,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use windvane_keys::symmetric::StorageKey;
-use windvane_protocols::lookup::{BUILDING, DataSet};
+use windvane_protocols::lookup::DataSet;
 use zeroize::Zeroizing;
 
 use super::index::{Index, IndexBuilder};
@@ -251,7 +251,7 @@ impl Journal {
             return Err(ChangesError::TooManyFiles);
         }
         disk::create_directory(&self.dir)?;
-        disk::sweep(&self.dir, BUILDING)?;
+        disk::sweep(&self.dir, disk::BUILDING)?;
         if self.reports.is_empty() {
             // Those that followed an earlier full file.
             for stale in disk::numbered(&self.dir)?.into_iter().rev() {
@@ -259,7 +259,7 @@ impl Journal {
             }
         }
         let number = self.last() + 1;
-        let place = self.dir.join(format!("{BUILDING}{number}"));
+        let place = self.dir.join(format!("{}{number}", disk::BUILDING));
         disk::create_directory(&place)?;
         let staging = StagingWriter::create(&place.join(SEALED), &self.data_set, key, rng)?;
         let target = self.dir.join(number.to_string());

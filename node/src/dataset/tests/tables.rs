@@ -73,8 +73,8 @@ fn two_builds_of_one_epoch_share_no_row() {
 fn what_an_interrupted_build_left_is_removed_by_the_next() {
     let mut bench = Bench::new();
     bench.import_bytes(good_rows(10).as_bytes()).unwrap();
-    fs::create_dir(bench.path("building-0123")).unwrap();
-    fs::write(bench.path("building-0123/pages"), b"half").unwrap();
+    fs::create_dir(bench.path(".building-0123")).unwrap();
+    fs::write(bench.path(".building-0123/pages"), b"half").unwrap();
     bench.build(1).unwrap();
     assert_eq!(bench.entries(), ["build-rejects.csv", "built", "import-rejects.csv", "staging"]);
 }
@@ -133,7 +133,7 @@ fn publication_signs_the_manifest_and_ends_with_its_hours() {
     assert_eq!((status.built.len(), status.published.len()), (0, 2));
     assert_eq!(status.published[0].bytes, report.bytes);
     assert_eq!(published_epochs(bench.data(), bench.config.name()).unwrap(), [1, 12]);
-    remove_epoch(bench.data(), bench.config.name(), 1).unwrap();
+    EpochTables::hold(bench.data(), bench.config.name(), 1).unwrap().remove().unwrap();
     assert_eq!(published_epochs(bench.data(), bench.config.name()).unwrap(), [12]);
 }
 
@@ -171,7 +171,7 @@ fn a_table_behind_the_last_publication_is_refused_and_goes_with_its_epoch() {
     bench.publish(6).unwrap();
     assert_eq!(bench.publish(5).unwrap_err().code(), "EPOCH_SUPERSEDED");
     assert_eq!(built_epochs(bench.data(), bench.config.name()).unwrap(), [5]);
-    remove_epoch(bench.data(), bench.config.name(), 5).unwrap();
+    EpochTables::hold(bench.data(), bench.config.name(), 5).unwrap().remove().unwrap();
     assert_eq!(built_epochs(bench.data(), bench.config.name()).unwrap(), [] as [u64; 0]);
     assert_eq!(published_epochs(bench.data(), bench.config.name()).unwrap(), [6]);
 }

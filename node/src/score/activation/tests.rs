@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fs;
 
 use super::*;
-use crate::score::test_world::{FIRST, NOW_MS, World, alter, card, described, plan};
+use crate::score::test_world::{FIRST, NOW_MS, Standing, World, alter, card, described, plan};
 use windvane_keys::symmetric::StorageKey;
 
 const SECOND: u64 = FIRST + 1;
@@ -317,7 +317,7 @@ fn what_an_interrupted_change_left_is_told_before_the_next() {
 fn what_is_told_late_has_the_time_at_which_it_is_told() {
     let world = World::bank().with_models().with_both();
     world.life().stop_scoring("dave").unwrap();
-    Lifecycle { now_ms: NOW_MS + 1_000_000, ..world.life() }.tell_what_is_left().unwrap();
+    Lifecycle { clock: &Standing(NOW_MS + 1_000_000), ..world.life() }.tell_what_is_left().unwrap();
     let waiting = world.store.outbox().unwrap();
     let [(_, entry)] = &waiting[..] else { panic!("{waiting:?}") };
     assert_eq!(Entry::decode(entry).unwrap().at_ms, NOW_MS + 1_000_000, "a log's times do not go back");

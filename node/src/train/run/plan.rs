@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use windvane_keys::files::{FileError, read_public};
+use windvane_keys::files::{FileError, parent_of, read_public};
 use windvane_protocols::limits::{MAX_HELD_OUT, MAX_PURPOSE_BYTES, MAX_SCORE_BANDS};
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::PartyId;
@@ -295,7 +295,7 @@ impl TrainPlan {
         let bytes = read_public(path, MAX_PLAN_BYTES)?;
         let mut plan: Self = toml::from_str(&String::from_utf8_lossy(&bytes))
             .map_err(|error| PlanError::Syntax { path: path.to_owned(), message: error.to_string() })?;
-        let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+        let folder = parent_of(path);
         let base = folder.canonicalize();
         let base = base.map_err(|source| FileError::Io { path: folder.to_owned(), source })?;
         plan.node = plan.node.map(|node| base.join(node));
