@@ -81,9 +81,9 @@ impl Grants {
         Ok(())
     }
 
-    /// Holds an answer, in an epoch that ends at `until_ms`, against its grant, and counts it. Whether the grant permits it is judged, like the day
-    /// that it counts for, by the moment when the provider received it: the provider decides, and so both
-    /// logs judge alike. The end of a grant is compared in the clock of the log's own party.
+    /// Holds an answer, in an epoch that ends at `until_ms`, against its grant, and counts it. Whether the grant permits
+    /// it is judged, like the day that it counts for, by the moment when the provider received it: the provider decides,
+    /// and so both logs judge alike. The end of a grant is compared in the clock of the log's own party.
     pub(super) fn charge(
         &mut self,
         entry: u64,
