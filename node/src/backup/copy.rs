@@ -23,7 +23,7 @@ const BUFFER_BYTES: usize = 1 << 20;
 /// Copied in their own way, or not at all: the journal is in the published log, or will be.
 const NOT_FILES: [&str; 6] = ["state.db", "state.db-wal", "state.db-shm", "log", "journal.0", "journal.1"];
 
-/// Names of what is being made, beside those that begin as [`UNFINISHED`] does.
+/// Names of what is being made, beside those that begin as [`disk::UNFINISHED`] does.
 const MAKING: [&str; 2] = [".adding", ".publishing"];
 
 /// Folders of jobs: a job that runs changes its journal at any time, and a kill leaves it as a copy does.
