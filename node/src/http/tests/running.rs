@@ -4,6 +4,8 @@ use std::io::Write;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+
 use super::*;
 
 #[tokio::test]
@@ -47,43 +49,41 @@ fn the_description_has_every_route_and_no_other() {
     }
 }
 
+fn waiting_batch() -> BatchBody {
+    serde_json::from_value(batch(&[item(&json!({ "ticket": "wait" }))])).unwrap()
+}
+
+/// As many batches under way as there are places.
+async fn fill_batches(served: &Served, body: &BatchBody) -> JoinSet<()> {
+    let mut under_way = JoinSet::new();
+    for _ in 0..8 {
+        let (client, body) = (served.client(), body.clone());
+        under_way.spawn(async move { drop(client.verify_batch(&body).await.unwrap()) });
+    }
+    served.script.waiting.subscribe().wait_for(|count| *count == 8).await.unwrap();
+    under_way
+}
+
 #[tokio::test]
 async fn more_batches_than_places_are_refused_at_once_while_single_calls_pass() {
     let served = Served::start().await;
-    let waiting: BatchBody = serde_json::from_value(batch(&[item(&json!({ "ticket": "wait" }))])).unwrap();
-    let under_way: Vec<_> = (0..8)
-        .map(|_| {
-            let (client, body) = (served.client(), waiting.clone());
-            tokio::spawn(async move { client.verify_batch(&body).await })
-        })
-        .collect();
-    served.script.waiting.subscribe().wait_for(|count| *count == 8).await.unwrap();
+    let waiting = waiting_batch();
+    let under_way = fill_batches(&served, &waiting).await;
     let refused = served.client().verify_batch(&waiting).await.unwrap_err();
     assert_eq!((refused.status, refused.code.as_str()), (429, "OVERLOADED"));
     assert_eq!(refused.retry_after_ms, Some(1_000));
     assert_eq!(served.post("/v1/verifications", question(&json!({})).to_string()).await.status, 200);
     served.script.gate.send_replace(true);
-    for call in under_way {
-        call.await.unwrap().unwrap();
-    }
+    under_way.join_all().await;
     served.client().verify_batch(&waiting).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_call_keeps_its_place_until_its_end_though_its_caller_hung_up() {
     let served = Served::start().await;
-    let waiting: BatchBody = serde_json::from_value(batch(&[item(&json!({ "ticket": "wait" }))])).unwrap();
-    let under_way: Vec<_> = (0..8)
-        .map(|_| {
-            let (client, body) = (served.client(), waiting.clone());
-            tokio::spawn(async move { client.verify_batch(&body).await })
-        })
-        .collect();
-    served.script.waiting.subscribe().wait_for(|count| *count == 8).await.unwrap();
-    for call in under_way {
-        call.abort();
-        assert!(call.await.unwrap_err().is_cancelled());
-    }
+    let waiting = waiting_batch();
+    let mut under_way = fill_batches(&served, &waiting).await;
+    under_way.shutdown().await;
     // A whole round trip later the listener has seen the end of the connections.
     served.client().report("known-1").await.unwrap();
     let refused = served.client().verify_batch(&waiting).await.unwrap_err();
