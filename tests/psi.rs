@@ -21,6 +21,7 @@ mod flood;
 mod hostile;
 pub(crate) mod process;
 mod refusals;
+mod unanswered;
 
 /// Seed of the tests' random numbers.
 const SEED: u64 = 20_261_125;

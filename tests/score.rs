@@ -7,10 +7,13 @@ use std::time::Duration;
 use windvane::Node;
 use windvane::admin::Admin;
 use windvane::error::NodeError;
+use windvane::identity::Layout;
+use windvane::score::folder::ScoreFolder;
 use windvane::score::plan::GroupPlan;
 use windvane::score::setup::{Round, SetupProgress, SetupReport};
 use windvane::score::status::EpochStatus;
 use windvane_protocols::audit::entry::Event;
+use windvane_protocols::limits::MAX_EPOCH_STEP;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::PartyId;
 use windvane_protocols::score::epoch::Member;
@@ -413,6 +416,18 @@ async fn a_provider_restarted_before_its_confirmation_costs_the_epoch_and_is_nam
     group.stop().await;
     assert_eq!(states(&group.bank), ["begun 1", "failed 1", "begun 2", "confirmed 2", "finished 2"]);
     assert!(!epoch_dir(&group.bank, 1).join("evidence").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn providers_that_missed_the_farthest_step_follow_the_next() {
+    let mut group = Group::joined().await;
+    let layout = Layout::new(group.bank.config.node.data_dir.clone());
+    let name: DataSet = "joint-risk".parse().unwrap();
+    ScoreFolder::new(&layout).ledger().unwrap().choose(&name, MAX_EPOCH_STEP).unwrap();
+    let epoch = 2 * MAX_EPOCH_STEP;
+    let report = group.bank.admin.score_setup(&group.plan(2), Some(epoch), &()).await.unwrap();
+    assert_eq!(report.epoch, epoch);
+    group.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

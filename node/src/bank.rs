@@ -43,6 +43,7 @@ pub use inquiry::{BankError, BankErrorKind, Inquiry};
 
 use ask::{Prepared, Run, Session};
 use breaker::Breaker;
+pub(crate) use interrupted::INTERRUPTED;
 use interrupted::Running;
 use record::{Sealer, Subject};
 use score::{Active, Planned, Scores};

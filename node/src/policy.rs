@@ -100,18 +100,18 @@ impl Policy {
         Ok(())
     }
 
-    /// Holds a request's lookup, in an epoch that ends at `until_ms`, against its grant and counts its elements.
+    /// Holds a request's lookup, in an epoch of so many hours, against its grant and counts its elements.
     ///
     /// # Errors
     /// [`Refusal`]: nothing was counted.
     pub fn admit(
         &self,
         request: &Request,
-        until_ms: u64,
+        epoch_hours: u64,
         provider: &PartyId,
         now_ms: u64,
     ) -> Result<(), Refusal> {
-        let place = (Operation::Verify, &request.data_set, Some(until_ms));
+        let place = (Operation::Verify, &request.data_set, Some(epoch_hours));
         self.charge(request, provider, place, &lookup_charges(request), now_ms)
     }
 
@@ -120,12 +120,12 @@ impl Policy {
     pub(crate) fn admit_uncounted(
         &self,
         request: &Request,
-        until_ms: u64,
+        epoch_hours: u64,
         provider: &PartyId,
         now_ms: u64,
     ) -> Result<(), Refusal> {
         let before = self.lock().used.clone();
-        let admitted = self.admit(request, until_ms, provider, now_ms);
+        let admitted = self.admit(request, epoch_hours, provider, now_ms);
         self.lock().used = before;
         admitted
     }
@@ -149,7 +149,7 @@ impl Policy {
         &self,
         request: &Request,
         provider: &PartyId,
-        (operation, data_set, until_ms): (Operation, &DataSet, Option<u64>),
+        (operation, data_set, epoch_hours): (Operation, &DataSet, Option<u64>),
         charges: &[Charge],
         now_ms: u64,
     ) -> Result<(), Refusal> {
@@ -163,7 +163,7 @@ impl Policy {
             // A score has no families.
             families: if operation == Operation::Verify { &request.families } else { &[] },
             purpose: &request.purpose,
-            until_ms,
+            epoch_hours,
             now_ms,
         })?;
         self.lock().reserve(grant, self.rates(grant, request), charges, now_ms)

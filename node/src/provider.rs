@@ -294,7 +294,7 @@ impl Provider {
             self.shared.functions.check(Function::Batches)?;
         }
         if let Some(published) = &published {
-            self.admit(request, published.manifest().body().not_after_ms, received_at_ms)?;
+            self.admit(request, published.manifest().body().hours(), received_at_ms)?;
         }
         let requester = request.requester.clone();
         let member = match self.scorer(&checked, received_at_ms) {
@@ -341,12 +341,12 @@ impl Provider {
         Ok(())
     }
 
-    fn admit(&self, request: &Request, until_ms: u64, received_at_ms: u64) -> Result<(), Refusal> {
+    fn admit(&self, request: &Request, epoch_hours: u64, received_at_ms: u64) -> Result<(), Refusal> {
         #[cfg(feature = "faults")]
         if self.shared.bug == Some(crate::faults::Bug::QuotaAfterReply) {
-            return self.policy.admit_uncounted(request, until_ms, self.party(), received_at_ms);
+            return self.policy.admit_uncounted(request, epoch_hours, self.party(), received_at_ms);
         }
-        self.policy.admit(request, until_ms, self.party(), received_at_ms)
+        self.policy.admit(request, epoch_hours, self.party(), received_at_ms)
     }
 
     /// Takes a countersignature into the log.

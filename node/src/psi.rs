@@ -1,10 +1,11 @@
 //! Set intersection over files: the job between two tables, from the grant to the result file.
 //!
-//! A job is one signed request and one signed acceptance, and any number of connections up to a limit. Both
-//! parties partition their tables under a salt of both nonces and walk the buckets in order, a few at a time;
-//! every bucket is a short conversation whose result the receiver keeps before it says so. When the
-//! last bucket is done, both compare the hash over all of them, the provider signs its receipt, and the
-//! requester countersigns.
+//! A job is one signed request and one signed acceptance, and any number of connections up to a limit. A request that
+//! no provider accepted, because it was down or because it refused it for its age or its grant, may be followed by
+//! another, under a session of its own (`job/request.rs`). Both parties partition their tables under a salt of both
+//! nonces and walk the buckets in order, a few at a time; every bucket is a short conversation whose result the
+//! receiver keeps before it says so. When the last bucket is done, both compare the hash over all of them, the provider
+//! signs its receipt, and the requester countersigns.
 //!
 //! **Promised.** Nothing of either table moves before the provider has held the request against its grant.
 //! Memory is bounded on both sides whatever the peer sends: a bucket's messages have lengths that follow from

@@ -134,8 +134,8 @@ pub const MAX_CALIBRATION_KNOTS: usize = 1_024;
 /// Scoring groups and epochs that one party remembers.
 pub const MAX_LEDGER_ITEMS: usize = 1 << 16;
 
-/// How far above a scoring group's last epoch the next one may be: epochs are numbered with 64 bits and only grow, so a
-/// single number must not use them up.
+/// How far above a scoring group's last epoch its bank may choose the next one: epochs are numbered with 64 bits and only
+/// grow, so a single number must not use them up.
 pub const MAX_EPOCH_STEP: u64 = 1 << 32;
 
 /// Bytes of a scoring group's whole setup: 17 confirmations, 16 announcements, and 16 dealings of 16

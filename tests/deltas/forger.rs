@@ -17,6 +17,7 @@ use windvane_proto::lookup::v1::{
 };
 use windvane_protocols::limits::PAGE_BYTES;
 use windvane_protocols::lookup::delta::Delta;
+use windvane_protocols::lookup::manifest::Manifest;
 use windvane_protocols::lookup::row::PublicationId;
 use windvane_protocols::transcript::Signed;
 
@@ -56,6 +57,11 @@ impl Forger {
         let service = LookupServer::new(forger.clone());
         tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
         (forger, address)
+    }
+
+    /// Serves this manifest from now on.
+    pub(super) fn offer_manifest(&self, manifest: &Signed<Manifest>) {
+        self.0.lock().unwrap().manifest = manifest.as_bytes().to_vec();
     }
 
     /// Serves these deltas from now on.

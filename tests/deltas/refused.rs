@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use windvane::admin::{Admin, Fetched};
+use windvane::clock::Clock as _;
 use windvane::dataset::published_dir;
 use windvane::error::NodeError;
 use windvane::snapshot::Snapshot;
 use windvane_protocols::limits::{MAX_DELTAS, PAGE_BYTES};
 use windvane_protocols::lookup::delta::Delta;
+use windvane_protocols::lookup::manifest::Manifest;
 use windvane_protocols::transcript::Signed;
 
 use super::Trial;
@@ -96,6 +98,26 @@ async fn a_chain_that_breaks_a_rule_is_refused_with_its_code() {
     let codes = ["DELTA_SIGNATURE", "DELTA_ORDER", "DELTA_BASE", "PUBLICATION_ID_REUSED", "DELTA_SIZE_LIMIT"];
     assert!(codes.iter().all(|code| noted.iter().any(|noted| noted == code)), "{noted:?}");
     forgery.recovered().await.conclude(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_from_the_future_is_refused_beyond_the_clocks_tolerance_and_noted() {
+    let forgery = Forgery::begin().await;
+    let (carrier, now_ms) = (&forgery.trial.carrier, forgery.trial.lab.clock.now_ms());
+    let tolerance_ms = forgery.trial.bank.0.config.service.clock_tolerance_ms;
+    let installed = forgery.trial.installed().manifest().body().clone();
+    let published = |ahead_ms: u64| {
+        let published_at_ms = now_ms + ahead_ms;
+        let manifest = Manifest { epoch: 9, published_at_ms, ..installed.clone() };
+        Signed::sign(manifest, carrier.admin.keys().signing_key())
+    };
+    forgery.forger.offer_manifest(&published(tolerance_ms + 60_000));
+    assert_eq!(forgery.fetch().await.unwrap_err().code(), "MANIFEST_TIME");
+    // One within the tolerance is held by the next rule: its publication is another manifest's.
+    forgery.forger.offer_manifest(&published(tolerance_ms));
+    assert_eq!(forgery.fetch().await.unwrap_err().code(), "PUBLICATION_ID_REUSED");
+    let noted = failures(&forgery.trial.bank.0, &forgery.trial.bank.1).await;
+    assert!(noted.iter().any(|code| code == "MANIFEST_TIME"), "{noted:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@
 //! `WINDVANE_CRASH_AT` names.
 
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use windvane::audit::reconcile;
@@ -13,7 +13,7 @@ use windvane::psi::{JobPlan, Stage};
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::party::SessionId;
 
-use super::process::Process;
+use super::process::{Process, session};
 use super::{World, grant, ids, lines, psi_terms};
 use crate::lab::{Party, events};
 
@@ -36,9 +36,10 @@ async fn concluded(world: World, plan: &JobPlan, job: SessionId, before: &JobSta
         ids((0..1_000).step_by(2)).into_iter().map(|id| format!("{id},t{}", &id[1..])).collect();
     assert_eq!(lines(&plan.output), expected);
     assert_eq!(report.matches, Some(500));
-    let state = |root: &Path| JobFolder::peek(root, job).unwrap().unwrap();
-    let (bank, carrier) =
-        (state(&world.bank.config.node.data_dir), state(&world.carrier.config.node.data_dir));
+    let state = |party: &Party, name: &str| {
+        JobFolder::peek(&party.config.node.data_dir, session(name)).unwrap().unwrap()
+    };
+    let (bank, carrier) = (state(&world.bank, &report.job), state(&world.carrier, &report.session));
     // A bucket's hash covers the number of the connection that it ran on.
     assert!(before.finished.iter().all(|(bucket, hash)| bank.finished.get(bucket) == Some(hash)));
     assert_eq!(bank.finished, carrier.finished);
@@ -100,7 +101,8 @@ async fn carrier_killed(protocol: &str, stage: &str) -> (World, JobPlan, Session
 }
 
 /// The stages at which a party is killed, and which time that it passes them: buckets in the middle of the job.
-const KILLS: [(Stage, u64); 9] = [
+const KILLS: [(Stage, u64); 10] = [
+    (Stage::Requested, 1),
     (Stage::Open, 1),
     (Stage::Accepted, 1),
     (Stage::Partitioned, 1),
@@ -129,8 +131,9 @@ async fn bank_killed_everywhere(protocol: &str) {
 }
 
 async fn carrier_killed_everywhere(protocol: &str) {
-    // The output is the bank's own.
-    for (stage, times) in KILLS.into_iter().filter(|(stage, _)| *stage != Stage::Output) {
+    // The request and the output are the bank's own.
+    let own = [Stage::Requested, Stage::Output];
+    for (stage, times) in KILLS.into_iter().filter(|(stage, _)| !own.contains(stage)) {
         let (world, plan, job, before) = carrier_killed(protocol, &format!("{stage}:{times}")).await;
         concluded(world, &plan, job, &before).await;
     }

@@ -13,7 +13,7 @@ use super::{World, grant, psi_terms};
 use crate::lab::{Party, events};
 
 /// Both logs at rest, held against each other.
-fn agree(bank: &Party, carrier: &Party) -> windvane::audit::ReconcileReport {
+pub(super) fn agree(bank: &Party, carrier: &Party) -> windvane::audit::ReconcileReport {
     let report = reconcile(&[bank.log_dir(), carrier.log_dir()]);
     assert!(report.is_ok(), "{report}");
     report

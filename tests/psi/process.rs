@@ -84,7 +84,7 @@ pub(crate) fn config() -> Config {
     Config::load(Path::new(&std::env::var_os(CONFIG).expect("run by a neighbour"))).unwrap()
 }
 
-fn session(text: &str) -> SessionId {
+pub(super) fn session(text: &str) -> SessionId {
     SessionId::from_bytes(hex::decode(text).unwrap().try_into().unwrap())
 }
 

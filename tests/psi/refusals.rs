@@ -37,7 +37,7 @@ async fn refused(terms: &GrantTerms, change: impl FnOnce(&mut windvane::psi::Job
     let error = runner.run(job, &stages).await.unwrap_err();
     runner.close().await.unwrap();
     // Tables are partitioned, and buckets move, behind the acceptance only.
-    assert_eq!(*stages.0.lock().unwrap(), [Stage::Open]);
+    assert_eq!(*stages.0.lock().unwrap(), [Stage::Requested, Stage::Open]);
     assert_eq!(failures(&world.carrier, &world.node).await, [error.code()]);
     world.node.stop().await.unwrap();
     let accepted = events(&world.carrier).iter().any(|event| matches!(event, Event::PsiAccepted(_)));

@@ -1,4 +1,5 @@
-//! A process that is killed at any named stage of a setup, a publication or a download leaves nothing half-active.
+//! A process that is killed at any named stage of a setup, a publication or a download leaves nothing half-active, and
+//! one of a rollback goes back once.
 //!
 //! The party to be killed runs in a process of its own, and a debug build sends itself SIGKILL at the stage that
 //! `WINDVANE_CRASH_AT` names. Each kill is one more epoch of a group that goes on scoring; afterwards the epoch, or
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use windvane::admin::Admin;
 use windvane::score::Stage;
+use windvane::score::activation::ChoiceStage;
 use windvane::score::plan::GroupPlan;
 use windvane::score::setup::SetupReport;
 use windvane::score::table_stage::TableStage;
@@ -241,6 +243,52 @@ async fn a_publication_or_a_download_killed_half_way_through_its_segments_goes_o
     let scored = Scored::new(PROVIDERS, 2, step * 16_usize.div_ceil(step) + 1).await;
     for stage in PARTS {
         killed_and_carried_on(&scored, stage).await;
+    }
+    scored.stop().await;
+}
+
+/// Who goes back, as the bank's log tells of it.
+fn rolled_back(bank: &Party) -> Vec<String> {
+    let who = |event| match event {
+        Event::ScoreModel { action, by, .. } if action == "rolled back" => Some(by),
+        _ => None,
+    };
+    events(bank).into_iter().filter_map(who).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_killed_at_any_stage_goes_back_once_whoever_tells_of_it_and_however_often_it_is_repeated()
+{
+    let mut scored = Scored::new(PROVIDERS, 2, 1).await;
+    for epoch in [2, 3] {
+        assert_eq!(set_up(&scored).await.epoch, epoch);
+        published(&scored, 0).await;
+        published(&scored, 1).await;
+        carried_on(&scored, epoch).await;
+    }
+    // What is queued makes the running node tell of the rest by itself.
+    let kills = [(ChoiceStage::Chosen, false), (ChoiceStage::Chosen, true), (ChoiceStage::Told, true)];
+    assert!(ChoiceStage::ALL.iter().all(|stage| kills.iter().any(|(kill, _)| kill == stage)));
+    let mut told = 0;
+    for (stage, node_tells) in kills {
+        was_killed(Command::Rollback(3).killed_at(&scored, stage.name()), stage.name());
+        if node_tells {
+            scored.bank_node.stop().await.unwrap();
+            scored.bank_node = scored.lab.start(&scored.bank).await;
+            scores(&scored, 2).await;
+        }
+        for _ in 0..2 {
+            let state = scored.bank.admin.roll_back_score(&group(), 3, "erin").unwrap();
+            assert_eq!(state.active.map(|choice| choice.epoch), Some(2), "{stage}");
+        }
+        scored.bank.taken_over_by(&scored.bank_node).await;
+        scores(&scored, 2).await;
+        scored.bank_node.log().publish().await.unwrap();
+        // A kill after the entries were queued queues them again.
+        told += if stage == ChoiceStage::Told { 2 } else { 1 };
+        assert_eq!(rolled_back(&scored.bank), vec!["dave"; told], "{stage}");
+        scored.bank.admin.activate_score(&group(), 3, "fraud-1", "bob").unwrap();
+        scored.bank.taken_over_by(&scored.bank_node).await;
     }
     scored.stop().await;
 }

@@ -111,8 +111,13 @@ impl Admin {
         Ok(Fetched { manifest, installed, applied, dropped, unknown })
     }
 
-    /// The publication-id rule, before a page of the snapshot is fetched.
+    /// The time of publication, and the publication-id rule, before a page of the snapshot is fetched.
     fn check_manifest(&self, manifest: &Signed<Manifest>) -> Result<(), NodeError> {
+        let Manifest { epoch, published_at_ms, .. } = *manifest.body();
+        let ahead_ms = published_at_ms.saturating_sub(self.clock.now_ms());
+        if ahead_ms > self.config.service.clock_tolerance_ms {
+            return Err(InstallError::PublishedAhead { epoch, ahead_ms }.into());
+        }
         for publication in &manifest.body().publications {
             let known = self.store.publication(&publication.id)?;
             check_id(&manifest.digest(), known).map_err(InstallError::from)?;
@@ -183,6 +188,7 @@ const fn is_the_peers(error: &InstallError) -> bool {
         error,
         InstallError::Delta(_)
             | InstallError::EpochReused { .. }
+            | InstallError::PublishedAhead { .. }
             | InstallError::PageInvalid { .. }
             | InstallError::TooLong { .. }
             | InstallError::RootMismatch

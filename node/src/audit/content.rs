@@ -54,7 +54,7 @@ pub(super) struct Content {
     pub(super) jobs: Jobs,
     /// Digests of all manifests and deltas, with their entries and providers.
     pub(super) manifests: HashMap<Hash, (u64, PartyId)>,
-    /// When every epoch ends, milliseconds of Unix time.
+    /// How long every epoch goes on, in hours.
     epochs: HashMap<(PartyId, DataSet, u64), u64>,
     /// What every publication id names, with its first entry.
     ids: HashMap<PublicationId, (u64, Hash)>,
@@ -369,8 +369,8 @@ impl Content {
             faults.extend(own_time("receipt", at_ms, receipt.answered_at_ms));
         }
         let epoch = (request.provider.clone(), request.data_set.clone(), request.epoch);
-        let until_ms = self.epochs.get(&epoch).copied();
-        faults.extend(self.grants.charge(index, receipt, until_ms, &own));
+        let epoch_hours = self.epochs.get(&epoch).copied();
+        faults.extend(self.grants.charge(index, receipt, epoch_hours, &own));
         faults.into_iter().map(|fault| fault.of(request.session)).collect()
     }
 

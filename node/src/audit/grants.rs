@@ -81,30 +81,30 @@ impl Grants {
         Ok(())
     }
 
-    /// Holds an answer, in an epoch that ends at `until_ms`, against its grant, and counts it. Whether the grant permits
+    /// Holds an answer, in an epoch of so many hours, against its grant, and counts it. Whether the grant permits
     /// it is judged, like the day that it counts for, by the moment when the provider received it: the provider decides,
     /// and so both logs judge alike. The end of a grant is compared in the clock of the log's own party.
     pub(super) fn charge(
         &mut self,
         entry: u64,
         receipt: &Receipt,
-        until_ms: Option<u64>,
+        epoch_hours: Option<u64>,
         party: &PartyId,
     ) -> Vec<Fault> {
         let request = receipt.request.body();
         let Some(known) = self.by_id.get_mut(&request.grant) else { return vec![unknown(request.grant)] };
-        let asked = |operation, data_set, families, until_ms| Use {
+        let asked = |operation, data_set, families, epoch_hours| Use {
             requester: &request.requester,
             provider: &request.provider,
             operation,
             data_set,
             families,
             purpose: &request.purpose,
-            until_ms,
+            epoch_hours,
             now_ms: receipt.received_at_ms,
         };
         let looked_up = (!request.families.is_empty())
-            .then(|| asked(Operation::Verify, &request.data_set, request.families.as_slice(), until_ms));
+            .then(|| asked(Operation::Verify, &request.data_set, request.families.as_slice(), epoch_hours));
         // A score that was refused was not permitted to begin with.
         let scored = request.score.as_ref().filter(|_| receipt.scored > 0);
         let scored = scored.map(|score| asked(Operation::Score, &score.group, &[], None));

@@ -224,7 +224,7 @@ fn uses_outside_their_grant_are_found() {
     world.run(1);
     assert_eq!(codes(&check(&world, A)), set([code::OUTSIDE_GRANT]));
 
-    let mut world = World::with(|grant| grant.epoch_hours = 22);
+    let mut world = World::with(|grant| grant.epoch_hours = 23);
     world.run(1);
     assert_eq!(codes(&check(&world, A)), set([code::OUTSIDE_GRANT]));
     assert_eq!(codes(&check(&world, BANK)), set([code::OUTSIDE_GRANT]));

@@ -190,7 +190,7 @@ impl Contract {
         if now_ms > manifest.not_after_ms {
             return Err("EPOCH_EXPIRED");
         }
-        if grant.permits_epoch(manifest.not_after_ms, now_ms).is_err() {
+        if grant.permits_epoch(manifest.hours()).is_err() {
             return Err("GRANT_EPOCH");
         }
         let families: Vec<_> =

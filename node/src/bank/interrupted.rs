@@ -57,8 +57,8 @@ impl Running {
     }
 }
 
-/// The code under which the log tells of them.
-const INTERRUPTED: &str = "INTERRUPTED";
+/// The code under which the log tells of what a kill left without an end.
+pub(crate) const INTERRUPTED: &str = "INTERRUPTED";
 
 /// Tells the log of all that are open, and leaves their receipts to the next countersignature. Blocks.
 ///

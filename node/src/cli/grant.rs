@@ -80,8 +80,8 @@ pub(super) struct IssueArgs {
     /// paid for at this rate
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
     rate: u64,
-    /// Verification: how much of an epoch may be left, whole hours, since a lookup opens a person's rows until its end;
-    /// at least `epoch_hours` of the data set
+    /// Verification: how long an epoch may be, in hours, since a lookup opens a person's rows of all of it; at least
+    /// `epoch_hours` of the data set
     #[arg(long, value_name = "HOURS", default_value_t = 24,
         value_parser = clap::value_parser!(u64).range(1..=87_600))]
     epoch_hours: u64,

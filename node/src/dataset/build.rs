@@ -231,6 +231,7 @@ fn draft(job: &Build<'_>, sealer: &Sealer<'_>, written: Written, rejected: u64) 
         publications: vec![Publication { id: sealer.publication, rows, pages, root }],
         rejected,
         built_at_ms: job.now_ms,
+        published_at_ms: 0,
         not_after_ms: 0,
     }
 }

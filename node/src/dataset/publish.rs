@@ -128,6 +128,7 @@ pub fn publish(job: &Publish<'_>) -> Result<Signed<Manifest>, PublishError> {
     }
     let mut manifest = read_draft(&built, epoch)?;
     check(&built, &manifest)?;
+    manifest.published_at_ms = job.now_ms;
     manifest.not_after_ms = job.now_ms.saturating_add(u64::from(job.epoch_hours) * 3_600_000);
     let manifest = Signed::sign(manifest, job.key.signing_key());
     disk::write_file(&built.join(MANIFEST), manifest.as_bytes())?;

@@ -175,10 +175,9 @@ fn lacking(code: &str, party: &str) -> (&'static str, String) {
             ("there is no running grant of it", "ask for one, then windvane grant accept".into())
         }
         "SNAPSHOT_MISSING" => ("there is no snapshot of it", format!("windvane snapshot fetch {party}")),
-        "GRANT_EPOCH" => (
-            "its epoch goes on for longer than its grant permits",
-            "ask for a grant of more epoch hours".into(),
-        ),
+        "GRANT_EPOCH" => {
+            ("its epoch is longer than its grant permits", "ask for a grant of more epoch hours".into())
+        }
         "GRANT_SCOPE" => ("its grant permits no family of its table", "ask for a wider grant".into()),
         "PARTNER_SUSPENDED" => ("it is suspended here", format!("windvane partner resume {party}")),
         _ => ("it cannot be asked", "see windvane doctor".into()),

@@ -24,7 +24,7 @@ pub enum PsiRefusal {
     Signature,
     /// The request's time is too far from this clock.
     #[error(
-        "the request was made {off_ms} ms away from this clock; begin a new job, and keep both clocks with a time service"
+        "the request was made {off_ms} ms away from this clock; keep both clocks with a time service, and resume the job, which asks anew"
     )]
     Clock {
         /// How far.
@@ -182,7 +182,22 @@ impl ProtocolError {
     }
 }
 
-/// Codes after which a job does not go on. A job's request is signed once: neither its time nor its grant becomes another.
+/// What a provider says of a request whose time is over, or whose grant does not permit it, unless it had accepted it
+/// before: one of another moment and under another grant may be accepted.
+const RENEWABLE: [&str; 10] = [
+    "CLOCK_SKEW",
+    "GRANT_COLUMN",
+    "GRANT_EXHAUSTED",
+    "GRANT_EXPIRED",
+    "GRANT_MINIMUM",
+    "GRANT_NOT_YET_VALID",
+    "GRANT_ROWS",
+    "GRANT_SCOPE",
+    "GRANT_UNKNOWN",
+    "REPEATED_INPUT",
+];
+
+/// Codes after which a job that was accepted does not go on.
 const FOR_GOOD: [&str; 12] = [
     "ACCEPTANCE_INVALID",
     "BUCKET_OVERFLOW",
@@ -342,10 +357,15 @@ impl PsiError {
         }
     }
 
-    /// Whether the job can never go on, however often it is run: the same question takes a new one. An own cancel
-    /// is none of those, for running the job again takes it back; what the provider cancelled stays so.
+    /// Whether a job that was accepted can never go on, however often it is run: the same question takes a new one. An
+    /// own cancel is none of those, for running the job again takes it back; what the provider cancelled stays so.
     pub fn must_begin_anew(&self) -> bool {
         !matches!(self, Self::Cancelled) && FOR_GOOD.contains(&self.code())
+    }
+
+    /// Whether the provider refused a request that it has not accepted, and another one of the same job may be accepted.
+    pub(super) fn can_be_renewed(&self) -> bool {
+        matches!(self, Self::Peer(error) if RENEWABLE.contains(&error.code.as_str()))
     }
 
     /// The stable code of an error that is neither the peer's nor the node's.

@@ -1,4 +1,5 @@
-//! A job's folder, `psi/<job>/` in the data directory, on either side: what survives a kill.
+//! A job's folder, `psi/<job>/` in the data directory, on either side: what survives a kill. At a provider a job is its
+//! session; at the bank it keeps its name when a new request gives it another session.
 //!
 //! Signed records stand in files of their own, written whole or not at all. Everything that grows stands in
 //! `journal`, a line of JSON for every fact, each durable before the job goes on; a line that a crash cut off

@@ -23,7 +23,7 @@ pub(crate) fn permit(
         data_set: &request.data_set,
         families: &[],
         purpose: &request.purpose,
-        until_ms: None,
+        epoch_hours: None,
         now_ms,
     })?;
     let terms = &grant.psi;

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use tokio_stream::Stream;
 use tonic::Status;
 use windvane_keys::enrolment::Partner;
-use windvane_proto::convert::PsiFrame;
 use windvane_proto::psi::v1::Frame;
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::party::{PartyId, SessionId};
@@ -18,10 +17,10 @@ use super::engine::{Connection, SharedFolder, Watch, blocking, lock, while_alive
 use super::evidence::JobLog;
 use super::folder::{Document, Fact, JobFolder};
 use super::input::{Buckets, PartitionedTable, Scan, input_commitment};
-use super::link::{Outgoing, outgoing};
+use super::link::Outgoing;
 use super::output::write_duplicates;
 use super::plan::{Checked, JobPlan, given};
-use super::receive::{Receiving, await_frame, watch};
+use super::receive::Receiving;
 use super::result::{JobReport, JobResult, Summary};
 use super::scans::Scans;
 use super::side::Common;
@@ -39,6 +38,7 @@ mod connect;
 mod receipt;
 mod request;
 
+use connect::Open;
 use receipt::countersign_later;
 pub(super) use receipt::release_bytes;
 
@@ -174,8 +174,8 @@ impl JobRunner {
     async fn failed(&self, job: &Job, error: &PsiError) {
         let (code, at_ms) = (error.code().to_owned(), self.clock.now_ms());
         let noted = lock(&job.folder).note(&Fact::Ended { code: code.clone(), at_ms });
-        let asked = lock(&job.folder).read::<PsiRequest>(Document::Request).ok().flatten().is_some();
-        let session = asked.then_some(job.id);
+        let asked = lock(&job.folder).read::<PsiRequest>(Document::Request).ok().flatten();
+        let session = asked.map(|request| request.body().session);
         let event = Event::Failed { session, peer: job.checked.provider.clone(), code };
         let logged = self.log.append(at_ms, vec![event]).await.map_err(PsiError::from);
         if let Err(error) = noted.and(logged) {
@@ -184,27 +184,12 @@ impl JobRunner {
     }
 
     async fn connect(&self, job: &Job, progress: &dyn JobProgress) -> Result<Signed<PsiReceipt>, PsiError> {
-        let (request, scan) = self.request(job, progress).await?;
-        let attempt = self.attempt(job).await?;
-        Stage::Open.reached();
-        progress.stage(Stage::Open);
-        let mut watch = watch(job.checked.patience(), &job.folder);
-        let (out, frames) = outgoing();
-        let mut frames = self.dial(job, frames).await?;
-        out.send(PsiFrame::Open(Box::new(self.opening(job, &request, attempt)))).await?;
-        let acceptance = match await_frame(&mut frames, &mut watch, || ()).await? {
-            PsiFrame::Accept(acceptance) => self.accepted(job, &request, *acceptance)?,
-            other => return Err(PsiError::Unexpected { found: other.name(), expected: "an acceptance" }),
-        };
-        Stage::Accepted.reached();
-        progress.stage(Stage::Accepted);
-        let connection = Connection {
-            session: job.id,
-            attempt,
-            parameters: acceptance.body().parameters,
-            out: out.clone(),
-        };
-        let (body, parameters) = (acceptance.body(), connection.parameters);
+        let scan = self.scan(job, progress)?;
+        let Open { acceptance, attempt, out, mut frames, mut watch } =
+            self.open_job(job, &scan, progress).await?;
+        let (body, parameters) = (acceptance.body(), acceptance.body().parameters);
+        let connection =
+            Connection { session: body.request.body().session, attempt, parameters, out: out.clone() };
         let before: Vec<u32> = lock(&job.folder).state().finished.keys().copied().collect();
         let duplicates = lock(&job.folder).path().join("duplicates.csv");
         if before.len() < parameters.buckets() as usize {
@@ -261,7 +246,7 @@ impl JobRunner {
         let folder = job.folder.clone();
         match chain {
             None => {
-                let side = EcdhReceiver::new(common, self.decide(job, acceptance.request.body().minimum));
+                let side = EcdhReceiver::new(common, self.decide(job, acceptance.request.body()));
                 Receiving::new(side, (), input, folder, connection).run(frames, watch, progress).await
             }
             Some(chain) => {
@@ -282,7 +267,7 @@ impl JobRunner {
         let summary = tokio::task::block_in_place(|| self.write(job, receipt.body()))?;
         Stage::Output.reached();
         progress.stage(Stage::Output);
-        let report = JobReport::new(receipt.body(), &summary);
+        let report = JobReport::new(job.id, receipt.body(), &summary);
         lock(&job.folder).conclude(&report, self.clock.now_ms())?;
         Ok(report)
     }

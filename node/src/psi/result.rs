@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use windvane_protocols::party::SessionId;
 use windvane_protocols::psi::{Parameters, PsiReceipt};
 use windvane_protocols::transcript::commit;
 
@@ -28,8 +29,10 @@ pub enum JobResult {
 /// What a finished job tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobReport {
-    /// The job.
+    /// The job, as its folder is named.
     pub job: String,
+    /// The session of its last request, under which the logs have it.
+    pub session: String,
     /// Who was asked.
     pub provider: String,
     /// Which list.
@@ -63,11 +66,12 @@ pub struct JobReport {
 }
 
 impl JobReport {
-    pub(super) fn new(receipt: &PsiReceipt, result: &Summary) -> Self {
+    pub(super) fn new(job: SessionId, receipt: &PsiReceipt, result: &Summary) -> Self {
         let (request, parameters) = (receipt.request(), &receipt.acceptance.body().parameters);
         let padded = |bound: usize| bound as u64 * u64::from(parameters.buckets());
         Self {
-            job: request.session.to_string(),
+            job: job.to_string(),
+            session: request.session.to_string(),
             provider: request.provider.to_string(),
             list: request.data_set.to_string(),
             protocol: request.protocol.to_string(),

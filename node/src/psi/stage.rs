@@ -3,9 +3,11 @@
 use crate::stages::stages;
 
 stages! {
-    /// Where a job can be when it is killed. Both parties pass the same stages.
+    /// Where a job can be when it is killed. Both parties pass the same stages, but for the first and the last.
     pub enum Stage {
-        /// The request is signed, logged and kept; nothing was sent. At the provider: it has come.
+        /// The request is signed, kept and logged; the provider does not pass it.
+        Requested => "requested",
+        /// The connection has its number; nothing was sent. At the provider: the request has come.
         Open => "open",
         /// The acceptance is logged and kept.
         Accepted => "accepted",

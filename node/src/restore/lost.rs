@@ -7,7 +7,6 @@ use windvane_keys::rotation::next_epoch;
 use windvane_keys::store::KeyStore as _;
 use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::audit::grant::Grant;
-use windvane_protocols::limits::MAX_EPOCH_STEP;
 use windvane_protocols::transcript::{Record as _, Signed};
 
 use super::epochs;
@@ -19,8 +18,6 @@ use crate::store::Store;
 
 /// By so much the numbers of epochs skip ahead: an epoch every minute for almost two years would not reach it.
 pub const SAFE_STEP: u64 = 1_000_000;
-
-const _: () = assert!(SAFE_STEP <= MAX_EPOCH_STEP, "a scoring group's ledger takes the step");
 
 /// Ends grants, epochs, scoring keys and callers; gives the log's entries that the state does not queue, and notes.
 pub(super) fn end_everything(
@@ -87,7 +84,7 @@ fn end_scores(keys: &NodeKeys, layout: &Layout, now_ms: u64) -> Result<Vec<Event
         let next = last.saturating_add(SAFE_STEP);
         // Where no number is left, none can come again.
         if next > last {
-            ledger.begin(&group, next)?;
+            ledger.skip_to(&group, next)?;
         }
     }
     Ok(events)
@@ -107,15 +104,16 @@ mod tests {
     use crate::clock::SystemClock;
     use crate::config::{Config, SAMPLES};
 
-    /// A ledger whose group has begun its last possible epoch.
-    struct UsedUp(DataSet);
+    /// A ledger with these last epochs, ascending by their groups.
+    struct Begun<'a>(&'a [(DataSet, u64)]);
 
-    impl windvane_protocols::transcript::Record for UsedUp {
+    impl windvane_protocols::transcript::Record for Begun<'_> {
         const DOMAIN: &'static str = Ledger::DOMAIN;
 
         fn write(&self, t: Transcript) -> Transcript {
-            let epoch = [&u64::MAX.to_be_bytes(), self.0.as_str().as_bytes()].concat();
-            t.list("epoch", std::iter::once(epoch)).list("table", std::iter::empty::<Vec<u8>>())
+            let epoch =
+                |(group, epoch): &(DataSet, u64)| [&epoch.to_be_bytes(), group.as_str().as_bytes()].concat();
+            t.list("epoch", self.0.iter().map(epoch)).list("table", std::iter::empty::<Vec<u8>>())
         }
 
         fn read(_: &mut Reader<'_>) -> Result<Self, TranscriptError> {
@@ -132,15 +130,17 @@ mod tests {
         let admin = Admin::init(&config, Arc::new(SystemClock)).unwrap();
         let layout = Layout::new(config.node.data_dir.clone());
         let score = ScoreFolder::new(&layout);
-        let groups: [DataSet; 2] = ["joint-risk", "other-risk"].map(|group| group.parse().unwrap());
+        let groups: [DataSet; 3] =
+            ["joint-risk", "late-risk", "other-risk"].map(|group| group.parse().unwrap());
         for group in &groups {
             disk::create_directory(score.group(group).path()).unwrap();
         }
-        let ledger = UsedUp(groups[0].clone()).encode();
+        let begun = [(groups[0].clone(), u64::MAX), (groups[1].clone(), u64::MAX - 5)];
+        let ledger = Begun(&begun).encode();
         write_private(&layout.root().join("score").join("ledger"), ledger.as_bytes()).unwrap();
         end_scores(admin.keys(), &layout, 1).unwrap();
         let ledger = score.ledger().unwrap();
         let last = groups.each_ref().map(|group| ledger.ledger().last_epoch(group));
-        assert_eq!(last, [Some(u64::MAX), Some(SAFE_STEP)]);
+        assert_eq!(last, [Some(u64::MAX), Some(u64::MAX), Some(SAFE_STEP)]);
     }
 }

@@ -3,8 +3,9 @@
 //! **Promised**: what becomes active has passed every check of [`installed`]; a rollback goes to a table that is
 //! there byte for byte; the choice changes in one file's rename, and what the log is to have of it stands in the same
 //! file until it is queued. So a change that was interrupted is told, once the next command, the monitor's next
-//! fallback, or the node's next reload or start finds it; a rollback that finds one untold is done with that, and does
-//! not go back a second time. What is told late has the time at which it is told, because a log's times do not go back.
+//! fallback, or the node's next reload or start finds it. A rollback says which epoch it leaves, and the state says
+//! which one the last step back left, so that one that is repeated, after a kill or by two people at once, does not go
+//! back a second time, whoever told of the first. What is told late has the time at which it is told, because a log's times do not go back.
 //! A kill after the entries were queued, and before they were taken out of the file, queues them again: the log then
 //! says twice that the same person made the same choice, as after a command that was repeated, and `audit verify`
 //! accepts it. **Not here**: the running node, which reads [`ActiveState`] when it is told that files changed.
@@ -30,15 +31,15 @@ use crate::store::Store;
 
 pub mod installed;
 mod pending;
+mod stage;
+
+pub use stage::ChoiceStage;
 
 /// The state, with the choices of many years.
 const MAX_STATE_BYTES: usize = 1 << 20;
 
 /// Who acts where no person does.
 pub const MONITOR: &str = "monitor";
-
-/// What the log calls a rollback by a person.
-const ROLLED_BACK: &str = "rolled back";
 
 /// Why nothing is activated, rolled back or retired.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +111,7 @@ pub enum ActivationError {
     },
     /// The epoch is in use.
     #[error(
-        "epoch {epoch} is active; first activate another with `score activate`, go back with `score rollback`, or stop scoring with `score fallback --rules-only`"
+        "epoch {epoch} is active; first activate another with `score activate`, go back with `score rollback --from {epoch}`, or stop scoring with `score fallback --rules-only`"
     )]
     Active {
         /// The epoch.
@@ -121,6 +122,18 @@ pub enum ActivationError {
     NothingActive {
         /// The group.
         group: DataSet,
+    },
+    /// A rollback from an epoch that is not in use.
+    #[error(
+        "epoch {from} of group {group} is not active, epoch {active} is; `windvane score rollback --group {group} --from {active} --by NAME` goes back from that one"
+    )]
+    NotActive {
+        /// The group.
+        group: DataSet,
+        /// The epoch that was to be left.
+        from: u64,
+        /// The active one.
+        active: u64,
     },
     /// No earlier choice is whole.
     #[error(
@@ -156,6 +169,7 @@ impl ActivationError {
             Self::Retired { .. } => "SCORE_EPOCH_RETIRED",
             Self::Active { .. } => "SCORE_EPOCH_ACTIVE",
             Self::NothingActive { .. } => "SCORE_NOT_ACTIVE",
+            Self::NotActive { .. } => "SCORE_EPOCH_NOT_ACTIVE",
             Self::NoStandby { .. } => "SCORE_NO_STANDBY",
         }
     }
@@ -181,6 +195,9 @@ pub struct ActiveState {
     pub previous: Vec<Choice>,
     /// Whether no score is used at present.
     pub rules_only: bool,
+    /// The epoch that was left for an earlier one, by a person or the monitor, unless something was activated since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<u64>,
     /// What the log is to have of the last change and nobody has queued yet; a handful, since each change queues first
     /// what it finds.
     #[serde(default, with = "pending", skip_serializing_if = "Vec::is_empty")]
@@ -214,13 +231,6 @@ impl ActiveState {
         let earlier = self.previous.iter().chain(&self.active).filter(|other| **other != choice);
         Self { previous: earlier.cloned().collect(), active: Some(choice), ..Self::default() }
     }
-
-    /// Whether such a change was stored and is not told yet.
-    fn has_to_tell(&self, changed: &str) -> bool {
-        let is_it =
-            |entry: &Entry| matches!(&entry.event, Event::ScoreModel { action, .. } if action == changed);
-        self.pending.iter().any(is_it)
-    }
 }
 
 /// A group's epochs and models in one party's hands, at one moment.
@@ -249,20 +259,23 @@ impl Lifecycle<'_> {
         self.settle()
     }
 
-    /// Goes back to the newest previous choice that still passes every check of an activation, or ends a rollback that
-    /// was interrupted.
+    /// Leaves the active epoch `from` for the newest previous choice that still passes every check of an activation.
+    /// Where the last step back left it already, only what is not told of that yet is told.
     ///
     /// # Errors
-    /// [`ActivationError::NoStandby`] and others, as of [`Self::activate`].
-    pub fn rollback(&self, by: &str) -> Result<ActiveState, ActivationError> {
+    /// [`ActivationError::NoStandby`], [`ActivationError::NotActive`] and others, as of [`Self::activate`].
+    pub fn rollback(&self, from: u64, by: &str) -> Result<ActiveState, ActivationError> {
         let by = person(by)?;
         let _held = self.folder.lock()?;
-        let interrupted = ActiveState::load(self.folder)?.has_to_tell(ROLLED_BACK);
         let state = self.settle()?;
-        if interrupted {
-            return Ok(state);
+        let group = || self.folder.group().clone();
+        match state.active.as_ref().map(|choice| choice.epoch) {
+            Some(active) if active == from => {}
+            _ if state.left == Some(from) => return Ok(state),
+            Some(active) => return Err(ActivationError::NotActive { group: group(), from, active }),
+            None => return Err(ActivationError::NothingActive { group: group() }),
         }
-        self.step_back(ROLLED_BACK, &by)?;
+        self.step_back("rolled back", &by)?;
         self.settle()
     }
 
@@ -339,6 +352,7 @@ impl Lifecycle<'_> {
         let mut state = ActiveState::load(self.folder)?;
         if !state.pending.is_empty() {
             self.tell(state.pending.drain(..).map(|entry| entry.event))?;
+            ChoiceStage::Told.reached();
             state.store(self.folder)?;
         }
         Ok(state)
@@ -361,7 +375,9 @@ impl Lifecycle<'_> {
         let model = self.active_model(&state)?;
         state.rules_only = true;
         state.pending = self.entries([self.model_event(model, "fallback", by)]);
-        state.store(self.folder)
+        state.store(self.folder)?;
+        ChoiceStage::Chosen.reached();
+        Ok(())
     }
 
     /// The caller holds the group's folder, and settles.
@@ -369,9 +385,10 @@ impl Lifecycle<'_> {
         let state = ActiveState::load(self.folder)?;
         for (index, choice) in state.previous.iter().enumerate().rev() {
             let earlier = state.previous[..index].to_vec();
-            let back = |_: &ActiveState, choice| ActiveState {
+            let back = |before: &ActiveState, choice| ActiveState {
                 active: Some(choice),
                 previous: earlier,
+                left: before.active.as_ref().map(|choice| choice.epoch),
                 ..ActiveState::default()
             };
             match self.choose(choice.clone(), action, by, back) {
@@ -429,7 +446,9 @@ impl Lifecycle<'_> {
         }
         model.note_activation(choice.epoch, by, self.clock.now_ms())?;
         let state = ActiveState { pending: self.entries(events), ..change(&before, choice) };
-        state.store(self.folder)
+        state.store(self.folder)?;
+        ChoiceStage::Chosen.reached();
+        Ok(())
     }
 }
 

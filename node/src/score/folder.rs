@@ -168,12 +168,28 @@ impl ScoreFolder {
 }
 
 impl LedgerFile {
-    /// Notes, durably, that a setup begins.
+    /// Notes, durably, that a setup begins whose number this party chooses.
     ///
     /// # Errors
     /// [`FolderError`]: nothing was noted, and nothing may begin.
+    pub fn choose(&mut self, group: &DataSet, epoch: u64) -> Result<(), FolderError> {
+        self.change(|ledger| ledger.choose(group, epoch))
+    }
+
+    /// As [`Self::choose`], of a number that another party chose.
+    ///
+    /// # Errors
+    /// As of [`Self::choose`].
     pub fn begin(&mut self, group: &DataSet, epoch: u64) -> Result<(), FolderError> {
         self.change(|ledger| ledger.begin(group, epoch))
+    }
+
+    /// Notes, durably, that no number up to this one is used again.
+    ///
+    /// # Errors
+    /// [`FolderError`]: nothing was noted.
+    pub fn skip_to(&mut self, group: &DataSet, epoch: u64) -> Result<(), FolderError> {
+        self.change(|ledger| ledger.skip_to(group, epoch))
     }
 
     /// Notes, durably, the table of a context; its first byte may leave after that.

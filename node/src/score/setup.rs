@@ -154,7 +154,7 @@ impl Relay<'_> {
         let mut ledger = self.score.ledger()?;
         let last = ledger.ledger().last_epoch(&self.plan.group).unwrap_or(0);
         let epoch = wanted.unwrap_or(last.saturating_add(1));
-        ledger.begin(&self.plan.group, epoch)?;
+        ledger.choose(&self.plan.group, epoch)?;
         for earlier in self.folder.epochs()? {
             if let Some(messages) = self.folder.epoch(earlier).read_setup()? {
                 self.give_up(&messages.terms)?;

@@ -128,9 +128,9 @@ impl<'a> Contracts<'a> {
             () if manifest.not_after_ms < self.now_ms => {
                 Err("its epoch has ended; run windvane snapshot fetch")
             }
-            () if grant.permits_epoch(manifest.not_after_ms, self.now_ms).is_err() => Err(
-                "its epoch goes on for longer than its grant permits; ask for a grant of more epoch hours",
-            ),
+            () if grant.permits_epoch(manifest.hours()).is_err() => {
+                Err("its epoch is longer than its grant permits; ask for a grant of more epoch hours")
+            }
             () if !manifest.families.contains(&Family::Phone) => Err("its rows are not keyed by phone"),
             () if !has_tags => Err("its rows have no tags"),
             () => Ok(()),

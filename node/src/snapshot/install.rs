@@ -45,6 +45,17 @@ pub enum InstallError {
         /// The epoch.
         epoch: u64,
     },
+    /// The manifest says that it was published later than now, so that its epoch would seem shorter than it is.
+    #[error(
+        "the manifest of epoch {epoch} says that it was published {ahead_ms} ms from now; keep both clocks with a time \
+         service, and ask the provider to publish a new epoch if it stays so"
+    )]
+    PublishedAhead {
+        /// The epoch.
+        epoch: u64,
+        /// How far ahead of the own clock, milliseconds.
+        ahead_ms: u64,
+    },
     /// Another download of the same epoch is running.
     #[error("another download of this epoch is running; wait for it to end")]
     Busy,
@@ -86,6 +97,7 @@ impl InstallError {
             Self::Snapshot(error) => error.code(),
             Self::Installed { .. } => "SNAPSHOT_INSTALLED",
             Self::EpochReused { .. } => "EPOCH_REUSED",
+            Self::PublishedAhead { .. } => "MANIFEST_TIME",
             Self::Busy => "SNAPSHOT_BUSY",
             Self::Delta(error) => error.code(),
             Self::PageInvalid { .. } => "SNAPSHOT_PAGE_INVALID",

@@ -83,6 +83,7 @@ fn manifest(rng: &mut ChaCha20Rng) -> Manifest {
         publications: vec![],
         rejected: 0,
         built_at_ms: 1,
+        published_at_ms: 1,
         not_after_ms: 2,
     }
 }

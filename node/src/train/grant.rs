@@ -18,7 +18,7 @@ pub(crate) fn permit(grant: &Grant, request: &TrainRequest, now_ms: u64) -> Resu
         data_set: &request.data_set,
         families: &[],
         purpose: &request.purpose,
-        until_ms: None,
+        epoch_hours: None,
         now_ms,
     })?;
     let (terms, charter) = (&grant.train, &request.charter);

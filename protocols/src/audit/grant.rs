@@ -13,8 +13,6 @@ use crate::party::PartyId;
 use crate::score::calibration::Bands;
 use crate::transcript::{Reader, Record, Transcript, TranscriptError};
 
-const HOUR_MS: u64 = 3_600_000;
-
 /// Names a grant in every use: 16 random bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GrantId([u8; 16]);
@@ -114,7 +112,8 @@ pub struct Grant {
     pub train: TrainTerms,
     /// What the requester may keep of a joint score: only the band among these, or everything where there are none.
     pub score_bands: Option<Bands>,
-    /// How much of an epoch may be left at a lookup, whole hours: the call opens the person's rows until its end.
+    /// How long an epoch that is looked up in may be, in hours: the call opens the person's rows in all of it, deltas from
+    /// before the call included.
     pub epoch_hours: u64,
     /// Elements per key and second. A session of more passes when a whole second's is there, and the next one once it is
     /// paid for at this rate.
@@ -316,11 +315,11 @@ pub enum GrantError {
     },
     /// A lookup would open rows for longer than it allows.
     #[error(
-        "the epoch goes on for {hours} hours and the grant permits lookups in its last {permitted}; publish shorter \
-         epochs (epoch_hours of the data set), or issue a grant for more (--epoch-hours)"
+        "the epoch goes on for {hours} hours in all and the grant permits lookups in epochs of {permitted}; publish \
+         shorter epochs (epoch_hours of the data set), or issue a grant for more (--epoch-hours)"
     )]
     Epoch {
-        /// Whole hours that are left of the epoch.
+        /// Hours from the epoch's publication to its end.
         hours: u64,
         /// What the grant permits.
         permitted: u64,
@@ -342,9 +341,11 @@ pub struct Use<'a> {
     pub families: &'a [Family],
     /// For which purpose.
     pub purpose: &'a str,
-    /// The end of the epoch that is looked up in, milliseconds of Unix time; none where nothing is looked up, or nobody
+    /// How long the epoch goes on in which is looked up ([`Manifest::hours`]); none where nothing is looked up, or nobody
     /// knows it.
-    pub until_ms: Option<u64>,
+    ///
+    /// [`Manifest::hours`]: crate::lookup::manifest::Manifest::hours
+    pub epoch_hours: Option<u64>,
     /// Now, milliseconds of Unix time.
     pub now_ms: u64,
 }
@@ -372,17 +373,16 @@ impl Grant {
         ];
         match scope.into_iter().find(|(within, _)| !within) {
             Some((_, what)) => Err(GrantError::Scope { what }),
-            None => asked.until_ms.map_or(Ok(()), |until_ms| self.permits_epoch(until_ms, asked.now_ms)),
+            None => asked.epoch_hours.map_or(Ok(()), |hours| self.permits_epoch(hours)),
         }
     }
 
-    /// Whether the grant permits lookups now in an epoch that ends then. Hours are whole, so that clocks which are a
-    /// little apart do not matter.
+    /// Whether the grant permits lookups in an epoch that goes on for so many hours.
     ///
     /// # Errors
     /// [`GrantError::Epoch`].
-    pub const fn permits_epoch(&self, until_ms: u64, now_ms: u64) -> Result<(), GrantError> {
-        let (hours, permitted) = (until_ms.saturating_sub(now_ms) / HOUR_MS, self.epoch_hours);
+    pub const fn permits_epoch(&self, hours: u64) -> Result<(), GrantError> {
+        let permitted = self.epoch_hours;
         if hours > permitted { Err(GrantError::Epoch { hours, permitted }) } else { Ok(()) }
     }
 }
@@ -450,7 +450,7 @@ mod tests {
             data_set: &data_set,
             families: &[Family::Phone],
             purpose: "account_opening",
-            until_ms: None,
+            epoch_hours: None,
             now_ms: 150,
         };
         let check = |asked: Use<'_>| grant().permits(&asked);
@@ -464,15 +464,8 @@ mod tests {
         assert_eq!(check(Use { purpose: "marketing", ..fine }), scope("purpose"));
         let other = "payments".parse().unwrap();
         assert_eq!(check(Use { data_set: &other, ..fine }), scope("data set"));
-        let until = |until_ms| Use { until_ms: Some(until_ms), ..fine };
-        assert_eq!(check(until(150 + 25 * HOUR_MS - 1)), Ok(()));
+        assert_eq!(check(Use { epoch_hours: Some(24), ..fine }), Ok(()));
         let too_long = GrantError::Epoch { hours: 25, permitted: 24 };
-        assert_eq!(check(until(150 + 25 * HOUR_MS)), Err(too_long));
-        assert_eq!(
-            check(Use { now_ms: 151, ..until(150 + 25 * HOUR_MS) }),
-            Ok(()),
-            "its end has come near enough"
-        );
-        assert_eq!(check(until(0)), Ok(()), "another rule's matter");
+        assert_eq!(check(Use { epoch_hours: Some(25), ..fine }), Err(too_long));
     }
 }

@@ -11,6 +11,8 @@ use crate::oprf::PublicKey;
 use crate::party::PartyId;
 use crate::transcript::{Reader, Record, Transcript, TranscriptError};
 
+const HOUR_MS: u64 = 3_600_000;
+
 /// What one call gives away by design; it stands in every manifest.
 pub const DISCLOSURE: &str = "snapshot mode: the provider learns nothing but that a call happened; one call \
      opens that person's rows until the epoch ends, deltas included; a leaked OPRF key opens the snapshot";
@@ -38,7 +40,9 @@ pub struct Manifest {
     pub rejected: u64,
     /// When the table was built, milliseconds of Unix time.
     pub built_at_ms: u64,
-    /// When the epoch ends and its keys may be destroyed, milliseconds of Unix time.
+    /// When the provider published it, milliseconds of Unix time; the bank takes none that lies ahead of its clock.
+    pub published_at_ms: u64,
+    /// When the epoch ends and its keys may be destroyed, milliseconds of Unix time; not before it was published.
     pub not_after_ms: u64,
 }
 
@@ -71,6 +75,11 @@ impl Manifest {
         self.keys.iter().find(|(g, _)| *g == group).map(|(_, key)| key)
     }
 
+    /// How long the epoch goes on from its publication to its end, in hours; one that was begun counts.
+    pub const fn hours(&self) -> u64 {
+        self.not_after_ms.saturating_sub(self.published_at_ms).div_ceil(HOUR_MS)
+    }
+
     /// The id of a publication by its index.
     pub fn publication(&self, index: u16) -> Option<PublicationId> {
         self.publications.get(usize::from(index)).map(|p| p.id)
@@ -97,6 +106,7 @@ impl Record for Manifest {
             .list("publication", self.publications.iter().map(|p| p.encode().into_bytes()))
             .u64("rejected", self.rejected)
             .u64("built at", self.built_at_ms)
+            .u64("published at", self.published_at_ms)
             .u64("not after", self.not_after_ms)
             .text("disclosure", DISCLOSURE)
     }
@@ -118,10 +128,15 @@ impl Record for Manifest {
                 .collect::<Result<_, _>>()?,
             rejected: r.u64("rejected")?,
             built_at_ms: r.u64("built at")?,
+            published_at_ms: r.u64("published at")?,
             not_after_ms: r.u64("not after")?,
         };
         if r.text("disclosure")? != DISCLOSURE {
             return Err(TranscriptError::Form { label: "disclosure", expected: "this version's text" });
+        }
+        if manifest.not_after_ms < manifest.published_at_ms {
+            let expected = "not before the time at which it was published";
+            return Err(TranscriptError::Form { label: "not after", expected });
         }
         let groups: Vec<_> = KeyGroup::partition(&manifest.families).into_iter().map(|(g, _)| g).collect();
         if manifest.keys.iter().map(|(g, _)| *g).eq(groups) {

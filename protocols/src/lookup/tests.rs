@@ -18,7 +18,7 @@ use crate::identity::{Document, DocumentKind, IDENTITY_VERSION, Name, Person, Ph
 use crate::oprf::{Context, Elements, PrivateKey};
 use crate::party::{PartyId, SessionId};
 use crate::secret::Secret;
-use crate::transcript::{Record as _, Signed};
+use crate::transcript::{Record as _, Signed, TranscriptError};
 
 const NOW: u64 = 1_767_225_600_000;
 const FAMILIES: [Family; 4] = [Family::Phone, Family::PhoneId, Family::PhoneName, Family::PhoneIdName];
@@ -49,6 +49,7 @@ fn world() -> World {
         publications: vec![Publication { id: [4; 16], rows: 0, pages: 0, root: [0; 32] }],
         rejected: 0,
         built_at_ms: NOW,
+        published_at_ms: NOW,
         not_after_ms: NOW + 1,
     };
     World { bank: key(&mut rng), carrier: key(&mut rng), rng, keys, manifest }
@@ -235,6 +236,17 @@ fn sessions_that_are_evaluated_together_get_their_own_answers_and_their_own_erro
         }
     }
     assert!(evaluate_each(Vec::new(), &mut w.rng).is_empty());
+}
+
+#[test]
+fn a_manifest_does_not_end_before_it_was_published_and_hours_that_were_begun_count() {
+    let hours = |published_at_ms, not_after_ms| {
+        let manifest = Manifest { published_at_ms, not_after_ms, ..world().manifest };
+        Manifest::decode(manifest.encode().as_bytes()).map(|read| read.hours())
+    };
+    assert_eq!((hours(NOW, NOW), hours(NOW, NOW + 1), hours(0, 7_200_000)), (Ok(0), Ok(1), Ok(2)));
+    let label = "not after";
+    assert!(matches!(hours(NOW, NOW - 1), Err(TranscriptError::Form { label: found, .. }) if found == label));
 }
 
 #[test]

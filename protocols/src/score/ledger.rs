@@ -2,7 +2,13 @@
 //!
 //! Two tables of one provider under one context differ, row by row, by the difference of the parts times the
 //! generator: whoever has both reads it. So a provider stores the digest of its table before the first byte
-//! leaves. The caller writes [`Ledger`] to the disk, synchronously, whenever a method has changed it.
+//! leaves.
+//!
+//! A single number must not use up all that come after it. So a bank chooses the next epoch within [`MAX_EPOCH_STEP`] of its
+//! last one, and a provider takes what it is told up to the half of what is left above its own: more than a bank could
+//! choose in 2^30 steps, so that a provider that missed some of them follows all the same.
+//!
+//! The caller writes [`Ledger`] to the disk, synchronously, whenever a method has changed it.
 
 use std::collections::BTreeMap;
 
@@ -56,19 +62,35 @@ impl Ledger {
         Self::default()
     }
 
-    /// Notes that a setup begins, finished or not: a second attempt needs another number.
+    /// Notes that a setup begins whose number this party chooses, finished or not: a second attempt needs another number.
     ///
     /// # Errors
     /// [`LedgerError::Rollback`], [`LedgerError::TooFar`], [`LedgerError::Full`].
+    pub fn choose(&mut self, group: &DataSet, epoch: u64) -> Result<(), LedgerError> {
+        let last = self.last_epoch(group).unwrap_or(0);
+        at_most(epoch, last.saturating_add(MAX_EPOCH_STEP))?;
+        self.begin(group, epoch)
+    }
+
+    /// As [`Self::choose`], of a number that another party chose.
+    ///
+    /// # Errors
+    /// As of [`Self::choose`].
     pub fn begin(&mut self, group: &DataSet, epoch: u64) -> Result<(), LedgerError> {
+        let last = self.last_epoch(group).unwrap_or(0);
+        at_most(epoch, last + (u64::MAX - last) / 2)?;
+        self.skip_to(group, epoch)
+    }
+
+    /// Notes that no number up to this one is used again.
+    ///
+    /// # Errors
+    /// [`LedgerError::Rollback`], [`LedgerError::Full`].
+    pub fn skip_to(&mut self, group: &DataSet, epoch: u64) -> Result<(), LedgerError> {
         match self.epochs.get(group) {
             Some(&last) if epoch <= last => return Err(LedgerError::Rollback { found: epoch, last }),
             None if self.epochs.len() >= MAX_LEDGER_ITEMS => return Err(LedgerError::Full),
             _ => {}
-        }
-        let largest = self.last_epoch(group).unwrap_or(0).saturating_add(MAX_EPOCH_STEP);
-        if epoch > largest {
-            return Err(LedgerError::TooFar { found: epoch, largest });
         }
         self.epochs.insert(group.clone(), epoch);
         Ok(())
@@ -97,6 +119,10 @@ impl Ledger {
     pub fn table(&self, context: &Hash) -> Option<&TableRoot> {
         self.tables.get(context)
     }
+}
+
+const fn at_most(found: u64, largest: u64) -> Result<(), LedgerError> {
+    if found > largest { Err(LedgerError::TooFar { found, largest }) } else { Ok(()) }
 }
 
 impl Record for Ledger {
@@ -151,10 +177,20 @@ mod tests {
         for last in [0, MAX_EPOCH_STEP] {
             let largest = last + MAX_EPOCH_STEP;
             for found in [largest + 1, u64::MAX] {
-                assert_eq!(ledger.begin(&group, found), Err(LedgerError::TooFar { found, largest }));
+                assert_eq!(ledger.choose(&group, found), Err(LedgerError::TooFar { found, largest }));
             }
-            ledger.begin(&group, largest).unwrap();
+            ledger.choose(&group, largest).unwrap();
         }
+        // Who missed all of that follows, and has as many numbers left as it took.
+        Ledger::new().begin(&group, 2 * MAX_EPOCH_STEP).unwrap();
+        let (mut told, half) = (Ledger::new(), u64::MAX / 2);
+        let refused = Err(LedgerError::TooFar { found: u64::MAX, largest: half });
+        assert_eq!(told.begin(&group, u64::MAX), refused);
+        told.begin(&group, half).unwrap();
+        told.begin(&group, half + half / 2).unwrap();
+        told.skip_to(&group, u64::MAX).unwrap();
+        let used_up = LedgerError::Rollback { found: u64::MAX, last: u64::MAX };
+        assert_eq!(told.choose(&group, u64::MAX), Err(used_up));
     }
 
     #[test]

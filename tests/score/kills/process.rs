@@ -12,6 +12,7 @@ use crate::psi::process::{CONFIG, Process, config};
 use crate::score::calls::{Scored, group, publish_parts};
 
 const SEGMENTS: &str = "WINDVANE_TEST_SEGMENTS";
+const FROM: &str = "WINDVANE_TEST_FROM";
 
 /// A command that ends by itself, or at a stage.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +23,8 @@ pub(super) enum Command {
     Publish,
     /// The bank's `score fetch`.
     Fetch,
+    /// The bank's `score rollback` from this epoch.
+    Rollback(u64),
 }
 
 impl Command {
@@ -31,10 +34,13 @@ impl Command {
             Self::Setup => ("setup_process", "bank"),
             Self::Publish => ("publish_process", "provider-0"),
             Self::Fetch => ("fetch_process", "bank"),
+            Self::Rollback(_) => ("rollback_process", "bank"),
         };
+        let from = if let Self::Rollback(from) = self { from.to_string() } else { String::new() };
         let config = scored.lab.dir.path().join(party).join("windvane.toml");
         let segments = scored.segments.to_string();
-        let variables = [(CONFIG, config.as_path()), (SEGMENTS, Path::new(&segments))];
+        let variables =
+            [(CONFIG, config.as_path()), (SEGMENTS, Path::new(&segments)), (FROM, Path::new(&from))];
         Process::start(&format!("score::kills::process::{test}"), &variables, Some(stage)).ended()
     }
 }
@@ -65,4 +71,11 @@ fn publish_process() {
 async fn fetch_process() {
     let (admin, _) = opened();
     admin.score_fetch(&group(), None, &()).await.unwrap();
+}
+
+#[test]
+#[ignore = "a process of other tests"]
+fn rollback_process() {
+    let (admin, _) = opened();
+    admin.roll_back_score(&group(), std::env::var(FROM).unwrap().parse().unwrap(), "dave").unwrap();
 }

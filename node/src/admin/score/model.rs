@@ -184,12 +184,13 @@ impl Admin {
         self.change_score(group, |life| Ok(life.activate(epoch, model, by)?))
     }
 
-    /// Goes back to the newest earlier epoch whose table is whole, or ends a rollback that was interrupted.
+    /// Leaves an epoch for the newest earlier one whose table is whole; repeated, it changes nothing more.
     ///
     /// # Errors
-    /// [`NodeError`].
-    pub fn roll_back_score(&self, group: &DataSet, by: &str) -> Result<ActiveState, NodeError> {
-        self.change_score(group, |life| Ok(life.rollback(by)?))
+    /// [`NodeError`]; `SCORE_EPOCH_NOT_ACTIVE` where another epoch is active, which the last step back did not reach
+    /// from this one.
+    pub fn roll_back_score(&self, group: &DataSet, from: u64, by: &str) -> Result<ActiveState, NodeError> {
+        self.change_score(group, |life| Ok(life.rollback(from, by)?))
     }
 
     /// Lets the rules alone decide until the next activation or rollback.

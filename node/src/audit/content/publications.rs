@@ -19,7 +19,7 @@ impl Content {
         let (body, digest) = (signed.body(), signed.digest());
         self.manifests.entry(digest).or_insert((index, body.provider.clone()));
         let epoch = (body.provider.clone(), body.data_set.clone(), body.epoch);
-        self.epochs.entry(epoch).or_insert(body.not_after_ms);
+        self.epochs.entry(epoch).or_insert(body.hours());
         let mut faults = self.signed(index, Signature::Manifest(signed), checks);
         faults.extend(body.publications.iter().filter_map(|p| self.named(index, p.id, digest)));
         faults

@@ -222,6 +222,7 @@ impl World {
             publications: vec![Publication { id: [4 + carrier as u8; 16], rows: 0, pages: 0, root: [0; 32] }],
             rejected: 0,
             built_at_ms: self.now_ms,
+            published_at_ms: self.now_ms,
             not_after_ms: self.now_ms + 86_400_000,
         };
         let signed = Signed::sign(manifest.clone(), self.parties[carrier].key());

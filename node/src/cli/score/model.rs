@@ -35,8 +35,11 @@ pub(in crate::cli) enum ModelCommand {
         #[command(flatten)]
         act: Act,
     },
-    /// Go back to the last epoch whose table is still whole, or end a rollback that was interrupted (the bank)
+    /// Leave an epoch for the last one before it whose table is still whole; repeating it goes back no further (the bank)
     Rollback {
+        /// The epoch to leave: the one that `score status` calls active
+        #[arg(long, value_name = "N")]
+        from: u64,
         #[command(flatten)]
         act: Act,
     },
@@ -161,7 +164,9 @@ impl ModelCommand {
             Self::Activate { epoch, model, act } => {
                 act.change(|admin, group, by| Ok(admin.activate_score(group, epoch, &model, by)?))
             }
-            Self::Rollback { act } => act.change(|admin, group, by| Ok(admin.roll_back_score(group, by)?)),
+            Self::Rollback { from, act } => {
+                act.change(|admin, group, by| Ok(admin.roll_back_score(group, from, by)?))
+            }
             Self::Retire { epoch, act } => {
                 act.change(|admin, group, by| Ok(admin.retire_score(group, epoch, by)?))
             }
@@ -253,6 +258,9 @@ impl StateView {
             text.push_str(
                 "the score is not used: the rules alone decide until `score activate` or `score rollback`\n",
             );
+        }
+        if let Some(left) = state.left {
+            let _ = writeln!(text, "the last step back left epoch {left}");
         }
         for Choice { epoch, model } in state.previous.iter().rev() {
             let _ = writeln!(text, "standby: epoch {epoch} with model {model}");

@@ -123,7 +123,8 @@ fn publication_signs_the_manifest_and_ends_with_its_hours() {
     assert!(manifest.verify(&bench.receipt.verifying_key()));
     assert_eq!(bench.open(1).manifest(), &manifest);
     let body = manifest.body();
-    assert_eq!((body.built_at_ms, body.not_after_ms), (NOW, NOW + 24 * 3_600_000));
+    assert_eq!((body.built_at_ms, body.published_at_ms), (NOW, NOW));
+    assert_eq!((body.not_after_ms, body.hours()), (NOW + 24 * 3_600_000, 24));
     assert_eq!(body.publications[0].pages, report.pages);
     assert_eq!(bench.publish(1).unwrap_err().code(), "EPOCH_PUBLISHED");
     assert_eq!(bench.build(1).unwrap_err().code(), "EPOCH_PUBLISHED");

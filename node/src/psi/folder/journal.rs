@@ -15,6 +15,8 @@ const MAX_LINE_BYTES: u64 = 4 << 10;
 pub(in crate::psi) enum Fact {
     /// A connection began.
     Attempt { number: u64, at_ms: u64 },
+    /// At the requester: the request is not asked with again; the next one has a session of its own.
+    Withdrawn { at_ms: u64 },
     /// At the provider: a bucket's last message is about to leave.
     Sent { bucket: u32, hash: String },
     /// A bucket's result is kept, here or at the requester.
@@ -30,7 +32,7 @@ pub(in crate::psi) enum Fact {
 /// What the journal says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JobState {
-    /// Connections so far.
+    /// Connections with the present request so far.
     pub attempts: u64,
     /// Buckets whose last message left, at a provider, with their hashes.
     pub sent: BTreeMap<u32, [u8; 32]>,
@@ -76,6 +78,10 @@ impl JobState {
                 self.last_ms = *at_ms;
                 self.attempts = self.attempts.max(*number);
                 self.ended = None;
+            }
+            Fact::Withdrawn { at_ms } => {
+                self.last_ms = *at_ms;
+                self.attempts = 0;
             }
             Fact::Sent { bucket, hash: text } => drop(self.sent.insert(*bucket, hash(text))),
             Fact::Finished { bucket, hash: text } => drop(self.finished.insert(*bucket, hash(text))),

@@ -3,6 +3,7 @@
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
+use windvane_proto::convert::{PsiFrame, PsiOpen};
 use windvane_proto::psi::v1::Frame;
 use windvane_proto::psi::v1::psi_client::PsiClient;
 use windvane_protocols::limits::MAX_MESSAGE_BYTES;
@@ -13,14 +14,71 @@ use windvane_protocols::transcript::Signed;
 use super::{Job, JobRunner};
 use crate::error::PeerError;
 use crate::peer::channel;
-use crate::psi::PsiError;
-use crate::psi::engine::lock;
+use crate::psi::engine::{Watch, lock};
 use crate::psi::folder::Document;
-use crate::psi::link::Frames;
+use crate::psi::input::Scan;
+use crate::psi::link::{Frames, Outgoing, outgoing};
 use crate::psi::plan::given;
+use crate::psi::receive::{await_frame, watch};
+use crate::psi::{JobProgress, PsiError, Stage};
+
+/// A connection on which the provider accepted the job.
+pub(super) struct Open {
+    pub(super) acceptance: Signed<PsiAcceptance>,
+    pub(super) attempt: u64,
+    pub(super) out: Outgoing,
+    pub(super) frames: tonic::Streaming<Frame>,
+    pub(super) watch: Watch,
+}
 
 impl JobRunner {
-    pub(super) async fn dial(&self, job: &Job, frames: Frames) -> Result<tonic::Streaming<Frame>, PsiError> {
+    /// Asks with the request that was sent before, and with a new one if there is none, or if no provider has accepted
+    /// it and none will.
+    pub(super) async fn open_job(
+        &self,
+        job: &Job,
+        scan: &Scan,
+        progress: &dyn JobProgress,
+    ) -> Result<Open, PsiError> {
+        if let Some(request) = self.sent(job, scan).await? {
+            match self.open_with(job, &request, progress).await {
+                Err(error) if error.can_be_renewed() && !is_accepted(job)? => {
+                    self.withdraw(job, &request, error.code()).await?;
+                }
+                opened => return opened,
+            }
+        }
+        let request = self.ask(job, scan).await?;
+        Stage::Requested.reached();
+        progress.stage(Stage::Requested);
+        self.open_with(job, &request, progress).await
+    }
+
+    async fn open_with(
+        &self,
+        job: &Job,
+        request: &Signed<PsiRequest>,
+        progress: &dyn JobProgress,
+    ) -> Result<Open, PsiError> {
+        let attempt = self.attempt(job, request).await?;
+        Stage::Open.reached();
+        progress.stage(Stage::Open);
+        let mut watch = watch(job.checked.patience(), &job.folder);
+        let (out, frames) = outgoing();
+        let mut frames = self.dial(job, frames).await?;
+        let finished = lock(&job.folder).state().finished.iter().map(|(b, h)| (*b, *h)).collect();
+        let open = PsiOpen { request: request.clone(), attempt, finished };
+        out.send(PsiFrame::Open(Box::new(open))).await?;
+        let acceptance = match await_frame(&mut frames, &mut watch, || ()).await? {
+            PsiFrame::Accept(acceptance) => self.accepted(job, request, *acceptance)?,
+            other => return Err(PsiError::Unexpected { found: other.name(), expected: "an acceptance" }),
+        };
+        Stage::Accepted.reached();
+        progress.stage(Stage::Accepted);
+        Ok(Open { acceptance, attempt, out, frames, watch })
+    }
+
+    async fn dial(&self, job: &Job, frames: Frames) -> Result<tonic::Streaming<Frame>, PsiError> {
         let mut client = PsiClient::new(self.channel(&job.checked.provider)?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -40,7 +98,7 @@ impl JobRunner {
     }
 
     /// Checks the acceptance, and that it is the same on every connection.
-    pub(super) fn accepted(
+    fn accepted(
         &self,
         job: &Job,
         request: &Signed<PsiRequest>,
@@ -70,4 +128,8 @@ impl JobRunner {
         }
         Ok(acceptance)
     }
+}
+
+fn is_accepted(job: &Job) -> Result<bool, PsiError> {
+    Ok(lock(&job.folder).read::<PsiAcceptance>(Document::Acceptance)?.is_some())
 }

@@ -10,7 +10,7 @@ use windvane_proto::psi::v1::Frame;
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::audit::receipt::Countersignature;
 use windvane_protocols::party::{PartyId, SessionId};
-use windvane_protocols::psi::{PROTOCOL, PsiAcceptance, PsiReceipt, PsiRelease, PsiTranscript};
+use windvane_protocols::psi::{PROTOCOL, PsiAcceptance, PsiReceipt, PsiRelease, PsiRequest, PsiTranscript};
 use windvane_protocols::transcript::{Hash, Record as _, SignatureBytes, Signed, commit};
 
 use super::{Job, JobRunner};
@@ -31,8 +31,9 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
 impl JobRunner {
     /// Signs a release request when the count is large enough; its entry is durable before it leaves.
-    pub(super) fn decide(&self, job: &Job, minimum: u64) -> Decide {
-        let (id, folder, key) = (job.id, job.folder.clone(), self.keys.signing_key().clone());
+    pub(super) fn decide(&self, job: &Job, request: &PsiRequest) -> Decide {
+        let (session, minimum) = (request.session, request.minimum);
+        let (folder, key) = (job.folder.clone(), self.keys.signing_key().clone());
         let (clock, log) = (self.clock.clone(), self.log.share());
         let runtime = tokio::runtime::Handle::current();
         Arc::new(move |count| {
@@ -41,7 +42,7 @@ impl JobRunner {
             }
             let salt = lock(&folder).secret("count-salt")?;
             let release = PsiRelease {
-                session: id,
+                session,
                 count: commit(&salt, &count.to_be_bytes()),
                 signed_at_ms: clock.now_ms(),
             };
@@ -69,14 +70,14 @@ impl JobRunner {
         };
         self.check_receipt(job, acceptance, &hash, &receipt)?;
         let countersignature = self.countersignature(&job.checked.provider, vec![receipt.digest()]);
-        let parameters = acceptance.body().parameters;
+        let (session, parameters) = (acceptance.body().request.body().session, acceptance.body().parameters);
         let result = {
             let folder = lock(&job.folder);
             Summary::of(&folder, &parameters)?.commit(&folder.secret("result-salt")?)
         };
         let events = vec![
             Event::PsiCompleted(Box::new(receipt.clone())),
-            Event::PsiResult { session: job.id, result },
+            Event::PsiResult { session, result },
             Event::Countersigned(countersignature.clone()),
         ];
         self.log.append(self.clock.now_ms(), events).await?;

@@ -1,13 +1,27 @@
-//! What a job asks for, the same on every connection.
+//! What a job asks for.
+//!
+//! A request is signed, kept and logged before it leaves, and is the same on every connection once a provider has
+//! accepted it. Until then the job may ask anew, always **under a session of its own**, so that no log has two requests
+//! of one session:
+//!
+//! - A request that was kept, and had no connection, is never sent. Nobody knows it, and it may be in the log or not.
+//! - One that had a connection is asked with again as it is, because the provider may have accepted it, and counted it
+//!   against its grant, with the acceptance lost on the way: then it is still accepted, however old it is. What a
+//!   provider refuses for its time or its grant ([`PsiError::can_be_renewed`]) is of no use to either. So a job whose
+//!   provider did not answer for an hour, or whose grant was followed by another, goes on with a new request.
+//!
+//! What becomes of the old one stands in the bank's log before there is a new one: a failure of its session, which the
+//! audit takes for why it has no receipt.
 
-use windvane_proto::convert::PsiOpen;
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::audit::grant::{Grant, Operation};
 use windvane_protocols::limits::MAX_PSI_ATTEMPTS;
+use windvane_protocols::party::SessionId;
 use windvane_protocols::psi::{Mode, PsiRequest};
 use windvane_protocols::transcript::Signed;
 
 use super::{Job, JobRunner};
+use crate::bank::INTERRUPTED;
 use crate::psi::engine::lock;
 use crate::psi::folder::{Document, Fact};
 use crate::psi::input::{Scan, input_commitment};
@@ -15,39 +29,57 @@ use crate::psi::plan::{given, key_name};
 use crate::psi::{JobProgress, PsiError};
 
 impl JobRunner {
-    /// The signed and logged request, the same for every connection; and what the table is.
-    pub(super) async fn request(
-        &self,
-        job: &Job,
-        progress: &dyn JobProgress,
-    ) -> Result<(Signed<PsiRequest>, Scan), PsiError> {
-        let (input, known) = (job.checked.input(), lock(&job.folder).read::<PsiRequest>(Document::Request)?);
+    /// What the table is.
+    pub(super) fn scan(&self, job: &Job, progress: &dyn JobProgress) -> Result<Scan, PsiError> {
         // The table is read where it is: a command has nothing else to do, and progress is not passed around.
-        let scan = tokio::task::block_in_place(|| self.scans.scan(&input, progress.reading()))?;
-        let request = match known {
-            Some(request) => {
-                let body = request.body();
-                let commitment = input_commitment(&self.keys, &body.grant, &scan.digest, &body.key);
-                if body.rows != scan.rows || body.input != commitment {
-                    return Err(PsiError::InputChanged { path: input.path });
-                }
-                request
-            }
-            None => {
-                let signed = Signed::sign(self.ask(job, &scan)?, self.keys.signing_key());
-                lock(&job.folder).keep(Document::Request, &signed)?;
-                signed
-            }
-        };
-        // A crash may have come between keeping and logging, so until a connection began it is logged again.
-        if lock(&job.folder).state().attempts == 0 {
-            let event = Event::PsiRequested(Box::new(request.clone()));
-            self.log.append(self.clock.now_ms(), vec![event]).await?;
-        }
-        Ok((request, scan))
+        tokio::task::block_in_place(|| self.scans.scan(&job.checked.input(), progress.reading()))
     }
 
-    fn ask(&self, job: &Job, scan: &Scan) -> Result<PsiRequest, PsiError> {
+    /// The request that the provider may know, if the table is still the one in it.
+    pub(super) async fn sent(&self, job: &Job, scan: &Scan) -> Result<Option<Signed<PsiRequest>>, PsiError> {
+        let (kept, attempts) = {
+            let folder = lock(&job.folder);
+            (folder.read::<PsiRequest>(Document::Request)?, folder.state().attempts)
+        };
+        let Some(request) = kept else { return Ok(None) };
+        if attempts == 0 {
+            self.withdraw(job, &request, INTERRUPTED).await?;
+            return Ok(None);
+        }
+        let body = request.body();
+        let commitment = input_commitment(&self.keys, &body.grant, &scan.digest, &body.key);
+        if body.rows != scan.rows || body.input != commitment {
+            return Err(PsiError::InputChanged { path: job.checked.input().path });
+        }
+        Ok(Some(request))
+    }
+
+    /// Gives a request up. A crash behind this finds it without a connection, and gives it up once more.
+    pub(super) async fn withdraw(
+        &self,
+        job: &Job,
+        request: &Signed<PsiRequest>,
+        code: &str,
+    ) -> Result<(), PsiError> {
+        let (at_ms, session) = (self.clock.now_ms(), request.body().session);
+        let (peer, code) = (request.body().provider.clone(), code.to_owned());
+        tracing::info!(code, %session, job = %job.id, "a request that no provider accepted is given up for a new one");
+        self.log.append(at_ms, vec![Event::Failed { session: Some(session), peer, code }]).await?;
+        lock(&job.folder).note(&Fact::Withdrawn { at_ms })
+    }
+
+    /// Signs, keeps and logs a new request: the job's first, or one in place of one that was given up.
+    pub(super) async fn ask(&self, job: &Job, scan: &Scan) -> Result<Signed<PsiRequest>, PsiError> {
+        let earlier = lock(&job.folder).read::<PsiRequest>(Document::Request)?;
+        let session = earlier.map_or(job.id, |_| SessionId::from_bytes(rand::random()));
+        let request = Signed::sign(self.compose(job, session, scan)?, self.keys.signing_key());
+        lock(&job.folder).keep(Document::Request, &request)?;
+        let event = Event::PsiRequested(Box::new(request.clone()));
+        self.log.append(self.clock.now_ms(), vec![event]).await?;
+        Ok(request)
+    }
+
+    fn compose(&self, job: &Job, session: SessionId, scan: &Scan) -> Result<PsiRequest, PsiError> {
         let (plan, now_ms) = (&job.checked.plan, self.clock.now_ms());
         let grant = self.grant(job, now_ms)?;
         let key = key_name(plan.key);
@@ -56,7 +88,7 @@ impl JobRunner {
             _ => 0,
         };
         Ok(PsiRequest {
-            session: job.id,
+            session,
             requester: self.keys.party.clone(),
             provider: job.checked.provider.clone(),
             grant: grant.id,
@@ -103,7 +135,7 @@ impl JobRunner {
     }
 
     /// Notes and logs another connection.
-    pub(super) async fn attempt(&self, job: &Job) -> Result<u64, PsiError> {
+    pub(super) async fn attempt(&self, job: &Job, request: &Signed<PsiRequest>) -> Result<u64, PsiError> {
         let at_ms = self.clock.now_ms();
         let (had, finished) = {
             let folder = lock(&job.folder);
@@ -113,16 +145,11 @@ impl JobRunner {
             return Err(PsiError::Attempts { had });
         }
         let number = had + 1;
-        let (session, peer) = (job.id, job.checked.provider.clone());
+        let (session, peer) = (request.body().session, job.checked.provider.clone());
         let event = Event::PsiAttempted { session, peer, number, finished };
         // In this order a number is never used twice, whatever a crash comes between.
         lock(&job.folder).note(&Fact::Attempt { number, at_ms })?;
         self.log.append(at_ms, vec![event]).await?;
         Ok(number)
-    }
-
-    pub(super) fn opening(&self, job: &Job, request: &Signed<PsiRequest>, attempt: u64) -> PsiOpen {
-        let finished = lock(&job.folder).state().finished.iter().map(|(b, h)| (*b, *h)).collect();
-        PsiOpen { request: request.clone(), attempt, finished }
     }
 }

@@ -152,9 +152,9 @@ fn a_provider_does_not_choose_and_two_commands_do_not_choose_at_once() {
 fn a_rollback_goes_to_the_table_that_is_there_byte_for_byte() {
     let world = World::bank().with_models().with_both();
     let table = fs::read(world.file(FIRST, "table")).unwrap();
-    world.life().rollback("dave").unwrap();
+    world.life().rollback(SECOND, "dave").unwrap();
     assert_eq!(told(&world), ["fraud-1 rolled back by dave", "3 active", "4 standby"]);
-    let expected = ActiveState { active: Some(choice(FIRST)), ..ActiveState::default() };
+    let expected = ActiveState { active: Some(choice(FIRST)), left: Some(SECOND), ..ActiveState::default() };
     assert_eq!(world.state(), expected);
     assert_eq!(fs::read(world.file(FIRST, "table")).unwrap(), table);
 }
@@ -164,7 +164,7 @@ fn a_rollback_to_an_altered_table_is_refused_and_says_what_to_do() {
     let world = World::bank().with_models().with_both();
     let before = world.state();
     alter(&world.file(FIRST, "table"), 123_456);
-    let error = world.life().rollback("dave").unwrap_err();
+    let error = world.life().rollback(SECOND, "dave").unwrap_err();
     assert_eq!(error.code(), "SCORE_NO_STANDBY");
     let text = error.to_string();
     for command in ["score setup", "score publish --group joint-risk --model fraud-1", "score activate"] {
@@ -172,8 +172,8 @@ fn a_rollback_to_an_altered_table_is_refused_and_says_what_to_do() {
     }
     assert_eq!(world.state(), before);
     alter(&world.file(FIRST, "table"), 123_456);
-    world.life().rollback("dave").unwrap();
-    assert_eq!(world.life().rollback("dave").unwrap_err().code(), "SCORE_NO_STANDBY");
+    world.life().rollback(SECOND, "dave").unwrap();
+    assert_eq!(world.life().rollback(FIRST, "dave").unwrap_err().code(), "SCORE_NO_STANDBY");
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn a_rollback_skips_what_is_not_whole() {
     let mut state = world.state();
     state.previous = vec![choice(SECOND), Choice { epoch: 9, model: "fraud-1".to_owned() }];
     state.store(&world.folder).unwrap();
-    assert_eq!(world.life().rollback("dave").unwrap().active, Some(choice(SECOND)));
+    assert_eq!(world.life().rollback(FIRST, "dave").unwrap().active, Some(choice(SECOND)));
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn rules_alone_decide_until_the_next_activation_or_rollback() {
     assert_eq!((world.state().active, world.state().in_use()), (Some(choice(SECOND)), None));
     assert_eq!(world.activate(SECOND).unwrap().in_use(), Some(&choice(SECOND)));
     world.life().rules_only("dave").unwrap();
-    assert_eq!(world.life().rollback("dave").unwrap().in_use(), Some(&choice(FIRST)));
+    assert_eq!(world.life().rollback(SECOND, "dave").unwrap().in_use(), Some(&choice(FIRST)));
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn an_epoch_in_use_is_not_retired_and_a_retired_one_does_not_come_back() {
     assert!(world.file(FIRST, "evidence").exists() && world.file(FIRST, "manifests/carrier-a").exists());
     assert_eq!(world.state().previous, []);
     assert_eq!(world.activate(FIRST).unwrap_err().code(), "SCORE_EPOCH_RETIRED");
-    assert_eq!(world.life().rollback("dave").unwrap_err().code(), "SCORE_NO_STANDBY");
+    assert_eq!(world.life().rollback(SECOND, "dave").unwrap_err().code(), "SCORE_NO_STANDBY");
     world.life().rules_only("dave").unwrap();
     assert_eq!(world.retire(SECOND).unwrap(), ActiveState { rules_only: true, ..Default::default() });
 }
@@ -276,26 +276,56 @@ fn a_state_with_unknown_fields_or_entries_is_damaged() {
 const BACK: [&str; 3] = ["fraud-1 rolled back by dave", "3 active", "4 standby"];
 
 #[test]
-fn a_rollback_that_was_interrupted_and_is_repeated_goes_back_once() {
+fn a_rollback_goes_back_once_however_often_it_is_interrupted_told_of_and_repeated() {
     let world = World::bank().with_models().with_both();
     // From the first once more, so that a second step back would find one.
     let mut state = world.state();
     state.previous.insert(0, choice(SECOND));
     state.store(&world.folder).unwrap();
-    world.life().step_back(ROLLED_BACK, "dave").unwrap();
+    world.life().step_back("rolled back", "dave").unwrap();
     let stored = fs::read(world.folder.join("state")).unwrap();
     assert_eq!(told(&world), Vec::<String>::new());
-    let state = world.life().rollback("erin").unwrap();
-    assert_eq!(
-        (state.active.as_ref(), told(&world)),
-        (Some(&choice(FIRST)), BACK.map(str::to_owned).to_vec())
-    );
-    assert_eq!(world.state(), state);
-    // Killed once more, after the entries were queued.
+    let state = world.life().rollback(SECOND, "erin").unwrap();
+    assert_eq!((state.active.as_ref(), state.left), (Some(&choice(FIRST)), Some(SECOND)));
+    assert_eq!((world.state(), told(&world)), (state.clone(), BACK.map(str::to_owned).to_vec()));
+    // Killed once more, after the entries were queued; and told of by a node before it is repeated.
     write_private(&world.folder.join("state"), &stored).unwrap();
-    assert_eq!(world.life().rollback("erin").unwrap(), state);
+    assert_eq!(world.life().rollback(SECOND, "erin").unwrap(), state);
     assert_eq!(told(&world), BACK);
-    assert_eq!(world.life().rollback("erin").unwrap().active, Some(choice(SECOND)));
+    write_private(&world.folder.join("state"), &stored).unwrap();
+    world.life().tell_what_is_left().unwrap();
+    world.told();
+    for _ in 0..2 {
+        assert_eq!(world.life().rollback(SECOND, "erin").unwrap(), state);
+        assert_eq!(told(&world), Vec::<String>::new());
+    }
+    assert_eq!(world.life().rollback(FIRST, "erin").unwrap().active, Some(choice(SECOND)));
+}
+
+#[test]
+fn a_rollback_leaves_the_epoch_that_it_names_and_no_other() {
+    let world = World::bank().with_models();
+    assert_eq!(world.life().rollback(FIRST, "dave").unwrap_err().code(), "SCORE_NOT_ACTIVE");
+    let world = world.with_both();
+    let before = world.state();
+    let error = world.life().rollback(FIRST, "dave").unwrap_err();
+    assert_eq!(error.code(), "SCORE_EPOCH_NOT_ACTIVE");
+    assert!(error.to_string().contains("score rollback --group joint-risk --from 4 --by NAME"), "{error}");
+    assert_eq!(world.state(), before);
+    world.life().rollback(SECOND, "dave").unwrap();
+    // Once it was activated again it was not left.
+    world.activate(SECOND).unwrap();
+    world.activate(FIRST).unwrap();
+    assert_eq!(world.life().rollback(SECOND, "dave").unwrap_err().code(), "SCORE_EPOCH_NOT_ACTIVE");
+}
+
+#[test]
+fn what_the_monitor_left_a_person_does_not_leave_once_more() {
+    let world = World::bank().with_models().with_both();
+    world.life().step_back("fallback", MONITOR).unwrap();
+    let state = world.life().rollback(SECOND, "dave").unwrap();
+    assert_eq!(state.active, Some(choice(FIRST)));
+    assert_eq!(told(&world), ["fraud-1 fallback by monitor", "3 active", "4 standby"]);
 }
 
 #[test]
@@ -308,7 +338,7 @@ fn what_an_interrupted_change_left_is_told_before_the_next() {
     let once = ["fraud-2 activated by carol", "4 active", "3 standby"];
     assert_eq!(told(&world), [&once[..], &once[..2]].concat());
     world.life().stop_scoring("dave").unwrap();
-    world.life().rollback("erin").unwrap();
+    world.life().rollback(SECOND, "erin").unwrap();
     let back = ["fraud-1 rolled back by erin", "3 active", "4 standby"];
     assert_eq!(told(&world), [&["fraud-2 fallback by dave"][..], &back].concat());
 }
@@ -326,7 +356,7 @@ fn what_is_told_late_has_the_time_at_which_it_is_told() {
 #[test]
 fn what_is_left_is_told_by_whoever_finds_it_and_not_while_another_holds_the_group() {
     let world = World::bank().with_models().with_both();
-    world.life().step_back(ROLLED_BACK, "dave").unwrap();
+    world.life().step_back("rolled back", "dave").unwrap();
     let held = world.folder.lock().unwrap();
     world.life().tell_what_is_left().unwrap();
     assert_eq!(told(&world), Vec::<String>::new());
@@ -342,10 +372,10 @@ fn what_is_left_is_told_by_whoever_finds_it_and_not_while_another_holds_the_grou
 fn where_nothing_can_be_queued_what_changed_is_told_later_and_nothing_changes_before() {
     let world = World::bank().with_models().with_both();
     world.while_nothing_is_told(|| {
-        assert!(matches!(world.life().rollback("dave"), Err(ActivationError::Store(_))));
+        assert!(matches!(world.life().rollback(SECOND, "dave"), Err(ActivationError::Store(_))));
         assert!(matches!(world.activate(SECOND), Err(ActivationError::Store(_))));
     });
     assert_eq!(world.state().active, Some(choice(FIRST)));
-    world.life().rollback("dave").unwrap();
+    world.life().rollback(SECOND, "dave").unwrap();
     assert_eq!(told(&world), BACK);
 }

@@ -36,6 +36,7 @@ fn manifest() -> Manifest {
         publications: vec![Publication { id: [0xa0; 16], rows: 20_000, pages: 197, root: [0xb0; 32] }],
         rejected: 0,
         built_at_ms: 1_000,
+        published_at_ms: 1_500,
         not_after_ms: 100_000,
     }
 }

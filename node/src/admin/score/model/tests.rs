@@ -122,7 +122,7 @@ fn the_bank_activates_rolls_back_and_falls_back_and_the_log_is_told() {
     let shown = admin.model(group, "fraud-1").unwrap();
     assert_eq!((shown.active_epoch, shown.standby_epochs), (None, vec![FIRST]));
     assert!(admin.score_by_rules_only(group, "dave").unwrap().rules_only);
-    let state = admin.roll_back_score(group, "dave").unwrap();
+    let state = admin.roll_back_score(group, FIRST + 1, "dave").unwrap();
     assert_eq!(state.in_use().map(|choice| choice.epoch), Some(FIRST));
     let listed = admin.models(group).unwrap();
     assert_eq!(listed.iter().map(|status| status.active_epoch).collect::<Vec<_>>(), [Some(FIRST), None]);
@@ -144,7 +144,7 @@ fn earlier_epochs_stay_usable_and_can_be_retired_after_the_groups_plan_changed()
     // The group is joined again, with another key of a member.
     plan(FIRST + 1, 9).store(&ScoreFolder::new(&admin.layout).group(group)).unwrap();
     admin.activate_score(group, FIRST + 1, "fraud-2", "carol").unwrap();
-    let state = admin.roll_back_score(group, "dave").unwrap();
+    let state = admin.roll_back_score(group, FIRST + 1, "dave").unwrap();
     assert_eq!(state.in_use().map(|choice| choice.epoch), Some(FIRST));
     admin.retire_score(group, FIRST + 1, "dave").unwrap();
     assert_eq!(node.told().last().unwrap(), "4 retired");
