@@ -72,7 +72,7 @@ impl JobRunner {
         let parameters = acceptance.body().parameters;
         let result = {
             let folder = lock(&job.folder);
-            Summary::of(&folder, &parameters)?.commit(&folder.secret("result-salt")?)
+            Summary::of(&folder, &parameters, &self.keys.storage)?.commit(&folder.secret("result-salt")?)
         };
         let events = vec![
             Event::PsiCompleted(Box::new(receipt.clone())),
