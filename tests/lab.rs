@@ -37,6 +37,8 @@ pub(crate) struct Lab {
     pub(crate) dir: TempDir,
     pub(crate) clock: ShiftedClock,
     authority: CertificateAuthority,
+    /// Sections that every configuration has.
+    common: String,
 }
 
 /// One party's files.
@@ -53,7 +55,12 @@ impl Lab {
         let store = MemoryStore::new();
         let authority =
             CertificateAuthority::create(&store, "Trial", 30, clock.now_ms(), &mut rand::rng()).unwrap();
-        Self { dir: tempfile::tempdir().unwrap(), clock, authority }
+        Self { dir: tempfile::tempdir().unwrap(), clock, authority, common: String::new() }
+    }
+
+    /// With these sections in every party's configuration.
+    pub(crate) fn with(sections: &str) -> Self {
+        Self { common: sections.to_owned(), ..Self::new() }
     }
 
     /// A party that the authority enrolled. `sections` are added to its configuration.
@@ -93,7 +100,7 @@ impl Lab {
         let file = root.join("windvane.toml");
         let head =
             format!("[node]\nparty = \"{name}\"\ndata_dir = \"data\"\n[keys]\npassphrase_file = \"pass\"\n");
-        std::fs::write(&file, format!("{head}{sections}")).unwrap();
+        std::fs::write(&file, format!("{head}{sections}{}", self.common)).unwrap();
         Config::load(&file).unwrap()
     }
 

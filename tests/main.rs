@@ -15,6 +15,7 @@ mod openapi;
 mod outages;
 mod psi;
 mod quotas;
+mod recorder;
 mod reload;
 mod retention;
 mod scan;

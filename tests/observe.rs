@@ -33,6 +33,13 @@ pub(crate) fn shown(config: &mut Config) {
     config.observability.min_free_disk_mb = 0;
 }
 
+/// The same as sections of a configuration, with a collector of spans.
+pub(crate) fn shown_to(collector: SocketAddr) -> String {
+    format!(
+        "[observability]\nlisten = \"127.0.0.1:0\"\nmin_free_disk_mb = 0\notlp_endpoint = \"http://{collector}\"\n"
+    )
+}
+
 impl Pair {
     /// Both nodes, each with its configuration changed.
     async fn start(lab: &Lab, change: impl Fn(&mut Config)) -> Self {

@@ -27,15 +27,15 @@ mod unanswered;
 const SEED: u64 = 20_261_125;
 
 /// A bank and a carrier with a risk list, enrolled with each other.
-struct World {
-    lab: Lab,
-    carrier: Party,
-    node: Node,
-    bank: Party,
+pub(crate) struct World {
+    pub(crate) lab: Lab,
+    pub(crate) carrier: Party,
+    pub(crate) node: Node,
+    pub(crate) bank: Party,
 }
 
 /// What the tests' grants permit.
-fn psi_terms() -> PsiTerms {
+pub(crate) fn psi_terms() -> PsiTerms {
     PsiTerms {
         max_requester_rows: 1 << 20,
         max_provider_rows: 1 << 20,
@@ -45,7 +45,7 @@ fn psi_terms() -> PsiTerms {
     }
 }
 
-fn grant(psi: PsiTerms, minimum_result: u64) -> GrantTerms {
+pub(crate) fn grant(psi: PsiTerms, minimum_result: u64) -> GrantTerms {
     GrantTerms {
         data_sets: vec!["risk".parse().unwrap()],
         families: Vec::new(),
@@ -59,7 +59,7 @@ fn grant(psi: PsiTerms, minimum_result: u64) -> GrantTerms {
 }
 
 /// Telephone numbers by their index.
-fn phone(index: u64) -> String {
+pub(crate) fn phone(index: u64) -> String {
     format!("13{:09}", index % 1_000_000_000)
 }
 
@@ -75,9 +75,19 @@ impl World {
     }
 
     async fn with(list: impl IntoIterator<Item = u64>, grant: &GrantTerms, service: &str) -> Self {
-        let lab = Lab::new();
+        let rows = list.into_iter().map(|i| format!("{},t{i},n", phone(i)));
+        Self::within(Lab::new(), rows, grant, service).await
+    }
+
+    /// The same in a lab of the caller's, with these rows of numbers, tags and notes.
+    pub(crate) async fn within(
+        lab: Lab,
+        rows: impl IntoIterator<Item = String>,
+        grant: &GrantTerms,
+        service: &str,
+    ) -> Self {
         let file = lab.dir.path().join("risk.csv");
-        write_table(&file, "phone,tag,note", list.into_iter().map(|i| format!("{},t{i},n", phone(i))));
+        write_table(&file, "phone,tag,note", rows);
         let section = format!(
             "[grpc]\nlisten = \"127.0.0.1:0\"\n{service}\n[[psi]]\nlist = \"risk\"\nfile = \"{}\"\nkey = \"phone\"\n\
              key_columns = [\"phone\"]\npayload_columns = [\"tag\", \"note\"]\n",
@@ -102,7 +112,7 @@ impl World {
     }
 
     /// A plan over these numbers.
-    fn plan(&self, name: &str, customers: impl IntoIterator<Item = u64>) -> JobPlan {
+    pub(crate) fn plan(&self, name: &str, customers: impl IntoIterator<Item = u64>) -> JobPlan {
         let input = self.lab.dir.path().join(format!("{name}.csv"));
         write_table(&input, "id,phone", customers.into_iter().map(|i| format!("c{i},{}", phone(i))));
         let mut plan = JobPlan::new("carrier-a", "risk", input, self.output(name));
@@ -137,12 +147,12 @@ impl World {
     }
 
     /// What runs the bank's jobs.
-    fn runner(&self) -> JobRunner {
+    pub(crate) fn runner(&self) -> JobRunner {
         JobRunner::open(&self.bank.config, Arc::new(self.lab.clock.clone())).unwrap()
     }
 
     /// A job that can be run.
-    async fn begun(&self, plan: &JobPlan) -> SessionId {
+    pub(crate) async fn begun(&self, plan: &JobPlan) -> SessionId {
         let runner = self.runner();
         let job = runner.begin(plan).unwrap();
         runner.close().await.unwrap();
@@ -150,14 +160,14 @@ impl World {
     }
 
     /// Runs a job from where it is.
-    async fn go_on(&self, job: SessionId) -> Result<JobReport, PsiError> {
+    pub(crate) async fn go_on(&self, job: SessionId) -> Result<JobReport, PsiError> {
         let runner = self.runner();
         let report = runner.run(job, &()).await;
         runner.close().await.unwrap();
         report
     }
 
-    async fn run(&self, plan: &JobPlan) -> Result<JobReport, PsiError> {
+    pub(crate) async fn run(&self, plan: &JobPlan) -> Result<JobReport, PsiError> {
         let job = self.begun(plan).await;
         self.go_on(job).await
     }

@@ -1,13 +1,18 @@
 //! The identity scan: whatever a node does, nothing that it leaves behind tells of whom it was asked.
 //!
-//! A process of its own imports, publishes, verifies and audits with marked people, and everything that it leaves behind
-//! is searched for them: in clear (UTF-8, GB18030, UTF-16), in hex, base64 and URL encoding, as lists and
-//! escapes, and hashed without a key, alone and joined. Before that, the scan proves itself on planted marks.
-//! The operators' own files are outside of it, and so is the memory of a process. Set intersections, screenings, the
-//! joint score, trainings, backups and restores are not among the operations, nor are their places known to the scan:
-//! what each process of a training receives is held against what it may know in `train/recorded`, and the others have
-//! no such test.
+//! A process of its own runs every operation with marked people: imports, publications, verifications, batches, set
+//! intersections, screenings, scores, trainings, backups, restores and audits, with what goes wrong in each. Everything
+//! that it leaves behind is searched for them: in clear (UTF-8, GB18030, UTF-16), in hex, base64 and URL encoding, as
+//! lists and escapes, and hashed without a key, alone and joined. Before that, the scan proves itself on planted marks.
+//!
+//! **Outside** are the operators' own files: what they give, and what they ask for, which is the result of a set
+//! intersection with the columns that its plan names. It may well have numbers and names; the lists of a screening, the
+//! results of a batch and of scores, the reports of refused rows, of trainings and of audits must not, and are searched.
+//! A training tells its providers numbers, by design: by their positions in the list of segments, which is no form that
+//! the scan looks for, so that `train/recorded` holds what each process receives against what it may know; where a
+//! provider keeps them, they are sealed. The memory of a process is outside as well.
 
+mod backups;
 mod batches;
 mod debug;
 mod encodings;
@@ -18,8 +23,11 @@ mod places;
 mod proof;
 mod record;
 mod rest;
+mod scores;
+mod screens;
 mod searcher;
-mod tap;
+mod sets;
+mod trainings;
 
 pub(crate) use record::append;
 
@@ -130,6 +138,19 @@ fn every_kind_is_there(places: &[Place]) {
         Kind::Built,
         Kind::Published,
         Kind::Snapshot,
+        Kind::Job,
+        Kind::Matches,
+        Kind::JobRejects,
+        Kind::Score,
+        Kind::ScoreTable,
+        Kind::ModelParts,
+        Kind::Training,
+        Kind::TrainingSealed,
+        Kind::TrainingAnswers,
+        Kind::Session,
+        Kind::SessionSealed,
+        Kind::SessionUploads,
+        Kind::Backup,
         Kind::StandardError,
         Kind::StandardOutput,
     ];

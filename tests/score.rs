@@ -24,7 +24,7 @@ use windvane_protocols::transcript::{Hash, Record as _};
 use crate::lab::{Lab, Party, events, failures};
 
 mod attacks;
-mod calls;
+pub(crate) mod calls;
 mod hostile;
 mod kills;
 mod liars;

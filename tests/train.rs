@@ -34,7 +34,6 @@ use crate::lab::{self, Lab, Party, events};
 mod crafted;
 mod kills;
 mod recorded;
-mod recorder;
 mod resumed;
 mod served;
 
@@ -42,23 +41,23 @@ mod served;
 const SAMPLE: u64 = 600;
 
 /// Who grows trees with whom.
-type Units = &'static [&'static [&'static str]];
+pub(crate) type Units = &'static [&'static [&'static str]];
 
-const UNITS: Units = &[&["carrier-a", "carrier-b"], &["police"]];
+pub(crate) const UNITS: Units = &[&["carrier-a", "carrier-b"], &["police"]];
 
 /// A bank, two carriers and a third provider, enrolled with each other; the providers run.
-struct World {
-    lab: Lab,
+pub(crate) struct World {
+    pub(crate) lab: Lab,
     units: Units,
     universe: Universe,
-    bank: Party,
-    providers: BTreeMap<&'static str, (Party, Option<Node>)>,
+    pub(crate) bank: Party,
+    pub(crate) providers: BTreeMap<&'static str, (Party, Option<Node>)>,
 }
 
 /// Tells when the first block is through, and pauses after each.
 #[derive(Default)]
-struct FirstBlock {
-    through: tokio::sync::Notify,
+pub(crate) struct FirstBlock {
+    pub(crate) through: tokio::sync::Notify,
     pause: Duration,
 }
 
@@ -135,7 +134,7 @@ fn feature(position: u64, salt: u64) -> String {
     }
 }
 
-fn table(path: &Path, positions: impl Iterator<Item = u64>, salts: &[u64]) {
+pub(crate) fn table(path: &Path, positions: impl Iterator<Item = u64>, salts: &[u64]) {
     let names: Vec<_> = salts.iter().map(|salt| format!("feature-{salt}")).collect();
     let mut text = format!("number,{}\n", names.join(","));
     for position in positions {
@@ -160,7 +159,11 @@ impl World {
 
     /// Everybody in `units`, each with a table that bears its name, which `write` leaves in the lab's folder.
     async fn of(units: Units, segments: &[&str], write: impl FnOnce(&Path)) -> Self {
-        let lab = Lab::new();
+        Self::within(Lab::new(), units, segments, write).await
+    }
+
+    /// The same in a lab of the caller's.
+    pub(crate) async fn within(lab: Lab, units: Units, segments: &[&str], write: impl FnOnce(&Path)) -> Self {
         let bank = lab.party("bank", "");
         let segments = segments.iter().map(|segment| segment.parse().unwrap()).collect();
         let universe = Universe::new("bank".parse().unwrap(), 1, segments).unwrap();
@@ -203,7 +206,7 @@ impl World {
     }
 
     /// Where the providers' nodes are.
-    fn addresses(&self) -> BTreeMap<&'static str, SocketAddr> {
+    pub(crate) fn addresses(&self) -> BTreeMap<&'static str, SocketAddr> {
         let address = |(name, (_, node)): (&&'static str, &(Party, Option<Node>))| {
             Some((*name, node.as_ref()?.grpc_address()?))
         };
@@ -211,7 +214,7 @@ impl World {
     }
 
     /// Writes addresses of providers into the bank's configuration, beside `more`.
-    fn know(&mut self, addresses: &BTreeMap<&'static str, SocketAddr>, more: &str) {
+    pub(crate) fn know(&mut self, addresses: &BTreeMap<&'static str, SocketAddr>, more: &str) {
         let section = |(name, address): (&&str, &SocketAddr)| {
             format!("[[provider]]\nparty = \"{name}\"\naddress = \"{address}\"\n")
         };
@@ -219,7 +222,7 @@ impl World {
         self.bank.config = self.lab.config("bank", &format!("{more}{sections}"));
     }
 
-    fn at(&self, file: &str) -> PathBuf {
+    pub(crate) fn at(&self, file: &str) -> PathBuf {
         self.lab.dir.path().join(file)
     }
 
@@ -230,7 +233,7 @@ impl World {
         table(&self.at("bank.csv"), positions(), &[7]);
     }
 
-    fn plan(&self, name: &str) -> TrainPlan {
+    pub(crate) fn plan(&self, name: &str) -> TrainPlan {
         let unit = |members: &&[&str]| {
             let member = |name: &&str| MemberPlan {
                 party: (*name).to_owned(),
@@ -262,15 +265,15 @@ impl World {
         }
     }
 
-    fn runner(&self) -> TrainRunner {
+    pub(crate) fn runner(&self) -> TrainRunner {
         TrainRunner::open(&self.bank.config, Arc::new(self.lab.clock.clone())).unwrap()
     }
 
-    fn begun(&self, plan: &TrainPlan) -> SessionId {
+    pub(crate) fn begun(&self, plan: &TrainPlan) -> SessionId {
         self.runner().begin(plan).unwrap()
     }
 
-    async fn go_on(&self, training: SessionId) -> Result<TrainReport, TrainError> {
+    pub(crate) async fn go_on(&self, training: SessionId) -> Result<TrainReport, TrainError> {
         self.go_on_telling(training, Arc::new(())).await
     }
 
@@ -343,7 +346,7 @@ impl World {
         trees
     }
 
-    fn receipt(&self, training: SessionId, party: &str) -> PathBuf {
+    pub(crate) fn receipt(&self, training: SessionId, party: &str) -> PathBuf {
         TrainFolder::path_of(&self.bank.config.node.data_dir, training).join(party).join("receipt")
     }
 
@@ -353,7 +356,7 @@ impl World {
     }
 
     /// Stops everybody; gives the log folders, the bank's first.
-    async fn stopped(mut self) -> (Party, Vec<Party>, Lab) {
+    pub(crate) async fn stopped(mut self) -> (Party, Vec<Party>, Lab) {
         for name in self.units.concat() {
             if self.providers[name].1.is_some() {
                 self.stop(name).await;

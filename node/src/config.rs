@@ -7,6 +7,8 @@ use serde::Deserialize;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::PartyId;
 
+use crate::toml_text;
+
 mod breaker;
 mod certificates;
 mod functions;
@@ -297,10 +299,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Syntax`], [`ConfigError::Field`].
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|error| ConfigError::Syntax {
-            path: PathBuf::from("configuration"),
-            message: error.to_string(),
-        })?;
+        let config: Self = toml_text::parse(text)
+            .map_err(|message| ConfigError::Syntax { path: PathBuf::from("configuration"), message })?;
         config.check()?;
         Ok(config)
     }

@@ -41,6 +41,7 @@ mod retiring;
 pub mod risk;
 pub mod score;
 pub mod screen;
+mod sealed;
 pub mod server;
 pub mod service;
 pub mod session;
@@ -50,6 +51,7 @@ mod stages;
 pub mod store;
 pub mod table;
 pub mod telemetry;
+mod toml_text;
 pub mod train;
 pub mod verification;
 

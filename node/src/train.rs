@@ -24,7 +24,6 @@ mod parts;
 pub mod run;
 pub mod sample;
 pub mod schema;
-mod sealed;
 pub mod serve;
 mod stage;
 pub(crate) mod work;

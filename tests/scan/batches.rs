@@ -1,7 +1,7 @@
 //! Files of customers: good and bad rows in both encodings, files that are refused, and a run that is
 //! interrupted.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use encoding_rs::GB18030;
 use windvane::batch::{self, BatchKind, BatchOptions, FileEncoding};
@@ -10,9 +10,9 @@ use windvane_protocols::identity::DocumentKind;
 
 use super::marks::{Marked, REFUSED, STRANGERS, SUBSCRIBERS};
 use super::operations::{PURPOSE, Stage};
-use super::record::REPORTS;
+use super::record::{REPORTS, Record};
 
-const HEADER: &str = "客户类型,证件类型,证件号码,客户名称,手机号";
+pub(crate) const HEADER: &str = "客户类型,证件类型,证件号码,客户名称,手机号";
 
 /// Everything that a bank's operator does with a file.
 pub(crate) async fn run(stage: &Stage, address: &str, token: &Token) {
@@ -22,7 +22,7 @@ pub(crate) async fn run(stage: &Stage, address: &str, token: &Token) {
         ("utf8", FileEncoding::Utf8, text.clone().into_bytes()),
         ("gb18030", FileEncoding::Gb18030, GB18030.encode(&text).0.into_owned()),
     ] {
-        let options = options(stage, name, &bytes, Some(encoding));
+        let options = options(stage.desk.path(), &stage.record, name, &bytes, Some(encoding));
         let summary = batch::run(&client, &options, &batch::progress_bar()).await.unwrap();
         assert_eq!(summary.rows, 13);
         // The company's row, the passport's and the residents' are answered; the refused rows are not.
@@ -42,10 +42,10 @@ async fn refused(stage: &Stage, client: &Client, token: &Token) {
         ("unknown column", file(&HEADER.replace("手机号", SUBSCRIBERS[0].phones[0]))),
         ("empty", String::new()),
     ] {
-        let options = options(stage, name, content.as_bytes(), None);
+        let options = options(stage.desk.path(), &stage.record, name, content.as_bytes(), None);
         stage.record.error(name, batch::run(client, &options, &batch::progress_bar()).await);
     }
-    let options = options(stage, "interrupted", file(HEADER).as_bytes(), None);
+    let options = options(stage.desk.path(), &stage.record, "interrupted", file(HEADER).as_bytes(), None);
     let interrupted = batch::run(&nobody, &options, &batch::progress_bar()).await;
     stage.record.error("interrupted", interrupted);
     assert!(stage.record.file(REPORTS, "interrupted.partial").exists());
@@ -54,13 +54,19 @@ async fn refused(stage: &Stage, client: &Client, token: &Token) {
 }
 
 /// The operator's file lies on the desk, outside of the scan; what comes of it is scanned.
-fn options(stage: &Stage, name: &str, content: &[u8], encoding: Option<FileEncoding>) -> BatchOptions {
-    let input: PathBuf = stage.desk.path().join(format!("{name}-customers.csv"));
+pub(crate) fn options(
+    desk: &Path,
+    record: &Record,
+    name: &str,
+    content: &[u8],
+    encoding: Option<FileEncoding>,
+) -> BatchOptions {
+    let input = desk.join(format!("{name}-customers.csv"));
     std::fs::write(&input, content).unwrap();
     BatchOptions {
         kind: BatchKind::Verification,
         input,
-        output: stage.record.file(REPORTS, name),
+        output: record.file(REPORTS, name),
         purpose: PURPOSE.into(),
         operator: "teller-4".into(),
         outlet: Some("outlet-3".into()),
@@ -70,7 +76,7 @@ fn options(stage: &Stage, name: &str, content: &[u8], encoding: Option<FileEncod
     }
 }
 
-fn file(header: &str) -> String {
+pub(crate) fn file(header: &str) -> String {
     let people = SUBSCRIBERS.iter().chain(&REFUSED).chain(&STRANGERS);
     format!("{header}\n{}", people.map(row).collect::<String>())
 }

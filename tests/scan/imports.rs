@@ -7,7 +7,7 @@ use windvane::dataset::{CARRIER_DATASET, CARRIER_SCHEMA, DataSetConfig};
 
 use super::marks::SUBSCRIBERS;
 use super::operations::{Stage, lenient, refused_rows, rows};
-use super::record::{ERRORS, REPORTS};
+use super::record::ERRORS;
 use crate::lab::{HEADER, Party};
 
 /// Subscribers who are not marked, so that tables have more than one page.
@@ -47,8 +47,7 @@ pub(crate) fn accepted(stage: &Stage, a: &Party, b: &Party) {
     let file = write(stage, "a.csv", content.as_bytes());
     let report = a.admin.import(&lenient(), &file, &stage.within("while importing")).unwrap();
     assert_eq!((report.accepted, report.rejected), (SUBSCRIBERS.len() as u64 + UNMARKED, 4));
-    stage.record.debug("imports", &report);
-    stage.record.keep(REPORTS, "imports", &serde_json::to_vec(&report).unwrap());
+    stage.record.told("imports", &report);
     for (moment, built_moment) in [("while building", "built"), ("while building again", "built again")] {
         let built = a.admin.build(&lenient(), &stage.within(moment)).unwrap();
         stage.record.debug("builds", &built);
@@ -87,8 +86,7 @@ fn changed(stage: &Stage, carrier: &Party) {
         let file = write(stage, "day.csv", day(rows).as_bytes());
         let report = carrier.admin.change(&lenient(), &file, &stage.within("while changing")).unwrap();
         assert!(report.changed > 0 && report.rejected == 4, "{report:?}");
-        stage.record.debug("changes", &report);
-        stage.record.keep(REPORTS, "changes", &serde_json::to_vec(&report).unwrap());
+        stage.record.told("changes", &report);
         let made = carrier.admin.publish_delta(&lenient(), &stage.within("while sealing")).unwrap();
         stage.record.debug("deltas", &made);
         stage.moment("changed");

@@ -1,7 +1,7 @@
-//! Every operation of importing, publishing, verifying and auditing, with marked people, in a process of its own: its
-//! standard error is then the structured log as an operator has it, and the place where panics end.
+//! Every operation with marked people, in a process of its own: its standard error is then the structured log as an
+//! operator has it, and the place where panics end. Here stand importing, publishing, verifying and auditing; set
+//! intersections and screenings, scores, trainings and backups have modules of their own.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,12 +18,12 @@ use windvane::verification::VerificationReport;
 use windvane_protocols::identity::{DocumentKind, Person};
 
 use super::marks::{Marked, REFUSED, STRANGERS, SUBSCRIBERS, WRONG_NAME};
-use super::record::{DEBUG, DOCUMENTS, METRICS, NETWORK, REPORTS, Record, TRACES};
-use super::tap::Tap;
-use super::{debug, imports, rest};
+use super::record::{DEBUG, DOCUMENTS, METRICS, REPORTS, Record, TRACES};
+use super::{backups, debug, imports, rest, scores, sets, trainings};
 use crate::lab::{Lab, Party, bank_of, terms};
 use crate::liar::{Liar, Lie};
-use crate::observe::{Collector, page, shown};
+use crate::observe::{Collector, page, shown_to};
+use crate::recorder::Recording;
 
 /// Names the folder in which the scan wants what the operations leave behind.
 pub(crate) const FOLDER: &str = "WINDVANE_SCAN_FOLDER";
@@ -85,14 +85,21 @@ async fn every_operation_with_marked_people() {
     let folder = std::env::var_os(FOLDER).map(PathBuf::from);
     let spare = tempfile::tempdir().unwrap();
     let record = Record::new(folder.unwrap_or_else(|| spare.path().to_owned()));
-    let stage = Stage { lab: Lab::new(), desk: tempfile::tempdir().unwrap(), record };
-    let (_, collector) = Collector::serve(Some(stage.record.file(TRACES, "spans"))).await;
-    let carriers = carriers(&stage, collector);
-    let (bank, nodes) = ask(&stage, &carriers, collector).await;
-    fail(&stage, &carriers, bank, nodes).await;
+    let (_, collector) = Collector::serve(Some(record.file(TRACES, "spans"))).await;
+    let sections = shown_to(collector);
+    let stage = Stage { lab: Lab::with(&sections), desk: tempfile::tempdir().unwrap(), record };
+    let carriers = carriers(&stage);
+    let (bank, nodes) = ask(&stage, &carriers).await;
+    let bank = fail(&stage, &carriers, bank, nodes).await;
     check_logs(&stage, &carriers);
     debug::everything(&stage, &carriers);
     stage.moment("at the end");
+    for (party, moment) in [(&bank, "a bank"), (&carriers.a, "a carrier")] {
+        backups::run(&stage.record, &stage.lab, party, moment);
+    }
+    sets::run(&stage.record, &sections).await;
+    scores::run(&stage.record, &sections).await;
+    trainings::run(&stage.record, &sections).await;
 }
 
 pub(crate) struct Carriers {
@@ -104,27 +111,22 @@ struct Nodes {
     bank: Node,
     a: Node,
     b: Node,
-}
-
-/// Lets a node show itself, and send its spans where the scan gets them.
-fn show(party: &mut Party, collector: SocketAddr) {
-    shown(&mut party.config);
-    party.config.observability.otlp_endpoint = Some(format!("http://{collector}"));
+    /// What passes between the bank and the first carrier.
+    passed: Recording,
 }
 
 /// Keeps what a node shows of itself.
-async fn look(stage: &Stage, name: &str, node: &Node) {
+pub(crate) async fn look(record: &Record, name: &str, node: &Node) {
     for path in ["/healthz", "/readyz", "/metrics"] {
         let (_, body) = page(node.observability_address().unwrap(), path).await;
-        stage.record.keep(METRICS, name, body.as_bytes());
+        record.keep(METRICS, name, body.as_bytes());
     }
 }
 
 /// Two carriers; the first one's operator makes every mistake before the file is right.
-fn carriers(stage: &Stage, collector: SocketAddr) -> Carriers {
+fn carriers(stage: &Stage) -> Carriers {
     let listen = "[grpc]\nlisten = \"127.0.0.1:0\"\n";
-    let [mut a, mut b] = ["carrier-a", "carrier-b"].map(|name| stage.lab.party(name, listen));
-    [&mut a, &mut b].into_iter().for_each(|party| show(party, collector));
+    let [a, b] = ["carrier-a", "carrier-b"].map(|name| stage.lab.party(name, listen));
     let b = Arc::new(b);
     imports::refused(stage, &a);
     imports::accepted(stage, &a, &b);
@@ -132,23 +134,21 @@ fn carriers(stage: &Stage, collector: SocketAddr) -> Carriers {
     Carriers { a, b }
 }
 
-/// The good path, in the process and over REST, behind a tap.
-async fn ask(stage: &Stage, carriers: &Carriers, collector: SocketAddr) -> (Party, Nodes) {
+/// The good path, in the process and over REST, with somebody in the middle.
+async fn ask(stage: &Stage, carriers: &Carriers) -> (Party, Nodes) {
     let (a, b) = (stage.lab.start(&carriers.a).await, stage.lab.start(&carriers.b).await);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let tapped = listener.local_addr().unwrap().to_string();
-    let addresses = [(&carriers.a, tapped), (&*carriers.b, b.grpc_address().unwrap().to_string())];
+    let middle = listener.local_addr().unwrap().to_string();
+    let addresses = [(&carriers.a, middle), (&*carriers.b, b.grpc_address().unwrap().to_string())];
     let terms = GrantTerms { purposes: vec![PURPOSE.into(), "review".into()], ..terms() };
-    let mut bank = stage.lab.bank_files(&addresses, &terms);
-    show(&mut bank, collector);
-    let keep = stage.record.file(NETWORK, "carrier-a");
-    Tap::serve(listener, &carriers.a, &bank, a.grpc_address().unwrap(), keep);
+    let bank = stage.lab.bank_files(&addresses, &terms);
+    let passed = Recording::serve(listener, &carriers.a, &bank, a.grpc_address().unwrap());
     for (party, node) in [(&carriers.a, &a), (&*carriers.b, &b)] {
         party.taken_over_by(node).await;
         bank.admin.fetch_snapshot(&party.config.node.party, |_, _| ()).await.unwrap();
     }
     let token = bank.admin.admit_caller("counter-system").unwrap();
-    let nodes = Nodes { bank: stage.lab.start(&bank).await, a, b };
+    let nodes = Nodes { bank: stage.lab.start(&bank).await, a, b, passed };
     let reports = verify_all(stage, &nodes.bank).await;
     let results: Vec<_> = reports.iter().map(|report| report.result.as_str()).collect();
     assert_eq!(results[..3], ["match", "mismatch", "match"], "{results:?}");
@@ -157,7 +157,7 @@ async fn ask(stage: &Stage, carriers: &Carriers, collector: SocketAddr) -> (Part
     bank_of(&nodes.bank).countersign().await;
     nodes.bank.log().publish().await.unwrap();
     for (name, node) in [("bank", &nodes.bank), ("carrier-a", &nodes.a), ("carrier-b", &nodes.b)] {
-        look(stage, name, node).await;
+        look(&stage.record, name, node).await;
     }
     stage.moment("while the nodes run");
     (bank, nodes)
@@ -180,8 +180,8 @@ async fn verify_all(stage: &Stage, node: &Node) -> Vec<VerificationReport> {
 }
 
 /// What goes wrong: questions that no grant covers, a carrier that is down, one that lies, a node that is
-/// killed, a damaged record.
-async fn fail(stage: &Stage, carriers: &Carriers, mut bank: Party, nodes: Nodes) {
+/// killed, a damaged record. Gives the bank, which is at rest then.
+async fn fail(stage: &Stage, carriers: &Carriers, mut bank: Party, nodes: Nodes) -> Party {
     let running = bank_of(&nodes.bank);
     let mut outside = questions();
     outside.iter_mut().for_each(|question| question.purpose = "marketing".into());
@@ -205,12 +205,14 @@ async fn fail(stage: &Stage, carriers: &Carriers, mut bank: Party, nodes: Nodes)
     end_grants(stage, &bank);
     bank.taken_over_by(&node).await;
     verify_all(stage, &node).await;
-    look(stage, "bank", &node).await;
-    look(stage, "carrier-a", &nodes.a).await;
+    look(&stage.record, "bank", &node).await;
+    look(&stage.record, "carrier-a", &nodes.a).await;
     damage(&bank);
     stage.record.error("damaged record", bank_of(&node).report(&reports[0].id).await);
     node.stop().await.unwrap();
     nodes.a.stop().await.unwrap();
+    stage.record.passed("carrier-a", &nodes.passed);
+    bank
 }
 
 fn end_grants(stage: &Stage, bank: &Party) {
@@ -229,22 +231,27 @@ fn damage(bank: &Party) {
     assert!(changed > 0);
 }
 
-/// Checks every log alone and all together, and keeps what an auditor reads.
+/// What auditors and partners read.
 fn check_logs(stage: &Stage, carriers: &Carriers) {
     let bank = stage.lab.dir.path().join("bank/data/log");
     let logs = [bank, carriers.a.log_dir(), carriers.b.log_dir()];
-    for dir in &logs {
-        let files = verify_log(dir, None, None);
-        assert!(files.findings.is_empty(), "{:?}", files.findings);
-        stage.record.keep(DEBUG, "log files", format!("{files:?}").as_bytes());
-        stage.record.report("audit", &audit::verify(dir, &VerifyOptions::default()));
-    }
-    stage.record.report("audit", &audit::reconcile(&logs));
+    read_logs(&stage.record, &logs);
     let text = carriers.a.admin.issue_grant(&terms()).unwrap();
     stage.record.keep(DOCUMENTS, "grant", text.as_bytes());
     stage.record.keep(DOCUMENTS, "enrolment", carriers.a.enrolment.as_bytes());
     let refused = carriers.b.admin.accept_grant(&text);
     stage.record.error("a grant for another", refused);
+}
+
+/// Checks logs alone and all together, and keeps what an auditor reads.
+pub(crate) fn read_logs(record: &Record, logs: &[PathBuf]) {
+    for dir in logs {
+        let files = verify_log(dir, None, None);
+        assert!(files.findings.is_empty(), "{:?}", files.findings);
+        record.keep(DEBUG, "log files", format!("{files:?}").as_bytes());
+        record.report("audit", &audit::verify(dir, &VerifyOptions::default()));
+    }
+    record.report("audit", &audit::reconcile(logs));
 }
 
 /// One line of a carrier's file.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
-use super::record::{KINDS, TREES};
+use super::record::{BACKUPS, KINDS, TREES};
 
 /// A kind of place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +32,30 @@ pub(crate) enum Kind {
     Published,
     Snapshot,
     Lock,
+    /// A set intersection's plan, records, journal and report, on either side.
+    Job,
+    /// What a set intersection's finished buckets gave.
+    Matches,
+    /// Which rows of a set intersection were refused or repeated.
+    JobRejects,
+    /// Records of scoring groups, and models without their parts.
+    Score,
+    ScoreTable,
+    ModelParts,
+    /// A training's plan, records, journal, model and report at the bank.
+    Training,
+    /// What a training lists, and what came of each block.
+    TrainingSealed,
+    /// What providers answered in a training.
+    TrainingAnswers,
+    /// A training's records and journal at a provider.
+    Session,
+    /// Who is listed in a training at a provider.
+    SessionSealed,
+    /// Ciphertexts of a training at a provider.
+    SessionUploads,
+    /// A backup's list of files, and its seal.
+    Backup,
     FileNames,
     StandardError,
     StandardOutput,
@@ -100,6 +124,8 @@ fn kind(relative: &str) -> Option<Kind> {
         ["stderr"] => Some(Kind::StandardError),
         ["stdout"] => Some(Kind::StandardOutput),
         [TREES, _moment, _party, ref rest @ ..] => in_tree(rest),
+        [BACKUPS, _moment, _time, "MANIFEST" | "SEAL"] => Some(Kind::Backup),
+        [BACKUPS, _moment, _time, ref rest @ ..] => in_data(rest),
         [kind, _source] => KINDS.into_iter().find(|known| *known == kind).map(Kind::Recorded),
         _ => None,
     }
@@ -108,15 +134,71 @@ fn kind(relative: &str) -> Option<Kind> {
 fn in_tree(parts: &[&str]) -> Option<Kind> {
     Some(match parts {
         ["windvane.toml"] => Kind::Configuration,
-        ["pass"] | ["data", "keys", ..] => Kind::KeyStore,
-        ["data", "state.db"] => Kind::State,
-        ["data", "state.db-wal"] => Kind::StateWriteAhead,
-        ["data", "state.db-shm"] => Kind::StateIndex,
-        ["data", "log", ..] => Kind::Log,
-        ["data", name] if name.starts_with("journal") => Kind::Journal,
-        ["data", "enrolment.pem"] => Kind::Enrolment,
-        ["data", "datasets", _, rest @ ..] => in_data_set(rest)?,
-        ["data", "snapshots", ..] => Kind::Snapshot,
+        ["pass"] => Kind::KeyStore,
+        ["data", rest @ ..] => in_data(rest)?,
+        _ => return None,
+    })
+}
+
+fn in_data(parts: &[&str]) -> Option<Kind> {
+    Some(match parts {
+        ["keys", ..] => Kind::KeyStore,
+        ["state.db"] => Kind::State,
+        ["state.db-wal"] => Kind::StateWriteAhead,
+        ["state.db-shm"] => Kind::StateIndex,
+        ["log", ..] => Kind::Log,
+        [name] if name.starts_with("journal") => Kind::Journal,
+        ["enrolment.pem"] => Kind::Enrolment,
+        ["datasets", _, rest @ ..] => in_data_set(rest)?,
+        ["snapshots", ..] => Kind::Snapshot,
+        ["psi", _job, rest @ ..] => in_job(rest)?,
+        ["list-rejects", _list] => Kind::JobRejects,
+        ["score", rest @ ..] => in_score(rest)?,
+        ["train", _training, rest @ ..] => in_training(rest)?,
+        ["train-sessions", _session, rest @ ..] => in_session(rest)?,
+        _ => return None,
+    })
+}
+
+fn in_job(parts: &[&str]) -> Option<Kind> {
+    Some(match parts {
+        ["plan.json" | "journal" | "request" | "acceptance" | "receipt" | "report.json"] => Kind::Job,
+        ["result-salt" | "count-salt" | "cancel" | "release"] => Kind::Job,
+        ["matches", _bucket] => Kind::Matches,
+        ["rejects.csv" | "duplicates.csv"] => Kind::JobRejects,
+        _ => return None,
+    })
+}
+
+fn in_score(parts: &[&str]) -> Option<Kind> {
+    Some(match parts {
+        ["ledger"] | [_, "plan" | "state"] | [_, "models", _, "card" | "record.json"] => Kind::Score,
+        [_, "models", _, "parts"] => Kind::ModelParts,
+        [_, "epochs", _, "table" | "table.tmp" | "sum.tmp"] => Kind::ScoreTable,
+        [_, "epochs", _, "parts-rejects.csv"] => Kind::Rejects,
+        [_, "epochs", _, "manifests", _] => Kind::Score,
+        [_, "epochs", _, "setup" | "evidence" | "plan" | "sum-root" | "table.record"] => Kind::Score,
+        _ => return None,
+    })
+}
+
+fn in_training(parts: &[&str]) -> Option<Kind> {
+    Some(match parts {
+        ["plan.json" | "inputs.json" | "journal" | "logged" | "model" | "report.json"] => Kind::Training,
+        [_party, "request" | "acceptance" | "receipt"] => Kind::Training,
+        ["secrets" | "listed"] => Kind::TrainingSealed,
+        [name] if name.starts_with("block-") => Kind::TrainingSealed,
+        [_party, "answers"] => Kind::TrainingAnswers,
+        _ => return None,
+    })
+}
+
+fn in_session(parts: &[&str]) -> Option<Kind> {
+    Some(match parts {
+        ["journal" | "acceptance" | "receipt" | "salt"] => Kind::Session,
+        ["mask" | "list"] => Kind::SessionSealed,
+        ["indicator" | "held-out"] => Kind::SessionUploads,
+        [name] if name.starts_with("residuals-") => Kind::SessionUploads,
         _ => return None,
     })
 }

@@ -14,6 +14,7 @@ use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
 use rusqlite::Connection;
 use windvane::http::Problem;
+use windvane::psi::payload::encode_payload;
 use windvane_proto::lookup::v1::FetchManifestRequest;
 
 use super::encodings::{Needle, Traces, decimal, escaped};
@@ -136,6 +137,7 @@ pub(crate) fn prove_structures(searcher: &Searcher, places: &[Place]) {
                 problem.to_string().into_bytes(),
                 prost::Message::encode_to_vec(&message),
                 csv_line(text),
+                payload(text),
             ];
             structures.extend(lines);
             structures.extend((0..64).map(|before| wrapped(text, before)));
@@ -158,6 +160,13 @@ fn csv_line(text: &str) -> Vec<u8> {
     let mut csv = csv::Writer::from_writer(Vec::new());
     csv.write_record(["7", text, "PHONE_LENGTH"]).unwrap();
     csv.into_inner().unwrap()
+}
+
+/// What comes with a match of a set intersection.
+fn payload(text: &str) -> Vec<u8> {
+    let mut payload = Vec::new();
+    encode_payload(["疑似涉诈", text].map(str::as_bytes), &mut payload).unwrap();
+    payload
 }
 
 /// A PEM document in which the mark begins behind `before` bytes, so that lines end at every place of it.

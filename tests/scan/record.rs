@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::recorder::Recording;
+
 /// Kinds of what is kept; each is a folder.
 pub(crate) const RESPONSES: &str = "REST responses";
 pub(crate) const ERRORS: &str = "errors";
@@ -23,6 +25,9 @@ pub(crate) const KINDS: [&str; 8] = [RESPONSES, ERRORS, DEBUG, NETWORK, REPORTS,
 /// The folder of copies of the nodes' folders.
 pub(crate) const TREES: &str = "trees";
 
+/// The folder of copies of backups.
+pub(crate) const BACKUPS: &str = "backups";
+
 /// Where it is kept.
 #[derive(Debug, Clone)]
 pub(crate) struct Record {
@@ -31,7 +36,7 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn new(out: PathBuf) -> Self {
-        for kind in KINDS.into_iter().chain([TREES]) {
+        for kind in KINDS.into_iter().chain([TREES, BACKUPS]) {
             fs::create_dir_all(out.join(kind)).unwrap();
         }
         Self { out }
@@ -51,10 +56,16 @@ impl Record {
         self.keep(DEBUG, source, format!("{value:?}\n{value:#?}\n").as_bytes());
     }
 
+    /// A result that commands print as JSON.
+    pub(crate) fn told<T: Debug + Serialize>(&self, source: &str, value: &T) {
+        self.debug(source, value);
+        self.keep(REPORTS, source, &serde_json::to_vec(value).unwrap());
+    }
+
     /// A result as every command prints it.
     pub(crate) fn report<T: Debug + Display + Serialize>(&self, source: &str, value: &T) {
-        self.debug(source, value);
-        self.keep(REPORTS, source, format!("{value}\n{}", serde_json::to_string(value).unwrap()).as_bytes());
+        self.told(source, value);
+        self.keep(REPORTS, source, value.to_string().as_bytes());
     }
 
     /// Everything that an error says of itself; it must be one.
@@ -73,9 +84,43 @@ impl Record {
         error
     }
 
-    /// Copies the nodes' folders as they are now; files may come and go meanwhile.
+    /// All that passed between two nodes.
+    pub(crate) fn passed(&self, provider: &str, recording: &Recording) {
+        for call in recording.calls() {
+            for direction in [call.asked, call.answered] {
+                let head = format!("{}\n{:?}", call.path, direction.headers);
+                self.keep(NETWORK, provider, head.as_bytes());
+                direction.messages.iter().for_each(|message| self.keep(NETWORK, provider, message));
+            }
+        }
+    }
+
+    /// Copies the nodes' folders below `from` as they are now; files may come and go meanwhile. What lies beside them
+    /// is the operators'.
     pub(crate) fn trees(&self, from: &Path, moment: &str) {
-        copy(from, &self.out.join(TREES).join(moment));
+        for entry in fs::read_dir(from).unwrap() {
+            let node = entry.unwrap();
+            if node.path().join("windvane.toml").exists() {
+                copy(&node.path(), &self.out.join(TREES).join(moment).join(node.file_name()));
+            }
+        }
+    }
+
+    /// Copies a data directory that was restored.
+    pub(crate) fn restored(&self, from: &Path, moment: &str) {
+        copy(from, &self.out.join(TREES).join(moment).join("restored/data"));
+    }
+
+    /// Copies a repository of backups.
+    pub(crate) fn backups(&self, from: &Path, moment: &str) {
+        copy(from, &self.out.join(BACKUPS).join(moment));
+    }
+
+    /// Keeps the files that a command wrote into a folder.
+    pub(crate) fn files(&self, kind: &str, source: &str, folder: &Path) {
+        for entry in fs::read_dir(folder).unwrap() {
+            self.keep(kind, source, &fs::read(entry.unwrap().path()).unwrap());
+        }
     }
 }
 

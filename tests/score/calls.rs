@@ -52,7 +52,17 @@ impl Scored {
 
     /// [`Self::new`] with its own `[score]`.
     async fn watched(providers: usize, threshold: usize, segments: usize, monitor: &str) -> Self {
-        let lab = Lab::new();
+        Self::within(Lab::new(), providers, threshold, segments, monitor).await
+    }
+
+    /// The same in a lab of the caller's.
+    pub(crate) async fn within(
+        lab: Lab,
+        providers: usize,
+        threshold: usize,
+        segments: usize,
+        monitor: &str,
+    ) -> Self {
         let mut running = Vec::new();
         let mut sections =
             "[http]\nlisten = \"127.0.0.1:0\"\n[verification]\ndeadline_ms = 5000\n".to_owned();

@@ -13,7 +13,7 @@ use windvane::train::sample::Kind;
 use windvane_protocols::train::tree::Tree;
 
 use super::World;
-use super::recorder::{Call, Recording};
+use crate::recorder::{Call, Recording};
 
 mod answered;
 mod clear;
@@ -48,7 +48,7 @@ async fn record() -> Recorded {
     let mut world = World::new().await;
     let (mut recordings, mut addresses) = (HashMap::new(), world.addresses());
     for (name, address) in &mut addresses {
-        let (recording, relay) = Recording::serve(&world.providers[name].0, &world.bank, *address).await;
+        let (recording, relay) = Recording::beside(&world.providers[name].0, &world.bank, *address).await;
         recordings.insert(*name, recording);
         *address = relay;
     }

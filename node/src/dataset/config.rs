@@ -14,6 +14,7 @@ use windvane_protocols::lookup::schema::{Schema, SchemaError};
 use super::fields::{Recipe, Source};
 use super::quality::Quality;
 use crate::table::Encoding;
+use crate::toml_text;
 
 /// The shipped configuration of a carrier's subscribers.
 pub const CARRIER_DATASET: &str = include_str!("../../samples/carrier-dataset.toml");
@@ -294,7 +295,7 @@ fn text(bytes: Vec<u8>) -> Result<String, ConfigError> {
 }
 
 fn parse_file(text: &str) -> Result<File, ConfigError> {
-    toml::from_str(text).map_err(|error| ConfigError::Syntax(error.to_string().trim_end().to_owned()))
+    toml_text::parse(text).map_err(ConfigError::Syntax)
 }
 
 fn check_changes(changes: Changes, recipe: &Recipe) -> Result<Changes, ConfigError> {

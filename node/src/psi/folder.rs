@@ -3,8 +3,9 @@
 //!
 //! Signed records stand in files of their own, written whole or not at all. Everything that grows stands in
 //! `journal`, a line of JSON for every fact, each durable before the job goes on; a line that a crash cut off
-//! is dropped. The rows of a finished bucket stand in `matches/<bucket>`, written before the journal says that
-//! it is finished; they go with the job's end, or with a job that was given up (`JobFolder::expire`).
+//! is dropped. The rows of a finished bucket stand in `matches/<bucket>` with what came with them, sealed under the
+//! node's storage key and written before the journal says that the bucket is finished; they go with the job's end, or with
+//! a job that was given up (`JobFolder::expire`).
 //!
 //! **A bucket that was under way when anything died is never sent again.** It begins anew, with fresh
 //! randomness, under the number of the next connection. That is simpler than keeping messages to resend them
@@ -19,12 +20,15 @@ use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use windvane_keys::files::{FileError, read_private, write_private};
+use windvane_keys::symmetric::StorageKey;
 use windvane_protocols::limits::MAX_DOCUMENT_BYTES;
 use windvane_protocols::party::SessionId;
 use windvane_protocols::transcript::{Record, Signed};
+use zeroize::Zeroizing;
 
 use super::side::Outcome;
 use super::{JobReport, PsiError};
+use crate::sealed;
 use crate::snapshot::disk::create_directory;
 
 mod expiry;
@@ -66,6 +70,7 @@ impl Document {
 /// A job's folder; one process at a time works in it.
 #[derive(Debug)]
 pub struct JobFolder {
+    job: SessionId,
     path: PathBuf,
     journal: File,
     /// Where the journal's last whole line ends, and its next one begins, whatever a note that failed left there.
@@ -103,7 +108,7 @@ impl JobFolder {
             let what = "another process works on this job".to_owned();
             return Err(PsiError::Folder { path: journal_path, what });
         }
-        let mut folder = Self { path, journal, end: 0, state: JobState::default() };
+        let mut folder = Self { job, path, journal, end: 0, state: JobState::default() };
         folder.load().map_err(PsiError::io(&journal_path))?;
         Ok(folder)
     }
@@ -180,17 +185,29 @@ impl JobFolder {
         Ok(fresh)
     }
 
-    /// Keeps what a bucket gave, and then that it is finished.
-    pub(super) fn finish(&mut self, bucket: u32, hash: [u8; 32], outcome: &Outcome) -> Result<(), PsiError> {
-        write_private(&self.matches(bucket), &encode(outcome)).map_err(file)?;
+    /// Keeps what a bucket gave, sealed, and then that it is finished.
+    pub(super) fn finish(
+        &mut self,
+        bucket: u32,
+        hash: [u8; 32],
+        outcome: &Outcome,
+        key: &StorageKey,
+    ) -> Result<(), PsiError> {
+        let (name, body) = (matches_of(bucket), Zeroizing::new(encode(outcome)));
+        sealed::write(&self.path.join(&name), self.job, &name, &body, key).map_err(file)?;
         self.note(&Fact::Finished { bucket, hash: hex::encode(hash) })
     }
 
     /// What a finished bucket gave.
-    pub(super) fn outcome(&self, bucket: u32) -> Result<Outcome, PsiError> {
-        let path = self.matches(bucket);
-        let bytes = read_private(&path, MAX_MATCHES_BYTES).map_err(file)?;
-        decode(&bytes).ok_or_else(|| PsiError::Folder { path, what: "not the matches of a bucket".into() })
+    pub(super) fn outcome(&self, bucket: u32, key: &StorageKey) -> Result<Outcome, PsiError> {
+        let name = matches_of(bucket);
+        let path = self.path.join(&name);
+        let body = sealed::read(&path, self.job, &name, MAX_MATCHES_BYTES, key).map_err(file)?;
+        let damaged = || {
+            let what = "it was changed, or sealed under another storage key; begin a new job".to_owned();
+            PsiError::Folder { path, what }
+        };
+        body.and_then(|body| decode(&body)).ok_or_else(damaged)
     }
 
     /// Keeps the report of a job that is through, and forgets which rows matched: they are in the output.
@@ -246,10 +263,6 @@ impl JobFolder {
         folder.join("cancel")
     }
 
-    fn matches(&self, bucket: u32) -> PathBuf {
-        self.path.join("matches").join(bucket.to_string())
-    }
-
     fn load(&mut self) -> std::io::Result<()> {
         let (state, end) = read_journal(&self.journal)?;
         self.state = state;
@@ -258,6 +271,11 @@ impl JobFolder {
         self.end = end;
         Ok(())
     }
+}
+
+/// The file of what a finished bucket gave, within the folder.
+fn matches_of(bucket: u32) -> String {
+    format!("matches/{bucket}")
 }
 
 /// Waits a moment: a connection that just ended may still be writing its last line.
@@ -276,17 +294,23 @@ fn file(error: FileError) -> PsiError {
 
 #[cfg(test)]
 mod tests {
+    use windvane_keys::store::MemoryStore;
+
     use super::*;
 
     const JOB: SessionId = SessionId::from_bytes([7; 16]);
 
+    fn key() -> StorageKey {
+        StorageKey::generate(&MemoryStore::new(), 1, &mut rand::rng()).unwrap()
+    }
+
     #[test]
     fn what_was_noted_is_there_after_reopening_and_a_cut_line_is_dropped() {
         let dir = tempfile::tempdir().unwrap();
-        let mut folder = JobFolder::open(dir.path(), JOB).unwrap();
+        let (mut folder, key) = (JobFolder::open(dir.path(), JOB).unwrap(), key());
         folder.note(&Fact::Attempt { number: 1, at_ms: 5 }).unwrap();
         let rows = Outcome::Matches(vec![(3, b"tag".to_vec()), (9, vec![])]);
-        folder.finish(2, [4; 32], &rows).unwrap();
+        folder.finish(2, [4; 32], &rows, &key).unwrap();
         folder.note(&Fact::Ended { code: "PEER_CLOSED".into(), at_ms: 6 }).unwrap();
         let state = folder.state().clone();
         assert_eq!((state.attempts, state.finished.get(&2)), (1, Some(&[4; 32])));
@@ -295,7 +319,7 @@ mod tests {
         assert_eq!(JobFolder::peek(dir.path(), JOB).unwrap(), Some(state.clone()));
         let mut again = JobFolder::open(dir.path(), JOB).unwrap();
         assert_eq!(*again.state(), state);
-        assert_eq!(again.outcome(2).unwrap(), rows);
+        assert_eq!(again.outcome(2, &key).unwrap(), rows);
         again.note(&Fact::Attempt { number: 2, at_ms: 7 }).unwrap();
         assert_eq!(JobFolder::peek(dir.path(), JOB).unwrap().unwrap().ended, None);
     }
@@ -318,6 +342,21 @@ mod tests {
         assert_eq!(*again.state(), state);
         again.note(&fact(2, &[3; 32])).unwrap();
         assert_eq!(JobFolder::peek(dir.path(), JOB).unwrap().as_ref(), Some(again.state()));
+    }
+
+    #[test]
+    fn what_a_bucket_gave_is_sealed_for_its_job_and_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut folder, key) = (JobFolder::open(dir.path(), JOB).unwrap(), key());
+        let rows = Outcome::Matches(vec![(3, "欧阳澄观".into())]);
+        folder.finish(0, [4; 32], &rows, &key).unwrap();
+        let (kept, other) = (folder.path.join("matches/0"), folder.path.join("matches/1"));
+        let bytes = std::fs::read(&kept).unwrap();
+        assert!(!bytes.windows(12).any(|window| window == "欧阳澄观".as_bytes()));
+        std::fs::copy(&kept, other).unwrap();
+        let refused = [folder.outcome(1, &key), folder.outcome(0, &self::key())];
+        assert!(refused.into_iter().all(|outcome| outcome.unwrap_err().code() == "JOB_FOLDER"));
+        assert_eq!(folder.outcome(0, &key).unwrap(), rows);
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(super) use receipt::release_bytes;
 #[derive(Debug)]
 pub struct JobRunner {
     config: Config,
-    keys: NodeKeys,
+    keys: Arc<NodeKeys>,
     store: Arc<Store>,
     layout: Layout,
     clock: Arc<dyn Clock>,
@@ -72,7 +72,7 @@ impl JobRunner {
     /// # Errors
     /// [`PsiError`].
     pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, PsiError> {
-        let keys = NodeKeys::open(config)?;
+        let keys = Arc::new(NodeKeys::open(config)?);
         let layout = Layout::new(config.node.data_dir.clone());
         let store = Arc::new(Store::open(&layout.state())?);
         let certificate = Certificate::load(config, &keys, &store)?;
@@ -243,15 +243,17 @@ impl JobRunner {
         progress: &dyn JobProgress,
     ) -> Result<(), PsiError> {
         let common = Common::new(connection.parameters, acceptance.salt());
-        let folder = job.folder.clone();
+        let (folder, keys) = (job.folder.clone(), self.keys.clone());
         match chain {
             None => {
                 let side = EcdhReceiver::new(common, self.decide(job, acceptance.request.body()));
-                Receiving::new(side, (), input, folder, connection).run(frames, watch, progress).await
+                Receiving::new(side, (), input, folder, keys, connection).run(frames, watch, progress).await
             }
             Some(chain) => {
                 let side = VoleReceiver::new(&common)?;
-                Receiving::new(side, chain, input, folder, connection).run(frames, watch, progress).await
+                Receiving::new(side, chain, input, folder, keys, connection)
+                    .run(frames, watch, progress)
+                    .await
             }
         }
     }
@@ -276,18 +278,18 @@ impl JobRunner {
     fn write(&self, job: &Job, receipt: &PsiReceipt) -> Result<Summary, PsiError> {
         let (request, parameters) = (receipt.request(), receipt.acceptance.body().parameters);
         let folder = lock(&job.folder);
-        let summary = Summary::of(&folder, &parameters)?;
+        let summary = Summary::of(&folder, &parameters, &self.keys.storage)?;
         if summary.result == JobResult::Released {
             let is_input = |digest: &_| {
                 input_commitment(&self.keys, &request.grant, digest, &request.key) == request.input
             };
-            super::result::write(&job.checked.plan, &folder, &parameters, is_input)?;
+            super::result::write(&job.checked.plan, &folder, &parameters, &self.keys.storage, is_input)?;
         }
         Ok(summary)
     }
 
     /// The bank's name.
-    pub const fn party(&self) -> &PartyId {
+    pub fn party(&self) -> &PartyId {
         &self.keys.party
     }
 }

@@ -17,6 +17,7 @@ use super::{PsiError, folder::JobFolder};
 use crate::config::ListConfig;
 use crate::error::NodeError;
 use crate::table::{TableOptions, TableReader, TableWriter};
+use crate::toml_text;
 
 /// Leaves the protocol to the mode.
 const AUTO: &str = "auto";
@@ -136,7 +137,7 @@ impl JobPlan {
     pub fn load(path: &Path) -> Result<Self, PsiError> {
         let bytes = read_public(path, MAX_PLAN_BYTES).map_err(NodeError::from)?;
         let text = String::from_utf8_lossy(&bytes);
-        let mut plan: Self = toml::from_str(&text)
+        let mut plan: Self = toml_text::parse(&text)
             .map_err(|error| given("JOB_FILE", format!("{}: {error}", path.display())))?;
         let path = std::path::absolute(path).map_err(PsiError::io(path))?;
         let base = path.parent().unwrap_or(Path::new("/"));

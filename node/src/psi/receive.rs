@@ -19,12 +19,15 @@ use super::side::{ReceiverSide, Turn};
 use super::stage::Stage;
 use super::{JobProgress, PsiError};
 use crate::error::PeerError;
+use crate::identity::NodeKeys;
 
 /// Drives all buckets that are not finished.
 pub(super) struct Receiving<R: ReceiverSide> {
     side: Arc<R>,
     input: Arc<dyn Buckets>,
     folder: SharedFolder,
+    /// Seals what buckets gave.
+    keys: Arc<NodeKeys>,
     connection: Connection,
     line: Line<R::Chain>,
     waiting: VecDeque<u32>,
@@ -38,6 +41,7 @@ impl<R: ReceiverSide> Receiving<R> {
         chain: R::Chain,
         input: Arc<dyn Buckets>,
         folder: SharedFolder,
+        keys: Arc<NodeKeys>,
         connection: Connection,
     ) -> Self {
         let done: Vec<u32> = lock(&folder).state().finished.keys().copied().collect();
@@ -47,6 +51,7 @@ impl<R: ReceiverSide> Receiving<R> {
             side: Arc::new(side),
             input,
             folder,
+            keys,
             connection,
             line: Line::new(chain),
             waiting,
@@ -110,8 +115,8 @@ impl<R: ReceiverSide> Receiving<R> {
                 connection: self.connection.clone(),
                 bucket,
             };
-            let place = self.line.join();
-            self.flights.begin(bucket, self.side.incoming(), |messages| task.ask(place, messages));
+            let (place, keys) = (self.line.join(), self.keys.clone());
+            self.flights.begin(bucket, self.side.incoming(), |messages| task.ask(keys, place, messages));
         }
     }
 
@@ -137,6 +142,7 @@ impl<R: ReceiverSide> Task<R> {
     /// One bucket's conversation, from the first question to the result.
     async fn ask(
         self,
+        keys: Arc<NodeKeys>,
         mut place: Place<R::Chain>,
         mut inbox: mpsc::Receiver<Bytes>,
     ) -> Result<u32, PsiError> {
@@ -167,7 +173,7 @@ impl<R: ReceiverSide> Task<R> {
                 Turn::End { chain, result, .. } => {
                     place.pass(chain);
                     let (folder, hash) = (self.folder.clone(), course.hash());
-                    blocking(move || lock(&folder).finish(bucket, hash, &result)).await?;
+                    blocking(move || lock(&folder).finish(bucket, hash, &result, &keys.storage)).await?;
                     Stage::BucketFinished.reached();
                     self.connection.out.send(PsiFrame::Done(bucket)).await?;
                     return Ok(bucket);

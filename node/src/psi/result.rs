@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use windvane_keys::symmetric::StorageKey;
 use windvane_protocols::party::SessionId;
 use windvane_protocols::psi::{Parameters, PsiReceipt};
 use windvane_protocols::transcript::commit;
@@ -101,10 +102,14 @@ pub(super) struct Summary {
 
 impl Summary {
     /// Reads what every bucket gave.
-    pub(super) fn of(folder: &JobFolder, parameters: &Parameters) -> Result<Self, PsiError> {
+    pub(super) fn of(
+        folder: &JobFolder,
+        parameters: &Parameters,
+        key: &StorageKey,
+    ) -> Result<Self, PsiError> {
         let (mut result, mut matches, mut hash) = (JobResult::Released, 0, Sha256::new());
         for bucket in 0..parameters.buckets() {
-            match folder.outcome(bucket)? {
+            match folder.outcome(bucket, key)? {
                 Outcome::Matches(rows) => {
                     matches += rows.len() as u64;
                     rows.iter().for_each(|(row, _)| hash.update(row.to_be_bytes()));
@@ -134,6 +139,7 @@ pub(super) fn write(
     plan: &JobPlan,
     folder: &JobFolder,
     parameters: &Parameters,
+    key: &StorageKey,
     is_input: impl FnOnce(&[u8; 32]) -> bool,
 ) -> Result<(), PsiError> {
     let changed = || PsiError::InputChanged { path: plan.input.clone() };
@@ -142,7 +148,7 @@ pub(super) fn write(
     let mut rows = RowSet::new(parameters.sizes().receiver_rows);
     let mut payloads = RowPayloads::new(plan.payload_columns.len());
     for bucket in 0..parameters.buckets() {
-        let Outcome::Matches(found) = folder.outcome(bucket)? else { continue };
+        let Outcome::Matches(found) = folder.outcome(bucket, key)? else { continue };
         for (row, payload) in found {
             let row = u32::try_from(row).expect("a table has at most 2^30 rows");
             match plan.payload_columns.is_empty() {

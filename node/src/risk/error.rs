@@ -30,7 +30,7 @@ pub enum RuleError {
     },
     /// The text is not TOML, or its outermost fields are not `version` and `[[rule]]`.
     #[error("the rules do not parse: {0}")]
-    Syntax(Box<toml::de::Error>),
+    Syntax(String),
     /// `version` is blank.
     #[error("field version is blank, expected the policy's version")]
     BlankVersion,

@@ -12,6 +12,7 @@ use super::decision::BUILT_IN;
 use super::error::{MAX_CODE_BYTES, RuleError};
 use super::rules::{Rule, Rules, When};
 use super::vocabulary::Vocabulary;
+use crate::toml_text;
 use crate::verification::{Advice, Mismatch};
 
 /// The largest policy file, in bytes: some thousand rules.
@@ -40,7 +41,7 @@ impl Rules {
         if text.len() > MAX_RULES_BYTES {
             return Err(RuleError::TooLarge { found: text.len(), expected: MAX_RULES_BYTES });
         }
-        let file: PolicyFile = toml::from_str(text).map_err(|reason| RuleError::Syntax(Box::new(reason)))?;
+        let file: PolicyFile = toml_text::parse(text).map_err(RuleError::Syntax)?;
         if file.version.trim().is_empty() {
             return Err(RuleError::BlankVersion);
         }

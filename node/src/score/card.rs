@@ -14,6 +14,8 @@ use windvane_protocols::limits::MAX_PURPOSE_BYTES;
 use windvane_protocols::score::calibration::{Band, Bands, Calibration, CalibrationError, Knot, ONE};
 use windvane_protocols::score::model::{CardError, ModelCard};
 
+use crate::toml_text;
+
 /// The shipped sample, which a test parses.
 pub const SAMPLE: &str = include_str!("../../samples/score-model.toml");
 
@@ -107,8 +109,7 @@ pub fn load(path: &Path) -> Result<ModelCard, CardFileError> {
 /// # Errors
 /// [`CardFileError::Syntax`], [`CardFileError::Field`].
 pub fn parse(text: &str) -> Result<ModelCard, CardFileError> {
-    let syntax = |error: toml::de::Error| CardFileError::Syntax { message: error.to_string() };
-    let file: File = toml::from_str(text).map_err(syntax)?;
+    let file: File = toml_text::parse(text).map_err(|message| CardFileError::Syntax { message })?;
     if !is_model_name(&file.name) {
         return Err(CardFileError::field("name", NAME_RULE));
     }

@@ -21,6 +21,7 @@ use super::card::CardFileError;
 use super::folder::{FolderError, GroupFolder, read_record};
 use super::universe::SignedUniverse;
 use crate::document::{DocumentError, Published as _};
+use crate::toml_text;
 
 /// The shipped sample, which a test parses.
 pub const SAMPLE: &str = include_str!("../../samples/score-group.toml");
@@ -146,10 +147,7 @@ fn refuse<T>(field: &'static str, rule: &dyn Display) -> Result<T, PlanError> {
 
 impl GroupFile {
     fn parse(path: &Path, text: &str) -> Result<Self, PlanError> {
-        toml::from_str(text).map_err(|error| {
-            let message = error.to_string().trim_end().to_owned();
-            PlanError::Syntax { path: path.to_owned(), message }
-        })
+        toml_text::parse(text).map_err(|message| PlanError::Syntax { path: path.to_owned(), message })
     }
 
     fn members(&self) -> Result<Members, PlanError> {

@@ -12,6 +12,7 @@ use super::{ScreenError, TagWords};
 use crate::error::NodeError;
 use crate::psi::JobPlan;
 use crate::psi::key::KeyKind;
+use crate::toml_text;
 
 /// The shipped sample, which a test parses.
 pub const SAMPLE: &str = include_str!("../../samples/screen.toml");
@@ -148,8 +149,7 @@ impl ScreenPlan {
     /// [`ScreenError::Plan`].
     pub fn parse(text: &str) -> Result<Self, ScreenError> {
         let refuse = |what| ScreenError::Plan { what };
-        let plan: Self =
-            toml::from_str(text).map_err(|error| refuse(error.to_string().trim_end().to_owned()))?;
+        let plan: Self = toml_text::parse(text).map_err(refuse)?;
         plan.check().map_err(refuse)?;
         Ok(plan)
     }

@@ -29,8 +29,8 @@ use windvane_protocols::transcript::{Record, Signed};
 use zeroize::Zeroizing;
 
 use super::appended::append_line;
-use super::sealed;
 use crate::error::NodeError;
+use crate::sealed;
 use crate::snapshot::disk::{at, create_directory, remove_file};
 
 mod journal;

@@ -5,7 +5,7 @@ use windvane::train::sample::Kind;
 use windvane_protocols::train::charter::encode_list;
 
 use super::truth::Truth;
-use crate::train::recorder::Call;
+use crate::recorder::Call;
 
 /// Values of a needle: fewer would be found by chance.
 const WINDOW: usize = 32;

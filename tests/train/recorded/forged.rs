@@ -10,7 +10,7 @@ use windvane_protocols::transcript::Signed;
 
 use super::truth::Told;
 use super::{Calls, Recorded, providers, recorded, records, rows_of, trees};
-use crate::train::recorder::Call;
+use crate::recorder::Call;
 
 mod parts;
 

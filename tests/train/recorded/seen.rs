@@ -15,7 +15,7 @@ use windvane_protocols::train::step::Place;
 use windvane_protocols::train::tree::{Decision, Split};
 use windvane_protocols::transcript::{Hash, Record, Signed};
 
-use crate::train::recorder::{Call, Direction};
+use crate::recorder::{Call, Direction};
 
 /// What a provider received in one call.
 #[derive(Debug, Clone, PartialEq)]

@@ -73,7 +73,7 @@ impl JobRunner {
         let (session, parameters) = (acceptance.body().request.body().session, acceptance.body().parameters);
         let result = {
             let folder = lock(&job.folder);
-            Summary::of(&folder, &parameters)?.commit(&folder.secret("result-salt")?)
+            Summary::of(&folder, &parameters, &self.keys.storage)?.commit(&folder.secret("result-salt")?)
         };
         let events = vec![
             Event::PsiCompleted(Box::new(receipt.clone())),

@@ -34,9 +34,9 @@ use super::journal::{Fact, TrainState, read_journal};
 use super::plan::TrainPlan;
 use super::report::TrainReport;
 use super::{PLAN, REPORT};
+use crate::sealed;
 use crate::snapshot::disk::create_directory;
 use crate::train::appended::append_line;
-use crate::train::sealed;
 
 /// Bytes of a sealed file: a block's contributions of all listed rows and its trees, or all positions.
 const MAX_SEALED_BYTES: usize = 8 << 20;

@@ -11,6 +11,7 @@ use windvane_protocols::score::group::{Fingerprint, Pins};
 use windvane_protocols::train::parameters::{Hyperparameters, Numbers, ParametersError};
 
 use crate::score::card::{NAME_RULE, is_model_name};
+use crate::toml_text;
 
 /// The shipped sample, which a test parses.
 pub const SAMPLE: &str = include_str!("../../../samples/train.toml");
@@ -293,8 +294,8 @@ impl TrainPlan {
     /// [`PlanError`].
     pub fn load(path: &Path) -> Result<Self, PlanError> {
         let bytes = read_public(path, MAX_PLAN_BYTES)?;
-        let mut plan: Self = toml::from_str(&String::from_utf8_lossy(&bytes))
-            .map_err(|error| PlanError::Syntax { path: path.to_owned(), message: error.to_string() })?;
+        let mut plan: Self = toml_text::parse(&String::from_utf8_lossy(&bytes))
+            .map_err(|message| PlanError::Syntax { path: path.to_owned(), message })?;
         let folder = parent_of(path);
         let base = folder.canonicalize();
         let base = base.map_err(|source| FileError::Io { path: folder.to_owned(), source })?;

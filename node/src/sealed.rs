@@ -1,8 +1,9 @@
-//! Small files of a session that only this node may read: the listed positions and the secret of its masks.
+//! Files of a job's folder that only this node may read: the positions that a training lists, the secret of its masks,
+//! and which rows matched in a set intersection, with what came of them.
 //!
 //! A file is `id(16) ‖ body ‖ tag(16)`, AES-256-GCM under a key that derives from the node's storage key and the
-//! random id, so that the nonce, which is zero, is never used twice under one key. The associated data name the session
-//! and the file.
+//! random id, so that the nonce, which is zero, is never used twice under one key. The associated data name the job
+//! and the file within its folder.
 
 use std::path::Path;
 
@@ -19,9 +20,9 @@ const ID_BYTES: usize = 16;
 const TAG_BYTES: usize = 16;
 
 /// Seals `body` into a file; one that stands there is replaced.
-pub(super) fn write(
+pub(crate) fn write(
     path: &Path,
-    session: SessionId,
+    job: SessionId,
     name: &str,
     body: &[u8],
     key: &StorageKey,
@@ -31,16 +32,16 @@ pub(super) fn write(
     sealed.extend_from_slice(&id);
     sealed.extend_from_slice(body);
     let tag = cipher(key, &id)
-        .encrypt_inout_detached(&Nonce::default(), &bound(session, name), (&mut sealed[ID_BYTES..]).into())
+        .encrypt_inout_detached(&Nonce::default(), &bound(job, name), (&mut sealed[ID_BYTES..]).into())
         .expect("files are far below the cipher's limit");
     sealed.extend_from_slice(&tag);
     write_private(path, &sealed)
 }
 
-/// Opens what [`write()`] sealed; `None` where it was changed, or sealed for another session or under another key.
-pub(super) fn read(
+/// Opens what [`write()`] sealed; `None` where it was changed, or sealed for another job or under another key.
+pub(crate) fn read(
     path: &Path,
-    session: SessionId,
+    job: SessionId,
     name: &str,
     max: usize,
     key: &StorageKey,
@@ -51,23 +52,20 @@ pub(super) fn read(
     let mut body = Zeroizing::new(body.to_vec());
     let opened = cipher(key, id).decrypt_inout_detached(
         &Nonce::default(),
-        &bound(session, name),
+        &bound(job, name),
         body.as_mut_slice().into(),
         &Tag::from(*tag),
     );
     Ok(opened.ok().map(|()| body))
 }
 
-fn bound(session: SessionId, name: &str) -> Vec<u8> {
-    Transcript::new("windvane/train-file/v1")
-        .bytes("session", session.as_bytes())
-        .text("name", name)
-        .into_bytes()
+fn bound(job: SessionId, name: &str) -> Vec<u8> {
+    Transcript::new("windvane/job-file/v1").bytes("job", job.as_bytes()).text("name", name).into_bytes()
 }
 
-/// HKDF-SHA-512 of the storage key, with empty salt and info = len16 ‖ "train-file" ‖ id.
+/// HKDF-SHA-512 of the storage key, with empty salt and info = len16 ‖ "job-file" ‖ id.
 fn cipher(key: &StorageKey, id: &[u8; ID_BYTES]) -> Aes256Gcm {
-    let info = [b"\x00\x0atrain-file".as_slice(), id].concat();
+    let info = [b"\x00\x08job-file".as_slice(), id].concat();
     let mut bytes = Key::<Aes256Gcm>::default();
     kdf::extract(key.secret().expose()).expand(&info, &mut bytes).expect("32 bytes are a valid length");
     let cipher = Aes256Gcm::new(&bytes);
@@ -82,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_opens_for_its_session_and_name_and_as_it_was_written_alone() {
+    fn a_file_opens_for_its_job_and_name_and_as_it_was_written_alone() {
         let (dir, session) = (tempfile::tempdir().unwrap(), SessionId::from_bytes([3; 16]));
         let key = || StorageKey::generate(&MemoryStore::new(), 1, &mut rand::rng()).unwrap();
         let (path, own) = (dir.path().join("list"), key());
