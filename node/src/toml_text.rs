@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn an_error_has_its_place_and_field_and_nothing_else_of_the_line() {
-        let typed = |text: &str| super::parse::<BTreeMap<String, u8>>(text).unwrap_err();
+        let typed = |text: &str| parse::<BTreeMap<String, u8>>(text).unwrap_err();
         assert!(typed("a = 1\nfile = true\n").starts_with("line 2, column 8, field file: invalid type"));
         assert!(!typed("欧阳 = 'x'\n").contains("欧阳"));
         let parse = |text: &str| parse::<toml::Table>(text).unwrap_err();
