@@ -8,6 +8,7 @@ use windvane::dataset::Progress;
 use windvane::psi::folder::JobFolder;
 use windvane::psi::key::KeyKind;
 use windvane::psi::{JobPlan, JobProgress, JobReport, PsiError, Stage};
+use windvane::table::{TableOptions, TableReader};
 use windvane_protocols::audit::grant::PsiTerms;
 use windvane_protocols::limits::MAX_PSI_PAYLOAD_BYTES;
 
@@ -135,7 +136,9 @@ impl<'a> Sets<'a> {
         let text = std::fs::read_to_string(&good.input).unwrap();
         let (_, headless) = text.split_once('\n').unwrap();
         let input = |name: &str, text: &str| JobPlan { input: self.write(name, text), ..good.clone() };
-        self.attempt("no header", "COLUMN_MISSING", &input("headless.csv", headless)).await;
+        let wrong = input("headless.csv", headless);
+        self.record.debug("tables", &TableReader::open(&wrong.input, TableOptions::default()).unwrap());
+        self.attempt("no header", "COLUMN_MISSING", &wrong).await;
         let twice = text.replacen("id,", "phone,", 1);
         self.attempt("a column twice", "COLUMN_REPEATED", &input("twice.csv", &twice)).await;
         self.attempt("no rows", "TABLE_EMPTY", &input("empty.csv", "")).await;
@@ -225,9 +228,10 @@ pub(crate) fn customers<'a>(people: impl Iterator<Item = &'a Marked>) -> String 
     people.enumerate().map(row).collect()
 }
 
-/// A list's rows of number, tag and note, as the carrier spells them.
+/// A list's rows of number, tag and note, as the carrier spells them. Somebody marked comes with every match, so that it does
+/// not matter which buckets are through when a job is interrupted.
 fn listed() -> impl Iterator<Item = String> {
     let marked = SUBSCRIBERS.iter().chain(&REFUSED);
     let marked = marked.map(|marked| format!("{},疑似涉诈,{}", marked.phones[0], marked.names[0]));
-    marked.chain((0..UNMARKED).map(|i| format!("{},,n", phone(i))))
+    marked.chain((0..UNMARKED).map(|i| format!("{},,{}", phone(i), SUBSCRIBERS[0].names[0])))
 }
