@@ -36,6 +36,20 @@ const SCORE: u8 = 0x80;
 /// The day number that stands for a grant's whole life.
 const ALL_DAYS: u64 = 0;
 
+/// Whether a provider refused a request for its time or its grant, by the code of the refusal: a request of another
+/// moment and under another grant may be accepted.
+pub(crate) fn is_of_time_or_grant(code: &str) -> bool {
+    let codes = [
+        "CLOCK_SKEW",
+        "GRANT_EXHAUSTED",
+        "GRANT_EXPIRED",
+        "GRANT_NOT_YET_VALID",
+        "GRANT_SCOPE",
+        "GRANT_UNKNOWN",
+    ];
+    codes.contains(&code)
+}
+
 /// What a provider permits, and how much of it was used.
 #[derive(Debug)]
 pub struct Policy {

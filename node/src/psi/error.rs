@@ -13,6 +13,7 @@ use windvane_protocols::psi::vole::VoleError;
 use super::partition::PartitionError;
 use super::payload::PayloadError;
 use crate::error::{NodeError, PeerError, Refusal};
+use crate::policy::is_of_time_or_grant;
 use crate::table::TableError;
 
 /// Why a provider refuses a job, before anything of it moves. Each has its own code.
@@ -182,21 +183,6 @@ impl ProtocolError {
     }
 }
 
-/// What a provider says of a request whose time is over, or whose grant does not permit it, unless it had accepted it
-/// before: one of another moment and under another grant may be accepted.
-const RENEWABLE: [&str; 10] = [
-    "CLOCK_SKEW",
-    "GRANT_COLUMN",
-    "GRANT_EXHAUSTED",
-    "GRANT_EXPIRED",
-    "GRANT_MINIMUM",
-    "GRANT_NOT_YET_VALID",
-    "GRANT_ROWS",
-    "GRANT_SCOPE",
-    "GRANT_UNKNOWN",
-    "REPEATED_INPUT",
-];
-
 /// Codes after which a job that was accepted does not go on.
 const FOR_GOOD: [&str; 12] = [
     "ACCEPTANCE_INVALID",
@@ -365,7 +351,9 @@ impl PsiError {
 
     /// Whether the provider refused a request that it has not accepted, and another one of the same job may be accepted.
     pub(super) fn can_be_renewed(&self) -> bool {
-        matches!(self, Self::Peer(error) if RENEWABLE.contains(&error.code.as_str()))
+        let Self::Peer(error) = self else { return false };
+        let of_job = ["GRANT_COLUMN", "GRANT_MINIMUM", "GRANT_ROWS", "REPEATED_INPUT"];
+        is_of_time_or_grant(&error.code) || of_job.contains(&error.code.as_str())
     }
 
     /// The stable code of an error that is neither the peer's nor the node's.

@@ -255,9 +255,10 @@ impl StateView {
             Some(Choice { epoch, model }) => format!("{group}: epoch {epoch} with model {model} is active\n"),
         };
         if state.rules_only {
-            text.push_str(
-                "the score is not used: the rules alone decide until `score activate` or `score rollback`\n",
-            );
+            let back = |choice: &Choice| format!(" or `score rollback --from {}`", choice.epoch);
+            let back = state.active.as_ref().map(back).unwrap_or_default();
+            let _ =
+                writeln!(text, "the score is not used: the rules alone decide until `score activate`{back}");
         }
         if let Some(left) = state.left {
             let _ = writeln!(text, "the last step back left epoch {left}");

@@ -27,6 +27,7 @@ use super::unit::{JointUnit, each};
 use super::{BankStage, TrainRunner};
 use crate::functions::{Function, check_job};
 use crate::peer::channel;
+use crate::policy::is_of_time_or_grant;
 use crate::train::grant;
 
 /// Everybody of a training, once all have accepted.
@@ -52,18 +53,6 @@ impl Joint {
     }
 }
 
-/// What a provider says of a request whose time is over, or whose grant does not permit it, before it makes a session of
-/// it: one of another moment and under another grant may be accepted.
-const RENEWABLE: [&str; 7] = [
-    "CLOCK_SKEW",
-    "GRANT_EXHAUSTED",
-    "GRANT_EXPIRED",
-    "GRANT_NOT_YET_VALID",
-    "GRANT_SCOPE",
-    "GRANT_UNKNOWN",
-    "TRAIN_TERMS",
-];
-
 /// What a provider is asked with.
 #[derive(Debug)]
 struct Asked {
@@ -77,7 +66,8 @@ struct Asked {
 impl Asked {
     /// Whether a fresh request can mend what it was refused for.
     fn can_be_renewed(&self, error: &TrainError) -> bool {
-        self.earlier && !self.accepted && RENEWABLE.contains(&error.code())
+        let of_request = is_of_time_or_grant(error.code()) || error.code() == "TRAIN_TERMS";
+        self.earlier && !self.accepted && of_request
     }
 }
 
