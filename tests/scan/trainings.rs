@@ -138,7 +138,7 @@ impl<'a> Training<'a> {
         self.record.told("trainings", &self.world.go_on(training).await.unwrap());
     }
 
-    /// What an auditor is told of a training, and of one whose sample is another by then.
+    /// What an auditor is told of a training, and where the bank's features are others by then.
     fn audited(&self, training: SessionId) {
         let audit = |party| audit_training(&self.world.bank.config, &self.world.receipt(training, party));
         for party in UNITS.concat() {
@@ -146,14 +146,11 @@ impl<'a> Training<'a> {
             assert!(audit.is_ok(), "{audit}");
             self.record.report("audits of trainings", &audit);
         }
-        let sample = self.world.at("sample.csv");
-        let text = std::fs::read_to_string(&sample).unwrap();
-        std::fs::write(&sample, text.replacen(",1\n", ",0\n", 1)).unwrap();
-        match audit("police") {
-            Ok(audit) => self.record.report("audits of trainings", &audit),
-            Err(error) => drop(self.record.error("another sample", Err::<(), _>(error))),
-        }
-        std::fs::write(&sample, text).unwrap();
+        let features = self.world.at("bank.csv");
+        let text = std::fs::read_to_string(&features).unwrap();
+        std::fs::write(&features, text.replacen(",40\n", ",41\n", 1)).unwrap();
+        self.record.error("other features", audit("police"));
+        std::fs::write(&features, text).unwrap();
     }
 
     async fn end(self) {
