@@ -172,6 +172,7 @@ impl World {
             rows: ROWS as u64,
             list: list_digest(self.universe.digest(), &Self::positions()),
             public_key: *key.public().as_bytes(),
+            model: "joint-1".into(),
         }
     }
 

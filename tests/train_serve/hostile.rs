@@ -1,6 +1,7 @@
 //! A bank that comes out of order, asks twice for different things, or sends too much, too little or another's gets its
 //! own error, and the session of an honest one goes on.
 
+use windvane_protocols::audit::entry::Event;
 use windvane_protocols::limits::MAX_TRAIN_CHUNK_BYTES;
 use windvane_protocols::train::record::TrainAnnouncement;
 use windvane_protocols::train::tree::Split;
@@ -219,6 +220,30 @@ async fn requests_beyond_their_grant_or_of_another_universe_or_identity_are_refu
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_taken_or_impossible_name_of_a_model_is_refused_before_the_training_is_accepted() {
+    let world = World::new().await;
+    let models = world.carrier.config.node.data_dir.join("score/telecom-risk/models");
+    std::fs::create_dir_all(models.join("joint-1")).unwrap();
+    let key = || TrainingKey::derive(&TrainingSeed::from_bytes([9; 32]));
+    let named = |session, model: &str| {
+        let mut request = world.request(session, &key());
+        request.charter.model = model.to_owned();
+        world.training_of(request, key())
+    };
+    assert_eq!(refused(named(9, "joint-1").open().await), "TRAIN_MODEL_EXISTS");
+    for impossible in ["../joint-2", "joint 2", ".joint-2"] {
+        assert_eq!(refused(named(10, impossible).open().await), "TRAIN_MODEL_NAME");
+    }
+    // No run was spent on them.
+    for session in 11..14 {
+        named(session, "joint-2").open().await.unwrap();
+    }
+    world.node.stop().await.unwrap();
+    let accepted = |event: &Event| matches!(event, Event::TrainAccepted(_));
+    assert_eq!(lab::events(&world.carrier).iter().filter(|event| accepted(event)).count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_keeps_its_request_and_its_announcements() {
     let world = World::new().await;
     let mut training = world.training(5);
@@ -283,7 +308,8 @@ async fn told(training: &mut Training) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_end_that_does_not_hold_is_refused_and_the_right_one_still_taken() {
     let world = World::new().await;
-    let mut first = world.training(5);
+    let (mut first, mut second) = (world.training(5), world.training(6));
+    told(&mut second).await;
     trivial(&mut first).await;
     let early = first.finish_request("joint-1");
     assert_eq!(refused(first.finish(&early).await), "TRAIN_ORDER");
@@ -295,16 +321,15 @@ async fn an_end_that_does_not_hold_is_refused_and_the_right_one_still_taken() {
         let other = TrainFinish { scaling: other, ..finish.clone() };
         assert_eq!(refused(first.finish(&other).await), "TRAIN_SCALE_DIFFERS");
     }
+    let renamed = first.finish_request("joint-2");
+    assert_eq!(refused(first.finish(&renamed).await), "TRAIN_MODEL_DIFFERS");
     first.finish(&finish).await.unwrap();
     assert_eq!(refused(first.grow(Place::first(0), &[]).await), "TRAIN_ENDED");
     assert_eq!(refused(first.open().await), "TRAIN_ENDED");
-    // A taken name does not end another session.
-    let mut second = world.training(6);
-    told(&mut second).await;
-    let finish = second.finish_request("joint-1");
-    assert_eq!(refused(second.finish(&finish).await), "TRAIN_MODEL_EXISTS");
-    let finish = second.finish_request("joint-2");
-    second.finish(&finish).await.unwrap();
+    // A name that was free when this one was accepted, and is taken now, is refused before anything of it is kept.
+    let taken = second.finish_request("joint-1");
+    assert_eq!(refused(second.finish(&taken).await), "TRAIN_MODEL_EXISTS");
+    second.parts(scaling(4_000)).await.unwrap();
     world.node.stop().await.unwrap();
 }
 

@@ -140,12 +140,17 @@ pub enum TrainRefusal {
     /// The end has another scale than parts were told under.
     #[error("the session must end under the scale of its parts")]
     ScaleDiffers,
-    /// A card's name that is no model's.
-    #[error("the card's name is no model's name: {}", crate::score::card::NAME_RULE)]
+    /// The charter names its model as no model is called.
+    #[error("the training's model has no model's name: {}", crate::score::card::NAME_RULE)]
     ModelName,
-    /// The registry has another model under the card's name.
-    #[error("the provider has another model under this name; take a new name")]
+    /// The registry has another model under the charter's name.
+    #[error(
+        "the provider has another model of this name; give the plan another name and begin a new training"
+    )]
     ModelExists,
+    /// The card has another name than the charter.
+    #[error("the card's name is not the one that the training's request names")]
+    ModelDiffers,
 }
 
 impl TrainRefusal {
@@ -192,6 +197,7 @@ impl TrainRefusal {
             Self::ScaleDiffers => "TRAIN_SCALE_DIFFERS",
             Self::ModelName => "TRAIN_MODEL_NAME",
             Self::ModelExists => "TRAIN_MODEL_EXISTS",
+            Self::ModelDiffers => "TRAIN_MODEL_DIFFERS",
         }
     }
 
@@ -204,8 +210,7 @@ impl TrainRefusal {
             | Self::AnnouncementsDiffer
             | Self::UploadDiffers
             | Self::StepDiffers
-            | Self::FinishDiffers
-            | Self::ModelExists => Code::AlreadyExists,
+            | Self::FinishDiffers => Code::AlreadyExists,
             Self::Table
             | Self::TableChanged
             | Self::Universe
@@ -213,7 +218,9 @@ impl TrainRefusal {
             | Self::Expired
             | Self::Ended
             | Self::Order { .. }
-            | Self::StepPast => Code::FailedPrecondition,
+            | Self::StepPast
+            // An honest bank cannot know which names are taken.
+            | Self::ModelExists => Code::FailedPrecondition,
             Self::Transcript => Code::Aborted,
             _ => Code::InvalidArgument,
         }

@@ -7,7 +7,8 @@
 use sha2::{Digest as _, Sha512};
 
 use super::parameters::Hyperparameters;
-use crate::limits::{MAX_HELD_OUT, MAX_SCORE_PROVIDERS, MAX_TRAINING_ROWS};
+use super::record::short;
+use crate::limits::{MAX_HELD_OUT, MAX_PURPOSE_BYTES, MAX_SCORE_PROVIDERS, MAX_TRAINING_ROWS};
 use crate::oprf::ELEMENT_BYTES;
 use crate::party::{PartyId, SessionId};
 use crate::score::group::{Identity, Pins};
@@ -43,6 +44,8 @@ pub struct Charter {
     pub list: Hash,
     /// The bank's key: a ristretto255 element.
     pub public_key: [u8; ELEMENT_BYTES],
+    /// What the model will be called in everybody's registry: at most [`MAX_PURPOSE_BYTES`].
+    pub model: String,
 }
 
 /// Why a charter is refused.
@@ -67,6 +70,9 @@ pub enum CharterError {
         /// How many it lists.
         found: u64,
     },
+    /// No name of a model, or a long one.
+    #[error("a training names its model in 1 to {MAX_PURPOSE_BYTES} bytes")]
+    Model,
     /// No decoys, or more rows held out than trained on.
     #[error("a training has decoys and holds out at most {MAX_HELD_OUT} hundredths, found {found}")]
     List {
@@ -105,6 +111,9 @@ impl Charter {
         }
         if !(1..=MAX_TRAINING_ROWS as u64).contains(&self.rows) {
             return Err(CharterError::Rows { found: self.rows });
+        }
+        if !(1..=MAX_PURPOSE_BYTES).contains(&self.model.len()) {
+            return Err(CharterError::Model);
         }
         if self.decoy_factor == 0 || self.held_out > MAX_HELD_OUT {
             return Err(CharterError::List { found: self.held_out });
@@ -155,10 +164,10 @@ impl Record for Charter {
             .u64("rows", self.rows)
             .bytes("list", &self.list)
             .bytes("public key", &self.public_key)
+            .text("model", &self.model)
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
-        let form = TranscriptError::Form { label: "unit", expected: "units of different providers in order" };
         let charter = Self {
             training: SessionId::from_bytes(r.array("training")?),
             requester: r.parse("requester")?,
@@ -174,8 +183,12 @@ impl Record for Charter {
             rows: r.u64("rows")?,
             list: r.array("list")?,
             public_key: r.array("public key")?,
+            model: short(r, "model")?,
         };
-        charter.check().map_err(|_| form)?;
+        charter.check().map_err(|error| match error {
+            CharterError::Model => TranscriptError::Form { label: "model", expected: "a model's name" },
+            _ => TranscriptError::Form { label: "unit", expected: "units of different providers in order" },
+        })?;
         Ok(charter)
     }
 }
@@ -300,6 +313,7 @@ pub(super) mod tests {
             rows: 3,
             list: list_digest(&[4; 64], &[1, 5, 9]),
             public_key: [5; 32],
+            model: "fraud-2026-11".into(),
         }
     }
 
@@ -338,6 +352,16 @@ pub(super) mod tests {
         for rows in [0, MAX_TRAINING_ROWS as u64 + 1] {
             assert_eq!(Charter { rows, ..charter() }.check(), Err(CharterError::Rows { found: rows }));
         }
+    }
+
+    #[test]
+    fn a_model_has_a_name_within_its_limit() {
+        for model in [String::new(), "m".repeat(MAX_PURPOSE_BYTES + 1)] {
+            let wrong = Charter { model, ..charter() };
+            assert_eq!(wrong.check(), Err(CharterError::Model));
+            assert!(Charter::decode(wrong.encode().as_bytes()).is_err());
+        }
+        assert_eq!(Charter { model: "m".repeat(MAX_PURPOSE_BYTES), ..charter() }.check(), Ok(()));
     }
 
     #[test]

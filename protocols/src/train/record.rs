@@ -335,7 +335,7 @@ impl Record for TrainReceipt {
     }
 }
 
-fn hashes(r: &mut Reader<'_>, label: &'static str) -> Result<Vec<Hash>, TranscriptError> {
+pub(super) fn hashes(r: &mut Reader<'_>, label: &'static str) -> Result<Vec<Hash>, TranscriptError> {
     let hash = |item: &[u8]| {
         item.try_into().map_err(|_| TranscriptError::Form { label, expected: "64 bytes for each block" })
     };
@@ -367,7 +367,7 @@ impl StepHash {
     }
 }
 
-fn short(r: &mut Reader<'_>, label: &'static str) -> Result<String, TranscriptError> {
+pub(super) fn short(r: &mut Reader<'_>, label: &'static str) -> Result<String, TranscriptError> {
     let text = r.text(label)?;
     if text.len() > MAX_PURPOSE_BYTES {
         return Err(TranscriptError::Form { label, expected: "a short text" });
@@ -375,7 +375,10 @@ fn short(r: &mut Reader<'_>, label: &'static str) -> Result<String, TranscriptEr
     Ok(text.to_owned())
 }
 
-fn read_signed<T: Record>(r: &mut Reader<'_>, label: &'static str) -> Result<Signed<T>, TranscriptError> {
+pub(super) fn read_signed<T: Record>(
+    r: &mut Reader<'_>,
+    label: &'static str,
+) -> Result<Signed<T>, TranscriptError> {
     let form = TranscriptError::Form { label, expected: "a signed record" };
     let bytes = r.bytes(label)?;
     if bytes.len() > MAX_DOCUMENT_BYTES {

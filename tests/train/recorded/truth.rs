@@ -271,6 +271,7 @@ fn charter(
         rows: positions.len() as u64,
         list: list_digest(world.universe.digest(), positions),
         public_key: *key.public().as_bytes(),
+        model: plan.name.clone(),
     }
 }
 

@@ -50,6 +50,7 @@ fn charter(world: &World) -> Charter {
         rows: 90,
         list: [5; 64],
         public_key: [6; 32],
+        model: "fraud-2026-11".into(),
     }
 }
 

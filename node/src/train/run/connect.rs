@@ -227,6 +227,7 @@ impl TrainRunner {
             rows: job.listed.rows() as u64,
             list: list_digest(job.universe.digest(), job.listed.positions()),
             public_key: *job.key.public().as_bytes(),
+            model: job.checked.plan.name.clone(),
         };
         charter.check()?;
         let pins = job.checked.members().map(|member| (member.party.clone(), member.pinned)).collect();

@@ -11,6 +11,7 @@ use windvane_protocols::train::mask::MaskingKey;
 use windvane_protocols::train::record::{TrainAcceptance, TrainAnnouncement, TrainRequest};
 use windvane_protocols::transcript::Signed;
 
+use super::finish::check_name;
 use super::session::{Session, check_open};
 use super::table::unusable;
 use super::{Desk, TrainProvider, internal};
@@ -134,6 +135,7 @@ impl Desk {
             return Err(TrainRefusal::Clock { off_ms }.into());
         }
         let table = self.table(&body.data_set)?;
+        check_name(self, &table.group(), &charter.model)?;
         charter.hold_against(&table.pins()).map_err(TrainRefusal::from)?;
         PublicKey::from_bytes(charter.public_key).map_err(|_| TrainRefusal::PublicKey)?;
         let (_, unit) = charter.unit_of(&body.provider).ok_or(Refusal::Parties)?;

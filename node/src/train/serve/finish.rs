@@ -121,9 +121,13 @@ impl Session {
         if self.scaling() != Some(finish.scaling) {
             return Err(TrainRefusal::ScaleDiffers.into());
         }
+        if finish.card.name() != self.charter().model {
+            return Err(TrainRefusal::ModelDiffers.into());
+        }
         let group = desk.table(&self.request().data_set)?.group();
         if self.state().finishing.is_none() {
-            // Before anything is kept: under a taken name the session could not end any more.
+            // It was free when the session was accepted. Before anything is kept: under a taken name the session could
+            // not end any more.
             check_name(desk, &group, finish.card.name())?;
             self.note(&Fact::finishing(&asked))?;
         }
@@ -219,7 +223,7 @@ impl Session {
 }
 
 /// Whether a model can have this name.
-fn check_name(desk: &Desk, group: &DataSet, name: &str) -> Result<(), Refusal> {
+pub(super) fn check_name(desk: &Desk, group: &DataSet, name: &str) -> Result<(), Refusal> {
     if !is_model_name(name) {
         return Err(TrainRefusal::ModelName.into());
     }

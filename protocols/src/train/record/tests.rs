@@ -79,7 +79,8 @@ fn the_largest_receipt_fits_an_entry_of_the_log() {
     let units = vec![Unit { members: (1..=16).map(member).collect() }];
     let numbers = Numbers { blocks: MAX_TRAIN_BLOCKS, ..*charter().hyperparameters };
     let hyperparameters = Hyperparameters::new(numbers).unwrap();
-    let charter = Charter { units, hyperparameters, ..charter() };
+    let model = "m".repeat(MAX_PURPOSE_BYTES);
+    let charter = Charter { units, hyperparameters, model, ..charter() };
     let provider = charter.units[0].members[0].party.clone();
     let announced = TrainAnnouncement {
         charter: charter.digest(),
