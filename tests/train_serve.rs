@@ -42,6 +42,7 @@ use windvane_protocols::transcript::{Hash, Signed};
 use crate::lab::{self, Lab, Party};
 
 mod hostile;
+mod lapsed;
 mod parts;
 
 /// Listed rows: every third one is a decoy.

@@ -231,6 +231,11 @@ impl Provider {
         self.logged(receipt.digest(), entry.encode().into_bytes(), requester).await
     }
 
+    /// Whether a receipt is in the log and waits to be countersigned by this requester.
+    pub(crate) fn waits_for(&self, receipt: &Hash, requester: &PartyId) -> bool {
+        self.receipts.any_open(std::slice::from_ref(receipt), requester).unwrap_or(false)
+    }
+
     /// Makes an event durable in the log.
     ///
     /// # Errors

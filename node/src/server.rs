@@ -55,6 +55,9 @@ const BANK_RELOAD_INTERVAL: Duration = Duration::from_millis(25);
 /// How often counters are written to the state file.
 const PERSIST_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How often trainings that are too old, by days, are given up.
+const LAPSE_INTERVAL: Duration = Duration::from_secs(600);
+
 /// What a node takes from outside of itself.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -89,6 +92,7 @@ pub struct Node {
     shared: Shared,
     provider: Option<Arc<Provider>>,
     bank: Option<Arc<Bank>>,
+    trainings: Option<Arc<TrainProvider>>,
     limits: Option<Arc<Limits>>,
     grpc: Option<SocketAddr>,
     http: Option<SocketAddr>,
@@ -119,6 +123,7 @@ impl Node {
         let mut node = Self {
             provider: None,
             bank: None,
+            trainings: None,
             limits: None,
             grpc: None,
             http: None,
@@ -166,6 +171,11 @@ impl Node {
     /// The provider's side, where there is one.
     pub const fn provider(&self) -> Option<&Arc<Provider>> {
         self.provider.as_ref()
+    }
+
+    /// The trainings that it takes part in, where it is a provider.
+    pub const fn trainings(&self) -> Option<&Arc<TrainProvider>> {
+        self.trainings.as_ref()
     }
 
     /// What its peers take of it, where it has any.
@@ -249,6 +259,7 @@ impl Node {
         let provider = Arc::new(provider);
         let psi = Arc::new(PsiProvider::new(provider.clone(), &config.lists));
         let train = Arc::new(TrainProvider::new(provider.clone(), &config.tables));
+        train.lapse().await;
         let listener = self.shared.transport.listen(grpc.listen).await;
         let listener = listener.map_err(NodeError::io(format!("listening on {}", grpc.listen)))?;
         self.grpc = listener.address().ok();
@@ -260,17 +271,21 @@ impl Node {
         let health = HealthReporter::new();
         observe::grpc::refresh(&health, &self.shared).await;
         self.tasks.push(tokio::spawn(serve_grpc(
-            Services { provider: provider.clone(), psi, train, health: health.clone() },
+            Services { provider: provider.clone(), psi, train: train.clone(), health: health.clone() },
             incoming,
             limits,
             stopped.clone(),
         )));
-        let shared = self.shared.clone();
+        let (shared, trainings) = (self.shared.clone(), train.clone());
+        self.tasks.push(every(LAPSE_INTERVAL, stopped.clone(), move || {
+            let trainings = trainings.clone();
+            async move { trainings.lapse().await }
+        }));
         self.tasks.push(every(observe::grpc::INTERVAL, stopped, move || {
             let (health, shared) = (health.clone(), shared.clone());
             async move { observe::grpc::refresh(&health, &shared).await }
         }));
-        self.provider = Some(provider);
+        (self.provider, self.trainings) = (Some(provider), Some(train));
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 //! **Promised.** Nothing of a training moves before the provider has held the request against its grant, and every
 //! other provider's announced key against its own pins. A provider never answers two different questions at one place:
 //! masks and sums that differ would tell what they hide. A session that was killed anywhere goes on where it was.
+//! One that its bank does not end leaves a signed record of what was answered in the log.
 //! Memory is bounded whatever the bank sends. No number and no position is in a log or an error.
 //!
 //! **Not promised.** What the protocol does not: a bank that crafts residuals is found by its committed seed, not by a
@@ -18,6 +19,7 @@ pub mod error;
 pub mod features;
 pub mod folder;
 pub(crate) mod grant;
+pub(crate) mod lapse;
 pub mod metrics;
 mod page;
 mod parts;

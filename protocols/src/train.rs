@@ -8,6 +8,7 @@ pub mod decode;
 pub mod elgamal;
 pub mod growth;
 pub mod histogram;
+pub mod lapse;
 pub mod mask;
 pub mod parameters;
 pub mod partition;

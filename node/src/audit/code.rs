@@ -85,6 +85,8 @@ pub const INPUT_REPEATED: &str = "INPUT_REPEATED";
 pub const SECOND_TABLE: &str = "SECOND_TABLE";
 /// A release request is not signed by the requester.
 pub const RELEASE_SIGNATURE: &str = "RELEASE_SIGNATURE";
+/// A training was given up by its provider, and went on, was completed or was given up otherwise in the same log.
+pub const SESSION_LAPSED: &str = "SESSION_LAPSED";
 /// A session was answered, and nothing was decided about some of its customers.
 pub const DECISION_MISSING: &str = "DECISION_MISSING";
 

@@ -18,6 +18,7 @@ use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::psi::{PsiAcceptance, PsiReceipt, PsiRelease, PsiRequest};
 use windvane_protocols::score::ledger::TableRoot;
 use windvane_protocols::score::table::manifest::TableManifest;
+use windvane_protocols::train::lapse::TrainLapse;
 use windvane_protocols::train::record::{TrainAcceptance, TrainReceipt, TrainRequest};
 use windvane_protocols::transcript::{Hash, Record as _, Signed};
 
@@ -96,6 +97,7 @@ enum Signature<'a> {
     TrainRequest(&'a Signed<TrainRequest>),
     TrainAcceptance(&'a Signed<TrainAcceptance>),
     TrainReceipt(&'a Signed<TrainReceipt>),
+    TrainLapse(&'a Signed<TrainLapse>),
     Destruction(&'a Signed<Destruction>),
 }
 
@@ -116,6 +118,7 @@ impl Signature<'_> {
             Self::TrainRequest(signed) => signed.verify(key),
             Self::TrainAcceptance(signed) => signed.verify(key),
             Self::TrainReceipt(signed) => signed.verify(key),
+            Self::TrainLapse(signed) => signed.verify(key),
             Self::Destruction(signed) => signed.verify(key),
         }
     }
@@ -136,6 +139,7 @@ impl Signature<'_> {
             Self::TrainRequest(signed) => &signed.body().charter.requester,
             Self::TrainAcceptance(signed) => &signed.body().request.body().provider,
             Self::TrainReceipt(signed) => &signed.body().request().provider,
+            Self::TrainLapse(signed) => &signed.body().request().provider,
             Self::Destruction(signed) => &signed.body().party,
         }
     }
@@ -151,6 +155,7 @@ impl Signature<'_> {
             Self::TrainRequest(signed) => Some(signed.body().session),
             Self::TrainAcceptance(signed) => Some(signed.body().request.body().session),
             Self::TrainReceipt(signed) => Some(signed.body().request().session),
+            Self::TrainLapse(signed) => Some(signed.body().request().session),
             _ => None,
         }
     }
@@ -164,7 +169,7 @@ impl Signature<'_> {
             Self::Countersignature(_) => code::COUNTERSIGNATURE_INVALID,
             Self::PsiRequest(_) | Self::TrainRequest(_) => code::REQUEST_SIGNATURE,
             Self::PsiAcceptance(_) | Self::PsiReceipt(_) => code::RECEIPT_SIGNATURE,
-            Self::TrainAcceptance(_) | Self::TrainReceipt(_) => code::RECEIPT_SIGNATURE,
+            Self::TrainAcceptance(_) | Self::TrainReceipt(_) | Self::TrainLapse(_) => code::RECEIPT_SIGNATURE,
             Self::PsiRelease(..) => code::RELEASE_SIGNATURE,
             Self::Destruction(_) => code::DESTRUCTION_SIGNATURE,
         }
@@ -294,6 +299,7 @@ impl Content {
                 self.jobs.attempt(*session, *number).map(|fault| fault.of(*session)).into_iter().collect()
             }
             Event::TrainCompleted(signed) => self.train_completed(index, at_ms, signed, checks),
+            Event::TrainLapsed(signed) => self.train_lapsed(index, at_ms, signed, checks),
             Event::TrainResult { session, result } => {
                 self.jobs.result(*session, *result).map(|fault| fault.of(*session)).into_iter().collect()
             }

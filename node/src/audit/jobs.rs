@@ -8,6 +8,7 @@ use windvane_protocols::audit::grant::GrantId;
 use windvane_protocols::audit::receipt::Countersignature;
 use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::psi::{PROTOCOL, PsiAcceptance, PsiReceipt, PsiRelease, PsiRequest};
+use windvane_protocols::train::lapse::TrainLapse;
 use windvane_protocols::train::record::{TrainAcceptance, TrainReceipt, TrainRequest};
 use windvane_protocols::transcript::{Hash, Signed};
 
@@ -24,10 +25,23 @@ pub(super) struct Job {
     /// Entry and digest of the receipt.
     pub(super) completed: Option<(u64, Hash)>,
     pub(super) countersigned: Option<u64>,
+    /// How the provider gave it up.
+    pub(super) lapsed: Option<Lapsed>,
     released: Option<Hash>,
     /// The highest number of a connection.
     attempts: u64,
     resulted: Option<[u8; 32]>,
+}
+
+/// How a provider gave a training up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lapsed {
+    pub(super) entry: u64,
+    digest: Hash,
+    /// Of the bank's request.
+    pub(super) request: Hash,
+    /// Steps that were answered.
+    pub(super) answered: u64,
 }
 
 /// All jobs of a log.
@@ -95,6 +109,30 @@ impl Jobs {
         faults.extend(first(&mut job.completed, entry, signed.digest(), code::RECEIPT_REPEATED));
         faults.extend(other_request(job, &request.digest()));
         faults.extend(missing(job, party, &acceptance));
+        faults.extend(job.lapsed.map(|lapsed| given_up(lapsed.entry)));
+        faults
+    }
+
+    /// Whether a job's acceptance stands in an entry before.
+    pub(super) fn is_accepted(&self, session: &SessionId) -> bool {
+        self.by_id.get(session).is_some_and(|job| job.accepted.is_some())
+    }
+
+    /// Takes what a provider signed of a training that it gave up. The same once more says nothing new.
+    pub(super) fn train_lapse(&mut self, entry: u64, signed: &Signed<TrainLapse>) -> Vec<Fault> {
+        let (lapse, digest) = (signed.body(), signed.digest());
+        let request = lapse.acceptance.body().request.digest();
+        let job = self.training(lapse.request());
+        let mut faults = protocol(&lapse.protocol, windvane_protocols::train::PROTOCOL);
+        let fresh = Lapsed { entry, digest, request, answered: lapse.answered.count };
+        let known = *job.lapsed.get_or_insert(fresh);
+        if known.digest != digest {
+            faults.push(given_up(known.entry));
+        }
+        if let Some((completed, _)) = job.completed {
+            let text = format!("entry {completed} has the receipt of the training that is given up here");
+            faults.push(Fault::new(code::SESSION_LAPSED, text));
+        }
         faults
     }
 
@@ -115,6 +153,9 @@ impl Jobs {
     /// Takes a connection.
     pub(super) fn attempt(&mut self, session: SessionId, number: u64) -> Option<Fault> {
         let Some(job) = self.by_id.get_mut(&session) else { return Some(unknown()) };
+        if let Some(lapsed) = job.lapsed {
+            return Some(given_up(lapsed.entry));
+        }
         if number <= job.attempts {
             let text = format!("connection {number} comes after connection {}", job.attempts);
             return Some(Fault::new(code::SESSION_REPEATED, text));
@@ -229,6 +270,7 @@ impl Jobs {
             accepted: None,
             completed: None,
             countersigned: None,
+            lapsed: None,
             released: None,
             attempts: 0,
             resulted: None,
@@ -257,6 +299,10 @@ fn missing(job: &Job, party: &PartyId, acceptance: &Hash) -> Option<Fault> {
         return Some(Fault::new(code::REQUEST_MISSING, text));
     }
     None
+}
+
+fn given_up(entry: u64) -> Fault {
+    Fault::new(code::SESSION_LAPSED, format!("the provider gave the training up in entry {entry}"))
 }
 
 fn unknown() -> Fault {

@@ -7,8 +7,8 @@ use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::transcript::Hash;
 
 use super::content::Content;
-use super::jobs::Jobs;
-use super::report::{Difference, PairReport, Place, ReconcileReport};
+use super::jobs::{Jobs, Lapsed};
+use super::report::{Difference, PairReport, Place, ReconcileReport, counted};
 use super::sessions::{Answered, Session};
 use super::{VerifyOptions, code, examine};
 
@@ -154,7 +154,7 @@ impl<'a> Comparison<'a> {
         Jobs::union([&self.asking.jobs, &self.answering.jobs], self.requester, self.provider)
     }
 
-    /// A set intersection: both have its receipt, or neither has one and a log says why.
+    /// A set intersection or training: both have its receipt, or neither has one and a log says why.
     fn job(&mut self, id: SessionId) {
         let (asking, answering) = (self.asking.jobs.find(&id), self.answering.jobs.find(&id));
         let requested = asking.and_then(|job| job.requested);
@@ -183,8 +183,27 @@ impl<'a> Comparison<'a> {
                 let text = format!("the log of {} lacks the job", self.requester);
                 self.lack(code::SESSION_MISSING, self.requester, places, Some(id), text);
             }
-            (None, completed) => self.job_without_receipt(id, completed.is_some(), places),
+            (None, completed) => match answering.and_then(|job| job.lapsed).filter(|_| completed.is_none()) {
+                Some(lapsed) => self.job_lapsed(id, requested.map(|(_, request)| request), lapsed, places),
+                None => self.job_without_receipt(id, completed.is_some(), places),
+            },
         }
+    }
+
+    /// The bank did not end a training, and the provider signed what it had answered, whatever else the logs say.
+    fn job_lapsed(&mut self, id: SessionId, requested: Option<Hash>, lapsed: Lapsed, places: Vec<Place>) {
+        if requested != Some(lapsed.request) {
+            let text = "the provider gave up another request than the requester logged".to_owned();
+            return self.add(code::REQUEST_DIFFERS, Some(id), places, text);
+        }
+        self.report.jobs_lapsed += 1;
+        let (requester, provider, Lapsed { entry, answered, .. }) = (self.requester, self.provider, lapsed);
+        let note = format!(
+            "session {id}: {requester} did not end a training, and {provider} signed in entry {entry} the {} that it had \
+             answered; `windvane audit training` takes that record",
+            counted(answered, "step")
+        );
+        self.notes.push(note);
     }
 
     fn job_without_receipt(&mut self, id: SessionId, completed: bool, places: Vec<Place>) {

@@ -226,6 +226,8 @@ pub struct PairReport {
     pub jobs: u64,
     /// Jobs whose receipt, with its transcript hash, stands in both logs, the same.
     pub jobs_agreed: u64,
+    /// Trainings that the requester did not end, of which the provider signed what it had answered.
+    pub jobs_lapsed: u64,
 }
 
 /// What a comparison of logs found.
@@ -276,6 +278,7 @@ impl fmt::Display for ReconcileReport {
             writeln!(f, "    grants           {:>12}", pair.grants)?;
             writeln!(f, "    jobs             {:>12}", pair.jobs)?;
             writeln!(f, "    jobs agreed      {:>12}", pair.jobs_agreed)?;
+            writeln!(f, "    jobs given up    {:>12}", pair.jobs_lapsed)?;
         }
         write_list(f, "notes", &self.notes)?;
         write_list(f, "differences", &self.differences)?;

@@ -24,7 +24,7 @@ pub(super) fn drop_unfinished(layout: &Layout) -> Result<Option<String>, NodeErr
     };
     let sessions = |job| {
         let state = SessionFolder::peek(root, job).ok().flatten();
-        state.is_some_and(|state| state.completed_at_ms.or(state.expired_at_ms).is_some())
+        state.is_some_and(|state| state.is_over())
     };
     let dropped = drop_in(&JobFolder::all(root), psi)?
         + drop_in(&TrainFolder::all(root), train)?

@@ -1,4 +1,4 @@
-//! The end of a node: documents are gathered, data destroyed, the log closed with the protocol and archived, the archive
+//! The end of a node: trainings that are under way are given up, documents are gathered, data destroyed, the log closed with the protocol and archived, the archive
 //! checked, and only then keys and data directory destroyed.
 //!
 //! ```text
@@ -20,6 +20,7 @@ use windvane_keys::store::{FileStore, KeyStore as _};
 use windvane_protocols::audit::destruction::Destruction;
 use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::audit::grant::Grant;
+use windvane_protocols::train::record::TrainReceipt;
 use windvane_protocols::transcript::{Hash, Record as _, Signed};
 
 use super::stage::Stage;
@@ -35,6 +36,7 @@ use crate::retention::{Retention, class};
 use crate::score::folder::ScoreFolder;
 use crate::snapshot::disk::{self, at};
 use crate::store::Store;
+use crate::train::lapse::Giving;
 
 /// The folder of documents.
 const DOCUMENTS: &str = "retired";
@@ -116,6 +118,9 @@ pub(crate) fn retire_node(
     if details > 0 {
         notes.push(format!("details of {details} verifications go as well; the log keeps their commitments"));
     }
+    if !dry_run {
+        lapse(config, &keys, layout, now_ms)?;
+    }
     let before = inventory(layout)?;
     let mut record = retired(&retention, class::NODE, METHOD, &before);
     if dry_run {
@@ -196,6 +201,37 @@ fn top(layout: &Layout) -> Result<Vec<PathBuf>, NodeError> {
 
 fn is_last(path: &Path) -> bool {
     path.file_name().and_then(|name| name.to_str()).is_some_and(|name| LAST.contains(&name))
+}
+
+/// Gives up the trainings that are under way, so that the log has what was answered in them.
+fn lapse(config: &Config, keys: &NodeKeys, layout: &Layout, now_ms: u64) -> Result<(), NodeError> {
+    let (software, configuration) = crate::server::digests(config)?;
+    let giving = Giving { root: layout.root(), keys, software, configuration, now_ms };
+    let mut given = Vec::new();
+    for session in giving.due(u64::MAX)? {
+        given.extend(giving.give_up(session, |receipt| is_logged(layout, receipt))?);
+    }
+    if given.is_empty() {
+        return Ok(());
+    }
+    let entries = given.iter().map(|given| Entry::new(now_ms, given.event()).encode().into_bytes());
+    outside(|| {
+        let log = keys.open_log(config)?;
+        log.append_blocking(entries.collect())?;
+        log.seal_blocking()?;
+        Ok(())
+    })?;
+    given.into_iter().try_for_each(|given| given.logged(now_ms))
+}
+
+fn is_logged(layout: &Layout, receipt: &Signed<TrainReceipt>) -> Result<bool, NodeError> {
+    for entry in LogReader::open(&layout.log())?.entries(0) {
+        match Entry::decode(&entry?.1).map(|entry| entry.event) {
+            Ok(Event::TrainCompleted(known)) if *known == *receipt => return Ok(true),
+            _ => {}
+        }
+    }
+    Ok(false)
 }
 
 /// All files but the log's.

@@ -76,8 +76,8 @@ pub enum TrainRefusal {
     /// The session was opened as often as it may.
     #[error("the session was opened {MAX_TRAIN_ATTEMPTS} times, as often as it may; begin a new training")]
     Attempts,
-    /// The session is over since it is too old.
-    #[error("the session is too old and was given up; begin a new training")]
+    /// The session is over since it is too old: it has lapsed, or is about to.
+    #[error("the session came to no end in its time and was given up; begin a new training")]
     Expired,
     /// The session is through.
     #[error("the session is through; only its receipt can be asked for again")]

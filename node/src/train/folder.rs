@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! acceptance, receipt     signed records, written whole or not at all
+//! lapse                   what was answered until the session was given up, signed
 //! mask                    the secret of the session's masks, sealed
 //! list                    the listed positions, sealed
 //! indicator, held-out     ciphertexts as they came
@@ -24,7 +25,7 @@ use windvane_protocols::limits::{MAX_TRAIN_RECEIPT_BYTES, MAX_TRAINING_ROWS};
 use windvane_protocols::party::SessionId;
 use windvane_protocols::train::charter::POSITION_BYTES;
 use windvane_protocols::train::elgamal::CIPHERTEXT_BYTES;
-use windvane_protocols::train::record::TrainReceipt;
+use windvane_protocols::train::record::{TrainAcceptance, TrainReceipt};
 use windvane_protocols::transcript::{Record, Signed};
 use zeroize::Zeroizing;
 
@@ -44,6 +45,7 @@ pub use journal::{KeptStep, SessionState, Upload};
 pub(super) enum Document {
     Acceptance,
     Receipt,
+    Lapse,
 }
 
 /// A sealed file of the folder.
@@ -58,6 +60,7 @@ impl Document {
         match self {
             Self::Acceptance => "acceptance",
             Self::Receipt => "receipt",
+            Self::Lapse => "lapse",
         }
     }
 }
@@ -254,36 +257,41 @@ impl SessionFolder {
         Ok(removed.map(drop)?)
     }
 
-    /// Gives up the sessions that began before `before_ms` and are not through, and has every session that is over
-    /// forget what a kill left there.
+    /// The sessions of a data directory that are not over, and began before `before_ms` or were given up already; those
+    /// that are over forget what a kill left there. One damaged folder does not keep others from it.
     ///
     /// # Errors
-    /// Errors of the system, for the folder of all sessions; one damaged folder does not keep others from it.
-    pub(super) fn expire(root: &Path, before_ms: u64, now_ms: u64) -> Result<(), NodeError> {
+    /// Errors of the system, for the folder of all sessions.
+    pub(super) fn due(root: &Path, before_ms: u64) -> Result<Vec<SessionId>, NodeError> {
         let all = Self::all(root);
+        let mut due = Vec::new();
         if !all.exists() {
-            return Ok(());
+            return Ok(due);
         }
         for entry in std::fs::read_dir(&all).map_err(at(&all))?.flatten() {
             let Some(session) = entry.file_name().to_str().and_then(parse) else { continue };
-            // Whoever works on it just now is not idle.
-            let Ok(mut folder) = Self::open(root, session) else { continue };
-            let state = folder.state();
-            let over = state.completed_at_ms.is_some() || state.expired_at_ms.is_some();
-            let expired = state.begun_at_ms.is_some_and(|at_ms| at_ms < before_ms);
-            if !over && !expired {
-                continue;
-            }
-            let noted = if over { Ok(()) } else { folder.note(&Fact::Expired { at_ms: now_ms }) };
-            match noted.and_then(|()| folder.forget()) {
-                Ok(()) if over => {}
-                Ok(()) => tracing::warn!(code = "TRAIN_EXPIRED", %session, "a training was given up"),
+            match Self::peeked(root, session)
+                .and_then(|folder| folder.map_or(Ok(false), |it| it.is_due(before_ms)))
+            {
+                Ok(true) => due.push(session),
+                Ok(false) => {}
                 Err(error) => {
-                    tracing::error!(code = error.code(), %session, %error, "an old training stays");
+                    tracing::error!(code = error.code(), %session, %error, "a training's folder cannot be read");
                 }
             }
         }
-        Ok(())
+        due.sort_unstable();
+        Ok(due)
+    }
+
+    fn is_due(&self, before_ms: u64) -> Result<bool, NodeError> {
+        if self.state.is_over() {
+            return self.forget().map(|()| false);
+        }
+        // One that was accepted and never opened is as old as its acceptance; without one nobody was told anything.
+        let Some(acceptance) = self.read::<TrainAcceptance>(Document::Acceptance)? else { return Ok(false) };
+        let begun_at_ms = self.state.begun_at_ms.unwrap_or(acceptance.body().accepted_at_ms);
+        Ok(self.state.expired_at_ms.is_some() || begun_at_ms < before_ms)
     }
 }
 
@@ -296,7 +304,6 @@ fn parse(name: &str) -> Option<SessionId> {
 mod tests {
     use std::io::Write as _;
 
-    use windvane_keys::store::MemoryStore;
     use windvane_protocols::train::step::{Place, Step};
 
     use super::*;
@@ -334,28 +341,5 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let _folder = SessionFolder::open(dir.path(), SESSION).unwrap();
         assert_eq!(SessionFolder::open(dir.path(), SESSION).unwrap_err().code(), "TRAIN_FOLDER");
-    }
-
-    #[test]
-    fn an_old_session_is_given_up_with_all_that_tells_of_people() {
-        let dir = tempfile::tempdir().unwrap();
-        let key = StorageKey::generate(&MemoryStore::new(), 1, &mut rand::rng()).unwrap();
-        let mut folder = SessionFolder::open(dir.path(), SESSION).unwrap();
-        folder.note(&Fact::opened(1, 1_000)).unwrap();
-        folder.seal(Secret::List, &[1; 16], &key).unwrap();
-        folder.seal(Secret::Mask, &[2; 32], &key).unwrap();
-        folder.keep_upload(Upload::Indicator, &[3; 64]).unwrap();
-        folder.keep_upload(Upload::Residuals(2), &[4; 64]).unwrap();
-        drop(folder);
-        SessionFolder::expire(dir.path(), 1_000, 9_000).unwrap();
-        let folder = SessionFolder::open(dir.path(), SESSION).unwrap();
-        assert_eq!(folder.state().expired_at_ms, None);
-        assert_eq!(folder.unseal(Secret::List, &key).unwrap().unwrap().as_slice(), [1; 16]);
-        drop(folder);
-        SessionFolder::expire(dir.path(), 1_001, 9_000).unwrap();
-        let folder = SessionFolder::open(dir.path(), SESSION).unwrap();
-        assert_eq!(folder.state().expired_at_ms, Some(9_000));
-        let left = std::fs::read_dir(SessionFolder::path_of(dir.path(), SESSION)).unwrap();
-        assert!(left.flatten().all(|entry| entry.file_name() == "journal"));
     }
 }

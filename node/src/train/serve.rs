@@ -1,7 +1,8 @@
 //! The provider's side of trainings: tables, grants, one call at a time of a session, and the receipt.
 //!
 //! Every call is carried out whole even when its caller hangs up, and what it needs is on the disk, so a session that
-//! nobody asks about makes room for another at any moment. Computing happens one call at a time, on two threads at
+//! nobody asks about makes room for another at any moment. One that its bank does not bring to its end is given up when it
+//! is too old, with a signed record of what it answered (`train/lapse.rs`). Computing happens one call at a time, on two threads at
 //! most, off the runtime's own.
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::train::step::Step;
 use windvane_protocols::transcript::Hash;
 
-use super::folder::{SessionFolder, Upload};
+use super::folder::{SessionFolder, SessionState, Upload};
 use super::work::Returned;
 use super::{TrainRefusal, grant};
 use crate::config::TrainConfig;
@@ -24,6 +25,7 @@ use crate::provider::Provider;
 
 mod admit;
 mod finish;
+mod lapse;
 mod parts;
 mod session;
 mod table;
@@ -60,6 +62,12 @@ struct Desk {
 struct Slot {
     session: Arc<tokio::sync::Mutex<Option<Session>>>,
     used_ms: u64,
+}
+
+impl Slot {
+    fn new(used_ms: u64) -> Self {
+        Self { session: Arc::default(), used_ms }
+    }
 }
 
 /// A session's place, held for one call.
@@ -183,7 +191,7 @@ impl TrainProvider {
             let oldest = idle.min_by_key(|(_, slot)| slot.used_ms).map(|(id, _)| *id);
             slots.remove(&oldest.ok_or(TrainRefusal::Busy)?);
         }
-        let slot = slots.entry(session).or_insert_with(|| Slot { session: Arc::default(), used_ms: now_ms });
+        let slot = slots.entry(session).or_insert_with(|| Slot::new(now_ms));
         slot.used_ms = now_ms;
         Ok(slot.session.clone().try_lock_owned().map_err(|_| TrainRefusal::Busy)?)
     }
@@ -220,15 +228,11 @@ impl TrainProvider {
             if *session.requester() != party {
                 return Err(TrainRefusal::SessionUnknown.into());
             }
-            let begun_at_ms = session.state().begun_at_ms.unwrap_or(u64::MAX);
-            let (now_ms, keep_ms) = (desk.provider.now_ms(), desk.provider.config().train_keep_ms);
-            if begun_at_ms.saturating_add(keep_ms) < now_ms {
-                return Err(TrainRefusal::Expired.into());
-            }
+            desk.check_open(session.state())?;
             // A grant that was ended meanwhile ends its sessions.
             let (request, policy) = (session.request(), desk.provider.policy());
             let grant = policy.grant(&request.grant).ok_or(Refusal::GrantUnknown)?;
-            grant::permit(&grant, request, now_ms)?;
+            grant::permit(&grant, request, desk.provider.now_ms())?;
             let done = work(&mut session, &desk);
             *claim = Some(session).filter(|session| !session.has_failed());
             done.map(|done| (claim, done))
@@ -259,6 +263,21 @@ impl TrainProvider {
 impl Desk {
     fn party(&self) -> &PartyId {
         self.provider.party()
+    }
+
+    /// Whether a session may go on.
+    fn check_open(&self, state: &SessionState) -> Result<(), TrainRefusal> {
+        let keep_ms = self.provider.config().train_keep_ms;
+        let begun_at_ms = state.begun_at_ms.unwrap_or(u64::MAX);
+        if state.completed_at_ms.is_some() {
+            Err(TrainRefusal::Ended)
+        } else if state.expired_at_ms.is_some()
+            || begun_at_ms.saturating_add(keep_ms) < self.provider.now_ms()
+        {
+            Err(TrainRefusal::Expired)
+        } else {
+            Ok(())
+        }
     }
 
     /// A table as it is configured.

@@ -14,6 +14,7 @@ use crate::lookup::request::Request;
 use crate::party::{PartyId, SessionId};
 use crate::psi::{PsiAcceptance, PsiReceipt, PsiRelease, PsiRequest};
 use crate::score::table::manifest::TableManifest;
+use crate::train::lapse::TrainLapse;
 use crate::train::record::{TrainAcceptance, TrainReceipt, TrainRequest};
 use crate::transcript::{Hash, Reader, Record, Signed, SignedError, Transcript, TranscriptError};
 
@@ -170,6 +171,8 @@ pub enum Event {
     },
     /// A training is through at a provider: its receipt.
     TrainCompleted(Box<Signed<TrainReceipt>>),
+    /// A provider gave up a training that its bank did not end: what it had answered.
+    TrainLapsed(Box<Signed<TrainLapse>>),
     /// The bank's own result of a training.
     TrainResult {
         /// The session.
@@ -293,6 +296,7 @@ impl Record for Entry {
                 t.bytes("session", session.as_bytes()).text("peer", peer.as_str()).u64("number", *number)
             }
             Event::TrainCompleted(signed) => t.bytes("signed", signed.as_bytes()),
+            Event::TrainLapsed(signed) => t.bytes("signed", signed.as_bytes()),
             Event::TrainResult { session, result } => {
                 t.bytes("session", session.as_bytes()).bytes("result", result)
             }
@@ -370,6 +374,7 @@ impl Record for Entry {
                 number: r.u64("number")?,
             },
             "train completed" => Event::TrainCompleted(Box::new(signed(r)?)),
+            "train lapsed" => Event::TrainLapsed(Box::new(signed(r)?)),
             "train result" => Event::TrainResult {
                 session: SessionId::from_bytes(r.array("session")?),
                 result: r.array("result")?,
@@ -417,6 +422,7 @@ impl Event {
             Self::TrainAccepted(_) => "train accepted",
             Self::TrainAttempted { .. } => "train attempted",
             Self::TrainCompleted(_) => "train completed",
+            Self::TrainLapsed(_) => "train lapsed",
             Self::TrainResult { .. } => "train result",
             Self::Restored { .. } => "restored",
             Self::Destroyed(_) => "destroyed",

@@ -388,4 +388,4 @@ pub(super) fn read_signed<T: Record>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -232,6 +232,7 @@ impl Seeds {
             Event::TrainRequested(request) => ("train_records", Some(6), request.as_bytes()),
             Event::TrainAccepted(acceptance) => ("train_records", Some(8), acceptance.as_bytes()),
             Event::TrainCompleted(receipt) => ("train_records", Some(9), receipt.as_bytes()),
+            Event::TrainLapsed(lapse) => ("train_records", Some(10), lapse.as_bytes()),
             Event::Enrolled { enrolment, .. } => ("enrolment", None, enrolment.as_slice()),
             _ => return Ok(()),
         };

@@ -1,10 +1,12 @@
 //! The entries of trainings.
 
 use windvane_protocols::party::PartyId;
+use windvane_protocols::train::lapse::TrainLapse;
 use windvane_protocols::train::record::{TrainAcceptance, TrainReceipt, TrainRequest};
 use windvane_protocols::transcript::Signed;
 
-use super::{Check, Content, Signature, own_time};
+use super::{Check, Content, Signature, TIME_TOLERANCE_MS, own_time};
+use crate::audit::code;
 use crate::audit::report::Fault;
 
 impl Content {
@@ -64,6 +66,36 @@ impl Content {
             faults.extend(self.jobs.train_accept(index, &receipt.acceptance));
         }
         faults.extend(self.jobs.train_complete(index, signed, &own));
+        faults.into_iter().map(|fault| fault.of(request.session)).collect()
+    }
+
+    /// The record carries everything: a provider that was killed as it accepted may not have logged its acceptance.
+    pub(super) fn train_lapsed<'a>(
+        &mut self,
+        index: u64,
+        at_ms: u64,
+        signed: &'a Signed<TrainLapse>,
+        checks: &mut Vec<Check<'a>>,
+    ) -> Vec<Fault> {
+        let (lapse, request) = (signed.body(), signed.body().request());
+        let mut faults = self.signed(index, Signature::TrainLapse(signed), checks);
+        faults.extend(self.signed(index, Signature::TrainAcceptance(&lapse.acceptance), checks));
+        let asked = &lapse.acceptance.body().request;
+        faults.extend(self.signed(index, Signature::TrainRequest(asked), checks));
+        faults.extend(self.ours(&request.charter.requester, &request.provider));
+        faults.extend(self.made_by("lapse", &request.provider));
+        // It is kept before it is logged, and a kill may lie in between.
+        if lapse.lapsed_at_ms > at_ms.saturating_add(TIME_TOLERANCE_MS) {
+            faults.push(Fault::new(
+                code::TIME_DIFFERS,
+                "the lapse that the node itself signed is of a later time",
+            ));
+        }
+        if !self.jobs.is_accepted(&request.session) {
+            faults.extend(self.charge_train(lapse.acceptance.body(), &request.provider));
+        }
+        faults.extend(self.jobs.train_accept(index, &lapse.acceptance));
+        faults.extend(self.jobs.train_lapse(index, signed));
         faults.into_iter().map(|fault| fault.of(request.session)).collect()
     }
 

@@ -5,6 +5,7 @@ use windvane_protocols::audit::receipt::Countersignature;
 use windvane_protocols::score::group::Identity;
 use windvane_protocols::train::PROTOCOL;
 use windvane_protocols::train::charter::{Charter, Unit};
+use windvane_protocols::train::lapse::{Answered, TrainLapse};
 use windvane_protocols::train::parameters::{Hyperparameters, Numbers};
 use windvane_protocols::train::record::{TrainAcceptance, TrainAnnouncement, TrainReceipt, TrainRequest};
 
@@ -209,4 +210,111 @@ fn connections_of_a_training_only_count_up() {
     let peer = world.parties[BANK].id.clone();
     world.log(A, Event::TrainAttempted { session: SESSION, peer, number: 1 });
     assert_eq!(codes(&check(&world, A)), set([code::SESSION_REPEATED]));
+}
+
+/// What the carrier signs when it gives the training up.
+fn lapse(world: &World, acceptance: Signed<TrainAcceptance>, attempts: u64) -> Event {
+    let lapse = TrainLapse {
+        acceptance,
+        protocol: PROTOCOL.into(),
+        software: [1; 64],
+        configuration: [2; 64],
+        attempts,
+        announcements: [3; 64],
+        indicator: [1; 64],
+        held_out: [0; 64],
+        residuals: vec![[2; 64]],
+        answered: Answered { count: 1, steps: [4; 64], before: [5; 64], last: [6; 64] },
+        lapsed_at_ms: world.now_ms,
+    };
+    Event::TrainLapsed(Box::new(Signed::sign(lapse, world.parties[A].key())))
+}
+
+fn acceptance(world: &World) -> Signed<TrainAcceptance> {
+    let accepted = world.parties[A].first("train accepted");
+    let Event::TrainAccepted(acceptance) = &world.parties[A].entries[accepted].event else { panic!() };
+    (**acceptance).clone()
+}
+
+/// The training, which its bank did not end.
+fn lapsed() -> World {
+    let mut world = trained();
+    let over = ["train completed", "countersigned", "train result"];
+    for party in [A, BANK] {
+        world.parties[party].entries.retain(|entry| !over.contains(&entry.event.kind()));
+    }
+    let event = lapse(&world, acceptance(&world), 1);
+    world.log(A, event);
+    world
+}
+
+#[test]
+fn a_training_that_its_bank_did_not_end_is_told_as_such_and_is_no_difference() {
+    let mut world = lapsed();
+    for reported in [false, true] {
+        // Whatever the bank says of it.
+        if reported {
+            let peer = world.parties[A].id.clone();
+            world.log(BANK, Event::Failed { session: Some(SESSION), peer, code: "TRAIN_EXPIRED".into() });
+        }
+        for party in [BANK, A] {
+            assert_eq!(codes(&check(&world, party)), set([]));
+        }
+        let report = compare(&world);
+        assert_eq!(report.differences, []);
+        let pair = &report.pairs[0];
+        assert_eq!((pair.jobs, pair.jobs_agreed, pair.jobs_lapsed), (1, 0, 1));
+        assert!(pair.explained.is_empty() && report.to_string().contains("the 1 step that"), "{report}");
+    }
+    let again = world.parties[A].entries.last().unwrap().event.clone();
+    world.log(A, again);
+    assert_eq!(codes(&check(&world, A)), set([]));
+    // The provider was killed before it logged what it had accepted.
+    let mut world = lapsed();
+    let of_the_begin = ["train accepted", "train attempted"];
+    world.parties[A].entries.retain(|entry| !of_the_begin.contains(&entry.event.kind()));
+    assert_eq!(codes(&check(&world, A)), set([]));
+}
+
+#[test]
+fn a_bank_that_hides_or_changes_the_request_of_a_training_that_lapsed_is_found() {
+    let mut world = lapsed();
+    let index = world.parties[BANK].first("train requested");
+    let Event::TrainRequested(request) = world.parties[BANK].entries.remove(index).event else { panic!() };
+    assert_eq!(difference_codes(&world), [code::SESSION_MISSING]);
+    let other = TrainRequest { seed: [9; 32], ..request.body().clone() };
+    let other = Signed::sign(other, world.parties[BANK].key());
+    world.log(BANK, Event::TrainRequested(Box::new(other)));
+    assert_eq!(difference_codes(&world), [code::REQUEST_DIFFERS]);
+}
+
+#[test]
+fn a_provider_that_goes_on_after_a_lapse_or_has_a_receipt_too_is_found() {
+    let contradicted = |mut world: World, event: Event| {
+        world.log(A, event);
+        assert_eq!(codes(&check(&world, A)), set([code::SESSION_LAPSED]));
+    };
+    let (done, given_up) = (trained(), lapsed());
+    let after = lapse(&done, acceptance(&done), 1);
+    contradicted(done, after);
+    let other = lapse(&given_up, acceptance(&given_up), 2);
+    contradicted(given_up, other);
+    let given_up = lapsed();
+    let peer = given_up.parties[BANK].id.clone();
+    contradicted(given_up, Event::TrainAttempted { session: SESSION, peer, number: 2 });
+}
+
+#[test]
+fn a_lapse_is_signed_by_the_provider_stands_in_its_own_log_and_is_of_no_later_time() {
+    let mut world = lapsed();
+    let index = world.parties[A].first("train lapsed");
+    let Event::TrainLapsed(lapsed) = world.parties[A].entries[index].event.clone() else { panic!() };
+    world.parties[A].entries[index].event = Event::TrainLapsed(Box::new(unsigned(&lapsed)));
+    assert_eq!(codes(&check(&world, A)), set([code::RECEIPT_SIGNATURE]));
+    let later = TrainLapse { lapsed_at_ms: world.now_ms + 3_600_000, ..lapsed.body().clone() };
+    let later = Signed::sign(later, world.parties[A].key());
+    world.parties[A].entries[index].event = Event::TrainLapsed(Box::new(later));
+    assert_eq!(codes(&check(&world, A)), set([code::TIME_DIFFERS]));
+    world.log(BANK, Event::TrainLapsed(lapsed));
+    assert!(codes(&check(&world, BANK)).contains(code::FOREIGN_RECORD));
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 
 use serde::{Deserialize, Serialize};
-use windvane_protocols::train::record::TrainAnnouncement;
+use windvane_protocols::train::lapse::Answered;
+use windvane_protocols::train::record::{StepHash, TrainAnnouncement};
 use windvane_protocols::train::step::Step;
 use windvane_protocols::transcript::{Hash, Record as _, Signed};
 
@@ -56,8 +57,10 @@ pub(in crate::train) enum Fact {
     Finishing { asked: String },
     /// Everything is done.
     Completed { at_ms: u64 },
-    /// The session was given up.
+    /// The session was given up: nothing is answered from here on.
     Expired { at_ms: u64 },
+    /// The log has what was answered until then.
+    Lapsed { at_ms: u64 },
 }
 
 impl Fact {
@@ -115,6 +118,8 @@ pub struct SessionState {
     pub completed_at_ms: Option<u64>,
     /// Whether the session was given up, and since when.
     pub expired_at_ms: Option<u64>,
+    /// Whether the log has what was answered until then, and since when.
+    pub lapsed_at_ms: Option<u64>,
 }
 
 /// The journal's state, and where its last whole line ends.
@@ -149,8 +154,26 @@ impl SessionState {
             Fact::Finishing { asked } => self.finishing = Some(hash(asked)?),
             Fact::Completed { at_ms } => self.completed_at_ms = Some(*at_ms),
             Fact::Expired { at_ms } => self.expired_at_ms = Some(*at_ms),
+            Fact::Lapsed { at_ms } => self.lapsed_at_ms = Some(*at_ms),
         }
         Some(())
+    }
+
+    /// What was answered under an acceptance.
+    pub fn answered(&self, acceptance: &Hash) -> Answered {
+        let announcements = self.announcements.as_deref().unwrap_or_default();
+        let answered = self.steps.iter().filter_map(|kept| Some((&kept.step, kept.returned.as_ref()?)));
+        Answered::over(StepHash::new(acceptance, announcements), answered)
+    }
+
+    /// The digest of an upload; zero where it did not come.
+    pub fn upload(&self, upload: Upload) -> Hash {
+        self.uploads.get(&upload).copied().unwrap_or([0; 64])
+    }
+
+    /// Whether nothing is left to be done for the session.
+    pub const fn is_over(&self) -> bool {
+        self.completed_at_ms.is_some() || self.lapsed_at_ms.is_some()
     }
 
     /// The newest block whose residuals are here.

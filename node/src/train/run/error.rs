@@ -24,7 +24,10 @@ use crate::train::sample::SampleError;
 pub enum Fault {
     /// It refused, or ended the call with an error.
     #[error("{0}; when its cause is mended, `windvane train --resume` goes on")]
-    Refused(#[from] PeerError),
+    Refused(PeerError),
+    /// It refused, and will whenever it is asked again.
+    #[error("{0}; this training cannot go on: `windvane train --anew` begins another one of its plan")]
+    Over(PeerError),
     /// It says nothing.
     #[error("no answer for {seconds} s; when it is reachable again, `windvane train --resume` goes on")]
     Silent {
@@ -81,10 +84,19 @@ pub enum Fault {
     },
 }
 
+/// What a provider says of a training that nothing brings to its end any more.
+const OVER: [&str; 3] = ["TRAIN_ATTEMPTS", "TRAIN_EXPIRED", "TRAIN_MODEL_EXISTS"];
+
+impl From<PeerError> for Fault {
+    fn from(error: PeerError) -> Self {
+        if OVER.contains(&error.code.as_str()) { Self::Over(error) } else { Self::Refused(error) }
+    }
+}
+
 impl Fault {
     fn code(&self) -> &str {
         match self {
-            Self::Refused(error) => &error.code,
+            Self::Refused(error) | Self::Over(error) => &error.code,
             Self::Silent { .. } => "PEER_IDLE",
             Self::Wire(WireError::Size { .. }) => "MESSAGE_TOO_LARGE",
             Self::Wire(_) => "MESSAGE_MALFORMED",

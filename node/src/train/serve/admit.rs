@@ -12,7 +12,7 @@ use windvane_protocols::train::record::{TrainAcceptance, TrainAnnouncement, Trai
 use windvane_protocols::transcript::Signed;
 
 use super::finish::check_name;
-use super::session::{Session, check_open};
+use super::session::Session;
 use super::table::unusable;
 use super::{Desk, TrainProvider, internal};
 use crate::error::Refusal;
@@ -118,7 +118,7 @@ impl Desk {
         if session.acceptance().body().request != *request {
             return Err(TrainRefusal::SessionDiffers.into());
         }
-        check_open(session.state())?;
+        self.check_open(session.state())?;
         if session.state().opened >= MAX_TRAIN_ATTEMPTS {
             return Err(TrainRefusal::Attempts.into());
         }
@@ -127,11 +127,10 @@ impl Desk {
     }
 
     fn accept_new(&self, request: &Signed<TrainRequest>, named: bool) -> Result<Session, Refusal> {
-        let (shared, config, now_ms) =
-            (self.provider.shared(), self.provider.config(), self.provider.now_ms());
+        let (shared, now_ms) = (self.provider.shared(), self.provider.now_ms());
         let (body, charter) = (request.body(), &request.body().charter);
         let off_ms = now_ms.abs_diff(body.requested_at_ms);
-        if off_ms > config.clock_tolerance_ms {
+        if off_ms > self.provider.config().clock_tolerance_ms {
             return Err(TrainRefusal::Clock { off_ms }.into());
         }
         let table = self.table(&body.data_set)?;
@@ -168,9 +167,7 @@ impl Desk {
         };
         let acceptance = Signed::sign(acceptance, key);
         let keep = || {
-            let root = shared.layout.root();
-            SessionFolder::expire(root, now_ms.saturating_sub(config.train_keep_ms), now_ms)?;
-            let folder = SessionFolder::open(root, body.session)?;
+            let folder = SessionFolder::open(shared.layout.root(), body.session)?;
             // The secret first: an acceptance without it could never go on.
             folder.seal(Secret::Mask, mask.expose().as_slice(), &shared.keys.storage)?;
             folder.keep(Document::Acceptance, &acceptance)?;

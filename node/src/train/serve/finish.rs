@@ -7,11 +7,11 @@ use windvane_proto::convert::TrainFinish;
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::train::PROTOCOL;
-use windvane_protocols::train::record::{StepHash, TrainReceipt};
+use windvane_protocols::train::record::TrainReceipt;
 use windvane_protocols::train::step::Step;
 use windvane_protocols::transcript::{Hash, Record as _, Signed, Transcript, commit};
 
-use super::session::{Session, check_open};
+use super::session::Session;
 use super::{Desk, TrainProvider, internal};
 use crate::error::{NodeError, Refusal};
 use crate::score::card::is_model_name;
@@ -106,7 +106,6 @@ fn asked(finish: &TrainFinish) -> Hash {
 
 impl Session {
     fn finish(&mut self, desk: &Desk, finish: &TrainFinish) -> Result<Finished, Refusal> {
-        check_open(self.state())?;
         let asked = asked(finish);
         if self.state().finishing.is_some_and(|known| known != asked) {
             return Err(TrainRefusal::FinishDiffers.into());
@@ -115,7 +114,8 @@ impl Session {
             let expected = "the blocks that are left, or parts";
             return Err(TrainRefusal::Order { found: "the end", expected }.into());
         }
-        if self.steps() != finish.steps {
+        let answered = self.state().answered(&self.acceptance().digest()).steps;
+        if answered != finish.steps {
             return Err(TrainRefusal::Transcript.into());
         }
         if self.scaling() != Some(finish.scaling) {
@@ -138,18 +138,6 @@ impl Session {
         Ok(Finished { receipt, group, model })
     }
 
-    /// The hash over all steps.
-    fn steps(&self) -> Hash {
-        let announcements = self.state().announcements.as_deref().unwrap_or_default();
-        let mut hash = StepHash::new(&self.acceptance().digest(), announcements);
-        for kept in &self.state().steps {
-            if let Some(returned) = &kept.returned {
-                hash.step(&kept.step.digest(), returned);
-            }
-        }
-        hash.finish()
-    }
-
     /// The receipt: the one that was kept, or a new one that is kept now.
     fn sign(&mut self, desk: &Desk, finish: &TrainFinish) -> Result<Signed<TrainReceipt>, NodeError> {
         if let Some(known) = self.folder().read::<TrainReceipt>(Document::Receipt)? {
@@ -158,7 +146,6 @@ impl Session {
         let shared = desk.provider.shared();
         let salt = self.folder().salt()?;
         let (state, blocks) = (self.state(), self.charter().hyperparameters.blocks);
-        let upload = |upload| state.uploads.get(&upload).copied().unwrap_or([0; 64]);
         let contributions = state.steps.iter().filter(|kept| matches!(kept.step, Step::Contributions { .. }));
         let receipt = TrainReceipt {
             acceptance: self.acceptance().clone(),
@@ -166,10 +153,10 @@ impl Session {
             software: shared.software,
             configuration: shared.configuration,
             attempts: state.opened,
-            indicator: upload(Upload::Indicator),
-            held_out: upload(Upload::HeldOut),
-            residuals: (0..blocks).map(|block| upload(Upload::Residuals(block))).collect(),
-            steps: self.steps(),
+            indicator: state.upload(Upload::Indicator),
+            held_out: state.upload(Upload::HeldOut),
+            residuals: (0..blocks).map(|block| state.upload(Upload::Residuals(block))).collect(),
+            steps: state.answered(&self.acceptance().digest()).steps,
             contributions: contributions.filter_map(|kept| kept.returned).collect(),
             card: finish.card.digest(),
             trees: self.commitment(&salt, finish),

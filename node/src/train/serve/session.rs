@@ -38,15 +38,6 @@ pub(super) struct Session {
     failed: bool,
 }
 
-/// Whether a session may go on.
-pub(super) fn check_open(state: &SessionState) -> Result<(), TrainRefusal> {
-    match state {
-        SessionState { expired_at_ms: Some(_), .. } => Err(TrainRefusal::Expired),
-        SessionState { completed_at_ms: Some(_), .. } => Err(TrainRefusal::Ended),
-        _ => Ok(()),
-    }
-}
-
 impl Session {
     pub(super) fn new(
         folder: SessionFolder,
@@ -71,7 +62,7 @@ impl Session {
         };
         let (folder, acceptance, mask) = read().map_err(|error| internal(&error))?;
         let acceptance = acceptance.ok_or(TrainRefusal::SessionUnknown)?;
-        check_open(folder.state())?;
+        desk.check_open(folder.state())?;
         let request = acceptance.body().request.body();
         let table = desk.table(&request.data_set)?;
         let unit = request.charter.unit_of(&request.provider);

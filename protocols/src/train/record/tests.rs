@@ -23,13 +23,13 @@ fn announcement(party: &str, schema: u8) -> TrainAnnouncement {
     TrainAnnouncement { charter: charter().digest(), party, schema: [schema; 64], mask_key: [9; 32] }
 }
 
-fn announcements() -> Vec<Signed<TrainAnnouncement>> {
+pub(in crate::train) fn announcements() -> Vec<Signed<TrainAnnouncement>> {
     [("carrier-a", 7, 1), ("carrier-b", 7, 2), ("police", 0, 3)]
         .map(|(party, schema, seed)| Signed::sign(announcement(party, schema), &key(seed)))
         .to_vec()
 }
 
-fn acceptance() -> TrainAcceptance {
+pub(in crate::train) fn acceptance() -> TrainAcceptance {
     TrainAcceptance {
         request: Signed::sign(request(), &key(9)),
         announcement: Signed::sign(announcement("carrier-a", 7), &key(1)),

@@ -16,6 +16,7 @@ use windvane_protocols::score::table::manifest::TableManifest;
 use windvane_protocols::score::universe::Universe;
 use windvane_protocols::train::binning::Edges;
 use windvane_protocols::train::charter::Charter;
+use windvane_protocols::train::lapse::TrainLapse;
 use windvane_protocols::train::parameters::Hyperparameters;
 use windvane_protocols::train::record::{TrainAcceptance, TrainAnnouncement, TrainReceipt, TrainRequest};
 use windvane_protocols::train::schema::TrainSchema;
@@ -101,6 +102,7 @@ pub(super) fn train(input: &[u8]) {
             signed::<TrainAnnouncement>,
             signed::<TrainAcceptance>,
             signed::<TrainReceipt>,
+            signed::<TrainLapse>,
         ],
     );
 }
