@@ -33,6 +33,7 @@ use crate::lab::{self, Lab, Party, events};
 
 mod crafted;
 mod kills;
+mod lapsed;
 mod recorded;
 mod resumed;
 mod served;
@@ -415,11 +416,21 @@ async fn an_audit_accepts_an_honest_training_and_a_second_run_gives_the_same_rep
     assert_eq!(world.runner().begin(&plan).unwrap_err().code(), "TRAIN_MODEL_EXISTS");
     assert_eq!(world.runner().unfinished(&plan).unwrap(), None);
     for party in UNITS.concat() {
-        let audit = audit_training(&world.bank.config, &world.receipt(training, party)).unwrap();
+        let audit = audit_training(&world.bank.config, &world.receipt(training, party), &[]).unwrap();
         assert!(audit.is_ok(), "{audit}");
         let rows = audit.rows;
         assert_eq!((audit.blocks, rows.training, rows.held_out), (2, report.rows, report.held_out));
         assert_eq!(rows.training + rows.held_out + rows.decoys, report.listed);
+    }
+    // What is not there ends the audit with a finding.
+    let receipt = world.receipt(training, "police");
+    for (file, code) in [
+        (world.receipt(training, "carrier-b"), "RECEIPT_MISSING"),
+        (receipt.with_file_name("../model"), "TRAIN_MODEL"),
+    ] {
+        std::fs::remove_file(file).unwrap();
+        let audit = audit_training(&world.bank.config, &receipt, &[]).unwrap();
+        assert_eq!(audit.findings.last().unwrap().code, code, "{audit}");
     }
 }
 

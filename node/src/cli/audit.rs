@@ -20,11 +20,16 @@ use super::place::Place;
 pub(super) enum AuditCommand {
     /// Check logs one by one: files, checkpoint, and what the entries say
     Verify(VerifyArgs),
-    /// Encrypt again what the bank uploaded in a training, and hold it against a provider's receipt; needs the bank's keys
-    /// and its folder of the training
+    /// Encrypt again what the bank uploaded in a training, and hold it against a provider's receipt, or its lapse of a
+    /// training that the bank did not end; needs the bank's keys and its folder of the training
     Training {
-        /// The provider's receipt, as it stands in the bank's folder
-        receipt: PathBuf,
+        /// The provider's receipt, as it stands in the bank's folder, or its lapse, as it stands in
+        /// train-sessions/<session> in the provider's data directory
+        #[arg(value_name = "RECEIPT")]
+        signed: PathBuf,
+        /// Lapses, or receipts that the bank does not have, of the training's other providers
+        #[arg(value_name = "OTHER")]
+        others: Vec<PathBuf>,
         #[command(flatten)]
         place: Place,
         /// Print JSON
@@ -87,8 +92,8 @@ impl AuditCommand {
     pub(super) fn run(self) -> Result<Answer, Failure> {
         match self {
             Self::Verify(args) => args.run(),
-            Self::Training { receipt, place, json } => {
-                let audit = audit_training(&place.load()?, &receipt).map_err(Failure::train(None))?;
+            Self::Training { signed, others, place, json } => {
+                let audit = audit_training(&place.load()?, &signed, &others).map_err(Failure::train(None))?;
                 Ok(Answer::either(json, &audit, ToString::to_string).sound(audit.is_ok()))
             }
             Self::Archive { dir, json } => {

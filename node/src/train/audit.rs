@@ -6,37 +6,43 @@
 //! again, decrypts the providers' answers and decides every split and leaf again, and computes what every residual should
 //! have been.
 //!
+//! A bank that does not end a training gets no receipt; its providers sign and log what they answered when they give it up
+//! (`train/lapse.rs`), and the same is found of all that was sent until then: by block, without the row in the block under
+//! way, of which the bank keeps nothing. The last answer may not have arrived; the provider says which question it was, and
+//! that is held against what the answers before it decide. What other providers signed is needed beside it.
+//!
 //! **Promised**: decoys and held-out rows that the seed does not draw are found; a residual, an indicator or a held-out row
 //! that is not what labels and trees make of it is found, by block, and the row too, where the bank kept what it sent; a
 //! question that the answers before it do not decide, the scale of parts among them, is found, by block, tree and level; so
-//! is an answer that is kept otherwise than its provider's receipt says, and a provider that was told other things than the
-//! others. **Not promised**: that the labels are true, or that the bank's features are.
+//! is an answer that is kept otherwise than its provider's receipt says, a provider that was told other things than the
+//! others, and a model of another name than the request's. **Not promised**: that the labels are true, or that the bank's features are.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use windvane_keys::files::read_public;
-use windvane_protocols::limits::MAX_TRAIN_RECEIPT_BYTES;
-use windvane_protocols::train::record::TrainReceipt;
-use windvane_protocols::transcript::Signed;
 
 use super::run::{TrainError, TrainFolder};
 use crate::config::Config;
-use crate::error::NodeError;
 use crate::identity::NodeKeys;
 
+mod evidence;
 mod member;
 mod replay;
+mod unit;
+
+use evidence::Evidence;
 
 /// What was found of a training.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TrainAudit {
     /// The training.
     pub training: String,
-    /// Whose receipt was held against it.
+    /// Whose receipt, or lapse, was held against it.
     pub provider: String,
-    /// Blocks that were looked at.
-    pub blocks: u16,
+    /// Where the bank did not end the training, how many steps the provider had answered when it gave it up.
+    pub answered: Option<u64>,
+    /// Blocks of which the provider got residuals.
+    pub blocks: usize,
     /// Rows to train on, rows that are held out, and decoys.
     pub rows: TrainRows,
     /// What is wrong; nothing in an honest training.
@@ -76,13 +82,16 @@ impl TrainAudit {
 
 impl std::fmt::Display for TrainAudit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { training, provider, blocks, rows, findings } = self;
+        let Self { training, provider, answered, blocks, rows, findings } = self;
         let TrainRows { training: real, held_out, decoys } = rows;
         writeln!(
             f,
             "training {training} with {provider}: {blocks} blocks of {real} rows to train on, {held_out} held out and \
              {decoys} decoys"
         )?;
+        if let Some(answered) = answered {
+            writeln!(f, "the bank did not end it: given up by {provider} after {answered} answered steps")?;
+        }
         if findings.is_empty() {
             let all = "drawn, encrypted and decided again: all that was listed, uploaded and asked follows from seed";
             return write!(f, "{all}, labels and answers");
@@ -96,18 +105,19 @@ impl std::fmt::Display for TrainAudit {
     }
 }
 
-/// Holds the receipt of a provider against the training in the bank's data directory. Blocks on files.
+/// Holds the receipt of a provider, or its lapse, against the training in the bank's data directory. Those of the other
+/// providers are `others`, and receipts that are kept there. Blocks on files.
 ///
 /// # Errors
 /// [`TrainError`]: something that is needed cannot be read.
-pub fn audit_training(config: &Config, receipt: &Path) -> Result<TrainAudit, TrainError> {
-    let bytes = read_public(receipt, MAX_TRAIN_RECEIPT_BYTES)?;
-    let receipt = Signed::<TrainReceipt>::from_bytes_unverified(bytes).map_err(NodeError::from)?;
+pub fn audit_training(config: &Config, signed: &Path, others: &[PathBuf]) -> Result<TrainAudit, TrainError> {
+    let evidence = Evidence::load(signed)?;
+    let others = others.iter().map(|path| Evidence::load(path)).collect::<Result<Vec<_>, _>>()?;
     let keys = NodeKeys::open(config)?;
-    let training = receipt.body().request().charter.training;
+    let training = evidence.request().charter.training;
     if TrainFolder::plan(&config.node.data_dir, training)?.is_none() {
         return Err(TrainError::Unknown { training: training.to_string() });
     }
     let folder = TrainFolder::open_kept(&config.node.data_dir, training)?;
-    replay::audit(&keys, &folder, &receipt)
+    replay::audit(&keys, &folder, &evidence, &others)
 }

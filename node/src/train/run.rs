@@ -44,7 +44,7 @@ pub(super) mod inputs;
 pub(super) mod job;
 mod journal;
 mod link;
-mod model;
+pub(super) mod model;
 pub(super) mod parts;
 pub(super) mod plan;
 mod report;

@@ -1,10 +1,12 @@
-//! A provider of a training as an auditor sees it: its receipt, and what the bank keeps of its answers.
+//! A provider of a training as an auditor sees it: what it signed, and what the bank keeps of its answers.
 
 use windvane_protocols::party::PartyId;
-use windvane_protocols::train::record::{StepHash, TrainAnnouncement, TrainReceipt};
+use windvane_protocols::train::lapse::Answered;
+use windvane_protocols::train::record::{StepHash, TrainAcceptance, TrainAnnouncement};
 use windvane_protocols::train::step::Step;
 use windvane_protocols::transcript::{Hash, Signed};
 
+use super::evidence::Evidence;
 use crate::train::run::answers::{Answer, Answers};
 use crate::train::run::{Document, TrainError, TrainFolder};
 
@@ -12,59 +14,119 @@ use crate::train::run::{Document, TrainError, TrainFolder};
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) party: PartyId,
-    pub(super) receipt: Signed<TrainReceipt>,
-    answers: Answers,
+    /// Its receipt or lapse; none where the auditor has neither.
+    pub(super) evidence: Option<Evidence>,
+    /// The acceptance in it, or else the bank's; none where nothing was accepted.
+    acceptance: Option<Signed<TrainAcceptance>>,
+    answers: Option<Answers>,
     /// How many of them were looked at.
     at: usize,
 }
 
+/// What a provider was asked where a step is due.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// The step, and this was its answer.
+    Answered(Answer),
+    /// Something else.
+    Otherwise,
+    /// Nothing that the auditor could see: the training was not gone on with, or the answer did not arrive.
+    Nothing,
+}
+
 impl Member {
-    /// Opens what the bank keeps of a provider; the receipt that is audited is not the kept one.
+    /// Opens what the bank keeps of a provider. What the auditor brought along comes before a receipt that is kept.
     pub(super) fn open(
         folder: &TrainFolder,
         party: &PartyId,
-        audited: &Signed<TrainReceipt>,
+        brought: &[Evidence],
     ) -> Result<Self, TrainError> {
-        let receipt = if audited.body().request().provider == *party {
-            audited.clone()
-        } else {
-            let missing =
-                TrainError::Folder { path: folder.of(party), what: "its receipt is not there".into() };
-            folder.read::<TrainReceipt>(party, Document::Receipt)?.ok_or(missing)?
+        let known = brought.iter().find(|evidence| evidence.request().provider == *party).cloned();
+        let evidence = match known {
+            Some(known) => Some(known),
+            None => folder.read(party, Document::Receipt)?.map(Evidence::Receipt),
+        };
+        let acceptance = match &evidence {
+            Some(evidence) => Some(evidence.acceptance().clone()),
+            None => folder.read(party, Document::Acceptance)?,
         };
         let answers = Answers::open_kept(&folder.of(party))?;
-        Ok(Self { party: party.clone(), receipt, answers, at: 0 })
+        Ok(Self { party: party.clone(), evidence, acceptance, answers, at: 0 })
     }
 
-    pub(super) fn announcement(&self) -> &Signed<TrainAnnouncement> {
-        &self.receipt.body().acceptance.body().announcement
+    pub(super) fn announcement(&self) -> Option<&Signed<TrainAnnouncement>> {
+        Some(&self.acceptance.as_ref()?.body().announcement)
     }
 
-    /// The next answer, if it is that of this step.
-    pub(super) fn answer(&mut self, step: &Step) -> Result<Option<Answer>, TrainError> {
-        if self.answers.steps().nth(self.at) != Some(step) {
-            return Ok(None);
+    /// How many bins each of its features has, if it accepted the training.
+    pub(super) fn bins(&self) -> Option<&[u8]> {
+        Some(&self.acceptance.as_ref()?.body().bins)
+    }
+
+    /// What is kept where this step is due.
+    pub(super) fn next(&mut self, step: &Step) -> Result<Next, TrainError> {
+        let kept = self.answers.as_ref().and_then(|answers| answers.steps().nth(self.at));
+        match kept.map(|kept| kept == step) {
+            Some(true) => self.at += 1,
+            Some(false) => return Ok(Next::Otherwise),
+            None if self.may_end_before(step) => return Ok(Next::Nothing),
+            None => return Ok(Next::Otherwise),
         }
-        self.at += 1;
-        self.answers.find(step)
+        let answer = self.answers.as_mut().map_or(Ok(None), |answers| answers.find(step))?;
+        Ok(answer.map_or(Next::Otherwise, Next::Answered))
+    }
+
+    /// Whether no answer may be kept from here on, where this step is due. A provider that answered one more step says
+    /// which it was.
+    fn may_end_before(&self, step: &Step) -> bool {
+        match &self.evidence {
+            Some(Evidence::Receipt(_)) => false,
+            Some(Evidence::Lapse(lapse)) => {
+                let Answered { count, last, .. } = lapse.body().answered;
+                count <= self.at as u64 || last == step.digest()
+            }
+            None => true,
+        }
+    }
+
+    /// How many answers are kept.
+    fn kept(&self) -> usize {
+        self.answers.as_ref().map_or(0, |answers| answers.steps().count())
     }
 
     /// Whether it was asked nothing beyond what was looked at.
     pub(super) fn is_through(&self) -> bool {
-        self.answers.steps().count() == self.at
+        self.kept() == self.at
     }
 
     /// A block's contributions, to whichever question.
     pub(super) fn contributions(&mut self, block: u16) -> Result<Option<Answer>, TrainError> {
-        self.answers.contributions(block)
+        self.answers.as_mut().map_or(Ok(None), |answers| answers.contributions(block))
     }
 
-    /// The hash over all steps, and the digests of contributions by block.
-    pub(super) fn hashes(
+    /// Whether the kept answers are those of which the provider's evidence has the hash; a lapse has it with the last one
+    /// and without, which may not have arrived.
+    pub(super) fn is_as_signed(
         &mut self,
         announcements: &[Signed<TrainAnnouncement>],
-    ) -> Result<(Hash, Vec<Hash>), TrainError> {
-        let acceptance = self.receipt.body().acceptance.digest();
-        self.answers.hashes(StepHash::new(&acceptance, announcements))
+    ) -> Result<bool, TrainError> {
+        let (kept, evidence) = (self.kept() as u64, self.evidence.clone());
+        let Some(evidence) = evidence else { return Ok(true) };
+        let begun = evidence.lapse().is_none_or(|lapse| lapse.is_begun());
+        let hash = StepHash::new(&evidence.acceptance().digest(), if begun { announcements } else { &[] });
+        let (steps, contributions) = match &mut self.answers {
+            Some(answers) => answers.hashes(hash)?,
+            None => (hash.finish(), Vec::<Hash>::new()),
+        };
+        Ok(match &evidence {
+            Evidence::Receipt(receipt) => {
+                (steps, &contributions) == (receipt.body().steps, &receipt.body().contributions)
+            }
+            Evidence::Lapse(lapse) => {
+                let answered = &lapse.body().answered;
+                (kept == answered.count && steps == answered.steps)
+                    || (kept + 1 == answered.count && steps == answered.before)
+            }
+        })
     }
 }

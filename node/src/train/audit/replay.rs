@@ -8,20 +8,23 @@ use windvane_protocols::train::charter::{Charter, list_digest};
 use windvane_protocols::train::decode::Decoder;
 use windvane_protocols::train::elgamal::{Statistic, TrainingKey};
 use windvane_protocols::train::growth::Bound;
-use windvane_protocols::train::record::{TrainReceipt, TrainRequest};
-use windvane_protocols::train::step::{Place, Step};
+use windvane_protocols::train::record::{TrainRequest, announcements_digest};
+use windvane_protocols::train::step::Step;
 use windvane_protocols::train::tree::Tree;
-use windvane_protocols::transcript::{Hash, Signed};
+use windvane_protocols::transcript::Hash;
 
-use super::member::Member;
+use super::evidence::Evidence;
+use super::member::{Member, Next};
+use super::unit::{Replayed, UnitReplay};
 use super::{TrainAudit, TrainFinding, TrainRows};
 use crate::identity::NodeKeys;
 use crate::train::features::Features;
 use crate::train::run::block::BlockRecord;
-use crate::train::run::cells::{RootCounts, decrypt};
-use crate::train::run::growing::{Decryption, Growing, Trees};
+use crate::train::run::cells::decrypt;
+use crate::train::run::growing::Decryption;
 use crate::train::run::inputs::{self, Inputs};
 use crate::train::run::job::{Secrets, decoder, encrypt, held_out, indicator};
+use crate::train::run::model::Model;
 use crate::train::run::parts::{Scales, of_known};
 use crate::train::run::{LISTED, PLAN, TrainError, TrainFolder, TrainPlan};
 use crate::train::sample::{Kind, Listed};
@@ -29,13 +32,14 @@ use crate::train::sample::{Kind, Listed};
 /// Threads that encrypt and decrypt.
 const THREADS: usize = 2;
 
-/// Holds a receipt against the bank's folder of its training.
+/// Holds what a provider signed against the bank's folder of its training; `others` are what other providers of it signed.
 pub(super) fn audit(
     keys: &NodeKeys,
     folder: &TrainFolder,
-    signed: &Signed<TrainReceipt>,
+    evidence: &Evidence,
+    others: &[Evidence],
 ) -> Result<TrainAudit, TrainError> {
-    let request = signed.body().request();
+    let request = evidence.request();
     let charter = &request.charter;
     let plan = needed(folder, folder.read_json::<TrainPlan>(PLAN)?, PLAN)?.check()?;
     let secrets = needed(folder, Secrets::read(folder, &keys.storage)?, Secrets::NAME)?;
@@ -44,10 +48,10 @@ pub(super) fn audit(
     let features = inputs::features(&plan, &universe, &())?;
     Inputs::of(&universe, &features).check(folder, &plan)?;
     let own = Unit::label_holder(listed.own(&features)?, &charter.hyperparameters);
+    let brought: Vec<_> = std::iter::once(evidence).chain(others).cloned().collect();
     let units = charter.units.iter().map(|unit| {
-        let members = unit.members.iter().map(|identity| Member::open(folder, &identity.party, signed));
-        let members = members.collect::<Result<_, TrainError>>()?;
-        Ok(UnitReplay { members, counts: None, trees: Vec::new(), follows: true })
+        let members = unit.members.iter().map(|identity| Member::open(folder, &identity.party, &brought));
+        Ok(UnitReplay::new(members.collect::<Result<_, TrainError>>()?))
     });
     let units = units.collect::<Result<_, TrainError>>()?;
     let decoder = decoder(listed.real()).map_err(|error| TrainError::Encryption(error.into()))?;
@@ -55,14 +59,14 @@ pub(super) fn audit(
         keys,
         folder,
         charter,
-        receipt: signed.body(),
+        evidence,
         key: secrets.key(),
         decoder,
         listed,
         units,
         findings: Vec::new(),
     };
-    auditor.signatures(signed, request);
+    auditor.signatures(request, others);
     auditor.promises(&secrets, request, &universe);
     auditor.pins(&plan.pins((keys.party.clone(), Fingerprint::of(&keys.receipt.verifying_key()))));
     // A bank that cheated may have left what cannot be done again: what was found until there counts.
@@ -77,20 +81,11 @@ fn needed<T>(folder: &TrainFolder, found: Option<T>, name: &str) -> Result<T, Tr
     found.ok_or(TrainError::Folder { path, what: "it is not there".to_owned() })
 }
 
-/// A unit's trees, decided again.
-struct UnitReplay {
-    members: Vec<Member>,
-    counts: Option<RootCounts>,
-    trees: Vec<Tree>,
-    /// Whether everything so far was asked as it is decided.
-    follows: bool,
-}
-
 struct Auditor<'a> {
     keys: &'a NodeKeys,
     folder: &'a TrainFolder,
     charter: &'a Charter,
-    receipt: &'a TrainReceipt,
+    evidence: &'a Evidence,
     key: TrainingKey,
     decoder: Decoder,
     listed: Listed,
@@ -105,7 +100,8 @@ impl Auditor<'_> {
         TrainAudit {
             training: self.charter.training.to_string(),
             provider: request.provider.to_string(),
-            blocks: self.charter.hyperparameters.blocks,
+            blocks: self.evidence.uploads().residuals.len(),
+            answered: self.evidence.lapse().map(|lapse| lapse.answered.count),
             rows: TrainRows { training, held_out, decoys },
             findings: self.findings,
         }
@@ -119,22 +115,33 @@ impl Auditor<'_> {
         self.units.iter().flat_map(|unit| &unit.members)
     }
 
-    /// Whether receipts are their providers', all of one training, and the request in this one is the bank's.
-    fn signatures(&mut self, signed: &Signed<TrainReceipt>, request: &TrainRequest) {
+    /// Whether receipts and lapses are their providers', all of one training, and the request in this one is the bank's.
+    fn signatures(&mut self, request: &TrainRequest, others: &[Evidence]) {
         let identities = self.charter.providers().zip(self.members());
-        let wrong: Vec<_> = identities
-            .filter(|(identity, member)| {
-                let receipt = &member.receipt;
-                !receipt.verify(&identity.key) || receipt.body().request().charter != *self.charter
-            })
-            .map(|(identity, _)| identity.party.clone())
-            .collect();
-        for party in wrong {
-            let what = format!("the receipt of {party} is not signed by it, or is of another training");
-            self.find("RECEIPT_INVALID", None, None, what);
-        }
-        let asked = &signed.body().acceptance.body().request;
-        if !asked.verify(&self.keys.receipt.verifying_key()) {
+        let wrong = identities.filter_map(|(identity, member)| {
+            let (evidence, party) = (member.evidence.as_ref(), &member.party);
+            let bad = |evidence: &Evidence| {
+                !evidence.verify(&identity.key) || evidence.request().charter != *self.charter
+            };
+            if evidence.is_some_and(bad) {
+                let what = format!("the receipt of {party} is not signed by it, or is of another training");
+                Some(("RECEIPT_INVALID", what))
+            } else if evidence.is_none() && member.bins().is_some() {
+                let what = format!(
+                    "{party} accepted the training, and its receipt is not there: its answers are held against nothing; \
+                     give its receipt or lapse too"
+                );
+                Some(("RECEIPT_MISSING", what))
+            } else {
+                None
+            }
+        });
+        let strangers = others.iter().map(|other| &other.request().provider);
+        let strangers = strangers.filter(|party| self.charter.unit_of(party).is_none());
+        let stranger = |party| ("RECEIPT_INVALID", format!("{party} is no provider of this training"));
+        let found: Vec<_> = wrong.chain(strangers.map(stranger)).collect();
+        found.into_iter().for_each(|(code, what)| self.find(code, None, None, what));
+        if !self.evidence.acceptance().body().request.verify(&self.keys.receipt.verifying_key()) {
             let what = format!("the request to {} is not signed by this bank", request.provider);
             self.find("REQUEST_INVALID", None, None, what);
         }
@@ -151,8 +158,11 @@ impl Auditor<'_> {
     fn replay(&mut self, own: &Unit, features: &Features) -> Result<(), TrainError> {
         self.transcripts()?;
         self.statistics()?;
-        let (own_trees, joint) = self.blocks(own)?;
-        self.end(features, &own_trees, &joint)
+        self.model()?;
+        match self.blocks(own)? {
+            Some((own_trees, joint)) => self.end(features, &own_trees, &joint),
+            None => Ok(()),
+        }
     }
 
     /// Whether seed, key and list are those that the request names, and the list is the one that the seed draws.
@@ -175,23 +185,30 @@ impl Auditor<'_> {
         }
     }
 
-    /// Whether answers are kept as the receipts say, and all providers were told the same.
+    /// Whether answers are kept as the providers signed, and all were told the same.
     fn transcripts(&mut self) -> Result<(), TrainError> {
-        let announcements: Vec<_> = self.members().map(|member| member.announcement().clone()).collect();
-        if self.charter.check_announcements(&announcements).is_err() {
+        let all: Option<Vec<_>> = self.members().map(|member| member.announcement().cloned()).collect();
+        let lapse_of = |member: &Member| member.evidence.as_ref().map(|signed| signed.lapse().cloned());
+        let begun =
+            self.members().filter_map(lapse_of).any(|lapse| lapse.is_none_or(|lapse| lapse.is_begun()));
+        let hold = all.as_ref().is_some_and(|all| self.charter.check_announcements(all).is_ok());
+        if begun && !hold {
             self.find("TRAIN_ANNOUNCEMENTS", None, None, "the providers' announcements do not hold");
         }
-        let mut found = Vec::new();
+        let (announcements, mut found) = (all.unwrap_or_default(), Vec::new());
+        let digest = announcements_digest(&announcements);
+        let uploads = self.evidence.uploads();
         for member in self.units.iter_mut().flat_map(|unit| &mut unit.members) {
-            let (steps, contributions) = member.hashes(&announcements)?;
-            let receipt = member.receipt.body();
-            if (steps, &contributions) != (receipt.steps, &receipt.contributions) {
-                let what =
-                    format!("what was asked of {} and returned is not what its receipt has", member.party);
+            let told = lapse_of(member).flatten().filter(|lapse| lapse.is_begun());
+            if told.is_some_and(|lapse| lapse.announcements != digest) {
+                let what = format!("{} was handed other announcements than the others made", member.party);
+                found.push(("TRAIN_ANNOUNCEMENTS", what));
+            }
+            if !member.is_as_signed(&announcements)? {
+                let what = format!("what was asked of {} and returned is not what it signed", member.party);
                 found.push(("TRAIN_STEPS", what));
             }
-            let uploads = |of: &TrainReceipt| (of.indicator, of.held_out, of.residuals.clone());
-            if uploads(receipt) != uploads(self.receipt) {
+            if member.evidence.as_ref().is_some_and(|evidence| !evidence.uploads().agree(&uploads)) {
                 let what = format!("{} was sent other ciphertexts than the receipt has", member.party);
                 found.push(("TRAIN_UPLOADS", what));
             }
@@ -200,14 +217,32 @@ impl Auditor<'_> {
         Ok(())
     }
 
+    /// Whether the model that was delivered is the one that the receipt has, under the name that the request has.
+    fn model(&mut self) -> Result<(), TrainError> {
+        let Some(receipt) = self.evidence.receipt() else { return Ok(()) };
+        let kept = self.folder.unseal_record::<Model>(Model::NAME, &self.keys.storage)?;
+        let what = match kept.map(|model| model.card) {
+            None => "the receipt has a model's card, and the bank keeps none",
+            Some(card) if card.digest() != receipt.card => {
+                "the receipt has another model's card than the bank keeps"
+            }
+            Some(card) if card.name() != self.charter.model => "the model has another name than the request",
+            Some(_) => return Ok(()),
+        };
+        self.find("TRAIN_MODEL", None, None, what);
+        Ok(())
+    }
+
     /// Whether the indicator and the held-out rows are those of the list.
     fn statistics(&mut self) -> Result<(), TrainError> {
-        let (counted, held) = (self.receipt.indicator, self.receipt.held_out);
+        let uploads = self.evidence.uploads();
+        let (counted, held) = (uploads.indicator, uploads.held_out);
         for (statistic, values, digest, code) in [
             (Statistic::Indicator, indicator(&self.listed), counted, "TRAIN_INDICATOR"),
             (Statistic::HeldOut, held_out(&self.listed), held, "TRAIN_HELD_OUT"),
         ] {
-            if encrypted(&self.key, statistic, &values)? != digest {
+            let came = self.evidence.receipt().is_some() || digest != [0; 64];
+            if came && encrypted(&self.key, statistic, &values)? != digest {
                 self.find(code, None, None, "another statistic was uploaded than the list's");
             }
         }
@@ -215,25 +250,28 @@ impl Auditor<'_> {
     }
 
     /// Whether every block's residuals and decisions are what labels, own trees and answers make of them. Gives the
-    /// bank's trees, and by row what all providers' add.
-    fn blocks(&mut self, own: &Unit) -> Result<(Vec<Tree>, Vec<i64>), TrainError> {
+    /// bank's trees, and by row what all providers' add; nothing where the training was given up before the last block's
+    /// end.
+    fn blocks(&mut self, own: &Unit) -> Result<Option<(Vec<Tree>, Vec<i64>)>, TrainError> {
         let numbers = self.charter.hyperparameters;
         let (mut own_trees, mut joint) = (Vec::new(), vec![0; self.listed.rows()]);
         let mut rows = self.listed.begin(base(&self.listed.labels())?);
         for block in 0..numbers.blocks {
-            let name = BlockRecord::name(block);
-            let record = self.folder.unseal_record::<BlockRecord>(&name, &self.keys.storage)?;
-            let record = needed(self.folder, record, &name)?;
+            if self.evidence.uploads().residuals.len() <= block.into() {
+                return Ok(None);
+            }
+            let record = self.record(block)?;
             let (trees, _) = own.block(&numbers, &mut rows)?;
-            if trees != record.own {
+            if record.as_ref().is_some_and(|record| trees != record.own) {
                 let what = "the own trees are not those that labels grow";
                 self.find("TRAIN_OWN_TREES", Some(block), None, what);
             }
-            self.residuals(block, &record, &rows)?;
+            self.residuals(block, record.as_ref(), &rows)?;
             let limit = self.limit(&rows)?;
             for unit in 0..self.units.len() {
                 self.decisions(block, unit, limit)?;
             }
+            let Some(record) = record else { return Ok(None) };
             let contributions = self.contributions(block, &record)?;
             if contributions != record.contributions {
                 let row = differs(&contributions, &record.contributions);
@@ -243,13 +281,25 @@ impl Auditor<'_> {
             joint.iter_mut().zip(&contributions).for_each(|(sum, value)| *sum += i64::from(*value));
             own_trees.extend(trees);
         }
-        Ok((own_trees, joint))
+        Ok(Some((own_trees, joint)))
+    }
+
+    /// What a block left at the bank. There is nothing of one that was under way when the training was given up, which is
+    /// the last that the provider got residuals of.
+    fn record(&self, block: u16) -> Result<Option<BlockRecord>, TrainError> {
+        let name = BlockRecord::name(block);
+        let record = self.folder.unseal_record::<BlockRecord>(&name, &self.keys.storage)?;
+        let is_last = self.evidence.uploads().residuals.len() == usize::from(block) + 1;
+        if is_last && self.evidence.lapse().is_some() {
+            return Ok(record);
+        }
+        needed(self.folder, record, &name).map(Some)
     }
 
     /// Whether parts were asked for under the scale that all trees make, and nothing else was asked.
     fn end(&mut self, features: &Features, own: &[Tree], joint: &[i64]) -> Result<(), TrainError> {
-        if !self.units.iter().all(|unit| unit.follows) {
-            // What follows from a question that was not decided was not looked at.
+        if !self.units.iter().all(UnitReplay::goes_on) {
+            // What follows from a question that was not decided, or not asked, was not looked at.
             return Ok(());
         }
         let lone = (self.members().count() == 1).then(|| of_known(&self.listed, joint));
@@ -262,13 +312,15 @@ impl Auditor<'_> {
         for (unit, scaling) in self.units.iter_mut().zip(scales.units()) {
             let step = Step::Parts { scaling: *scaling };
             for member in &mut unit.members {
-                if member.answer(&step)?.is_none() {
-                    found.push(format!(
+                match member.next(&step)? {
+                    Next::Otherwise => found.push(format!(
                         "{} was asked for parts on another scale than all trees make",
                         member.party
-                    ));
-                } else if !member.is_through() {
-                    found.push(format!("{} was asked more than a training asks", member.party));
+                    )),
+                    Next::Answered(_) if !member.is_through() => {
+                        found.push(format!("{} was asked more than a training asks", member.party));
+                    }
+                    Next::Answered(_) | Next::Nothing => {}
                 }
             }
         }
@@ -277,19 +329,25 @@ impl Auditor<'_> {
     }
 
     /// Whether a block's residuals are honest, and those that were uploaded.
-    fn residuals(&mut self, block: u16, record: &BlockRecord, rows: &[Row]) -> Result<(), TrainError> {
+    fn residuals(
+        &mut self,
+        block: u16,
+        record: Option<&BlockRecord>,
+        rows: &[Row],
+    ) -> Result<(), TrainError> {
         let honest: Vec<_> = rows.iter().map(|row| row.residual).collect();
         let statistic = Statistic::Residual { block };
-        let digest = self.receipt.residuals.get(usize::from(block)).copied();
+        let digest = self.evidence.uploads().residuals.get(usize::from(block)).copied();
         if Some(encrypted(&self.key, statistic, &wide(&honest))?) == digest {
             return Ok(());
         }
-        if Some(encrypted(&self.key, statistic, &wide(&record.sent))?) != digest {
+        let sent = record.map(|record| &record.sent[..]).unwrap_or_default();
+        if record.is_none() || Some(encrypted(&self.key, statistic, &wide(sent))?) != digest {
             let what = "neither honest residuals nor those that the bank kept were uploaded";
             self.find("TRAIN_RESIDUAL", Some(block), None, what);
             return Ok(());
         }
-        let wrong = (0..honest.len()).filter(|row| record.sent.get(*row) != Some(&honest[*row]));
+        let wrong = (0..honest.len()).filter(|row| sent.get(*row) != Some(&honest[*row]));
         for row in wrong.collect::<Vec<_>>() {
             self.find("TRAIN_RESIDUAL", Some(block), Some(row), "the residual is crafted");
         }
@@ -312,11 +370,9 @@ impl Auditor<'_> {
     fn decisions(&mut self, block: u16, unit: usize, limit: Bound) -> Result<(), TrainError> {
         let with = Decryption { key: &self.key, decoder: &self.decoder, threads: THREADS };
         let replay = &mut self.units[unit];
-        if !replay.follows {
-            return Ok(());
-        }
-        if let Err(what) = replay.block(self.charter, block, limit, with)? {
-            replay.follows = false;
+        if replay.goes_on()
+            && let Replayed::Otherwise(what) = replay.block(self.charter, block, limit, with)?
+        {
             self.find("TRAIN_DECISIONS", Some(block), None, what);
         }
         Ok(())
@@ -343,57 +399,6 @@ impl Auditor<'_> {
         // One that does not fit differs from all that are kept.
         Ok(values.into_iter().map(|value| i32::try_from(value).unwrap_or(i32::MAX)).collect())
     }
-}
-
-impl UnitReplay {
-    /// Decides a block again; says in words where the unit was asked something else.
-    fn block(
-        &mut self,
-        charter: &Charter,
-        block: u16,
-        limit: Bound,
-        with: Decryption<'_>,
-    ) -> Result<Result<(), String>, TrainError> {
-        let numbers = &charter.hyperparameters;
-        let bins = self.members[0].receipt.body().acceptance.body().bins.clone();
-        let Ok(mut growing) = Growing::new(numbers, &bins, block, limit, self.counts.take()) else {
-            return Ok(Err("its residuals are beyond what a training has".to_owned()));
-        };
-        while let Some(step) = growing.step() {
-            let mut answers = Vec::with_capacity(self.members.len());
-            for member in &mut self.members {
-                match member.answer(&step)? {
-                    Some(answer) => answers.push(answer),
-                    None => return Ok(Err(otherwise(member, &step))),
-                }
-            }
-            if let Err(fault) = growing.on_answers(with, answers) {
-                let members: Vec<_> = self.members.iter().map(|member| member.party.as_str()).collect();
-                return Ok(Err(format!("the answers of {} do not hold: {fault}", members.join(", "))));
-            }
-        }
-        let Trees { last, counts, trees } = growing.finish();
-        self.counts = counts;
-        self.trees.extend(trees);
-        let step = Step::Contributions { block, decisions: last };
-        for member in &mut self.members {
-            if member.answer(&step)?.is_none() {
-                return Ok(Err(otherwise(member, &step)));
-            }
-        }
-        Ok(Ok(()))
-    }
-}
-
-fn otherwise(member: &Member, step: &Step) -> String {
-    let of = match step {
-        Step::Grow { place, .. } | Step::Sum { place, .. } => {
-            let Place { tree, level, .. } = place;
-            format!("level {level} of tree {tree}")
-        }
-        step => step.name().to_owned(),
-    };
-    format!("{} was asked for {of} with other decisions than its unit's answers make", member.party)
 }
 
 /// The digest of a statistic as it should have been uploaded.

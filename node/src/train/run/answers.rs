@@ -83,9 +83,13 @@ impl Answers {
         Self::scanned(path, &options)
     }
 
-    /// Opens the file in a provider's folder to read what is kept.
-    pub(in crate::train) fn open_kept(folder: &Path) -> Result<Self, TrainError> {
-        Self::scanned(folder.join("answers"), OpenOptions::new().read(true))
+    /// Opens the file in a provider's folder to read what is kept; `None` where the bank came to no question.
+    pub(in crate::train) fn open_kept(folder: &Path) -> Result<Option<Self>, TrainError> {
+        let path = folder.join("answers");
+        if !path.exists() {
+            return Ok(None);
+        }
+        Self::scanned(path, OpenOptions::new().read(true)).map(Some)
     }
 
     fn scanned(path: PathBuf, options: &OpenOptions) -> Result<Self, TrainError> {
@@ -244,7 +248,8 @@ mod tests {
         assert_eq!(answers.find(&grow(0).step).unwrap(), Some(grow(0)));
         let end = answers.end();
         assert_eq!(std::fs::metadata(dir.path().join("answers")).unwrap().len(), end);
-        assert_eq!(Answers::open_kept(dir.path()).unwrap().end(), end);
+        assert_eq!(Answers::open_kept(dir.path()).unwrap().unwrap().end(), end);
+        assert!(Answers::open_kept(&dir.path().join("nobody")).unwrap().is_none());
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::train::parts::TableParts;
 /// What a training makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::train) struct Model {
-    pub(super) card: ModelCard,
+    pub(in crate::train) card: ModelCard,
     pub(super) scales: Scales,
     /// What all providers' parts add up to, by listed row; nothing for decoys.
     pub(super) sums: Vec<u16>,
@@ -38,7 +38,7 @@ pub(super) struct Judged {
 }
 
 impl Model {
-    pub(super) const NAME: &'static str = "model";
+    pub(in crate::train) const NAME: &'static str = "model";
 
     /// Makes the model of a training that is through.
     pub(super) fn make(
