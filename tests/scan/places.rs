@@ -195,7 +195,7 @@ fn in_training(parts: &[&str]) -> Option<Kind> {
 
 fn in_session(parts: &[&str]) -> Option<Kind> {
     Some(match parts {
-        ["journal" | "acceptance" | "receipt" | "salt"] => Kind::Session,
+        ["journal" | "acceptance" | "receipt" | "lapse" | "salt"] => Kind::Session,
         ["mask" | "list"] => Kind::SessionSealed,
         ["indicator" | "held-out"] => Kind::SessionUploads,
         [name] if name.starts_with("residuals-") => Kind::SessionUploads,
