@@ -416,7 +416,7 @@ async fn an_audit_accepts_an_honest_training_and_a_second_run_gives_the_same_rep
     assert_eq!(world.runner().begin(&plan).unwrap_err().code(), "TRAIN_MODEL_EXISTS");
     assert_eq!(world.runner().unfinished(&plan).unwrap(), None);
     for party in UNITS.concat() {
-        let audit = audit_training(&world.bank.config, &world.receipt(training, party), &[]).unwrap();
+        let audit = audit_training(&world.bank.config, &world.receipt(training, party), None, &[]).unwrap();
         assert!(audit.is_ok(), "{audit}");
         let rows = audit.rows;
         assert_eq!((audit.blocks, rows.training, rows.held_out), (2, report.rows, report.held_out));
@@ -429,7 +429,7 @@ async fn an_audit_accepts_an_honest_training_and_a_second_run_gives_the_same_rep
         (receipt.with_file_name("../model"), "TRAIN_MODEL"),
     ] {
         std::fs::remove_file(file).unwrap();
-        let audit = audit_training(&world.bank.config, &receipt, &[]).unwrap();
+        let audit = audit_training(&world.bank.config, &receipt, None, &[]).unwrap();
         assert_eq!(audit.findings.last().unwrap().code, code, "{audit}");
     }
 }

@@ -18,7 +18,7 @@
 //! are too coarse for that. A log that is being written may be verified; to be reconciled, logs should be at
 //! rest, because a session under way stands in one of them first.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use windvane_keys::signing::log_origin;
 use windvane_protocols::audit::checkpoint::{Checkpoint, LogVerifier};
@@ -86,6 +86,12 @@ fn examine(dir: &Path, options: &VerifyOptions) -> (AuditReport, Content) {
         uncountersigned: uncountersigned(&content),
     };
     (report, content)
+}
+
+/// The directory of a log: this one, or the one in a data directory or in an archive.
+pub fn log_dir(dir: &Path) -> PathBuf {
+    let inner = dir.join("log");
+    if !dir.join("checkpoint").exists() && inner.join("checkpoint").exists() { inner } else { dir.to_owned() }
 }
 
 /// The keys in the log's first entry, before anything is checked; `None` when they cannot be read.

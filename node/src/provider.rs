@@ -19,7 +19,7 @@ use windvane_protocols::lookup::request::Request;
 use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::psi::PsiReceipt;
 use windvane_protocols::score::epoch::Member;
-use windvane_protocols::train::record::TrainReceipt;
+use windvane_protocols::train::record::{TrainReceipt, TrainRequest};
 use windvane_protocols::transcript::{Hash, Record as _, Signed};
 
 use crate::clock::Clock;
@@ -511,10 +511,9 @@ impl Provider {
                     self.receipts.expect(receipt.digest(), receipt.body().request().requester.clone(), index);
                 }
                 Ok(Event::TrainAccepted(acceptance)) => {
-                    let request = acceptance.body().request.body();
-                    let (session, grant) = (request.session.as_bytes(), request.grant.as_bytes());
-                    self.shared.store.put_train_run(session, grant)?;
+                    self.put_train_run(acceptance.body().request.body())?
                 }
+                Ok(Event::TrainLapsed(lapse)) => self.put_train_run(lapse.body().request())?,
                 Ok(Event::TrainCompleted(receipt)) if receipt.body().request().provider == *own => {
                     let requester = receipt.body().request().charter.requester.clone();
                     self.receipts.expect(receipt.digest(), requester, index);
@@ -527,6 +526,12 @@ impl Provider {
             }
         }
         Ok(())
+    }
+
+    /// Counts a training under its grant, once.
+    pub(crate) fn put_train_run(&self, request: &TrainRequest) -> Result<(), NodeError> {
+        let (session, grant) = (request.session.as_bytes(), request.grant.as_bytes());
+        Ok(self.shared.store.put_train_run(session, grant)?)
     }
 
     async fn evaluate(&self, session: Admitted, received_at_ms: u64) -> Result<Answer, Refusal> {

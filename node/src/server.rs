@@ -259,7 +259,6 @@ impl Node {
         let provider = Arc::new(provider);
         let psi = Arc::new(PsiProvider::new(provider.clone(), &config.lists));
         let train = Arc::new(TrainProvider::new(provider.clone(), &config.tables));
-        train.lapse().await;
         let listener = self.shared.transport.listen(grpc.listen).await;
         let listener = listener.map_err(NodeError::io(format!("listening on {}", grpc.listen)))?;
         self.grpc = listener.address().ok();
@@ -277,7 +276,7 @@ impl Node {
             stopped.clone(),
         )));
         let (shared, trainings) = (self.shared.clone(), train.clone());
-        self.tasks.push(every(LAPSE_INTERVAL, stopped.clone(), move || {
+        self.tasks.push(now_and_every(LAPSE_INTERVAL, stopped.clone(), move || {
             let trainings = trainings.clone();
             async move { trainings.lapse().await }
         }));
@@ -452,19 +451,37 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// Runs `work` again and again until the node stops.
-fn every<F, W>(interval: Duration, mut stopped: watch::Receiver<bool>, work: F) -> JoinHandle<()>
+fn every<F, W>(interval: Duration, stopped: watch::Receiver<bool>, work: F) -> JoinHandle<()>
 where
     F: Fn() -> W + Send + 'static,
-    W: Future<Output = ()> + Send,
+    W: Future<Output = ()> + Send + 'static,
+{
+    tokio::spawn(repeat(interval, stopped, work))
+}
+
+/// The same, beginning at once.
+fn now_and_every<F, W>(interval: Duration, stopped: watch::Receiver<bool>, work: F) -> JoinHandle<()>
+where
+    F: Fn() -> W + Send + 'static,
+    W: Future<Output = ()> + Send + 'static,
 {
     tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(interval) => work().await,
-                _ = stopped.changed() => return,
-            }
-        }
+        work().await;
+        repeat(interval, stopped, work).await;
     })
+}
+
+async fn repeat<F, W>(interval: Duration, mut stopped: watch::Receiver<bool>, work: F)
+where
+    F: Fn() -> W,
+    W: Future<Output = ()>,
+{
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(interval) => work().await,
+            _ = stopped.changed() => return,
+        }
+    }
 }
 
 /// Destroys what is due; the entries reach the log as those of commands do.

@@ -115,7 +115,7 @@ impl<'a> Training<'a> {
         }
         let wrong = self.write("wrong.csv", &format!("number,x\n{}{}", headless, line(&REFUSED[3])));
         self.record.error("no schema", fit_schema(&FeatureFile::new(&wrong, "phone", &[]), &()));
-        self.record.error("no receipt", audit_training(&self.world.bank.config, &wrong, &[]));
+        self.record.error("no receipt", audit_training(&self.world.bank.config, &wrong, None, &[]));
     }
 
     fn write(&self, name: &str, text: &str) -> std::path::PathBuf {
@@ -140,7 +140,8 @@ impl<'a> Training<'a> {
 
     /// What an auditor is told of a training, and where the bank's features are others by then.
     fn audited(&self, training: SessionId) {
-        let audit = |party| audit_training(&self.world.bank.config, &self.world.receipt(training, party), &[]);
+        let audit =
+            |party| audit_training(&self.world.bank.config, &self.world.receipt(training, party), None, &[]);
         for party in UNITS.concat() {
             let audit = audit(party).unwrap();
             assert!(audit.is_ok(), "{audit}");

@@ -13,8 +13,9 @@ async fn findings(world: &World, name: &str, craft: Craft) -> (SessionId, Vec<Tr
     let progress: Arc<dyn TrainProgress> = Arc::new(());
     runner.run(training, &progress).await.unwrap();
     runner.close().await.unwrap();
-    let audit =
-        |party| audit_training(&world.bank.config, &world.receipt(training, party), &[]).unwrap().findings;
+    let audit = |party| {
+        audit_training(&world.bank.config, &world.receipt(training, party), None, &[]).unwrap().findings
+    };
     let all: Vec<_> = UNITS.concat().into_iter().map(audit).collect();
     assert!(all.iter().all(|found| *found == all[0]), "{all:?}");
     (training, all.into_iter().next().unwrap())

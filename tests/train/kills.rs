@@ -99,7 +99,7 @@ async fn a_bank_that_was_killed_at_any_stage_goes_on_to_the_model_of_the_clear_e
         world.known(training, &plan.name);
     }
     let last = world.bank_trainings().pop().unwrap();
-    let audit = audit_training(&world.bank.config, &world.receipt(last, "police"), &[]).unwrap();
+    let audit = audit_training(&world.bank.config, &world.receipt(last, "police"), None, &[]).unwrap();
     assert!(audit.is_ok(), "{audit}");
 }
 

@@ -118,6 +118,11 @@ impl Jobs {
         self.by_id.get(session).is_some_and(|job| job.accepted.is_some())
     }
 
+    /// Whether it is a training whose acceptance stands here.
+    pub(super) fn is_training(&self, session: &SessionId) -> bool {
+        self.trainings.values().any(|sessions| sessions.contains(session))
+    }
+
     /// Takes what a provider signed of a training that it gave up. The same once more says nothing new.
     pub(super) fn train_lapse(&mut self, entry: u64, signed: &Signed<TrainLapse>) -> Vec<Fault> {
         let (lapse, digest) = (signed.body(), signed.digest());

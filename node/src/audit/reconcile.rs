@@ -209,6 +209,13 @@ impl<'a> Comparison<'a> {
     fn job_without_receipt(&mut self, id: SessionId, completed: bool, places: Vec<Place>) {
         let here = self.asking.sessions.failure(&id);
         let there = self.answering.sessions.failure(&id).filter(|_| !completed);
+        if !completed && self.answering.jobs.is_training(&id) {
+            let provider = self.provider;
+            let note = format!(
+                "session {id}: {provider} accepted a training, and signed neither its end nor a lapse"
+            );
+            self.notes.push(note);
+        }
         if let Some((_, code)) = here.or(there) {
             *self.report.explained.entry(code.clone()).or_default() += 1;
             return;

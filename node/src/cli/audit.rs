@@ -14,6 +14,7 @@ use windvane_protocols::audit::checkpoint::{
 use super::Answer;
 use super::failure::Failure;
 use super::place::Place;
+use super::train::training_id;
 
 /// What to check.
 #[derive(Debug, clap::Subcommand)]
@@ -24,12 +25,16 @@ pub(super) enum AuditCommand {
     /// training that the bank did not end; needs the bank's keys and its folder of the training
     Training {
         /// The provider's receipt, as it stands in the bank's folder, or its lapse, as it stands in
-        /// train-sessions/<session> in the provider's data directory
+        /// train-sessions/<session> in the provider's data directory; or the provider's log, its data directory or
+        /// its archive, from which what it signed of --training is taken
         #[arg(value_name = "RECEIPT")]
         signed: PathBuf,
-        /// Lapses, or receipts that the bank does not have, of the training's other providers
+        /// Lapses, or receipts that the bank does not have, of the training's other providers; or their logs
         #[arg(value_name = "OTHER")]
         others: Vec<PathBuf>,
+        /// Which training, where RECEIPT is a log
+        #[arg(long, value_name = "ID")]
+        training: Option<String>,
         #[command(flatten)]
         place: Place,
         /// Print JSON
@@ -92,8 +97,10 @@ impl AuditCommand {
     pub(super) fn run(self) -> Result<Answer, Failure> {
         match self {
             Self::Verify(args) => args.run(),
-            Self::Training { signed, others, place, json } => {
-                let audit = audit_training(&place.load()?, &signed, &others).map_err(Failure::train(None))?;
+            Self::Training { signed, others, training, place, json } => {
+                let (config, training) = (place.load()?, training.as_deref().map(training_id).transpose()?);
+                let audit =
+                    audit_training(&config, &signed, training, &others).map_err(Failure::train(None))?;
                 Ok(Answer::either(json, &audit, ToString::to_string).sound(audit.is_ok()))
             }
             Self::Archive { dir, json } => {
@@ -105,7 +112,7 @@ impl AuditCommand {
                 Ok(Answer::either(json, &report, text).sound(report.ok))
             }
             Self::Reconcile { dirs, json } => {
-                let dirs: Vec<_> = dirs.into_iter().map(log_dir).collect();
+                let dirs: Vec<_> = dirs.iter().map(|dir| audit::log_dir(dir)).collect();
                 let report = audit::reconcile(&dirs);
                 let view = Reconciled { ok: report.is_ok(), report };
                 Ok(Answer::either(json, &view, |view| view.report.to_string()).sound(view.ok))
@@ -119,7 +126,7 @@ impl VerifyArgs {
         let since = self.since.iter().map(|path| checkpoint(path)).collect::<Result<_, _>>()?;
         let mut known = Known { alone: self.dirs.len() == 1, vkeys: self.vkey, since };
         let mut logs = Vec::new();
-        for dir in self.dirs.into_iter().map(log_dir) {
+        for dir in self.dirs.iter().map(|dir| audit::log_dir(dir)) {
             let options = known.options(&dir);
             logs.push(audit::verify(&dir, &options));
         }
@@ -174,9 +181,4 @@ fn checkpoint(path: &Path) -> Result<Checkpoint, Failure> {
     let note = read_public(path, MAX_CHECKPOINT_BYTES)?;
     let invalid = |error| Failure::given("CHECKPOINT_INVALID", format!("{}: {error}", path.display()));
     Ok(SignedCheckpoint::parse(&note).map_err(invalid)?.unverified().clone())
-}
-
-fn log_dir(dir: PathBuf) -> PathBuf {
-    let inner = dir.join("log");
-    if !dir.join("checkpoint").exists() && inner.join("checkpoint").exists() { inner } else { dir }
 }

@@ -117,7 +117,7 @@ impl TrainArgs {
     }
 }
 
-fn training_id(text: &str) -> Result<SessionId, Failure> {
+pub(super) fn training_id(text: &str) -> Result<SessionId, Failure> {
     let bytes = hex::decode(text).ok().and_then(|bytes| bytes.try_into().ok());
     let bytes =
         bytes.ok_or_else(|| Failure::given("TRAIN_INVALID", "a training's name has 32 hex digits"))?;

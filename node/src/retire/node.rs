@@ -1,5 +1,5 @@
-//! The end of a node: trainings that are under way are given up, documents are gathered, data destroyed, the log closed with the protocol and archived, the archive
-//! checked, and only then keys and data directory destroyed.
+//! The end of a node: trainings that are under way are given up, documents are gathered, data destroyed, the log closed
+//! with the protocol and archived, the archive checked, and only then keys and data directory destroyed.
 //!
 //! ```text
 //! <data>/retired/…                  what is archived beside the log: enrolments, grants, public keys, setups of scores
@@ -36,6 +36,7 @@ use crate::retention::{Retention, class};
 use crate::score::folder::ScoreFolder;
 use crate::snapshot::disk::{self, at};
 use crate::store::Store;
+use crate::train::folder::Due;
 use crate::train::lapse::Giving;
 
 /// The folder of documents.
@@ -208,7 +209,15 @@ fn lapse(config: &Config, keys: &NodeKeys, layout: &Layout, now_ms: u64) -> Resu
     let (software, configuration) = crate::server::digests(config)?;
     let giving = Giving { root: layout.root(), keys, software, configuration, now_ms };
     let mut given = Vec::new();
-    for session in giving.due(u64::MAX)? {
+    let Due { sessions, damaged } = giving.due(u64::MAX)?;
+    if let Some((session, error)) = damaged.into_iter().next() {
+        let message = format!(
+            "training {session} cannot be given up, and what was answered in it would be in no log: {error}. Put its folder \
+             back from a backup, or move it out of the data directory and keep it"
+        );
+        return Err(NodeError::Given { code: "TRAIN_FOLDER", message });
+    }
+    for session in sessions {
         given.extend(giving.give_up(session, |receipt| is_logged(layout, receipt))?);
     }
     if given.is_empty() {

@@ -262,9 +262,9 @@ impl SessionFolder {
     ///
     /// # Errors
     /// Errors of the system, for the folder of all sessions.
-    pub(super) fn due(root: &Path, before_ms: u64) -> Result<Vec<SessionId>, NodeError> {
+    pub(super) fn due(root: &Path, before_ms: u64) -> Result<Due, NodeError> {
         let all = Self::all(root);
-        let mut due = Vec::new();
+        let mut due = Due::default();
         if !all.exists() {
             return Ok(due);
         }
@@ -273,14 +273,12 @@ impl SessionFolder {
             match Self::peeked(root, session)
                 .and_then(|folder| folder.map_or(Ok(false), |it| it.is_due(before_ms)))
             {
-                Ok(true) => due.push(session),
+                Ok(true) => due.sessions.push(session),
                 Ok(false) => {}
-                Err(error) => {
-                    tracing::error!(code = error.code(), %session, %error, "a training's folder cannot be read");
-                }
+                Err(error) => due.damaged.push((session, error)),
             }
         }
-        due.sort_unstable();
+        due.sessions.sort_unstable();
         Ok(due)
     }
 
@@ -293,6 +291,15 @@ impl SessionFolder {
         let begun_at_ms = self.state.begun_at_ms.unwrap_or(acceptance.body().accepted_at_ms);
         Ok(self.state.expired_at_ms.is_some() || begun_at_ms < before_ms)
     }
+}
+
+/// Sessions that are to be given up.
+#[derive(Debug, Default)]
+pub(crate) struct Due {
+    /// In order.
+    pub(crate) sessions: Vec<SessionId>,
+    /// Those of which nobody can say whether they are, and why not.
+    pub(crate) damaged: Vec<(SessionId, NodeError)>,
 }
 
 fn parse(name: &str) -> Option<SessionId> {

@@ -18,7 +18,7 @@ use windvane_protocols::train::lapse::TrainLapse;
 use windvane_protocols::train::record::{TrainAcceptance, TrainReceipt, announcements_digest};
 use windvane_protocols::transcript::{Hash, Signed};
 
-use super::folder::{Document, Fact, SessionFolder, Upload};
+use super::folder::{Document, Due, Fact, SessionFolder, Upload};
 use crate::error::NodeError;
 use crate::identity::NodeKeys;
 
@@ -44,7 +44,7 @@ impl Giving<'_> {
     ///
     /// # Errors
     /// Errors of the system.
-    pub(crate) fn due(&self, before_ms: u64) -> Result<Vec<SessionId>, NodeError> {
+    pub(crate) fn due(&self, before_ms: u64) -> Result<Due, NodeError> {
         SessionFolder::due(self.root, before_ms)
     }
 

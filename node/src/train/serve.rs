@@ -2,8 +2,8 @@
 //!
 //! Every call is carried out whole even when its caller hangs up, and what it needs is on the disk, so a session that
 //! nobody asks about makes room for another at any moment. One that its bank does not bring to its end is given up when it
-//! is too old, with a signed record of what it answered (`train/lapse.rs`). Computing happens one call at a time, on two threads at
-//! most, off the runtime's own.
+//! is too old, with a signed record of what it answered (`train/lapse.rs`). Computing happens one call at a time, on two
+//! threads at most, off the runtime's own.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -2,7 +2,7 @@
 
 use windvane_protocols::party::PartyId;
 use windvane_protocols::train::lapse::Answered;
-use windvane_protocols::train::record::{StepHash, TrainAcceptance, TrainAnnouncement};
+use windvane_protocols::train::record::{StepHash, TrainAcceptance, TrainAnnouncement, TrainRequest};
 use windvane_protocols::train::step::Step;
 use windvane_protocols::transcript::{Hash, Signed};
 
@@ -16,7 +16,11 @@ pub(super) struct Member {
     pub(super) party: PartyId,
     /// Its receipt or lapse; none where the auditor has neither.
     pub(super) evidence: Option<Evidence>,
-    /// The acceptance in it, or else the bank's; none where nothing was accepted.
+    /// Whether it signed something else of the training too.
+    pub(super) contradicts_itself: bool,
+    /// The request that the bank keeps, which is the last one that it signed for this provider.
+    request: Option<Signed<TrainRequest>>,
+    /// The acceptance in the evidence, or else the bank's; none where nothing was accepted.
     acceptance: Option<Signed<TrainAcceptance>>,
     answers: Option<Answers>,
     /// How many of them were looked at.
@@ -35,23 +39,32 @@ pub(super) enum Next {
 }
 
 impl Member {
-    /// Opens what the bank keeps of a provider. What the auditor brought along comes before a receipt that is kept.
+    /// Opens what the bank keeps of a provider. What the auditor brought along comes before a receipt that is kept; a
+    /// session that the bank replaced before it knew that it was accepted says nothing.
     pub(super) fn open(
         folder: &TrainFolder,
         party: &PartyId,
         brought: &[Evidence],
     ) -> Result<Self, TrainError> {
-        let known = brought.iter().find(|evidence| evidence.request().provider == *party).cloned();
-        let evidence = match known {
-            Some(known) => Some(known),
-            None => folder.read(party, Document::Receipt)?.map(Evidence::Receipt),
-        };
+        let request = folder.read::<TrainRequest>(party, Document::Request)?;
+        let kept = folder.read(party, Document::Receipt)?.map(Evidence::Receipt);
+        let brought = brought.iter().filter(|evidence| evidence.request().provider == *party).cloned();
+        let mut signed = brought.chain(kept).filter(|evidence| !is_replaced(evidence, request.as_ref()));
+        let evidence = signed.next();
+        let contradicts_itself = signed.any(|other| Some(&other) != evidence.as_ref());
         let acceptance = match &evidence {
             Some(evidence) => Some(evidence.acceptance().clone()),
             None => folder.read(party, Document::Acceptance)?,
         };
         let answers = Answers::open_kept(&folder.of(party))?;
-        Ok(Self { party: party.clone(), evidence, acceptance, answers, at: 0 })
+        Ok(Self { party: party.clone(), evidence, contradicts_itself, request, acceptance, answers, at: 0 })
+    }
+
+    /// Whether what it signed is of another session than the bank's.
+    pub(super) fn is_of_another_session(&self) -> bool {
+        let differs =
+            |evidence: &Evidence| self.request.as_ref() != Some(&evidence.acceptance().body().request);
+        self.evidence.as_ref().is_some_and(differs)
     }
 
     pub(super) fn announcement(&self) -> Option<&Signed<TrainAnnouncement>> {
@@ -94,9 +107,11 @@ impl Member {
         self.answers.as_ref().map_or(0, |answers| answers.steps().count())
     }
 
-    /// Whether it was asked nothing beyond what was looked at.
-    pub(super) fn is_through(&self) -> bool {
-        self.kept() == self.at
+    /// Whether it was asked more than what was looked at; of a last question the answer may be lost.
+    pub(super) fn was_asked_more(&self) -> bool {
+        let lapse = self.evidence.as_ref().and_then(Evidence::lapse);
+        let signed = lapse.map_or(0, |lapse| lapse.answered.count);
+        signed.max(self.kept() as u64) > self.at as u64
     }
 
     /// A block's contributions, to whichever question.
@@ -129,4 +144,10 @@ impl Member {
             }
         })
     }
+}
+
+/// Whether evidence is of a session that the bank, which keeps this request, replaced by another one, and in which nothing
+/// happened: its acceptance was lost on the way, and by then the request was too old or its grant at an end.
+pub(super) fn is_replaced(evidence: &Evidence, request: Option<&Signed<TrainRequest>>) -> bool {
+    evidence.is_void() && request.is_some_and(|kept| *kept != evidence.acceptance().body().request)
 }

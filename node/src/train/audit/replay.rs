@@ -13,8 +13,8 @@ use windvane_protocols::train::step::Step;
 use windvane_protocols::train::tree::Tree;
 use windvane_protocols::transcript::Hash;
 
-use super::evidence::Evidence;
-use super::member::{Member, Next};
+use super::evidence::{Evidence, Uploads};
+use super::member::{Member, Next, is_replaced};
 use super::unit::{Replayed, UnitReplay};
 use super::{TrainAudit, TrainFinding, TrainRows};
 use crate::identity::NodeKeys;
@@ -26,7 +26,7 @@ use crate::train::run::inputs::{self, Inputs};
 use crate::train::run::job::{Secrets, decoder, encrypt, held_out, indicator};
 use crate::train::run::model::Model;
 use crate::train::run::parts::{Scales, of_known};
-use crate::train::run::{LISTED, PLAN, TrainError, TrainFolder, TrainPlan};
+use crate::train::run::{Document, LISTED, PLAN, TrainError, TrainFolder, TrainPlan};
 use crate::train::sample::{Kind, Listed};
 
 /// Threads that encrypt and decrypt.
@@ -49,6 +49,10 @@ pub(super) fn audit(
     Inputs::of(&universe, &features).check(folder, &plan)?;
     let own = Unit::label_holder(listed.own(&features)?, &charter.hyperparameters);
     let brought: Vec<_> = std::iter::once(evidence).chain(others).cloned().collect();
+    let asked = folder.read::<TrainRequest>(&request.provider, Document::Request)?;
+    if is_replaced(evidence, asked.as_ref()) {
+        return Ok(replaced(&listed, request));
+    }
     let units = charter.units.iter().map(|unit| {
         let members = unit.members.iter().map(|identity| Member::open(folder, &identity.party, &brought));
         Ok(UnitReplay::new(members.collect::<Result<_, TrainError>>()?))
@@ -60,6 +64,7 @@ pub(super) fn audit(
         folder,
         charter,
         evidence,
+        uploads: evidence.uploads(),
         key: secrets.key(),
         decoder,
         listed,
@@ -67,6 +72,7 @@ pub(super) fn audit(
         findings: Vec::new(),
     };
     auditor.signatures(request, others);
+    auditor.sent();
     auditor.promises(&secrets, request, &universe);
     auditor.pins(&plan.pins((keys.party.clone(), Fingerprint::of(&keys.receipt.verifying_key()))));
     // A bank that cheated may have left what cannot be done again: what was found until there counts.
@@ -74,6 +80,24 @@ pub(super) fn audit(
         auditor.find("TRAIN_REPLAY", None, None, format!("the rest cannot be done again: {error}"));
     }
     Ok(auditor.finish(request))
+}
+
+/// There is nothing to hold against a session in which nothing was handed over or answered, and that another one replaced.
+fn replaced(listed: &Listed, request: &TrainRequest) -> TrainAudit {
+    TrainAudit {
+        training: request.charter.training.to_string(),
+        provider: request.provider.to_string(),
+        replaced: true,
+        answered: Some(0),
+        blocks: 0,
+        rows: rows(listed),
+        findings: Vec::new(),
+    }
+}
+
+fn rows(listed: &Listed) -> TrainRows {
+    let (training, held_out) = (listed.real(), listed.held_out());
+    TrainRows { training, held_out, decoys: listed.rows() - training - held_out }
 }
 
 fn needed<T>(folder: &TrainFolder, found: Option<T>, name: &str) -> Result<T, TrainError> {
@@ -86,6 +110,8 @@ struct Auditor<'a> {
     folder: &'a TrainFolder,
     charter: &'a Charter,
     evidence: &'a Evidence,
+    /// What the evidence's provider got, and beyond it what others got.
+    uploads: Uploads,
     key: TrainingKey,
     decoder: Decoder,
     listed: Listed,
@@ -95,14 +121,13 @@ struct Auditor<'a> {
 
 impl Auditor<'_> {
     fn finish(self, request: &TrainRequest) -> TrainAudit {
-        let (training, held_out) = (self.listed.real(), self.listed.held_out());
-        let decoys = self.listed.rows() - training - held_out;
         TrainAudit {
             training: self.charter.training.to_string(),
             provider: request.provider.to_string(),
-            blocks: self.evidence.uploads().residuals.len(),
+            replaced: false,
+            blocks: self.uploads.residuals.len(),
             answered: self.evidence.lapse().map(|lapse| lapse.answered.count),
-            rows: TrainRows { training, held_out, decoys },
+            rows: rows(&self.listed),
             findings: self.findings,
         }
     }
@@ -126,6 +151,12 @@ impl Auditor<'_> {
             if evidence.is_some_and(bad) {
                 let what = format!("the receipt of {party} is not signed by it, or is of another training");
                 Some(("RECEIPT_INVALID", what))
+            } else if member.contradicts_itself {
+                let what = format!("{party} signed two different receipts or lapses of the training");
+                Some(("RECEIPT_REPEATED", what))
+            } else if member.is_of_another_session() {
+                let what = format!("{party} was asked in another session than the bank keeps the request of");
+                Some(("REQUEST_DIFFERS", what))
             } else if evidence.is_none() && member.bins().is_some() {
                 let what = format!(
                     "{party} accepted the training, and its receipt is not there: its answers are held against nothing; \
@@ -145,6 +176,13 @@ impl Auditor<'_> {
             let what = format!("the request to {} is not signed by this bank", request.provider);
             self.find("REQUEST_INVALID", None, None, what);
         }
+    }
+
+    /// Goes beyond what the evidence's provider got, to what any other one signed that it got.
+    fn sent(&mut self) {
+        let others: Vec<_> = self.members().filter_map(|member| member.evidence.as_ref()).collect();
+        let others: Vec<_> = others.into_iter().map(Evidence::uploads).collect();
+        others.into_iter().for_each(|other| self.uploads.extend(other));
     }
 
     /// Whether the providers are those that the plan pins, and no strangers with keys of the bank's making.
@@ -197,7 +235,7 @@ impl Auditor<'_> {
         }
         let (announcements, mut found) = (all.unwrap_or_default(), Vec::new());
         let digest = announcements_digest(&announcements);
-        let uploads = self.evidence.uploads();
+        let uploads = &self.uploads;
         for member in self.units.iter_mut().flat_map(|unit| &mut unit.members) {
             let told = lapse_of(member).flatten().filter(|lapse| lapse.is_begun());
             if told.is_some_and(|lapse| lapse.announcements != digest) {
@@ -208,7 +246,7 @@ impl Auditor<'_> {
                 let what = format!("what was asked of {} and returned is not what it signed", member.party);
                 found.push(("TRAIN_STEPS", what));
             }
-            if member.evidence.as_ref().is_some_and(|evidence| !evidence.uploads().agree(&uploads)) {
+            if member.evidence.as_ref().is_some_and(|evidence| !evidence.uploads().agree(uploads)) {
                 let what = format!("{} was sent other ciphertexts than the receipt has", member.party);
                 found.push(("TRAIN_UPLOADS", what));
             }
@@ -235,14 +273,13 @@ impl Auditor<'_> {
 
     /// Whether the indicator and the held-out rows are those of the list.
     fn statistics(&mut self) -> Result<(), TrainError> {
-        let uploads = self.evidence.uploads();
-        let (counted, held) = (uploads.indicator, uploads.held_out);
+        let Uploads { indicator: counted, held_out: held, .. } = self.uploads;
         for (statistic, values, digest, code) in [
             (Statistic::Indicator, indicator(&self.listed), counted, "TRAIN_INDICATOR"),
             (Statistic::HeldOut, held_out(&self.listed), held, "TRAIN_HELD_OUT"),
         ] {
-            let came = self.evidence.receipt().is_some() || digest != [0; 64];
-            if came && encrypted(&self.key, statistic, &values)? != digest {
+            let Some(digest) = digest else { continue };
+            if encrypted(&self.key, statistic, &values)? != digest {
                 self.find(code, None, None, "another statistic was uploaded than the list's");
             }
         }
@@ -257,7 +294,7 @@ impl Auditor<'_> {
         let (mut own_trees, mut joint) = (Vec::new(), vec![0; self.listed.rows()]);
         let mut rows = self.listed.begin(base(&self.listed.labels())?);
         for block in 0..numbers.blocks {
-            if self.evidence.uploads().residuals.len() <= block.into() {
+            if self.uploads.residuals.len() <= block.into() {
                 return Ok(None);
             }
             let record = self.record(block)?;
@@ -285,12 +322,14 @@ impl Auditor<'_> {
     }
 
     /// What a block left at the bank. There is nothing of one that was under way when the training was given up, which is
-    /// the last that the provider got residuals of.
+    /// the last that a provider got residuals of.
     fn record(&self, block: u16) -> Result<Option<BlockRecord>, TrainError> {
         let name = BlockRecord::name(block);
         let record = self.folder.unseal_record::<BlockRecord>(&name, &self.keys.storage)?;
-        let is_last = self.evidence.uploads().residuals.len() == usize::from(block) + 1;
-        if is_last && self.evidence.lapse().is_some() {
+        let is_last = self.uploads.residuals.len() == usize::from(block) + 1;
+        let is_ended =
+            self.members().any(|member| member.evidence.as_ref().is_some_and(Evidence::is_receipt));
+        if is_last && !is_ended {
             return Ok(record);
         }
         needed(self.folder, record, &name).map(Some)
@@ -317,7 +356,7 @@ impl Auditor<'_> {
                         "{} was asked for parts on another scale than all trees make",
                         member.party
                     )),
-                    Next::Answered(_) if !member.is_through() => {
+                    Next::Answered(_) if member.was_asked_more() => {
                         found.push(format!("{} was asked more than a training asks", member.party));
                     }
                     Next::Answered(_) | Next::Nothing => {}
@@ -337,7 +376,7 @@ impl Auditor<'_> {
     ) -> Result<(), TrainError> {
         let honest: Vec<_> = rows.iter().map(|row| row.residual).collect();
         let statistic = Statistic::Residual { block };
-        let digest = self.evidence.uploads().residuals.get(usize::from(block)).copied();
+        let digest = self.uploads.residuals.get(usize::from(block)).copied();
         if Some(encrypted(&self.key, statistic, &wide(&honest))?) == digest {
             return Ok(());
         }

@@ -96,21 +96,22 @@ impl UnitReplay {
     /// The kept answers of all members to a step. Members are asked at a time, so that where a training was given up some
     /// may have answered and others not; then nobody was asked anything further.
     fn answers(&mut self, step: &Step) -> Result<Asked, TrainError> {
-        let (mut answers, mut is_whole) = (Vec::with_capacity(self.members.len()), true);
+        let (mut answers, mut ahead) = (Vec::with_capacity(self.members.len()), None);
         for member in &mut self.members {
             match member.next(step)? {
-                Next::Answered(answer) => answers.push(answer),
-                Next::Nothing => is_whole = false,
+                Next::Answered(answer) => {
+                    answers.push(answer);
+                    ahead = ahead.or_else(|| member.was_asked_more().then(|| member.party.clone()));
+                }
+                Next::Nothing => {}
                 Next::Otherwise => return Ok(Asked::Ended(Replayed::Otherwise(otherwise(member, step)))),
             }
         }
-        if is_whole {
+        if answers.len() == self.members.len() {
             return Ok(Asked::Answered(answers));
         }
-        let ahead = self.members.iter().find(|member| !member.is_through());
-        let replayed = ahead.map_or(Replayed::GivenUp, |member| {
-            let asked = format!("{} was asked more than the answers of its unit decide", member.party);
-            Replayed::Otherwise(asked)
+        let replayed = ahead.map_or(Replayed::GivenUp, |party| {
+            Replayed::Otherwise(format!("{party} was asked more than the answers of its unit decide"))
         });
         Ok(Asked::Ended(replayed))
     }

@@ -28,6 +28,9 @@ pub enum Fault {
     /// It refused, and will whenever it is asked again.
     #[error("{0}; this training cannot go on: `windvane train --anew` begins another one of its plan")]
     Over(PeerError),
+    /// It has a model of the training's name.
+    #[error("{0}; this training cannot go on, nor can another one under this name")]
+    Taken(PeerError),
     /// It says nothing.
     #[error("no answer for {seconds} s; when it is reachable again, `windvane train --resume` goes on")]
     Silent {
@@ -85,18 +88,25 @@ pub enum Fault {
 }
 
 /// What a provider says of a training that nothing brings to its end any more.
-const OVER: [&str; 3] = ["TRAIN_ATTEMPTS", "TRAIN_EXPIRED", "TRAIN_MODEL_EXISTS"];
+const OVER: [&str; 2] = ["TRAIN_ATTEMPTS", "TRAIN_EXPIRED"];
+
+/// What it says of a name that is taken.
+const TAKEN: &str = "TRAIN_MODEL_EXISTS";
 
 impl From<PeerError> for Fault {
     fn from(error: PeerError) -> Self {
-        if OVER.contains(&error.code.as_str()) { Self::Over(error) } else { Self::Refused(error) }
+        match error.code.as_str() {
+            TAKEN => Self::Taken(error),
+            code if OVER.contains(&code) => Self::Over(error),
+            _ => Self::Refused(error),
+        }
     }
 }
 
 impl Fault {
     fn code(&self) -> &str {
         match self {
-            Self::Refused(error) | Self::Over(error) => &error.code,
+            Self::Refused(error) | Self::Over(error) | Self::Taken(error) => &error.code,
             Self::Silent { .. } => "PEER_IDLE",
             Self::Wire(WireError::Size { .. }) => "MESSAGE_TOO_LARGE",
             Self::Wire(_) => "MESSAGE_MALFORMED",
@@ -170,6 +180,24 @@ pub enum TrainError {
         /// The training.
         training: String,
     },
+    /// A log is to be searched, and nobody said for which training.
+    #[error("{} is a log: say with --training which training is looked for; `windvane train status` lists them", log.display())]
+    Unnamed {
+        /// The log.
+        log: PathBuf,
+    },
+    /// A log has neither a receipt nor a lapse of a training.
+    #[error(
+        "{} has neither a receipt nor a lapse of training {training}: its provider signs one at the training's end, or \
+         when it gives it up (`service.train_keep_ms`)",
+        log.display()
+    )]
+    Unsigned {
+        /// The log.
+        log: PathBuf,
+        /// The training.
+        training: String,
+    },
     /// Anything of the node.
     #[error(transparent)]
     Node(Box<NodeError>),
@@ -189,6 +217,8 @@ impl TrainError {
             Self::Provider { fault, .. } => fault.code(),
             Self::Folder { .. } => "TRAIN_FOLDER",
             Self::Unknown { .. } => "TRAIN_UNKNOWN",
+            Self::Unnamed { .. } => "TRAINING_MISSING",
+            Self::Unsigned { .. } => "RECEIPT_MISSING",
             Self::Node(error) => error.code(),
         }
     }

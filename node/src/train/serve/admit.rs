@@ -69,9 +69,6 @@ impl TrainProvider {
         let (provider, body) = (&self.desk.provider, request.body());
         let acceptance = session.acceptance().clone();
         if !known {
-            // Before it is logged: the log is read from where the counters were kept, which may be later.
-            let run = provider.shared().store.put_train_run(body.session.as_bytes(), body.grant.as_bytes());
-            run.map_err(|error| internal(&error.into()))?;
             provider.log(Event::TrainAccepted(Box::new(acceptance.clone()))).await?;
         }
         Stage::Accepted.reached();
@@ -170,6 +167,9 @@ impl Desk {
             let folder = SessionFolder::open(shared.layout.root(), body.session)?;
             // The secret first: an acceptance without it could never go on.
             folder.seal(Secret::Mask, mask.expose().as_slice(), &shared.keys.storage)?;
+            // Counted before it is kept: what is kept is logged at some time, if only as a lapse. And before it is logged,
+            // since the log is read from where the counters were kept, which may be later.
+            self.provider.put_train_run(body)?;
             folder.keep(Document::Acceptance, &acceptance)?;
             Ok(folder)
         };

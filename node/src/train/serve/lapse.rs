@@ -6,6 +6,7 @@ use windvane_protocols::transcript::Signed;
 
 use super::{Claim, Desk, Slot, TrainProvider, internal};
 use crate::error::{NodeError, Refusal};
+use crate::train::folder::Due;
 use crate::train::lapse::Giving;
 
 impl TrainProvider {
@@ -15,7 +16,11 @@ impl TrainProvider {
         let desk = self.desk.clone();
         let before_ms = desk.provider.now_ms().saturating_sub(desk.provider.config().train_keep_ms);
         let due = on_disk(move || desk.giving().due(before_ms)).await;
-        for session in due.unwrap_or_default() {
+        let Due { sessions, damaged } = due.unwrap_or_default();
+        for (session, error) in damaged {
+            tracing::error!(code = error.code(), %session, %error, "a training's folder cannot be read");
+        }
+        for session in sessions {
             let Some(mut claim) = self.claim_idle(session) else { continue };
             // What is in memory holds the folder.
             drop(claim.take());
