@@ -511,9 +511,11 @@ impl Provider {
                     self.receipts.expect(receipt.digest(), receipt.body().request().requester.clone(), index);
                 }
                 Ok(Event::TrainAccepted(acceptance)) => {
-                    self.put_train_run(acceptance.body().request.body())?
+                    self.put_train_run(acceptance.body().request.body())?;
                 }
-                Ok(Event::TrainLapsed(lapse)) => self.put_train_run(lapse.body().request())?,
+                Ok(Event::TrainLapsed(lapse)) => {
+                    self.put_train_run(lapse.body().request())?;
+                }
                 Ok(Event::TrainCompleted(receipt)) if receipt.body().request().provider == *own => {
                     let requester = receipt.body().request().charter.requester.clone();
                     self.receipts.expect(receipt.digest(), requester, index);

@@ -82,6 +82,14 @@ pub(super) fn audit(
     Ok(auditor.finish(request))
 }
 
+/// What all blocks make.
+struct Grown {
+    /// The bank's trees.
+    own: Vec<Tree>,
+    /// By row, what all providers' trees add.
+    joint: Vec<i64>,
+}
+
 /// There is nothing to hold against a session in which nothing was handed over or answered, and that another one replaced.
 fn replaced(listed: &Listed, request: &TrainRequest) -> TrainAudit {
     TrainAudit {
@@ -198,7 +206,7 @@ impl Auditor<'_> {
         self.statistics()?;
         self.model()?;
         match self.blocks(own)? {
-            Some((own_trees, joint)) => self.end(features, &own_trees, &joint),
+            Some(grown) => self.end(features, &grown),
             None => Ok(()),
         }
     }
@@ -287,9 +295,8 @@ impl Auditor<'_> {
     }
 
     /// Whether every block's residuals and decisions are what labels, own trees and answers make of them. Gives the
-    /// bank's trees, and by row what all providers' add; nothing where the training was given up before the last block's
-    /// end.
-    fn blocks(&mut self, own: &Unit) -> Result<Option<(Vec<Tree>, Vec<i64>)>, TrainError> {
+    /// trees; nothing where the training was given up before the last block's end.
+    fn blocks(&mut self, own: &Unit) -> Result<Option<Grown>, TrainError> {
         let numbers = self.charter.hyperparameters;
         let (mut own_trees, mut joint) = (Vec::new(), vec![0; self.listed.rows()]);
         let mut rows = self.listed.begin(base(&self.listed.labels())?);
@@ -318,7 +325,7 @@ impl Auditor<'_> {
             joint.iter_mut().zip(&contributions).for_each(|(sum, value)| *sum += i64::from(*value));
             own_trees.extend(trees);
         }
-        Ok(Some((own_trees, joint)))
+        Ok(Some(Grown { own: own_trees, joint }))
     }
 
     /// What a block left at the bank. There is nothing of one that was under way when the training was given up, which is
@@ -336,7 +343,7 @@ impl Auditor<'_> {
     }
 
     /// Whether parts were asked for under the scale that all trees make, and nothing else was asked.
-    fn end(&mut self, features: &Features, own: &[Tree], joint: &[i64]) -> Result<(), TrainError> {
+    fn end(&mut self, features: &Features, Grown { own, joint }: &Grown) -> Result<(), TrainError> {
         if !self.units.iter().all(UnitReplay::goes_on) {
             // What follows from a question that was not decided, or not asked, was not looked at.
             return Ok(());
