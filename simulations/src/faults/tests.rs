@@ -63,6 +63,7 @@ mod bugs {
     use super::*;
 
     /// The invariants that do not hold under a bug, within 10,000 operations.
+    #[expect(clippy::print_stdout, reason = "how soon a bug was found is shown with --nocapture")]
     fn found(bug: Bug) -> Vec<Invariant> {
         let report = simulated((0..5).map(|i| Plan { bug: Some(bug), ..plan(SEED + i, 2_000) }));
         println!("{bug:?} after {} operations: {:?}", report.operations, report.violations.first());
