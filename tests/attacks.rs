@@ -16,6 +16,10 @@ use crate::psi::process::Process;
 /// How far the node's memory may be above what it held before.
 const GROWTH_BYTES: u64 = 200 << 20;
 
+/// The same where nothing is decoded: a peer's memory, its connections' windows and what answers the bank, 48 MiB in all.
+/// Where such messages were decoded it was 326.
+const UNDECODED_BYTES: u64 = 80 << 20;
+
 /// Short, and long enough for every limit to be reached.
 const TIME: Duration = Duration::from_secs(3);
 
@@ -54,8 +58,12 @@ impl Arena {
         Self { lab, rival, bank: node, process, address }
     }
 
-    /// Attacks for a time, while the bank asks all the time; what the attacker was told.
     async fn attacked(self, attack_with: Attack) -> Told {
+        self.attacked_within(attack_with, GROWTH_BYTES).await
+    }
+
+    /// Attacks for a time, while the bank asks all the time; what the attacker was told.
+    async fn attacked_within(self, attack_with: Attack, growth: u64) -> Told {
         let before = settled(self.process.id());
         let (config, provider) = (self.rival.config.clone(), "carrier-a".parse().unwrap());
         let address = self.address.parse().unwrap();
@@ -70,7 +78,7 @@ impl Arena {
         }
         assert!(answered > 3, "{answered} honest answers");
         let grown = memory(self.process.id(), "VmHWM").saturating_sub(before);
-        assert!(grown < GROWTH_BYTES, "{attack_with:?}: the node grew by {} MiB", grown >> 20);
+        assert!(grown < growth, "{attack_with:?}: the node grew by {} MiB", grown >> 20);
         let told = attacking.await.unwrap();
         self.bank.stop().await.unwrap();
         drop(self.lab);
@@ -117,6 +125,13 @@ async fn ten_thousand_streams_are_refused_but_for_a_partners_own() {
 async fn a_gigabyte_for_a_short_field_is_refused_by_its_length() {
     let told = Arena::new("").await.attacked(Attack::Gigabyte).await;
     has(&told, "MESSAGE_TOO_LARGE");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_are_larger_than_they_look_are_refused_before_they_are_decoded() {
+    let arena = Arena::new("[limits]\nfaults_per_s = 1000\n").await;
+    let told = arena.attacked_within(Attack::EmptyRecords, UNDECODED_BYTES).await;
+    assert!(told.0["MESSAGE_TOO_LARGE"] > 10, "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,9 +6,11 @@ use tonic::Request as Call;
 use windvane::error::PeerError;
 use windvane::peer::channel;
 use windvane::verification::MatchResult;
+use windvane_proto::convert::WireError;
 use windvane_proto::lookup::v1::lookup_client::LookupClient;
-use windvane_proto::lookup::v1::{EvaluateRequest, FetchManifestRequest};
+use windvane_proto::lookup::v1::{EvaluateRequest, FetchManifestRequest, GroupElements};
 use windvane_protocols::audit::entry::Event;
+use windvane_protocols::limits::{MAX_FAMILIES, MAX_MESSAGE_BYTES};
 use windvane_protocols::lookup::client::{Customer, LookupTerms, Question, Terms, ask};
 use windvane_protocols::lookup::request::Request;
 use windvane_protocols::party::SessionId;
@@ -17,6 +19,7 @@ use windvane_protocols::transcript::Signed;
 
 use crate::lab::{FAMILIES, Lab, Party, SUBSCRIBERS, bank_of, error_of, events, failures, terms, zhang};
 use crate::liar::{Liar, Lie};
+use crate::observe::{metrics, shown, value};
 
 /// A bank whose only provider was honest while the snapshot was fetched, and then tells this lie.
 async fn bank_facing(lab: &Lab, lie: Lie) -> (Arc<Party>, Party, windvane::Node) {
@@ -74,6 +77,20 @@ async fn a_receipt_over_another_answer_is_invalid() {
 #[tokio::test(flavor = "multi_thread")]
 async fn more_elements_than_were_asked_for_are_malformed() {
     expect(Lie::TooManyElements, "ANSWER_MALFORMED").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_larger_than_it_looks_is_not_decoded() {
+    expect(Lie::EmptyRecords, "ANSWER_MALFORMED").await;
+    // A decoded one would have the same code: the client stopped at the first record too many.
+    let lab = Lab::new();
+    let carrier = Arc::new(lab.carrier("carrier-a", SUBSCRIBERS));
+    let address = Liar::serve(&carrier, Lie::EmptyRecords).await.to_string();
+    let bank = lab.bank_files(&[(&*carrier, address.clone())], &terms());
+    let channel = channel(&bank.certificate(), &"carrier-a".parse().unwrap(), &address).unwrap();
+    let refused = LookupClient::new(channel).evaluate(Call::new(EvaluateRequest::default())).await;
+    let size = WireError::Size { field: "groups", found: MAX_FAMILIES + 1, limit: MAX_FAMILIES };
+    assert_eq!(WireError::of(&refused.unwrap_err()), Some(&size));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,6 +236,38 @@ async fn a_hostile_bank_gets_an_error_and_a_log_entry_for_each_attempt() {
     assert_eq!(failures(&carrier, &node).await, expected);
     let answered = events(&carrier).iter().filter(|e| matches!(e, Event::Answered(_))).count();
     assert_eq!(answered, 1, "a retry is not counted and refusals are not answered");
+    node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_is_larger_than_it_looks_is_refused_before_it_is_decoded() {
+    let lab = Lab::new();
+    let mut carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    shown(&mut carrier.config);
+    let node = lab.start(&carrier).await;
+    let address = node.grpc_address().unwrap().to_string();
+    let bank = lab.bank_files(&[(&carrier, address.clone())], &terms());
+    carrier.taken_over_by(&node).await;
+
+    let groups = |count| EvaluateRequest {
+        groups: vec![GroupElements::default(); count],
+        ..EvaluateRequest::from(&question(&bank, &carrier, 1))
+    };
+    // Two bytes each: all that a message may have, and one more than it may have.
+    for count in [MAX_MESSAGE_BYTES / 2 - 1_024, MAX_FAMILIES + 1] {
+        assert_eq!(send(&bank, &address, groups(count)).await.as_deref(), Some("MESSAGE_TOO_LARGE"));
+    }
+    // This one is refused by its length alone.
+    let long = EvaluateRequest { request: vec![0; MAX_MESSAGE_BYTES].into(), ..EvaluateRequest::default() };
+    assert_eq!(send(&bank, &address, long).await.as_deref(), Some("MESSAGE_TOO_LARGE"));
+    // So many are decoded, and are no question.
+    assert_eq!(send(&bank, &address, groups(MAX_FAMILIES)).await.as_deref(), Some("MESSAGE_MALFORMED"));
+
+    assert_eq!(failures(&carrier, &node).await, ["MESSAGE_MALFORMED"], "a service saw the last one alone");
+    let told = metrics(&node).await;
+    let refusals = |code| format!("windvane_refusals_total{{peer=\"bank\",code=\"{code}\"}}");
+    assert_eq!(value(&told, &refusals("MESSAGE_TOO_LARGE")), 3.0);
+    assert_eq!(value(&told, &refusals("MESSAGE_MALFORMED")), 1.0);
     node.stop().await.unwrap();
 }
 

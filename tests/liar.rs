@@ -13,7 +13,7 @@ use windvane_keys::rotation::load_epoch;
 use windvane_proto::lookup::v1::lookup_server::{Lookup, LookupServer};
 use windvane_proto::lookup::v1::{
     EvaluateRequest, EvaluateResponse, FetchDeltasRequest, FetchDeltasResponse, FetchManifestRequest,
-    FetchManifestResponse, FetchPagesRequest, FetchPagesResponse,
+    FetchManifestResponse, FetchPagesRequest, FetchPagesResponse, GroupAnswer,
 };
 use windvane_protocols::lookup::client::{Answer, Question};
 use windvane_protocols::lookup::provider::{Circumstances, EpochKeys};
@@ -36,6 +36,8 @@ pub(crate) enum Lie {
     WrongReceipt,
     /// Adds an element.
     TooManyElements,
+    /// Answers with 65,536 empty records, two bytes each on the wire.
+    EmptyRecords,
     /// Never answers.
     Hang,
     /// Ends a download after one page.
@@ -122,6 +124,10 @@ impl Lookup for Liar {
     ) -> Result<Response<EvaluateResponse>, Status> {
         if self.lie == Lie::Hang {
             std::future::pending::<()>().await;
+        }
+        if self.lie == Lie::EmptyRecords {
+            let groups = vec![GroupAnswer::default(); 1 << 16];
+            return Ok(Response::new(EvaluateResponse { groups, ..EvaluateResponse::default() }));
         }
         let answer = self.answer(Question::try_from(request.into_inner()).unwrap());
         Ok(Response::new(EvaluateResponse::from(&answer)))

@@ -2,14 +2,11 @@
 
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
-use windvane_proto::convert::WireError;
+use windvane_proto::convert::{CODE_KEY, WireError};
 use windvane_protocols::audit::grant::GrantError;
 use windvane_protocols::lookup::provider::QuestionError;
 
 use crate::functions::Function;
-
-/// Metadata key of the stable code.
-pub(crate) const CODE_KEY: &str = "windvane-code";
 
 /// Metadata key of the time after which another attempt may succeed, milliseconds.
 const RETRY_KEY: &str = "windvane-retry-after-ms";
@@ -132,8 +129,7 @@ impl Refusal {
         match self {
             Self::PeerUnknown => "PEER_UNKNOWN",
             Self::PeerRevoked => "PEER_REVOKED",
-            Self::Malformed(WireError::Size { .. }) => "MESSAGE_TOO_LARGE",
-            Self::Malformed(_) => "MESSAGE_MALFORMED",
+            Self::Malformed(error) => error.code(),
             Self::Question(QuestionError::Signature) => "REQUEST_SIGNATURE_INVALID",
             Self::Question(QuestionError::Elements) => "REQUEST_ELEMENTS_MISMATCH",
             Self::Question(QuestionError::Clock { .. }) => "CLOCK_SKEW",

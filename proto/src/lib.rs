@@ -1,12 +1,12 @@
 //! Windvane's wire: versioned protobuf packages, and the border where their messages become trusted types.
 //!
-//! The generated messages are plain data from a stranger. [`convert`] is the only way from them to the types
-//! of `windvane-protocols`; there every size is held against a named limit before anything is allocated for
-//! these types, and every group element, scalar and signature record is checked for form. What decoding itself
-//! allocates before is bounded by a message's largest size, times about twenty where it is nothing but empty
-//! repeated fields.
+//! The generated messages are plain data from a stranger. [`decode`] is the only way to them: it holds every list
+//! against a named limit before anything is allocated. [`convert`] is the only way from them to the types of
+//! `windvane-protocols`; there the same is done with every other size, and every group element, scalar and signature
+//! record is checked for form.
 
 pub mod convert;
+pub mod decode;
 
 /// Generated from `common/v1`.
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)] // generated code

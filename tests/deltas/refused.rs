@@ -91,7 +91,7 @@ async fn a_chain_that_breaks_a_rule_is_refused_with_its_code() {
     forgery.refused(&[first, &forgery.resigned(|d| d.sealed_at_ms = 1)], "DELTA_TIME").await;
     let rows = forgery.resigned(|d| (d.publication.rows, d.publication.pages) = (100_000, 1_000));
     forgery.refused(&[first, &rows], "DELTA_SIZE_LIMIT").await;
-    forgery.refused(&vec![first; MAX_DELTAS + 1], "MESSAGE_MALFORMED").await;
+    forgery.refused(&vec![first; MAX_DELTAS + 1], "MESSAGE_TOO_LARGE").await;
     // All of it is in the bank's log but what was no message.
     forgery.trial.bank.0.taken_over_by(&forgery.trial.bank.1).await;
     let noted = failures(&forgery.trial.bank.0, &forgery.trial.bank.1).await;

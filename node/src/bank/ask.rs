@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 use tonic::{Request, Status};
+use windvane_proto::convert::WireError;
 use windvane_proto::lookup::v1::lookup_client::LookupClient;
 use windvane_proto::lookup::v1::{EvaluateRequest, EvaluateResponse};
 use windvane_protocols::audit::entry::{Asked, Entry, Event};
@@ -34,6 +35,9 @@ use crate::verification::{Presence, ProviderAnswer, Question as Fields};
 
 /// Customers up to which the cryptography runs where the call is; more go to the blocking pool.
 const INLINE_CUSTOMERS: usize = 8;
+
+/// The code of an answer that is not what it should be.
+const MALFORMED: &str = "ANSWER_MALFORMED";
 
 /// What came of one session.
 #[derive(Debug)]
@@ -297,7 +301,11 @@ async fn call(
             tokio::time::sleep(pause).await;
             continue;
         }
-        let error = PeerError::from(&status);
+        let mut error = PeerError::from(&status);
+        if WireError::of(&status).is_some() {
+            // It came, and was not decoded.
+            MALFORMED.clone_into(&mut error.code);
+        }
         if !retry::is_outage(&status) {
             contract.breaker().answered(Instant::now());
         } else if contract.breaker().failed(Instant::now(), &error.code) {
@@ -342,7 +350,7 @@ fn finish(
     wait: AwaitAnswer,
     response: EvaluateResponse,
 ) -> Result<Finished, &'static str> {
-    let answer = Answer::try_from(response).map_err(|_| "ANSWER_MALFORMED")?;
+    let answer = Answer::try_from(response).map_err(|_| MALFORMED)?;
     let opened = wait.on_answer(answer, &terms.partner.receipt_key).map_err(code)?;
     let Opened { receipt, customers, score, .. } = opened;
     let session = receipt.body().request.body().session.to_string();
@@ -366,7 +374,7 @@ const fn code(error: AnswerError) -> &'static str {
         AnswerError::KeyMismatch => "KEY_MISMATCH",
         AnswerError::ProofInvalid => "PROOF_INVALID",
         AnswerError::ReceiptInvalid => "RECEIPT_INVALID",
-        _ => "ANSWER_MALFORMED",
+        _ => MALFORMED,
     }
 }
 

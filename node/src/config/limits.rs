@@ -25,7 +25,8 @@ pub struct LimitsConfig {
     pub transfers: usize,
     /// The same of one peer.
     pub transfers_per_peer: usize,
-    /// Memory for one peer's messages, from their first byte until their answers have left.
+    /// Memory for one peer's messages and what they are decoded to, from their first byte until their answers have
+    /// left.
     pub memory_per_peer_mb: usize,
     /// Calls of one peer a second.
     pub calls_per_s: u64,
@@ -86,7 +87,7 @@ impl LimitsConfig {
             return rule(field, "is at least 1; to permit nothing, end the grant or suspend the partner");
         }
         if !(4..=4_096).contains(&self.memory_per_peer_mb) {
-            return rule("limits.memory_per_peer_mb", "is 4 to 4096; the largest message takes 2");
+            return rule("limits.memory_per_peer_mb", "is 4 to 4096; the largest message takes 3");
         }
         let times = [
             ("limits.call_deadline_ms", self.call_deadline_ms),

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 use tonic::service::Routes;
 use tower::Service as _;
+use windvane_proto::convert::WireError;
 
 use super::admission::Place;
 use super::answered::Answered;
@@ -99,6 +100,9 @@ impl Calls {
         if is_fault(response.headers()) {
             self.account.note_fault(Instant::now());
         }
+        if let Some(error) = response.extensions().get().and_then(WireError::of) {
+            self.tell(error.code());
+        }
         response.map(|body| Answered::new(body, &self.connection, &self.account, Some(held)))
     }
 
@@ -126,13 +130,17 @@ impl Calls {
         }
     }
 
-    /// A refusal before the services; the structured log hears of it now and then.
-    async fn refused(&self, refusal: Refusal, until: Instant) -> Response<Answered> {
-        self.routes.refused(&self.account.party, refusal.code());
+    /// Counts a call that was refused before a service saw it; the structured log hears of it now and then.
+    fn tell(&self, code: &'static str) {
+        self.routes.refused(&self.account.party, code);
         if let Some(times) = self.account.note_shed(Instant::now()) {
-            let party = &self.account.party;
-            tracing::warn!(code = refusal.code(), peer = %party, times, "calls were refused before they were read");
+            tracing::warn!(code, peer = %self.account.party, times, "calls were refused before a service saw them");
         }
+    }
+
+    /// A refusal before the services.
+    async fn refused(&self, refusal: Refusal, until: Instant) -> Response<Answered> {
+        self.tell(refusal.code());
         if matches!(refusal, Refusal::PeerFaults { .. }) {
             tokio::time::sleep_until(until.min(Instant::now() + FAULT_PAUSE)).await;
         }

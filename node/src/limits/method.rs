@@ -1,5 +1,6 @@
 //! What each method is for, and how large its messages may be: a field of 32 bytes needs no megabytes.
 
+use windvane_proto::decode::{self, Shape};
 use windvane_protocols::limits::{MAX_DOCUMENT_BYTES, MAX_MESSAGE_BYTES};
 
 use crate::functions::Function;
@@ -19,6 +20,8 @@ pub(super) struct Method {
     pub(super) class: Class,
     /// The largest message.
     pub(super) max_bytes: usize,
+    /// What decoding one allocates beside its own bytes, at most.
+    pub(super) decoded_bytes: usize,
     /// Whether there is one message only.
     pub(super) single: bool,
     /// What must be switched on; lookups are looked at more closely once they are read.
@@ -35,16 +38,23 @@ const CHUNK: usize = 1 << 20;
 const DOCUMENT: usize = 2 * MAX_DOCUMENT_BYTES;
 
 const fn single(class: Class, max_bytes: usize, function: Option<Function>) -> Method {
-    Method { class, max_bytes, single: true, function }
+    Method { class, max_bytes, decoded_bytes: 0, single: true, function }
 }
 
 const fn stream(max_bytes: usize, function: Function) -> Method {
-    Method { class: Class::Transfer, max_bytes, single: false, function: Some(function) }
+    Method { class: Class::Transfer, max_bytes, decoded_bytes: 0, single: false, function: Some(function) }
 }
 
 impl Method {
     /// By the path of its request.
     pub(super) fn of(path: &str) -> Self {
+        let method = Self::sized(path);
+        // A message that is not ours has texts and numbers alone, which are copied.
+        let decoded_bytes = decode::request(path).map_or(method.max_bytes, Shape::most_bytes);
+        Self { decoded_bytes, ..method }
+    }
+
+    fn sized(path: &str) -> Self {
         use Class::{Call, Transfer};
         let (scoring, training) = (Some(Function::Scoring), Some(Function::Training));
         match path {
@@ -67,13 +77,27 @@ impl Method {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::LimitsConfig;
 
     #[test]
     fn only_what_carries_many_elements_may_be_large() {
         assert_eq!(Method::of("/windvane.lookup.v1.Lookup/Evaluate").max_bytes, MAX_MESSAGE_BYTES);
         for small in ["/windvane.lookup.v1.Lookup/FetchManifest", "/windvane.common.v1.Peer/Hello", "/x/Y"] {
-            assert_eq!(Method::of(small), single(Class::Call, SMALL, None), "{small}");
+            let method = Method::of(small);
+            assert_eq!(Method { decoded_bytes: 0, ..method }, single(Class::Call, SMALL, None), "{small}");
+            assert!((1..=SMALL).contains(&method.decoded_bytes), "{small}");
         }
         assert_eq!(Method::of("/windvane.train.v1.Train/Grow").function, Some(Function::Training));
+    }
+
+    #[test]
+    fn every_message_fits_a_peers_memory_with_what_it_is_decoded_to() {
+        let least = LimitsConfig { memory_per_peer_mb: 4, ..LimitsConfig::default() };
+        for path in ["/windvane.lookup.v1.Lookup/Evaluate", "/windvane.train.v1.Train/Sum"] {
+            let method = Method::of(path);
+            assert!(method.max_bytes + method.decoded_bytes < least.memory_per_peer_mb << 20, "{path}");
+        }
+        let streamed = Method::of("/windvane.psi.v1.Psi/Run");
+        assert_eq!(streamed.decoded_bytes, 0, "a frame has many messages, for each of which it would count");
     }
 }

@@ -1,5 +1,6 @@
 //! A request's body on its way in: each message is held against its limit, and against its peer's memory, before a
-//! byte of it is kept.
+//! byte of it is kept. What is reserved is its length and what decoding it allocates besides, which
+//! [`windvane_proto::decode`] bounds.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -48,6 +49,7 @@ struct Lengths {
 /// The messages that begin in one frame.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Begun {
+    messages: usize,
     bytes: usize,
     largest: usize,
 }
@@ -73,6 +75,7 @@ impl Lengths {
                 let [_, length @ ..] = self.prefix;
                 self.left = u32::from_be_bytes(length) as usize;
                 self.have = 0;
+                begun.messages += 1;
                 begun.bytes = begun.bytes.saturating_add(self.left);
                 begun.largest = begun.largest.max(self.left);
             }
@@ -87,17 +90,18 @@ impl<B> Received<B> {
     }
 
     /// The memory, in KiB, for the messages that begin in a frame.
-    fn needed(&mut self, data: &[u8]) -> Result<u32, Refusal> {
+    fn needed(&mut self, data: &[u8]) -> Result<u32, WireError> {
         let begun = self.lengths.read(data);
         let limit = self.method.max_bytes;
         if begun.largest > limit {
-            return Err(WireError::Size { field: "the message", found: begun.largest, limit }.into());
+            return Err(WireError::Size { field: "the message", found: begun.largest, limit });
         }
         if self.method.single && self.lengths.messages > 1 {
-            return Err(WireError::Form { field: "the request", expected: "a single message" }.into());
+            return Err(WireError::Form { field: "the request", expected: "a single message" });
         }
         // A frame has a few KiB, so that this is far from the end of the range.
-        Ok(u32::try_from(begun.bytes.div_ceil(KIB)).unwrap_or(u32::MAX))
+        let bytes = begun.bytes.saturating_add(begun.messages.saturating_mul(self.method.decoded_bytes));
+        Ok(u32::try_from(bytes.div_ceil(KIB)).unwrap_or(u32::MAX))
     }
 
     fn keep(&self, permit: OwnedSemaphorePermit) {
@@ -131,7 +135,7 @@ where
             let needed = match this.needed(&data) {
                 Ok(0) => return Poll::Ready(Some(Ok(Frame::data(data)))),
                 Ok(needed) => needed,
-                Err(refusal) => return Poll::Ready(Some(Err(Status::from(refusal).into()))),
+                Err(error) => return Poll::Ready(Some(Err(Status::from(error).into()))),
             };
             match this.memory.clone().try_acquire_many_owned(needed) {
                 Ok(permit) => {
@@ -173,7 +177,8 @@ mod tests {
     use super::*;
     use crate::limits::method::Class;
 
-    const METHOD: Method = Method { class: Class::Call, max_bytes: 2_000, single: true, function: None };
+    const METHOD: Method =
+        Method { class: Class::Call, max_bytes: 2_000, decoded_bytes: 1_000, single: true, function: None };
 
     fn message(length: u32, sent: usize) -> Bytes {
         [&[0][..], &length.to_be_bytes(), &vec![7; sent]].concat().into()
@@ -190,17 +195,21 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_takes_its_memory_before_it_is_read_and_until_its_answer_has_left() {
-        let (memory, held) = (Arc::new(Semaphore::new(2)), Arc::new(Held::nobodys()));
+        let (memory, held) = (Arc::new(Semaphore::new(3)), Arc::new(Held::nobodys()));
         let mut first = body(message(2_000, 10), &memory, &held);
         assert!(first.frame().await.unwrap().is_ok());
-        assert_eq!(memory.available_permits(), 0, "all of the message, of which ten bytes have come");
+        assert_eq!(
+            memory.available_permits(),
+            0,
+            "all of the message, of which ten bytes have come, decoded"
+        );
         let second_held = Arc::new(Held::nobodys());
         let mut second = body(message(10, 10), &memory, &second_held);
         let waits = tokio::time::timeout(std::time::Duration::ZERO, second.frame()).await;
         assert!(waits.is_err());
         drop((first, held));
         assert!(second.frame().await.unwrap().is_ok());
-        assert_eq!(memory.available_permits(), 1);
+        assert_eq!(memory.available_permits(), 2);
     }
 
     #[tokio::test]

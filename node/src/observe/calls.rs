@@ -10,12 +10,12 @@ use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
+use windvane_proto::convert::CODE_KEY;
 use windvane_protocols::party::PartyId;
 
 use super::Observer;
 use super::labels::{CallLabels, MethodLabels, OTHER, ServiceLabels, UNKNOWN, name_of};
 use super::trace::{TRACEPARENT, Work};
-use crate::error::CODE_KEY;
 use crate::peer::{Partners, PeerIdentity};
 use crate::provider::Shared;
 

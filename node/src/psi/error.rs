@@ -359,8 +359,7 @@ impl PsiError {
     /// The stable code of an error that is neither the peer's nor the node's.
     const fn own_code(&self) -> &'static str {
         match self {
-            Self::Wire(WireError::Size { .. }) => "MESSAGE_TOO_LARGE",
-            Self::Wire(_) => "MESSAGE_MALFORMED",
+            Self::Wire(error) => error.code(),
             Self::Unexpected { .. } => "FRAME_UNEXPECTED",
             Self::Bucket { .. } => "BUCKET_UNEXPECTED",
             Self::TooLong { .. } => "MESSAGE_TOO_LONG",

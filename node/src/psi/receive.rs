@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::Status;
-use windvane_proto::convert::PsiFrame;
+use windvane_proto::convert::{PsiFrame, WireError};
 use windvane_proto::psi::v1::Frame;
 
 use super::engine::{
@@ -133,7 +133,10 @@ impl<R: ReceiverSide> Receiving<R> {
 pub(super) fn receive(frame: Option<Result<Frame, Status>>) -> Result<PsiFrame, PsiError> {
     match frame {
         None => Err(PsiError::Closed),
-        Some(Err(status)) => Err(PeerError::from(&status).into()),
+        Some(Err(status)) => Err(match WireError::of(&status) {
+            Some(error) => error.clone().into(),
+            None => PeerError::from(&status).into(),
+        }),
         Some(Ok(frame)) => Ok(frame.try_into()?),
     }
 }

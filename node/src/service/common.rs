@@ -6,7 +6,6 @@ use tonic::{Request, Response, Status};
 use windvane_proto::common::v1::{HelloRequest, HelloResponse, peer_server::Peer};
 use windvane_protocols::{lookup, score};
 
-use crate::error::Refusal;
 use crate::provider::Provider;
 
 /// The service.
@@ -17,8 +16,7 @@ pub struct PeerService(pub Arc<Provider>);
 impl Peer for PeerService {
     async fn hello(&self, request: Request<HelloRequest>) -> Result<Response<HelloResponse>, Status> {
         self.0.partners().authenticate(&request)?;
-        let protocols =
-            request.get_ref().common_with(&[lookup::PROTOCOL, score::PROTOCOL]).map_err(Refusal::from)?;
+        let protocols = request.get_ref().common_with(&[lookup::PROTOCOL, score::PROTOCOL]);
         Ok(Response::new(HelloResponse { protocols, now_ms: self.0.now_ms() }))
     }
 }

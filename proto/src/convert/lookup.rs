@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use windvane_protocols::audit::receipt::Receipt;
 use windvane_protocols::limits::{
-    MAX_CUSTOMERS_PER_SESSION, MAX_DELTAS, MAX_ELEMENTS_PER_PROOF, MAX_FAMILIES, MAX_PAGES,
-    MAX_PAGES_PER_CHUNK, MAX_PURPOSE_BYTES, PAGE_BYTES,
+    MAX_CUSTOMERS_PER_SESSION, MAX_ELEMENTS_PER_PROOF, MAX_PAGES, MAX_PAGES_PER_CHUNK, PAGE_BYTES,
 };
 use windvane_protocols::lookup::client::{Answer, Question};
 use windvane_protocols::lookup::delta::Delta;
@@ -25,7 +24,6 @@ impl TryFrom<wire::EvaluateRequest> for Question {
     type Error = WireError;
 
     fn try_from(message: wire::EvaluateRequest) -> Result<Self, WireError> {
-        within("groups", message.groups.len(), MAX_FAMILIES)?;
         let scored = message.score.iter().map(|score| &score.elements);
         let mut elements = elements(message.groups.iter().map(|group| &group.elements).chain(scored))?;
         let score = message.score.as_ref().zip(elements.split_off(message.groups.len()).pop());
@@ -61,7 +59,6 @@ impl TryFrom<wire::EvaluateResponse> for Answer {
     type Error = WireError;
 
     fn try_from(message: wire::EvaluateResponse) -> Result<Self, WireError> {
-        within("groups", message.groups.len(), MAX_FAMILIES)?;
         let receipt: Signed<Receipt> = signed("receipt", &message.receipt)?;
         let scored = match message.score.as_ref().and_then(|score| score.reply.as_ref()) {
             Some(Reply::Answer(answer)) => Some(&answer.elements),
@@ -119,7 +116,6 @@ fn reply(
             proof: proof(&answer.proof)?,
         })),
         (Some(Reply::Refused(code)), _) => {
-            within("refused", code.len(), MAX_PURPOSE_BYTES)?;
             let plain = !code.is_empty() && code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
             let form = WireError::Form { field: "refused", expected: "a stable code" };
             if plain { Ok(ScoreReply::Refused(code)) } else { Err(form) }
@@ -180,7 +176,6 @@ impl TryFrom<wire::FetchDeltasResponse> for Deltas {
     type Error = WireError;
 
     fn try_from(message: wire::FetchDeltasResponse) -> Result<Self, WireError> {
-        within("deltas", message.deltas.len(), MAX_DELTAS)?;
         message.deltas.iter().map(|bytes| signed("deltas", bytes)).collect::<Result<_, _>>().map(Self)
     }
 }

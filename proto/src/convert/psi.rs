@@ -10,9 +10,11 @@ use windvane_protocols::transcript::{Hash, Signed};
 
 use super::{WireError, array, signed, within};
 use crate::psi::v1::{
-    Accept, Chunk, Countersign, Done, Finish, FinishedBucket, Frame, Open, Progress, Receipt, Setup,
-    frame::Body,
+    Accept, Chunk, Countersign, Done, Finish, Frame, Open, Progress, Receipt, Setup, frame::Body,
 };
+
+/// A finished bucket in an opening: its number, big-endian, and its hash.
+const FINISHED_BYTES: usize = 4 + 32;
 
 /// A part of a bucket's message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,16 +107,18 @@ impl TryFrom<Open> for PsiOpen {
     type Error = WireError;
 
     fn try_from(open: Open) -> Result<Self, WireError> {
-        within("finished", open.finished.len(), MAX_PSI_BUCKETS as usize)?;
+        let (finished, rest) = open.finished.as_chunks::<FINISHED_BYTES>();
+        within("finished", finished.len(), MAX_PSI_BUCKETS as usize)?;
+        if !rest.is_empty() {
+            return Err(WireError::Form { field: "finished", expected: "of 36 bytes for each bucket" });
+        }
         let attempt = u64::from(open.attempt);
         if !(1..=MAX_PSI_ATTEMPTS).contains(&attempt) {
             return Err(WireError::Form { field: "attempt", expected: "within the limit of attempts" });
         }
-        let finished = open
-            .finished
-            .iter()
-            .map(|f| Ok((f.bucket, array("hash", &f.hash)?)))
-            .collect::<Result<_, _>>()?;
+        let finished =
+            finished.iter().map(|[a, b, c, d, hash @ ..]| (u32::from_be_bytes([*a, *b, *c, *d]), *hash));
+        let finished = finished.collect();
         Ok(Self { request: signed("request", &open.request)?, attempt, finished })
     }
 }
@@ -126,11 +130,7 @@ impl From<PsiFrame> for Frame {
             PsiFrame::Open(open) => Body::Open(Open {
                 request: bytes(open.request.as_bytes()),
                 attempt: open.attempt as u32,
-                finished: open
-                    .finished
-                    .iter()
-                    .map(|(bucket, hash)| FinishedBucket { bucket: *bucket, hash: bytes(hash) })
-                    .collect(),
+                finished: finished(&open.finished),
             }),
             PsiFrame::Accept(acceptance) => Body::Accept(Accept { acceptance: bytes(acceptance.as_bytes()) }),
             PsiFrame::Setup(data) => Body::Setup(Setup { data }),
@@ -145,6 +145,11 @@ impl From<PsiFrame> for Frame {
         };
         Self { body: Some(body) }
     }
+}
+
+fn finished(buckets: &[(u32, [u8; 32])]) -> Bytes {
+    let record = |(bucket, hash): &(u32, [u8; 32])| bucket.to_be_bytes().into_iter().chain(*hash);
+    buckets.iter().flat_map(record).collect()
 }
 
 #[cfg(test)]
@@ -171,9 +176,7 @@ mod tests {
     fn an_opening_names_an_attempt_and_not_too_many_buckets() {
         let open = |attempt, buckets: u64| Open {
             attempt,
-            finished: (0..buckets)
-                .map(|b| FinishedBucket { bucket: b as u32, hash: vec![0; 32].into() })
-                .collect(),
+            finished: finished(&(0..buckets).map(|b| (b as u32, [0; 32])).collect::<Vec<_>>()),
             ..Open::default()
         };
         let field = |open| match PsiOpen::try_from(open) {
@@ -184,5 +187,6 @@ mod tests {
         assert_eq!(field(open(MAX_PSI_ATTEMPTS as u32 + 1, 0)), "attempt");
         assert_eq!(field(open(1, MAX_PSI_BUCKETS + 1)), "finished");
         assert_eq!(field(open(1, 1)), "request");
+        assert_eq!(field(Open { finished: vec![0; 35].into(), ..open(1, 0) }), "finished");
     }
 }

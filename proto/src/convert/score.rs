@@ -5,7 +5,7 @@ mod tables;
 pub use tables::*;
 
 use bytes::Bytes;
-use windvane_protocols::limits::{MAX_DOCUMENT_BYTES, MAX_SCORE_PROVIDERS, MAX_SETUP_BYTES};
+use windvane_protocols::limits::{MAX_DOCUMENT_BYTES, MAX_SETUP_BYTES};
 use windvane_protocols::score::group::GroupTerms;
 use windvane_protocols::score::shares::record::{Announcement, Confirmation, Dealing};
 use windvane_protocols::transcript::{Hash, Record, Signed};
@@ -56,7 +56,7 @@ impl TryFrom<wire::DealRequest> for ScoreRound<Announcement> {
     type Error = WireError;
 
     fn try_from(message: wire::DealRequest) -> Result<Self, WireError> {
-        let messages = messages("announcements", &message.announcements, MAX_SCORE_PROVIDERS)?;
+        let messages = messages("announcements", &message.announcements)?;
         Ok(Self { charter: array("charter", &message.charter)?, messages })
     }
 }
@@ -85,7 +85,7 @@ impl TryFrom<wire::ConfirmRequest> for ScoreRound<Dealing> {
     type Error = WireError;
 
     fn try_from(message: wire::ConfirmRequest) -> Result<Self, WireError> {
-        let messages = messages("dealings", &message.dealings, MAX_SCORE_PROVIDERS)?;
+        let messages = messages("dealings", &message.dealings)?;
         Ok(Self { charter: array("charter", &message.charter)?, messages })
     }
 }
@@ -114,8 +114,7 @@ impl TryFrom<wire::FinishRequest> for ScoreRound<Confirmation> {
     type Error = WireError;
 
     fn try_from(message: wire::FinishRequest) -> Result<Self, WireError> {
-        // The bank confirms too.
-        let messages = messages("confirmations", &message.confirmations, MAX_SCORE_PROVIDERS + 1)?;
+        let messages = messages("confirmations", &message.confirmations)?;
         Ok(Self { charter: array("charter", &message.charter)?, messages })
     }
 }
@@ -126,12 +125,7 @@ impl From<&ScoreRound<Confirmation>> for wire::FinishRequest {
     }
 }
 
-fn messages<T: Record>(
-    field: &'static str,
-    messages: &[Bytes],
-    limit: usize,
-) -> Result<Vec<Signed<T>>, WireError> {
-    within(field, messages.len(), limit)?;
+fn messages<T: Record>(field: &'static str, messages: &[Bytes]) -> Result<Vec<Signed<T>>, WireError> {
     within(field, messages.iter().map(Bytes::len).sum(), MAX_SETUP_BYTES)?;
     messages.iter().map(|message| signed(field, message)).collect()
 }
@@ -155,22 +149,12 @@ mod tests {
         }
     }
 
-    fn confirmations(count: usize) -> wire::FinishRequest {
+    #[test]
+    fn a_round_survives_the_wire() {
         let key = ed25519_dalek::SigningKey::from_bytes(&[1; 32]);
         let body = Confirmation { charter: [1; 64], party: "bank".parse().unwrap(), transcript: [2; 64] };
-        let round = ScoreRound { charter: [1; 64], messages: vec![Signed::sign(body, &key); count] };
-        let wire = wire::FinishRequest::from(&round);
-        if count <= MAX_SCORE_PROVIDERS + 1 {
-            assert_eq!(ScoreRound::try_from(wire.clone()), Ok(round));
-        }
-        wire
-    }
-
-    #[test]
-    fn a_round_survives_the_wire_and_one_of_too_many_parties_does_not() {
-        confirmations(MAX_SCORE_PROVIDERS + 1);
-        let crowd = ScoreRound::<Confirmation>::try_from(confirmations(MAX_SCORE_PROVIDERS + 2));
-        assert_eq!(refused(crowd), ("confirmations", Some(MAX_SCORE_PROVIDERS + 1)));
+        let round = ScoreRound { charter: [1; 64], messages: vec![Signed::sign(body, &key); 17] };
+        assert_eq!(ScoreRound::try_from(wire::FinishRequest::from(&round)), Ok(round));
     }
 
     #[test]
@@ -182,7 +166,6 @@ mod tests {
         let read = |message| refused(ScoreRound::<Dealing>::try_from(message));
         assert_eq!(read(dealings(1, MAX_DOCUMENT_BYTES + 1)), ("dealings", Some(MAX_DOCUMENT_BYTES)));
         assert_eq!(read(dealings(16, MAX_SETUP_BYTES / 16 + 1)), ("dealings", Some(MAX_SETUP_BYTES)));
-        assert_eq!(read(dealings(17, 1)), ("dealings", Some(MAX_SCORE_PROVIDERS)));
         assert_eq!(read(dealings(1, 100)), ("dealings", None));
         let terms = wire::AnnounceRequest { terms: vec![0; MAX_DOCUMENT_BYTES + 1].into() };
         assert_eq!(refused(GroupTerms::try_from(terms)), ("terms", Some(MAX_DOCUMENT_BYTES)));

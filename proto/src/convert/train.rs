@@ -1,9 +1,7 @@
 //! `windvane.train.v1`.
 
 use bytes::Bytes;
-use windvane_protocols::limits::{
-    MAX_DOCUMENT_BYTES, MAX_SCORE_PROVIDERS, MAX_TRAIN_CHUNK_BYTES, MAX_TRAIN_RECEIPT_BYTES,
-};
+use windvane_protocols::limits::{MAX_DOCUMENT_BYTES, MAX_TRAIN_CHUNK_BYTES, MAX_TRAIN_RECEIPT_BYTES};
 use windvane_protocols::party::SessionId;
 use windvane_protocols::score::model::ModelCard;
 use windvane_protocols::train::elgamal::Statistic;
@@ -93,7 +91,6 @@ impl TryFrom<wire::BeginRequest> for TrainBegin {
     type Error = WireError;
 
     fn try_from(message: wire::BeginRequest) -> Result<Self, WireError> {
-        within("announcements", message.announcements.len(), MAX_SCORE_PROVIDERS)?;
         let announcements = message.announcements.iter().map(|bytes| signed("announcement", bytes));
         Ok(Self {
             session: session(&message.session)?,
@@ -282,15 +279,6 @@ mod tests {
         assert!(TrainUpload::try_from(header(&[7; 16], None)).is_err());
         assert!(TrainUpload::try_from(header(&[7; 15], Some(Named::List(wire::Nothing {})))).is_err());
         assert!(TrainUpload::try_from(header(&[7; 16], Some(Named::Residuals(1 << 16)))).is_err());
-    }
-
-    #[test]
-    fn announcements_are_not_more_than_providers() {
-        let many = wire::BeginRequest {
-            session: copied(&[7; 16]),
-            announcements: vec![Bytes::new(); MAX_SCORE_PROVIDERS + 1],
-        };
-        assert!(matches!(TrainBegin::try_from(many), Err(WireError::Size { field: "announcements", .. })));
     }
 
     #[test]

@@ -20,9 +20,16 @@ fn within<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     static HOOK: Once = Once::new();
     HOOK.call_once(tell_panics_without_limit);
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    ALLOCATOR.set_limit(ALLOCATOR.allocated() + bytes).expect("the limit is above what is allocated");
+    further(bytes, work)
+}
+
+/// The same for a part of a target, or where the target has less left.
+pub(crate) fn further<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    let before = ALLOCATOR.limit();
+    let limit = before.min(ALLOCATOR.allocated() + bytes);
+    ALLOCATOR.set_limit(limit).expect("the limit is above what is allocated");
     let result = work();
-    ALLOCATOR.set_limit(usize::MAX).expect("there is no larger limit");
+    ALLOCATOR.set_limit(before).expect("what is allocated was below it before");
     result
 }
 

@@ -17,6 +17,7 @@ use windvane::score::card;
 use windvane::screen;
 use windvane::table::TableWriter;
 use windvane_kernels::ristretto::Points;
+use windvane_proto::decode::MESSAGES;
 use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::lookup::delta::Delta;
 use windvane_protocols::lookup::manifest::Publication;
@@ -77,6 +78,7 @@ fn made(target: &str) -> Vec<Vec<u8>> {
         }
         "payload" => vec![vec![2, 0, 1, b'a', 0, 2, b'b', b'c']],
         "lookup_wire" => framed(6, &["manifest", "lookup_records", "receipt"]),
+        "decoding" => framed(MESSAGES.len() as u8, &["receipt"]),
         "audit_wire" => framed(2, &["receipt"]),
         "psi_wire" => of("psi_records").iter().map(|record| field(1, &field(1, &record[1..]))).collect(),
         "score_wire" => framed(11, &["score_records"]),

@@ -1,5 +1,6 @@
 //! The targets, by what their inputs are.
 
+mod decoding;
 mod files;
 mod points;
 mod records;
@@ -47,6 +48,7 @@ pub const TARGETS: &[Target] = &[
     target("psi_records", records::psi),
     target("score_records", records::score),
     target("train_records", records::train),
+    target("decoding", decoding::decoding),
     target("lookup_wire", wire::lookup),
     target("audit_wire", wire::audit),
     target("psi_wire", wire::psi),

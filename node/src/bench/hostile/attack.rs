@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::SendStream;
 use h2::client::SendRequest;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
@@ -40,6 +41,9 @@ const SILENT: usize = 400;
 /// What is said to follow, and sent, where a field has 32 bytes.
 const GIGABYTE: usize = 1 << 30;
 
+/// An empty key group of a question, as it is encoded.
+const EMPTY_RECORD: [u8; 2] = [0x12, 0];
+
 /// The path of a call with one short text.
 const SMALL: &str = "/windvane.lookup.v1.Lookup/FetchManifest";
 
@@ -60,6 +64,8 @@ pub enum Attack {
     Gigabyte,
     /// Sends large messages but for their last byte, on as many streams as it gets.
     PartialMessages,
+    /// Sends lists of empty records, two bytes each, which were forty once decoded.
+    EmptyRecords,
     /// Repeats a session, with the same content and with other.
     Replay,
     /// Says other counts than it sends.
@@ -85,11 +91,12 @@ pub struct Told(pub BTreeMap<String, u64>);
 
 impl Attack {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::SlowReader,
         Self::ManyStreams,
         Self::Gigabyte,
         Self::PartialMessages,
+        Self::EmptyRecords,
         Self::Replay,
         Self::FalseCounts,
         Self::Resets,
@@ -105,6 +112,7 @@ impl Attack {
             Self::ManyStreams => "many-streams",
             Self::Gigabyte => "gigabyte",
             Self::PartialMessages => "partial-messages",
+            Self::EmptyRecords => "empty-records",
             Self::Replay => "replay",
             Self::FalseCounts => "false-counts",
             Self::Resets => "resets",
@@ -141,6 +149,7 @@ pub(super) async fn run(attacker: Arc<Attacker>, attack: Attack, time: Duration)
         Attack::ManyStreams => flooded(&attacker, Flood::Streams(STREAMS), until).await,
         Attack::Gigabyte => on_connections(attacker, until, gigabyte).await,
         Attack::PartialMessages => on_connections(attacker, until, partial).await,
+        Attack::EmptyRecords => on_connections(attacker, until, empty_records).await,
         Attack::Replay => {
             let (first, second) = attacker.replayed();
             called(&attacker, until, move |nth| if nth % 4 == 0 { first.clone() } else { second.clone() })
@@ -273,36 +282,55 @@ fn code(response: &http::Response<h2::RecvStream>) -> String {
     }
 }
 
-/// A gigabyte in one field, as fast as the window permits, until the peer refuses it.
-async fn gigabyte(requests: SendRequest<Bytes>, _: Arc<Attacker>, until: Instant) -> Told {
+/// Announces a message, and sends so many bytes, two again and again, as fast as the windows permit; then waits for ever.
+async fn push(body: &mut SendStream<Bytes>, announced: usize, pair: &[u8; 2], total: usize) {
+    let _ = body.send_data(framed(announced, &[]), false);
+    let chunk = Bytes::from(pair.repeat(8 << 10));
+    let mut sent = 0;
+    while sent < total {
+        body.reserve_capacity(chunk.len().min(total - sent));
+        let Some(Ok(room)) = std::future::poll_fn(|cx| body.poll_capacity(cx)).await else { break };
+        let from = sent % chunk.len();
+        let part = chunk.slice(from..chunk.len().min(from + room.min(total - sent)));
+        sent += part.len();
+        if body.send_data(part, false).is_err() {
+            break;
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
+/// Messages of so many bytes, one after another; each is pushed until the peer refuses it.
+async fn pushed(
+    requests: SendRequest<Bytes>,
+    until: Instant,
+    path: &str,
+    bytes: usize,
+    pair: &[u8; 2],
+) -> Told {
     let mut told = Told::default();
     while let Ok(Ok(mut requests)) = timeout_at(until, requests.clone().ready()).await {
-        let Ok((response, mut body)) = requests.send_request(head(SMALL), false) else { break };
-        let chunk = Bytes::from(vec![b'x'; 16 << 10]);
-        let push = async {
-            let _ = body.send_data(framed(GIGABYTE, &[]), false);
-            let mut sent = 0;
-            while sent < GIGABYTE {
-                body.reserve_capacity(chunk.len());
-                match std::future::poll_fn(|cx| body.poll_capacity(cx)).await {
-                    Some(Ok(room)) if body.send_data(chunk.slice(..room.min(chunk.len())), false).is_ok() => {
-                        sent += room.min(chunk.len());
-                    }
-                    _ => break,
-                }
-            }
-            std::future::pending::<()>().await;
-        };
+        let Ok((response, mut body)) = requests.send_request(head(path), false) else { break };
         tokio::select! {
             response = response => match response {
                 Ok(response) => told.add(&code(&response)),
                 Err(_) => { told.add("BROKEN"); break }
             },
-            () = push => {}
+            () = push(&mut body, bytes, pair, bytes) => {}
             () = sleep_until(until) => break,
         }
     }
     told
+}
+
+/// A gigabyte in one field.
+async fn gigabyte(requests: SendRequest<Bytes>, _: Arc<Attacker>, until: Instant) -> Told {
+    pushed(requests, until, SMALL, GIGABYTE, b"xx").await
+}
+
+/// Lists of empty records, as long as a message may be.
+async fn empty_records(requests: SendRequest<Bytes>, _: Arc<Attacker>, until: Instant) -> Told {
+    pushed(requests, until, EVALUATE, MAX_MESSAGE_BYTES, &EMPTY_RECORD).await
 }
 
 /// Large messages but for their last byte, on as many streams as there may be.
@@ -315,28 +343,9 @@ async fn partial(requests: SendRequest<Bytes>, _: Arc<Attacker>, until: Instant)
         let Ok(Ok(mut ready)) = ready else { break };
         let Ok((response, mut body)) = ready.send_request(head(EVALUATE), false) else { break };
         streams.spawn(async move {
-            let _ = body.send_data(framed(MAX_MESSAGE_BYTES, &[]), false);
-            let chunk = Bytes::from(vec![b'x'; 16 << 10]);
-            let push = async {
-                let mut left = MAX_MESSAGE_BYTES - 1;
-                while left > 0 {
-                    body.reserve_capacity(chunk.len().min(left));
-                    match std::future::poll_fn(|cx| body.poll_capacity(cx)).await {
-                        Some(Ok(room)) => {
-                            let part = chunk.slice(..room.min(left).min(chunk.len()));
-                            left -= part.len();
-                            if body.send_data(part, false).is_err() {
-                                break;
-                            }
-                        }
-                        _ => break,
-                    }
-                }
-                std::future::pending::<()>().await;
-            };
             tokio::select! {
                 response = response => response.map_or_else(|_| "BROKEN".to_owned(), |response| code(&response)),
-                () = push => "TAKEN".to_owned(),
+                () = push(&mut body, MAX_MESSAGE_BYTES, b"xx", MAX_MESSAGE_BYTES - 1) => "TAKEN".to_owned(),
                 () = sleep_until(until - Duration::from_millis(200)) => "WAITED".to_owned(),
             }
         });

@@ -108,8 +108,7 @@ impl Fault {
         match self {
             Self::Refused(error) | Self::Over(error) | Self::Taken(error) => &error.code,
             Self::Silent { .. } => "PEER_IDLE",
-            Self::Wire(WireError::Size { .. }) => "MESSAGE_TOO_LARGE",
-            Self::Wire(_) => "MESSAGE_MALFORMED",
+            Self::Wire(error) => error.code(),
             Self::Unexpected { .. } => "TRAIN_ANSWER_UNEXPECTED",
             Self::Ciphertext(_) => "TRAIN_CIPHERTEXT_INVALID",
             Self::Sums(_) => "TRAIN_SUMS_INVALID",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::Status;
 use windvane_keys::enrolment::Partner;
-use windvane_proto::convert::{TrainUpload, TrainUploaded};
+use windvane_proto::convert::{TrainUpload, TrainUploaded, WireError};
 use windvane_proto::train::v1::UploadRequest;
 use windvane_protocols::limits::{MAX_CIPHERTEXTS_PER_CHUNK, MAX_TRAIN_CHUNK_BYTES};
 use windvane_protocols::party::SessionId;
@@ -87,6 +87,9 @@ async fn next(
         None => Ok(None),
         Some(Ok(message)) => Ok(Some(TrainUpload::try_from(message)?)),
         Some(Err(status)) => {
+            if let Some(error) = WireError::of(&status) {
+                return Err(error.clone().into());
+            }
             let cause = format!("{}: {}", status.code(), status.message());
             Err(TrainRefusal::UploadBroken { cause }.into())
         }

@@ -6,6 +6,7 @@ use windvane_proto::convert::{
     Pages, PagesWanted, PsiFrame, ScoreRound, SegmentRows, TableManifestWanted, TableWanted, TrainBegin,
     TrainFinish, TrainGrown, TrainStep, TrainUpload, train_parts, train_rows, train_sums,
 };
+use windvane_proto::decode::{Shaped, decode};
 use windvane_proto::{audit, common, lookup, psi, score, train};
 use windvane_protocols::audit::receipt::Countersignature;
 use windvane_protocols::lookup::DataSet;
@@ -20,25 +21,25 @@ use windvane_protocols::transcript::Signed;
 use super::choose;
 
 /// A message that becomes a trusted type by value.
-fn owned<M: Message + Default, T: TryFrom<M>>(input: &[u8]) {
-    if let Ok(message) = M::decode(Bytes::copy_from_slice(input)) {
+fn owned<M: Message + Default + Shaped, T: TryFrom<M>>(input: &[u8]) {
+    if let Ok(message) = decode::<M>(Bytes::copy_from_slice(input)) {
         let _ = T::try_from(message);
     }
 }
 
 /// A message that is read where it lies.
-fn borrowed<M: Message + Default, T>(input: &[u8])
+fn borrowed<M: Message + Default + Shaped, T>(input: &[u8])
 where
     T: for<'a> TryFrom<&'a M>,
 {
-    if let Ok(message) = M::decode(Bytes::copy_from_slice(input)) {
+    if let Ok(message) = decode::<M>(Bytes::copy_from_slice(input)) {
         let _ = T::try_from(&message);
     }
 }
 
 /// A message that a function takes apart.
-fn with<M: Message + Default>(input: &[u8], take: impl FnOnce(M)) {
-    if let Ok(message) = M::decode(Bytes::copy_from_slice(input)) {
+fn with<M: Message + Default + Shaped>(input: &[u8], take: impl FnOnce(M)) {
+    if let Ok(message) = decode::<M>(Bytes::copy_from_slice(input)) {
         take(message);
     }
 }
