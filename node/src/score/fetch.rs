@@ -366,7 +366,10 @@ async fn answered<T>(
 ) -> Result<T, ScoreFetchError> {
     let answer = tokio::time::timeout(SILENCE, answer).await;
     let answer = answer.map_err(|_| ScoreFetchError::Silent { party: party.clone() })?;
-    answer.map_err(|status| ScoreFetchError::Peer { party: party.clone(), error: PeerError::from(&status) })
+    answer.map_err(|status| match WireError::of(&status) {
+        Some(error) => malformed(party)(error.clone()),
+        None => ScoreFetchError::Peer { party: party.clone(), error: PeerError::from(&status) },
+    })
 }
 
 fn malformed(party: &PartyId) -> impl FnOnce(WireError) -> ScoreFetchError {

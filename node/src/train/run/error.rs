@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use tonic::Status;
 use windvane_keys::files::FileError;
 use windvane_proto::convert::WireError;
 use windvane_protocols::party::PartyId;
@@ -100,6 +101,13 @@ impl From<PeerError> for Fault {
             code if OVER.contains(&code) => Self::Over(error),
             _ => Self::Refused(error),
         }
+    }
+}
+
+/// Its refusal, or what is wrong with an answer that was not decoded.
+impl From<&Status> for Fault {
+    fn from(status: &Status) -> Self {
+        WireError::of(status).map_or_else(|| PeerError::from(status).into(), |error| error.clone().into())
     }
 }
 
@@ -254,5 +262,17 @@ impl From<FileError> for TrainError {
 impl From<crate::store::StoreError> for TrainError {
     fn from(error: crate::store::StoreError) -> Self {
         NodeError::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_was_not_decoded_is_malformed_and_no_refusal() {
+        let error = WireError::Size { field: "pairs", found: 9, limit: 8 };
+        assert!(matches!(Fault::from(&Status::from(error.clone())), Fault::Wire(wire) if wire == error));
+        assert!(matches!(Fault::from(&Status::invalid_argument("a provider's")), Fault::Refused(_)));
     }
 }

@@ -28,7 +28,6 @@ use super::BankStage;
 use super::answers::{Answer, Answers};
 use super::cells::cells_of;
 use super::error::{Fault, TrainError};
-use crate::error::PeerError;
 
 /// A provider that is busy with the call before, whose connection broke, is asked again so often, with this pause.
 /// For longer than a provider waits for somebody to read an answer.
@@ -269,13 +268,13 @@ impl Link {
         loop {
             let answered = tokio::time::timeout(self.idle, call()).await;
             let answered = answered.map_err(|_| self.silent(stage))?;
-            match answered.map_err(|status| PeerError::from(&status)) {
+            match answered.map_err(|status| Fault::from(&status)) {
                 Ok(answer) => return Ok(answer),
-                Err(error) if error.code == BUSY && tries < BUSY_TRIES => {
+                Err(Fault::Refused(error)) if error.code == BUSY && tries < BUSY_TRIES => {
                     tries += 1;
                     tokio::time::sleep(BUSY_PAUSE).await;
                 }
-                Err(error) => return Err(TrainError::of(self.party(), stage)(error)),
+                Err(fault) => return Err(TrainError::of(self.party(), stage)(fault)),
             }
         }
     }
@@ -284,7 +283,7 @@ impl Link {
         match tokio::time::timeout(self.idle, stream.next()).await.map_err(|_| self.silent(stage))? {
             None => Ok(None),
             Some(Ok(message)) => Ok(Some(message)),
-            Some(Err(status)) => Err(TrainError::of(self.party(), stage)(PeerError::from(&status))),
+            Some(Err(status)) => Err(TrainError::of(self.party(), stage)(&status)),
         }
     }
 
