@@ -242,8 +242,19 @@ pub struct PeerError {
 /// Longest text that is taken over from a peer.
 const MAX_PEER_TEXT_BYTES: usize = 256;
 
+/// What it answered is not what it should be.
+impl From<WireError> for PeerError {
+    fn from(error: WireError) -> Self {
+        Self { code: error.code().to_owned(), message: error.to_string(), retry_after_ms: None }
+    }
+}
+
 impl From<&Status> for PeerError {
     fn from(status: &Status) -> Self {
+        // Headers that came with an answer that was not decoded stand in its status as well.
+        if let Some(error) = WireError::of(status) {
+            return error.clone().into();
+        }
         let text = |key| status.metadata().get(key).and_then(|value| value.to_str().ok());
         let ours = match status.code() {
             Code::DeadlineExceeded | Code::Cancelled => "DEADLINE_EXCEEDED",
@@ -496,5 +507,14 @@ mod tests {
         let error = PeerError::from(&status);
         assert_eq!(error.code, "PEER_ERROR");
         assert_eq!(error.message, "linebreak");
+    }
+
+    #[test]
+    fn an_answer_that_was_not_decoded_is_malformed_whatever_headers_came_with_it() {
+        let malformed = WireError::Size { field: "groups", found: 11, limit: 10 };
+        let mut status = Status::from(malformed.clone());
+        status.metadata_mut().insert(CODE_KEY, MetadataValue::from_static("EPOCH_UNKNOWN"));
+        let error = PeerError::from(&status);
+        assert_eq!((error.code.as_str(), error.message), ("MESSAGE_TOO_LARGE", malformed.to_string()));
     }
 }

@@ -229,7 +229,7 @@ impl Account {
         }
     }
 
-    /// Counts a call that was refused before it was read; gives how many there were since this was last told, at most
+    /// Counts a call that was refused before a service saw it; gives how many there were since this was last told, at most
     /// once a second, so that a flood of them does not flood the log.
     fn note_shed(&self, now: Instant) -> Option<u64> {
         let mut paces = self.paces();

@@ -9,8 +9,14 @@ pub const MAX_DATA_SET_BYTES: usize = 64;
 /// Purposes are short codes such as `account_opening`.
 pub const MAX_PURPOSE_BYTES: usize = 64;
 
-/// A text in a message: one of the names and codes above.
+/// A text in a message: one of the names above, a protocol's name, or a code.
 pub const MAX_TEXT_BYTES: usize = 64;
+
+const _: () = assert!(
+    MAX_PARTY_ID_BYTES <= MAX_TEXT_BYTES
+        && MAX_DATA_SET_BYTES <= MAX_TEXT_BYTES
+        && MAX_PURPOSE_BYTES <= MAX_TEXT_BYTES
+);
 
 /// The identity encoding carries field lengths in 16 bits; no name, number or document comes near this.
 pub const MAX_IDENTITY_FIELD_BYTES: usize = 256;

@@ -93,7 +93,7 @@ impl<'a> Source<'a> {
         let request = FetchDeltasRequest { data_set: self.data_set.to_string(), epoch };
         let response =
             self.client.fetch_deltas(Request::new(request)).await.map_err(|s| PeerError::from(&s))?;
-        Ok(Deltas::try_from(response.into_inner()).map_err(|error| malformed(&error))?.0)
+        Ok(Deltas::try_from(response.into_inner()).map_err(PeerError::from)?.0)
     }
 
     /// Fetches a delta that follows the table `before` in the epoch's directory, and applies it.
@@ -132,7 +132,7 @@ impl<'a> Source<'a> {
         while sink.next_page() < publication.pages {
             let message = stream.message().await.map_err(|status| interrupted(&status))?;
             let Some(message) = message else { break };
-            let pages = Pages::try_from(message).map_err(|error| malformed(&error))?;
+            let pages = Pages::try_from(message).map_err(PeerError::from)?;
             sink = blocking(move || {
                 sink.append(pages.as_slice())?;
                 Ok::<_, InstallError>(sink)
@@ -174,13 +174,12 @@ impl Sink for DeltaDownload {
     }
 }
 
-fn malformed(error: &WireError) -> PeerError {
-    PeerError { code: "MESSAGE_MALFORMED".into(), message: error.to_string(), retry_after_ms: None }
-}
-
-/// A broken stream keeps the pages that came.
+/// A broken stream keeps the pages that came; what was not decoded comes again as it is.
 fn interrupted(status: &tonic::Status) -> NodeError {
     let error = PeerError::from(status);
+    if WireError::of(status).is_some() {
+        return error.into();
+    }
     NodeError::Given {
         code: "SNAPSHOT_TRUNCATED",
         message: format!("the download was interrupted ({error}); fetch again to go on from there"),
@@ -190,4 +189,19 @@ fn interrupted(status: &tonic::Status) -> NodeError {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, NodeError> {
     let stopped = |_| NodeError::Given { code: "INTERNAL", message: "the download's worker stopped".into() };
     tokio::task::spawn_blocking(work).await.map_err(stopped)
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Status;
+
+    use super::*;
+
+    #[test]
+    fn only_a_download_that_broke_off_is_to_be_gone_on_with() {
+        let code = |status: Status| interrupted(&status).code().to_owned();
+        assert_eq!(code(Status::unavailable("gone")), "SNAPSHOT_TRUNCATED");
+        let error = WireError::Form { field: "the message", expected: "protobuf of its type" };
+        assert_eq!(code(error.into()), "MESSAGE_MALFORMED");
+    }
 }

@@ -86,8 +86,8 @@ impl LimitsConfig {
         if let Some((field, _)) = at_least_one.into_iter().find(|(_, value)| *value == 0) {
             return rule(field, "is at least 1; to permit nothing, end the grant or suspend the partner");
         }
-        if !(4..=4_096).contains(&self.memory_per_peer_mb) {
-            return rule("limits.memory_per_peer_mb", "is 4 to 4096; the largest message takes 3");
+        if !(8..=4_096).contains(&self.memory_per_peer_mb) {
+            return rule("limits.memory_per_peer_mb", "is 8 to 4096; the largest message takes 3");
         }
         let times = [
             ("limits.call_deadline_ms", self.call_deadline_ms),

@@ -143,7 +143,7 @@ impl ScoreFetchError {
             Self::Retired { .. } => "SCORE_EPOCH_RETIRED",
             Self::Address { .. } => "PROVIDER_UNKNOWN",
             Self::Peer { error, .. } => &error.code,
-            Self::Malformed { .. } => "MESSAGE_MALFORMED",
+            Self::Malformed { error, .. } => error.code(),
             Self::Manifest(_) => "SCORE_MANIFEST_INVALID",
             Self::Silent { .. } => "DEADLINE_EXCEEDED",
             Self::Truncated { .. } => "SCORE_TABLE_TRUNCATED",

@@ -118,7 +118,10 @@ impl TryFrom<Open> for PsiOpen {
         }
         let finished =
             finished.iter().map(|[a, b, c, d, hash @ ..]| (u32::from_be_bytes([*a, *b, *c, *d]), *hash));
-        let finished = finished.collect();
+        let finished: Vec<_> = finished.collect();
+        if finished.iter().any(|(bucket, _)| u64::from(*bucket) >= MAX_PSI_BUCKETS) {
+            return Err(WireError::Form { field: "finished", expected: "of buckets that there can be" });
+        }
         Ok(Self { request: signed("request", &open.request)?, attempt, finished })
     }
 }
@@ -188,5 +191,6 @@ mod tests {
         assert_eq!(field(open(1, MAX_PSI_BUCKETS + 1)), "finished");
         assert_eq!(field(open(1, 1)), "request");
         assert_eq!(field(Open { finished: vec![0; 35].into(), ..open(1, 0) }), "finished");
+        assert_eq!(field(Open { finished: vec![1; 36].into(), ..open(1, 0) }), "finished");
     }
 }

@@ -36,7 +36,8 @@ const REMEMBERED: usize = 256;
 
 /// Codes that no fault of the network, of a disk or of a clock may lead to: TLS has kept changed bytes away, and no
 /// party lies.
-const IMPOSSIBLE: [&str; 25] = [
+const IMPOSSIBLE: [&str; 26] = [
+    "MESSAGE_TOO_LARGE",
     "PUBLICATION_ID_REUSED",
     "DELTA_SIGNATURE",
     "DELTA_FOREIGN",

@@ -156,11 +156,7 @@ impl From<CallError> for PeerError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Status(status) => Self::from(&*status),
-            CallError::Wire(error) => Self {
-                code: "MESSAGE_MALFORMED".to_owned(),
-                message: error.to_string(),
-                retry_after_ms: None,
-            },
+            CallError::Wire(error) => error.into(),
         }
     }
 }
