@@ -221,6 +221,10 @@ async fn a_session_that_the_bank_replaced_by_another_says_nothing_about_it() {
     std::fs::write(&beside, Signed::sign(void.clone(), of_provider).as_bytes()).unwrap();
     let audit = audit_training(&left.bank.config, &beside, None, &[]).unwrap();
     assert!(audit.is_ok() && audit.replaced && audit.to_string().contains("asked anew"), "{audit}");
+    let forged = left.bank.config.node.data_dir.join("forged");
+    std::fs::write(&forged, Signed::sign(void.clone(), key).as_bytes()).unwrap();
+    let audit = audit_training(&left.bank.config, &forged, None, &[]).unwrap();
+    assert_eq!(codes(&audit.findings), ["RECEIPT_INVALID"]);
     let audit =
         audit_training(&left.bank.config, &left.lapses[0], None, &[&left.lapses[1..], &[beside]].concat());
     assert!(audit.as_ref().unwrap().is_ok(), "{audit:?}");

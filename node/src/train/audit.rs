@@ -88,7 +88,7 @@ impl TrainAudit {
 impl std::fmt::Display for TrainAudit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { training, provider, replaced, answered, blocks, rows, findings } = self;
-        if *replaced {
+        if *replaced && findings.is_empty() {
             return write!(
                 f,
                 "training {training}: {provider} was asked anew in another session; in this one it was told nothing and \

@@ -1,6 +1,7 @@
 //! An audit under way: everything again, in the order of the training.
 
 use windvane_protocols::limits::MAX_RESIDUAL;
+use windvane_protocols::party::PartyId;
 use windvane_protocols::score::group::{Fingerprint, Pins};
 use windvane_protocols::score::universe::Universe;
 use windvane_protocols::train::boosting::{Row, TrainingError, Unit, base, bound, subtract};
@@ -51,7 +52,7 @@ pub(super) fn audit(
     let brought: Vec<_> = std::iter::once(evidence).chain(others).cloned().collect();
     let asked = folder.read::<TrainRequest>(&request.provider, Document::Request)?;
     if is_replaced(evidence, asked.as_ref()) {
-        return Ok(replaced(&listed, request));
+        return Ok(replaced(&listed, evidence));
     }
     let units = charter.units.iter().map(|unit| {
         let members = unit.members.iter().map(|identity| Member::open(folder, &identity.party, &brought));
@@ -91,16 +92,32 @@ struct Grown {
 }
 
 /// There is nothing to hold against a session in which nothing was handed over or answered, and that another one replaced.
-fn replaced(listed: &Listed, request: &TrainRequest) -> TrainAudit {
+fn replaced(listed: &Listed, evidence: &Evidence) -> TrainAudit {
+    let TrainRequest { charter, provider, .. } = evidence.request();
+    let signer = charter.providers().find(|identity| identity.party == *provider);
+    let invalid = (!signer.is_some_and(|signer| evidence.verify(&signer.key))).then(|| invalid(provider));
     TrainAudit {
-        training: request.charter.training.to_string(),
-        provider: request.provider.to_string(),
+        training: charter.training.to_string(),
+        provider: provider.to_string(),
         replaced: true,
         answered: Some(0),
         blocks: 0,
         rows: rows(listed),
-        findings: Vec::new(),
+        findings: invalid.into_iter().map(|(code, what)| found(code, None, None, what)).collect(),
     }
+}
+
+fn found(
+    code: &'static str,
+    block: Option<u16>,
+    row: Option<usize>,
+    what: impl Into<String>,
+) -> TrainFinding {
+    TrainFinding { code, block, row, what: what.into() }
+}
+
+fn invalid(party: &PartyId) -> (&'static str, String) {
+    ("RECEIPT_INVALID", format!("the receipt of {party} is not signed by it, or is of another training"))
 }
 
 fn rows(listed: &Listed) -> TrainRows {
@@ -141,7 +158,7 @@ impl Auditor<'_> {
     }
 
     fn find(&mut self, code: &'static str, block: Option<u16>, row: Option<usize>, what: impl Into<String>) {
-        self.findings.push(TrainFinding { code, block, row, what: what.into() });
+        self.findings.push(found(code, block, row, what));
     }
 
     fn members(&self) -> impl Iterator<Item = &Member> {
@@ -157,8 +174,7 @@ impl Auditor<'_> {
                 !evidence.verify(&identity.key) || evidence.request().charter != *self.charter
             };
             if evidence.is_some_and(bad) {
-                let what = format!("the receipt of {party} is not signed by it, or is of another training");
-                Some(("RECEIPT_INVALID", what))
+                Some(invalid(party))
             } else if member.contradicts_itself {
                 let what = format!("{party} signed two different receipts or lapses of the training");
                 Some(("RECEIPT_REPEATED", what))
