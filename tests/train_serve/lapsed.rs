@@ -141,15 +141,21 @@ async fn a_provider_that_leaves_service_signs_what_it_answered_until_then() {
     let mut training = world.training(5);
     training.prepared().await;
     training.grow(FIRST, &[]).await.unwrap();
+    let journal = world.folder(&training).join("journal");
     world.node.stop().await.unwrap();
     let archive = world.lab.dir.path().join("archive");
     let retire = |dry_run| {
         let admin = Admin::open(&world.carrier.config, Arc::new(world.lab.clock.clone())).unwrap();
-        admin.retire_node(&archive, dry_run).unwrap()
+        admin.retire_node(&archive, dry_run)
     };
-    retire(true);
+    retire(true).unwrap();
+    // What cannot be read is not destroyed either.
+    let whole = std::fs::read(&journal).unwrap();
+    std::fs::write(&journal, "no journal\n").unwrap();
+    assert_eq!(retire(false).unwrap_err().code(), "TRAIN_FOLDER");
+    std::fs::write(&journal, whole).unwrap();
     assert_eq!(lapses(&world.carrier), []);
-    retire(false);
+    retire(false).unwrap();
     let report = verify_archive(&archive).unwrap();
     assert!(report.ok, "{report:?}");
     assert_eq!(report.log.counts["train lapsed"], 1);
