@@ -131,7 +131,7 @@ pub fn audit_training(
 ) -> Result<TrainAudit, TrainError> {
     let mut own = Evidence::load(signed, training)?;
     // A log may also have the lapse of a session that another one replaced.
-    own.sort_by_key(|evidence| (!evidence.is_receipt(), evidence.is_void()));
+    own.sort_by_key(|evidence| (evidence.receipt().is_none(), evidence.is_void()));
     let evidence = own.remove(0);
     let training = evidence.request().charter.training;
     let others = others.iter().map(|path| Evidence::load(path, Some(training)));

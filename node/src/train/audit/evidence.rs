@@ -67,13 +67,14 @@ impl Evidence {
         Ok(found)
     }
 
-    pub(super) const fn is_receipt(&self) -> bool {
-        matches!(self, Self::Receipt(_))
-    }
-
     /// Whether it is of a session that was accepted, and in which nothing was handed over or answered.
     pub(super) fn is_void(&self) -> bool {
         self.lapse().is_some_and(|lapse| !lapse.is_begun() && lapse.answered.count == 0)
+    }
+
+    /// Whether the bank had handed over what all providers announced.
+    pub(super) fn is_begun(&self) -> bool {
+        self.lapse().is_none_or(TrainLapse::is_begun)
     }
 
     pub(super) fn acceptance(&self) -> &Signed<TrainAcceptance> {

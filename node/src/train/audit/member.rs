@@ -127,8 +127,8 @@ impl Member {
     ) -> Result<bool, TrainError> {
         let (kept, evidence) = (self.kept() as u64, self.evidence.clone());
         let Some(evidence) = evidence else { return Ok(true) };
-        let begun = evidence.lapse().is_none_or(|lapse| lapse.is_begun());
-        let hash = StepHash::new(&evidence.acceptance().digest(), if begun { announcements } else { &[] });
+        let told = if evidence.is_begun() { announcements } else { &[] };
+        let hash = StepHash::new(&evidence.acceptance().digest(), told);
         let (steps, contributions) = match &mut self.answers {
             Some(answers) => answers.hashes(hash)?,
             None => (hash.finish(), Vec::<Hash>::new()),

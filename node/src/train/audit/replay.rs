@@ -165,6 +165,11 @@ impl Auditor<'_> {
         self.units.iter().flat_map(|unit| &unit.members)
     }
 
+    /// What all of them signed, as far as the auditor has it.
+    fn signed(&self) -> impl Iterator<Item = &Evidence> {
+        self.members().filter_map(|member| member.evidence.as_ref())
+    }
+
     /// Whether receipts and lapses are their providers', all of one training, and the request in this one is the bank's.
     fn signatures(&mut self, request: &TrainRequest, others: &[Evidence]) {
         let identities = self.charter.providers().zip(self.members());
@@ -204,8 +209,7 @@ impl Auditor<'_> {
 
     /// Goes beyond what the evidence's provider got, to what any other one signed that it got.
     fn sent(&mut self) {
-        let others: Vec<_> = self.members().filter_map(|member| member.evidence.as_ref()).collect();
-        let others: Vec<_> = others.into_iter().map(Evidence::uploads).collect();
+        let others: Vec<_> = self.signed().map(Evidence::uploads).collect();
         others.into_iter().for_each(|other| self.uploads.extend(other));
     }
 
@@ -250,18 +254,16 @@ impl Auditor<'_> {
     /// Whether answers are kept as the providers signed, and all were told the same.
     fn transcripts(&mut self) -> Result<(), TrainError> {
         let all: Option<Vec<_>> = self.members().map(|member| member.announcement().cloned()).collect();
-        let lapse_of = |member: &Member| member.evidence.as_ref().map(|signed| signed.lapse().cloned());
-        let begun =
-            self.members().filter_map(lapse_of).any(|lapse| lapse.is_none_or(|lapse| lapse.is_begun()));
         let hold = all.as_ref().is_some_and(|all| self.charter.check_announcements(all).is_ok());
-        if begun && !hold {
+        if self.signed().any(Evidence::is_begun) && !hold {
             self.find("TRAIN_ANNOUNCEMENTS", None, None, "the providers' announcements do not hold");
         }
         let (announcements, mut found) = (all.unwrap_or_default(), Vec::new());
         let digest = announcements_digest(&announcements);
         let uploads = &self.uploads;
         for member in self.units.iter_mut().flat_map(|unit| &mut unit.members) {
-            let told = lapse_of(member).flatten().filter(|lapse| lapse.is_begun());
+            let lapse = member.evidence.as_ref().and_then(Evidence::lapse);
+            let told = lapse.filter(|lapse| lapse.is_begun());
             if told.is_some_and(|lapse| lapse.announcements != digest) {
                 let what = format!("{} was handed other announcements than the others made", member.party);
                 found.push(("TRAIN_ANNOUNCEMENTS", what));
@@ -350,9 +352,7 @@ impl Auditor<'_> {
         let name = BlockRecord::name(block);
         let record = self.folder.unseal_record::<BlockRecord>(&name, &self.keys.storage)?;
         let is_last = self.uploads.residuals.len() == usize::from(block) + 1;
-        let is_ended =
-            self.members().any(|member| member.evidence.as_ref().is_some_and(Evidence::is_receipt));
-        if is_last && !is_ended {
+        if is_last && self.signed().all(|evidence| evidence.receipt().is_none()) {
             return Ok(record);
         }
         needed(self.folder, record, &name).map(Some)
