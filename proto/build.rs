@@ -57,9 +57,10 @@ fn table(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
             fields.extend(entry(&field, most.remove(field.full_name()))?);
         }
         longest = longest.max(fields.len());
+        let others = message.fields().len() - fields.len();
         let (path, name, fields) = (path(&message), message.full_name(), fields.join(", "));
         writeln!(table, "impl Shaped for {path} {{")?;
-        writeln!(table, "    const SHAPE: &'static Shape = &Shape {{ fields: &[{fields}] }};\n}}")?;
+        writeln!(table, "    const SHAPE: &'static Shape = &Shape {{ fields: &[{fields}], others: {others} }};\n}}")?;
         writeln!(
             kinds,
             "MessageKind {{ name: {name:?}, shape: {path}::SHAPE, again: super::again::<{path}> }},"

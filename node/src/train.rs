@@ -17,6 +17,7 @@ mod appended;
 pub mod audit;
 pub mod error;
 pub mod features;
+pub(crate) mod finished;
 pub mod folder;
 pub(crate) mod grant;
 pub(crate) mod lapse;

@@ -25,7 +25,7 @@ fn main() {
     let pairs = vec![Proposal { right: false, groups }; MAX_LEVEL_PAIRS];
     told("the groups of all features, for all pairs", &SumRequest { place: None, pairs });
     let repeated = |pair: [u8; 2]| pair.repeat(MAX_MESSAGE_BYTES / 2);
-    timed::<EvaluateRequest>("numbers that nobody knows", repeated([0x78, 0]));
+    timed::<EvaluateRequest>("numbers that nobody knows, which are refused", repeated([0x78, 0]));
     timed::<EvaluateRequest>("empty groups, which are refused", repeated([0x12, 0]));
 }
 

@@ -16,12 +16,14 @@
 //! **What is counted.** The table is made by the build script of the protos, which refuses a repeated field without a
 //! limit, and what is not counted here: maps, groups, repeated numbers. Bytes are parts of the message itself. A text is
 //! copied and has at most [`MAX_TEXT_BYTES`]. A message or text that is not repeated may occur once, as every encoder
-//! writes it: `prost` would join the lists of two. Fields that nobody knows, a newer version's, are skipped, as `prost`
-//! does. Tags and lengths are read by the functions with which `prost` reads them, so that both see the same message;
-//! what is malformed is refused alike in both.
+//! writes it: `prost` would join the lists of two. Numbers and bytes that are not repeated allocate nothing, and are
+//! counted together, with the fields that nobody knows: those of a newer version are skipped, as `prost` does, but there
+//! may be [`NEWER`] of them, so that a message of nothing else costs no time either. Groups, which no field of ours is,
+//! are malformed. Tags and lengths are read by the functions with which `prost` reads them, so that both see the same
+//! message; what is malformed there is refused here.
 //!
 //! **What it costs.** No byte is read twice, and what bytes and texts hold not at all: less than `prost` takes for the
-//! same message (`examples/decoding.rs` measures both).
+//! same message (`examples/decoding.rs` measures both). As every field has a limit, so has the number of tags.
 //!
 //! Messages do not contain themselves (the table would not compile), so the pass goes no deeper than their types.
 
@@ -44,13 +46,19 @@ pub use table::{MESSAGES, request};
 /// A growing list takes up to three times its items, the old and the new one together, and begins with four.
 const GROWTH: usize = 4;
 
-/// The fields of a message for which decoding allocates.
+/// Fields of one message that a newer version may have more than this one.
+const NEWER: usize = 16;
+
+/// The fields of a message.
 #[derive(Debug)]
 pub struct Shape {
+    /// Those for which decoding allocates.
     fields: &'static [Field],
+    /// How many there are beside them.
+    others: usize,
 }
 
-/// One of them.
+/// One for which decoding allocates.
 #[derive(Debug)]
 struct Field {
     number: u32,
@@ -109,13 +117,18 @@ impl Shape {
     /// Holds an encoded message against its limits.
     ///
     /// # Errors
-    /// [`WireError::Size`] when a field occurs more often than it may, or a text is too long; [`WireError::Form`] when
+    /// [`WireError::Size`] when fields occur more often than they may, or a text is too long; [`WireError::Form`] when
     /// this is no such message.
     pub fn check(&self, mut message: &[u8]) -> Result<(), WireError> {
-        let mut found = [0; table::MAX_FIELDS];
+        let (mut found, mut others) = ([0; table::MAX_FIELDS], 0);
         while !message.is_empty() {
             let (number, wire_type) = decode_key(&mut message).map_err(|_| MALFORMED)?;
             let Some(at) = self.fields.iter().position(|field| field.number == number) else {
+                others += 1;
+                within("other fields", others, self.others + NEWER)?;
+                if matches!(wire_type, WireType::StartGroup | WireType::EndGroup) {
+                    return Err(MALFORMED);
+                }
                 skip_field(wire_type, number, &mut message, DecodeContext::default())
                     .map_err(|_| MALFORMED)?;
                 continue;

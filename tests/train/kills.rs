@@ -7,16 +7,19 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use windvane::audit::reconcile;
+use windvane::admin::Admin;
+use windvane::audit::{VerifyOptions, reconcile, verify};
 use windvane::clock::SystemClock;
+use windvane::retire::node::verify_archive;
 use windvane::telemetry;
 use windvane::train::Stage;
 use windvane::train::audit::audit_training;
 use windvane::train::run::{BankStage, TrainProgress, TrainRunner};
 use windvane_protocols::party::SessionId;
 
+use super::lapsed::LONG_MS;
 use super::{World, config};
-use crate::lab::Party;
+use crate::lab::{Party, events};
 use crate::psi::process::{CONFIG, Process};
 
 const SIGKILL: i32 = 9;
@@ -122,6 +125,48 @@ async fn a_provider_that_was_killed_at_any_stage_goes_on_to_the_model_of_the_cle
     assert!(agreed.is_ok(), "{agreed}");
     let all = PROVIDER_KILLS.len() as u64;
     assert!(agreed.pairs.iter().all(|pair| (pair.jobs_agreed, pair.countersigned) == (all, all)), "{agreed}");
+}
+
+/// What its log says of the registry and of trainings.
+fn told(police: &Party) -> Vec<&'static str> {
+    let report = verify(&police.log_dir(), &VerifyOptions::default());
+    assert!(report.findings.is_empty(), "{report}");
+    let kinds = events(police).into_iter().map(|event| event.kind());
+    kinds.filter(|kind| ["score model", "train completed", "train lapsed"].contains(kind)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_only_the_log_has_not_heard_of_is_told_when_its_bank_stays_away() {
+    let mut world = World::new().await;
+    let training = world.begun(&world.plan("kept-1"));
+    world.provider_killed("police", "train-kept:1", training).await;
+    world.lab.clock.advance_ms(LONG_MS);
+    for _ in 0..2 {
+        world.providers["police"].1.as_ref().unwrap().trainings().unwrap().lapse().await;
+    }
+    let (_, providers, _lab) = world.stopped().await;
+    let police = providers.last().unwrap();
+    assert_eq!(told(police), ["score model", "train completed"]);
+    let sessions = std::fs::read_dir(police.config.node.data_dir.join("train-sessions")).unwrap();
+    let [folder] = &sessions.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()[..] else { panic!() };
+    let left = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut left: Vec<_> = left.map(|name| name.into_string().unwrap()).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["acceptance", "journal", "receipt", "salt"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_only_the_log_has_not_heard_of_is_told_when_its_provider_leaves_service() {
+    let mut world = World::new().await;
+    let training = world.begun(&world.plan("kept-1"));
+    world.provider_killed("police", "train-kept:1", training).await;
+    let (_, providers, lab) = world.stopped().await;
+    let (police, archive) = (providers.last().unwrap(), lab.dir.path().join("archive"));
+    assert!(told(police).is_empty());
+    Admin::open(&police.config, Arc::new(lab.clock.clone())).unwrap().retire_node(&archive, false).unwrap();
+    let report = verify_archive(&archive).unwrap();
+    let count = |kind| report.log.counts.get(kind).copied().unwrap_or_default();
+    assert_eq!((count("score model"), count("train completed"), count("train lapsed")), (1, 1, 0));
 }
 
 impl World {

@@ -14,7 +14,7 @@ use windvane_protocols::transcript::Signed;
 use super::*;
 
 /// Longer than a session is kept.
-const LONG_MS: u64 = 8 * 86_400_000;
+pub(super) const LONG_MS: u64 = 8 * 86_400_000;
 
 /// Tells when everybody has the residuals of the second block.
 #[derive(Default)]

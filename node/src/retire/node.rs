@@ -207,7 +207,7 @@ fn is_last(path: &Path) -> bool {
 /// Gives up the trainings that are under way, so that the log has what was answered in them.
 fn lapse(config: &Config, keys: &NodeKeys, layout: &Layout, now_ms: u64) -> Result<(), NodeError> {
     let (software, configuration) = crate::server::digests(config)?;
-    let giving = Giving { root: layout.root(), keys, software, configuration, now_ms };
+    let giving = Giving { layout, keys, software, configuration, now_ms };
     let mut given = Vec::new();
     let Due { sessions, damaged } = giving.due(u64::MAX)?;
     if let Some((session, error)) = damaged.into_iter().next() {
@@ -223,7 +223,8 @@ fn lapse(config: &Config, keys: &NodeKeys, layout: &Layout, now_ms: u64) -> Resu
     if given.is_empty() {
         return Ok(());
     }
-    let entries = given.iter().map(|given| Entry::new(now_ms, given.event()).encode().into_bytes());
+    let events = given.iter().flat_map(|given| given.end().events());
+    let entries = events.map(|event| Entry::new(now_ms, event).encode().into_bytes());
     outside(|| {
         let log = keys.open_log(config)?;
         log.append_blocking(entries.collect())?;

@@ -244,6 +244,12 @@ impl SessionFolder {
         Ok(fresh)
     }
 
+    /// Notes that the session is through and its receipt logged, and forgets what is not needed any more.
+    pub(super) fn complete(&mut self, at_ms: u64) -> Result<(), NodeError> {
+        self.note(&Fact::Completed { at_ms })?;
+        self.forget()
+    }
+
     /// Forgets who was listed, all ciphertexts, and the secret of the masks.
     pub(super) fn forget(&self) -> Result<(), NodeError> {
         let names = [Secret::Mask.file(), Secret::List.file()].map(str::to_owned);

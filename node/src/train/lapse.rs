@@ -6,8 +6,10 @@
 //!
 //! The journal first says that the session is given up, from where on nothing is answered; then the record is made of the
 //! journal alone and kept, positions, ciphertexts and the mask's secret go, the log gets the record, and the journal says
-//! so. A kill in between leaves a session that is due again: the kept record is logged, once more if need be. A session
-//! whose receipt is in the log is through, and lapses never.
+//! so. A kill in between leaves a session that is due again: the kept record is logged, once more if need be.
+//!
+//! A session whose receipt is in the log is through, and lapses never; nor does one whose model is in the registry, which
+//! only the log has not heard of: it hears of the receipt and the model instead.
 
 use std::path::Path;
 
@@ -18,25 +20,35 @@ use windvane_protocols::train::lapse::TrainLapse;
 use windvane_protocols::train::record::{TrainAcceptance, TrainReceipt, announcements_digest};
 use windvane_protocols::transcript::{Hash, Signed};
 
+use super::finished::Finished;
 use super::folder::{Document, Due, Fact, SessionFolder, Upload};
 use crate::error::NodeError;
-use crate::identity::NodeKeys;
+use crate::identity::{Layout, NodeKeys};
 
 /// Who gives sessions up, and when.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Giving<'a> {
-    pub(crate) root: &'a Path,
+    pub(crate) layout: &'a Layout,
     pub(crate) keys: &'a NodeKeys,
     pub(crate) software: Hash,
     pub(crate) configuration: Hash,
     pub(crate) now_ms: u64,
 }
 
-/// A session that is given up, until its record is in the log.
+/// A session that nobody goes on with, until the log has its end.
 #[derive(Debug)]
 pub(crate) struct GivenUp {
     folder: SessionFolder,
-    lapse: Signed<TrainLapse>,
+    end: End,
+}
+
+/// How a session ended, as the log has to hear it.
+#[derive(Debug, Clone)]
+pub(crate) enum End {
+    /// Its bank did not end it.
+    Lapsed(Box<Signed<TrainLapse>>),
+    /// It was through but for the log.
+    Through(Box<Finished>),
 }
 
 impl Giving<'_> {
@@ -45,10 +57,10 @@ impl Giving<'_> {
     /// # Errors
     /// Errors of the system.
     pub(crate) fn due(&self, before_ms: u64) -> Result<Due, NodeError> {
-        SessionFolder::due(self.root, before_ms)
+        SessionFolder::due(self.layout.root(), before_ms)
     }
 
-    /// Gives a session up; `None` for one that is over, or through by a receipt for which `is_logged`.
+    /// Gives a session up, or finds it through; `None` for one that is over, or has a receipt that `is_logged`.
     ///
     /// # Errors
     /// [`NodeError`]; `TRAIN_FOLDER` while somebody works on it.
@@ -57,14 +69,17 @@ impl Giving<'_> {
         session: SessionId,
         is_logged: impl FnOnce(&Signed<TrainReceipt>) -> Result<bool, NodeError>,
     ) -> Result<Option<GivenUp>, NodeError> {
-        let mut folder = SessionFolder::open(self.root, session)?;
+        let mut folder = SessionFolder::open(self.layout.root(), session)?;
         let acceptance = folder.read::<TrainAcceptance>(Document::Acceptance)?;
         let Some(acceptance) = acceptance.filter(|_| !folder.state().is_over()) else { return Ok(None) };
-        let receipt = folder.read::<TrainReceipt>(Document::Receipt)?;
-        if receipt.map_or(Ok(false), |receipt| is_logged(&receipt))? {
-            folder.note(&Fact::Completed { at_ms: self.now_ms })?;
-            folder.forget()?;
-            return Ok(None);
+        if let Some(receipt) = folder.read::<TrainReceipt>(Document::Receipt)? {
+            if is_logged(&receipt)? {
+                folder.complete(self.now_ms)?;
+                return Ok(None);
+            }
+            if let Some(finished) = Finished::find(self.layout, receipt)? {
+                return Ok(Some(GivenUp { folder, end: End::Through(Box::new(finished)) }));
+            }
         }
         if folder.state().expired_at_ms.is_none() {
             folder.note(&Fact::Expired { at_ms: self.now_ms })?;
@@ -78,7 +93,7 @@ impl Giving<'_> {
             }
         };
         folder.forget()?;
-        Ok(Some(GivenUp { folder, lapse }))
+        Ok(Some(GivenUp { folder, end: End::Lapsed(Box::new(lapse)) }))
     }
 
     fn lapse(&self, folder: &SessionFolder, acceptance: Signed<TrainAcceptance>) -> TrainLapse {
@@ -103,8 +118,8 @@ impl Giving<'_> {
 
 impl GivenUp {
     /// What the log has to hear.
-    pub(crate) fn event(&self) -> Event {
-        Event::TrainLapsed(Box::new(self.lapse.clone()))
+    pub(crate) const fn end(&self) -> &End {
+        &self.end
     }
 
     /// The log has it.
@@ -112,6 +127,19 @@ impl GivenUp {
     /// # Errors
     /// Errors of the system.
     pub(crate) fn logged(mut self, now_ms: u64) -> Result<(), NodeError> {
-        self.folder.note(&Fact::Lapsed { at_ms: now_ms })
+        match self.end {
+            End::Lapsed(_) => self.folder.note(&Fact::Lapsed { at_ms: now_ms }),
+            End::Through(_) => self.folder.complete(now_ms),
+        }
+    }
+}
+
+impl End {
+    /// What the log has to hear, in its order.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        match self {
+            Self::Lapsed(lapse) => vec![Event::TrainLapsed(lapse.clone())],
+            Self::Through(finished) => vec![finished.added(), finished.completed()],
+        }
     }
 }

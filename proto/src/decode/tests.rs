@@ -122,10 +122,29 @@ fn what_is_no_message_is_refused_as_malformed() {
 fn fields_that_nobody_knows_are_skipped_whatever_is_in_them() {
     let mut message = Vec::new();
     delimited(1000, &[0xff; 100], &mut message);
-    message.extend([0x98, 0x3f, 1, 0x9b, 0x3f, 0x08, 1, 0x9c, 0x3f]);
+    message.extend([0x98, 0x3f, 1]);
     assert_eq!(decode::<lookup::v1::EvaluateRequest>(&message[..]), Ok(Default::default()));
-    let groups = [0x9b, 0x3f].repeat(1 << 20);
-    assert_eq!(decode::<lookup::v1::EvaluateRequest>(&groups[..]), Err(MALFORMED), "groups in groups");
+}
+
+#[test]
+fn fields_that_nobody_knows_and_those_that_are_no_list_are_few() {
+    let numbers = |tag: &[u8]| [tag, &[1]].concat().repeat(MAX_MESSAGE_BYTES / (tag.len() + 1));
+    let limit = lookup::v1::EvaluateRequest::SHAPE.others + NEWER;
+    let refused = decode::<lookup::v1::EvaluateRequest>(&numbers(&[0x98, 0x3f])[..]).map(|_| ());
+    assert_eq!(size(refused), ("other fields", limit + 1, limit));
+    let limit = lookup::v1::FetchDeltasRequest::SHAPE.others + NEWER;
+    let known = |tag: &[u8]| decode::<lookup::v1::FetchDeltasRequest>(&numbers(tag)[..limit * 2]);
+    assert!(known(&[0x10]).is_ok());
+    let refused = lookup::v1::FetchDeltasRequest::SHAPE.check(&numbers(&[0x10]));
+    assert_eq!(size(refused), ("other fields", limit + 1, limit));
+}
+
+#[test]
+fn groups_are_refused_whatever_is_in_them() {
+    let closed: &[u8] = &[0x9b, 0x3f, 0x08, 1, 0x9c, 0x3f];
+    for groups in [closed, &[0x9b, 0x3f].repeat(1 << 20), &[0x9c, 0x3f]] {
+        assert_eq!(decode::<lookup::v1::EvaluateRequest>(groups), Err(MALFORMED));
+    }
 }
 
 #[test]

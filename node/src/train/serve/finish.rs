@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use windvane_keys::enrolment::Partner;
 use windvane_proto::convert::TrainFinish;
-use windvane_protocols::audit::entry::Event;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::train::PROTOCOL;
 use windvane_protocols::train::record::TrainReceipt;
@@ -17,18 +16,9 @@ use crate::error::{NodeError, Refusal};
 use crate::score::card::is_model_name;
 use crate::score::folder::{FolderError, ScoreFolder};
 use crate::score::registry::{Description, Registry, RegistryError};
+use crate::train::finished::{ADDED_BY, Finished};
 use crate::train::folder::{Document, Ended, Fact, SessionFolder, Upload};
 use crate::train::{Stage, TrainRefusal};
-
-/// In whose name a trained model stands in the registry; a person approves it.
-const ADDED_BY: &str = "training";
-
-/// What a finished session leaves.
-struct Finished {
-    receipt: Signed<TrainReceipt>,
-    group: DataSet,
-    model: Hash,
-}
 
 impl TrainProvider {
     /// Ends a session; gives the receipt, which is logged by then. The same again gets the same.
@@ -58,17 +48,22 @@ impl TrainProvider {
         let (mut claim, finished) = self.run_with(claim, partner, work).await?;
         // What fails from here on is read from the disk again, and done again.
         let mut session = claim.take().ok_or(Refusal::Internal)?;
-        let Finished { receipt, group, model } = finished;
-        let (provider, by) = (&self.desk.provider, ADDED_BY.to_owned());
-        provider.log(Event::ScoreModel { group, model, action: "added".to_owned(), by }).await?;
-        provider.train_completed(&receipt).await?;
+        self.log_finished(&finished).await?;
         Stage::Completed.reached();
-        session.note(&Fact::Completed { at_ms: provider.now_ms() })?;
-        session.folder().forget().map_err(|error| internal(&error))?;
-        let session = receipt.body().request().session;
+        let now_ms = self.desk.provider.now_ms();
+        session.folder().complete(now_ms).map_err(|error| internal(&error))?;
+        Ok(finished.receipt)
+    }
+
+    /// Has the log hear of a session that is through.
+    pub(super) async fn log_finished(&self, finished: &Finished) -> Result<(), Refusal> {
+        let provider = &self.desk.provider;
+        provider.log(finished.added()).await?;
+        provider.train_completed(&finished.receipt).await?;
+        let session = finished.receipt.body().request().session;
         provider.shared().observer.metrics.job_ended("train", true);
         tracing::info!(code = "TRAIN_COMPLETED", %session, "a training is through");
-        Ok(receipt)
+        Ok(())
     }
 
     /// The receipt of a session that is through: nothing else of it can be read again.

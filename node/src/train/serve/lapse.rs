@@ -1,5 +1,6 @@
 //! Sessions that are too old are given up while the node runs; see `train/lapse.rs`.
 
+use windvane_protocols::audit::entry::Event;
 use windvane_protocols::party::SessionId;
 use windvane_protocols::train::record::TrainReceipt;
 use windvane_protocols::transcript::Signed;
@@ -7,7 +8,7 @@ use windvane_protocols::transcript::Signed;
 use super::{Claim, Desk, Slot, TrainProvider, internal};
 use crate::error::{NodeError, Refusal};
 use crate::train::folder::Due;
-use crate::train::lapse::Giving;
+use crate::train::lapse::{End, Giving};
 
 impl TrainProvider {
     /// Gives up the sessions that are too old, and finishes what a kill left half-way; each is in the log then. What fails
@@ -24,23 +25,27 @@ impl TrainProvider {
             let Some(mut claim) = self.claim_idle(session) else { continue };
             // What is in memory holds the folder.
             drop(claim.take());
-            if self.give_up(session).await == Ok(true) {
-                tracing::warn!(code = "TRAIN_EXPIRED", %session, "a training was given up");
-            }
+            // What failed was told, and is due again.
+            _ = self.give_up(session).await;
             self.release(session, claim);
         }
     }
 
-    /// Gives a session up whose place is held; whether there was anything to be given up.
-    async fn give_up(&self, session: SessionId) -> Result<bool, Refusal> {
+    /// Gives a session up whose place is held, or finds it through.
+    async fn give_up(&self, session: SessionId) -> Result<(), Refusal> {
         let (desk, provider) = (self.desk.clone(), &self.desk.provider);
         let given = on_disk(move || desk.giving().give_up(session, |receipt| Ok(desk.is_logged(receipt))));
-        let Some(given) = given.await? else { return Ok(false) };
-        provider.log(given.event()).await?;
+        let Some(given) = given.await? else { return Ok(()) };
+        match given.end() {
+            End::Lapsed(lapse) => {
+                provider.log(Event::TrainLapsed(lapse.clone())).await?;
+                provider.shared().observer.metrics.job_ended("train", false);
+                tracing::warn!(code = "TRAIN_EXPIRED", %session, "a training was given up");
+            }
+            End::Through(finished) => self.log_finished(finished).await?,
+        }
         let now_ms = provider.now_ms();
-        on_disk(move || given.logged(now_ms)).await?;
-        provider.shared().observer.metrics.job_ended("train", false);
-        Ok(true)
+        on_disk(move || given.logged(now_ms)).await
     }
 
     /// A session's place, unless a call has it. No other session makes room.
@@ -62,7 +67,7 @@ impl Desk {
     fn giving(&self) -> Giving<'_> {
         let shared = self.provider.shared();
         Giving {
-            root: shared.layout.root(),
+            layout: &shared.layout,
             keys: &shared.keys,
             software: shared.software,
             configuration: shared.configuration,
