@@ -60,7 +60,10 @@ fn table(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
         let others = message.fields().len() - fields.len();
         let (path, name, fields) = (path(&message), message.full_name(), fields.join(", "));
         writeln!(table, "impl Shaped for {path} {{")?;
-        writeln!(table, "    const SHAPE: &'static Shape = &Shape {{ fields: &[{fields}], others: {others} }};\n}}")?;
+        writeln!(
+            table,
+            "    const SHAPE: &'static Shape = &Shape {{ fields: &[{fields}], others: {others} }};\n}}"
+        )?;
         writeln!(
             kinds,
             "MessageKind {{ name: {name:?}, shape: {path}::SHAPE, again: super::again::<{path}> }},"
