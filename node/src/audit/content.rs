@@ -431,6 +431,11 @@ impl Content {
     }
 }
 
+/// A record that is kept before it is logged may be older than its entry, by whatever lay between, but not younger.
+fn kept_time(what: &str, entry_ms: u64, record_ms: u64) -> Option<Fault> {
+    (record_ms > entry_ms).then(|| own_time(what, entry_ms, record_ms)).flatten()
+}
+
 fn own_time(what: &str, entry_ms: u64, record_ms: u64) -> Option<Fault> {
     let off_ms = entry_ms.abs_diff(record_ms);
     let text = || format!("the {what} that the node itself signed is {off_ms} ms away from its entry");

@@ -4,7 +4,7 @@ use windvane_protocols::party::PartyId;
 use windvane_protocols::psi::{PsiAcceptance, PsiReceipt, PsiRelease, PsiRequest};
 use windvane_protocols::transcript::Signed;
 
-use super::{Check, Content, Signature, own_time};
+use super::{Check, Content, Signature, kept_time, own_time};
 use crate::audit::code;
 use crate::audit::report::Fault;
 
@@ -71,7 +71,7 @@ impl Content {
         faults.extend(self.signed(index, Signature::PsiRequest(&receipt.acceptance.body().request), checks));
         faults.extend(self.ours(&request.requester, &request.provider));
         if own == request.provider {
-            faults.extend(own_time("receipt", at_ms, receipt.finished_at_ms));
+            faults.extend(kept_time("receipt", at_ms, receipt.finished_at_ms));
         } else {
             // The acceptance stands in the provider's log alone, so the requester's counts by the receipt.
             faults.extend(self.charge(receipt.acceptance.body(), &own));

@@ -5,7 +5,7 @@ use windvane_protocols::train::lapse::TrainLapse;
 use windvane_protocols::train::record::{TrainAcceptance, TrainReceipt, TrainRequest};
 use windvane_protocols::transcript::Signed;
 
-use super::{Check, Content, Signature, TIME_TOLERANCE_MS, own_time};
+use super::{Check, Content, Signature, kept_time, own_time};
 use crate::audit::code;
 use crate::audit::report::Fault;
 
@@ -21,7 +21,7 @@ impl Content {
         let mut faults = self.signed(index, Signature::TrainRequest(signed), checks);
         faults.extend(self.ours(requester, &request.provider));
         faults.extend(self.made_by("request", requester));
-        faults.extend(own_time("request", at_ms, request.requested_at_ms));
+        faults.extend(kept_time("request", at_ms, request.requested_at_ms));
         faults.extend(self.jobs.train_request(index, signed));
         faults.into_iter().map(|fault| fault.of(request.session)).collect()
     }
@@ -59,7 +59,7 @@ impl Content {
         faults.extend(self.signed(index, Signature::TrainRequest(asked), checks));
         faults.extend(self.ours(&request.charter.requester, &request.provider));
         if own == request.provider {
-            faults.extend(own_time("receipt", at_ms, receipt.completed_at_ms));
+            faults.extend(kept_time("receipt", at_ms, receipt.completed_at_ms));
         } else {
             // The acceptance stands in the provider's log alone, so the requester's counts by the receipt.
             faults.extend(self.charge_train(receipt.acceptance.body(), &own));
@@ -84,13 +84,7 @@ impl Content {
         faults.extend(self.signed(index, Signature::TrainRequest(asked), checks));
         faults.extend(self.ours(&request.charter.requester, &request.provider));
         faults.extend(self.made_by("lapse", &request.provider));
-        // It is kept before it is logged, and a kill may lie in between.
-        if lapse.lapsed_at_ms > at_ms.saturating_add(TIME_TOLERANCE_MS) {
-            faults.push(Fault::new(
-                code::TIME_DIFFERS,
-                "the lapse that the node itself signed is of a later time",
-            ));
-        }
+        faults.extend(kept_time("lapse", at_ms, lapse.lapsed_at_ms));
         if !self.jobs.is_accepted(&request.session) {
             faults.extend(self.charge_train(lapse.acceptance.body(), &request.provider));
         }
