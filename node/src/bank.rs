@@ -207,11 +207,9 @@ impl Bank {
         row.map(|row| self.sealer.open(&row)).transpose()
     }
 
-    /// Countersigns what waits, for every provider.
+    /// Countersigns what waits, for every provider beside the others.
     pub async fn countersign(&self) {
-        for contract in self.contracts().iter() {
-            countersign::all(&self.shared, contract).await;
-        }
+        countersign::turn(&self.shared, &self.contracts()).await;
     }
 
     /// Receipts of a provider that wait for their countersignature, at most `limit`.

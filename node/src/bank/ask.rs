@@ -333,7 +333,7 @@ async fn attempted(
     Ok(response.into_inner())
 }
 
-fn late() -> Status {
+pub(super) fn late() -> Status {
     Status::deadline_exceeded("no answer in time")
 }
 
