@@ -354,10 +354,10 @@ impl Provider {
         self.policy.admit(request, epoch_hours, self.party(), received_at_ms)
     }
 
-    /// Takes a countersignature into the log.
+    /// Takes a countersignature into the log, which has all of its receipts before.
     ///
     /// # Errors
-    /// [`Refusal::CountersignatureInvalid`].
+    /// [`Refusal::CountersignatureInvalid`], [`Refusal::CountersignatureMixed`].
     pub async fn countersigned(
         &self,
         partner: &Partner,

@@ -19,7 +19,7 @@ use windvane_protocols::transcript::{Record as _, Signed};
 use super::Contract;
 use super::ask::late;
 use crate::clock::Clock;
-use crate::error::PeerError;
+use crate::error::{PeerError, Refusal};
 use crate::identity::NodeKeys;
 use crate::provider::Shared;
 use crate::store::{PendingReceipt, Store};
@@ -27,8 +27,8 @@ use crate::store::{PendingReceipt, Store};
 /// How long a provider may take to acknowledge.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a turn goes on with new batches of one provider: the next turn of the others begins after this and
-/// [`TIMEOUT`] at the latest.
+/// How long a turn goes on with new batches of one provider: the next turn of the others begins after this and what one
+/// batch takes at most.
 const TURN: Duration = Duration::from_secs(10);
 
 /// Receipts of one provider that wait, and what it takes to countersign them: the node's, or a job's where no node
@@ -95,6 +95,8 @@ async fn one(shared: &Shared, round: &Round<'_>) -> Result<bool, PeerError> {
 pub(crate) struct Batch {
     signed: Signed<Countersignature>,
     receipts: Vec<PendingReceipt>,
+    /// Others may wait behind it.
+    more: bool,
 }
 
 impl Batch {
@@ -105,15 +107,30 @@ impl Batch {
 }
 
 impl Round<'_> {
-    /// Signs and sends the oldest batch, if any receipt waits.
+    /// Signs and sends the oldest batch, if any receipt waits. Where a part of it is open at the provider, and another has
+    /// been settled there and forgotten, that is the oldest receipt alone.
     pub(crate) async fn send(&self) -> Result<Option<Batch>, PeerError> {
-        let receipts = self
+        let mut receipts = self
             .store
             .uncountersigned(self.provider.as_str(), MAX_RECEIPTS_PER_COUNTERSIGNATURE)
             .map_err(|error| ours(error.code(), &error))?;
         if receipts.is_empty() {
             return Ok(None);
         }
+        let mut more = receipts.len() == MAX_RECEIPTS_PER_COUNTERSIGNATURE;
+        let signed = match self.countersign(&receipts).await {
+            Err(error) if receipts.len() > 1 && error.code == Refusal::CountersignatureMixed.code() => {
+                receipts.truncate(1);
+                more = true;
+                self.countersign(&receipts).await?
+            }
+            sent => sent?,
+        };
+        Ok(Some(Batch { signed, receipts, more }))
+    }
+
+    /// A countersignature that the provider has acknowledged.
+    async fn countersign(&self, receipts: &[PendingReceipt]) -> Result<Signed<Countersignature>, PeerError> {
         let body = Countersignature {
             requester: self.keys.party.clone(),
             provider: self.provider.clone(),
@@ -127,14 +144,14 @@ impl Round<'_> {
         // The request's own timeout ends with the answer's headers.
         let answer = timeout(TIMEOUT, client.countersign(request)).await.unwrap_or_else(|_| Err(late()));
         answer.map_err(|status| PeerError::from(&status))?;
-        Ok(Some(Batch { signed, receipts }))
+        Ok(signed)
     }
 
     /// Forgets a batch whose event is durable, and nothing that came meanwhile, also where another round has forgotten the
     /// same batch before; whether there may be more.
     pub(crate) fn settle(&self, batch: &Batch) -> Result<bool, PeerError> {
         self.store.countersigned(&batch.receipts).map_err(|error| ours(error.code(), &error))?;
-        Ok(batch.receipts.len() == MAX_RECEIPTS_PER_COUNTERSIGNATURE)
+        Ok(batch.more)
     }
 }
 
