@@ -1,4 +1,5 @@
-//! Functions that are switched off, partners that are suspended, and providers that do not answer.
+//! Functions that are switched off, partners that are suspended, providers that do not answer, and a state that cannot be
+//! written.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -7,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt as _, StreamBody};
+use rusqlite::Connection;
 use tokio::net::TcpListener;
 use tonic::Status;
 use tonic::body::Body;
@@ -190,4 +192,36 @@ async fn a_provider_that_acknowledges_nothing_keeps_nobody_from_the_others_count
     node.abandon().await;
     node_a.stop().await.unwrap();
     node_b.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_failed_while_the_state_could_not_be_written_is_explained_by_the_node_that_runs() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let carrier_node = lab.start(&carrier).await;
+    let (mut bank, node) = lab.bank(&[(&carrier, &carrier_node)], &terms()).await;
+    node.stop().await.unwrap();
+    // Longer than the test runs.
+    bank.config.verification.countersign_interval_ms = 600_000;
+    let node = lab.start(&bank).await;
+    let state = Connection::open(bank.config.node.data_dir.join("state.db")).unwrap();
+    let full = "CREATE TRIGGER full BEFORE INSERT ON verification BEGIN SELECT RAISE(ABORT, 'full'); END";
+    state.execute_batch(full).unwrap();
+    assert_eq!(bank_of(&node).verify(zhang()).await.unwrap_err().code, "STATE_UNAVAILABLE");
+    let size = node.log().size();
+    state.execute_batch("DROP TRIGGER full").unwrap();
+    assert!(bank_of(&node).uncountersigned("carrier-a", 10).unwrap().is_empty());
+
+    tokio::task::block_in_place(|| bank_of(&node).explain_failed()).unwrap();
+    assert_eq!(bank_of(&node).uncountersigned("carrier-a", 10).unwrap().len(), 1);
+    bank_of(&node).persist().unwrap();
+    let sql = "SELECT value FROM fact WHERE name = 'explained entries'";
+    let explained: i64 = state.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(u64::try_from(explained).unwrap(), size, "the next start reads from here");
+    bank_of(&node).countersign().await;
+    assert_eq!(carrier_node.provider().unwrap().waiting().receipts, 0);
+    node.stop().await.unwrap();
+    carrier_node.stop().await.unwrap();
+    let interrupted = |event: &Event| matches!(event, Event::Failed { code, .. } if code == "INTERRUPTED");
+    assert!(!events(&bank).iter().any(interrupted), "the session has its end");
 }
