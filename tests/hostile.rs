@@ -6,10 +6,13 @@ use tonic::Request as Call;
 use windvane::error::PeerError;
 use windvane::peer::channel;
 use windvane::verification::MatchResult;
+use windvane_proto::audit::v1::CountersignRequest;
+use windvane_proto::audit::v1::audit_client::AuditClient;
 use windvane_proto::convert::WireError;
 use windvane_proto::lookup::v1::lookup_client::LookupClient;
 use windvane_proto::lookup::v1::{EvaluateRequest, FetchManifestRequest, GroupElements};
 use windvane_protocols::audit::entry::Event;
+use windvane_protocols::audit::receipt::Countersignature;
 use windvane_protocols::limits::{MAX_FAMILIES, MAX_MESSAGE_BYTES};
 use windvane_protocols::lookup::client::{Customer, LookupTerms, Question, Terms, ask};
 use windvane_protocols::lookup::request::Request;
@@ -288,4 +291,51 @@ async fn an_unknown_peer_reaches_only_the_structured_log() {
     assert_eq!(PeerError::from(&refused.unwrap_err()).code, "PEER_UNKNOWN");
     assert_eq!(node.log().size(), before);
     node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_countersignature_brings_nothing_into_the_log_that_is_not_there() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let carrier_node = lab.start(&carrier).await;
+    let (mut bank, node) = lab.bank(&[(&carrier, &carrier_node)], &terms()).await;
+    node.stop().await.unwrap();
+    // Longer than the test runs.
+    bank.config.verification.countersign_interval_ms = 600_000;
+    let node = lab.start(&bank).await;
+    assert_eq!(error_of(&node, zhang()).await, None);
+    let open = bank_of(&node).uncountersigned("carrier-a", 1).unwrap()[0].receipt;
+    let body = Countersignature {
+        requester: bank.config.party(),
+        provider: carrier.config.party(),
+        receipts: vec![open, [9; 64]],
+        signed_at_ms: windvane::clock::Clock::now_ms(&windvane::clock::SystemClock),
+    };
+    let signed = Signed::sign(body, bank.admin.keys().signing_key());
+    let address = carrier_node.grpc_address().unwrap().to_string();
+    let channel = channel(&bank.certificate(), &carrier.config.party(), &address).unwrap();
+    let refused = AuditClient::new(channel).countersign(CountersignRequest::from(&signed)).await;
+    assert_eq!(PeerError::from(&refused.unwrap_err()).code, "COUNTERSIGNATURE_MIXED");
+    assert_eq!(carrier_node.provider().unwrap().waiting().receipts, 1, "it waits all the same");
+
+    // A bank whose provider has forgotten some of what waits gets rid of these too.
+    node.abandon().await;
+    let state = rusqlite::Connection::open(bank.config.node.data_dir.join("state.db")).unwrap();
+    let forgotten = "INSERT INTO uncountersigned VALUES (?1, 'carrier-a', zeroblob(64))";
+    for id in [-1, 1_000] {
+        state.execute(forgotten, [id]).unwrap();
+    }
+    drop(state);
+    let node = lab.start(&bank).await;
+    bank_of(&node).countersign().await;
+    assert!(bank_of(&node).uncountersigned("carrier-a", 9).unwrap().is_empty());
+    assert_eq!(carrier_node.provider().unwrap().waiting().receipts, 0);
+    node.stop().await.unwrap();
+    carrier_node.stop().await.unwrap();
+    let countersigned = |event| match event {
+        Event::Countersigned(signed) => Some(signed.body().receipts.clone()),
+        _ => None,
+    };
+    let logged: Vec<_> = events(&carrier).into_iter().filter_map(countersigned).collect();
+    assert_eq!(logged, [[open]]);
 }

@@ -1,11 +1,25 @@
-//! Functions that are switched off, partners that are suspended, and providers that do not answer.
+//! Functions that are switched off, partners that are suspended, providers that do not answer, and a state that cannot be
+//! written.
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use http_body_util::{BodyExt as _, StreamBody};
+use rusqlite::Connection;
+use tokio::net::TcpListener;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
+use tonic::server::NamedService;
+use tonic::transport::Server;
 use windvane::functions::Function;
+use windvane::peer::Incoming;
 use windvane_protocols::audit::entry::Event;
 
-use crate::lab::{Lab, SUBSCRIBERS, bank_of, error_of, events, terms, zhang};
+use crate::lab::{Lab, Party, SUBSCRIBERS, bank_of, error_of, events, terms, zhang};
 use crate::observe::{metrics, shown, value};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,4 +125,103 @@ async fn a_provider_that_does_not_answer_is_not_asked_until_it_does() {
     assert_eq!(value(&metrics(&node).await, circuit), 0.0);
     node.stop().await.unwrap();
     carrier_node.stop().await.unwrap();
+}
+
+/// Answers every countersignature with an answer's headers and nothing behind them.
+#[derive(Clone)]
+struct Headers;
+
+impl Headers {
+    /// Serves in place of `party`; gives the address.
+    async fn serve(party: &Party) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let incoming = Incoming::new(listener, &party.certificate(), 8).unwrap();
+        tokio::spawn(Server::builder().add_service(Self).serve_with_incoming(incoming));
+        address
+    }
+}
+
+impl NamedService for Headers {
+    const NAME: &'static str = "windvane.audit.v1.Audit";
+}
+
+impl Service<http::Request<Body>> for Headers {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Request<Body>) -> Self::Future {
+        let body = StreamBody::new(tokio_stream::pending()).map_err(|status: Status| status);
+        let response = http::Response::builder().header("content-type", "application/grpc");
+        ready(Ok(response.body(Body::new(body)).unwrap()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_acknowledges_nothing_keeps_nobody_from_the_others_countersignatures() {
+    let lab = Lab::new();
+    let carriers = ["carrier-a", "carrier-b"].map(|name| lab.carrier(name, SUBSCRIBERS));
+    let [node_a, node_b] = [lab.start(&carriers[0]).await, lab.start(&carriers[1]).await];
+    let (mut bank, node) = lab.bank(&[(&carriers[0], &node_a), (&carriers[1], &node_b)], &terms()).await;
+    node.stop().await.unwrap();
+    // Longer than the test runs.
+    bank.config.verification.countersign_interval_ms = 600_000;
+    let node = lab.start(&bank).await;
+    assert_eq!(error_of(&node, zhang()).await, None);
+    node.abandon().await;
+    bank.config.providers[0].address = Headers::serve(&carriers[0]).await.to_string();
+    let node = lab.start(&bank).await;
+    let waiting = |provider| bank_of(&node).uncountersigned(provider, 10).unwrap().len();
+    assert_eq!((waiting("carrier-a"), waiting("carrier-b")), (1, 1));
+
+    let turn = bank_of(&node).countersign();
+    tokio::pin!(turn);
+    let begun = Instant::now();
+    while waiting("carrier-b") > 0 {
+        let over = tokio::time::timeout(Duration::from_millis(10), &mut turn).await;
+        assert!(over.is_err(), "it waits for the one that is silent");
+        assert!(begun.elapsed() < Duration::from_secs(8), "the honest one waits too");
+    }
+    tokio::time::timeout(Duration::from_secs(30), turn).await.expect("nobody is waited for without an end");
+    assert_eq!(waiting("carrier-a"), 1);
+    node.abandon().await;
+    node_a.stop().await.unwrap();
+    node_b.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_failed_while_the_state_could_not_be_written_is_explained_by_the_node_that_runs() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let carrier_node = lab.start(&carrier).await;
+    let (mut bank, node) = lab.bank(&[(&carrier, &carrier_node)], &terms()).await;
+    node.stop().await.unwrap();
+    // Longer than the test runs.
+    bank.config.verification.countersign_interval_ms = 600_000;
+    let node = lab.start(&bank).await;
+    let state = Connection::open(bank.config.node.data_dir.join("state.db")).unwrap();
+    let full = "CREATE TRIGGER full BEFORE INSERT ON verification BEGIN SELECT RAISE(ABORT, 'full'); END";
+    state.execute_batch(full).unwrap();
+    assert_eq!(bank_of(&node).verify(zhang()).await.unwrap_err().code, "STATE_UNAVAILABLE");
+    let size = node.log().size();
+    state.execute_batch("DROP TRIGGER full").unwrap();
+    assert!(bank_of(&node).uncountersigned("carrier-a", 10).unwrap().is_empty());
+
+    tokio::task::block_in_place(|| bank_of(&node).explain_failed()).unwrap();
+    assert_eq!(bank_of(&node).uncountersigned("carrier-a", 10).unwrap().len(), 1);
+    bank_of(&node).persist().unwrap();
+    let sql = "SELECT value FROM fact WHERE name = 'explained entries'";
+    let explained: i64 = state.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(u64::try_from(explained).unwrap(), size, "the next start reads from here");
+    bank_of(&node).countersign().await;
+    assert_eq!(carrier_node.provider().unwrap().waiting().receipts, 0);
+    node.stop().await.unwrap();
+    carrier_node.stop().await.unwrap();
+    let interrupted = |event: &Event| matches!(event, Event::Failed { code, .. } if code == "INTERRUPTED");
+    assert!(!events(&bank).iter().any(interrupted), "the session has its end");
 }

@@ -492,3 +492,21 @@ async fn a_published_table_that_cannot_be_opened_concerns_its_data_set_alone() {
     assert_eq!(error_of(&running.bank_node, zhang()).await, None);
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_was_ended_is_not_used_once_the_log_says_so_whatever_else_cannot_be_taken_over() {
+    let running = Running::start().await;
+    let (bank, node) = (&running.bank, &running.bank_node);
+    assert_eq!(error_of(node, zhang()).await, None);
+    let state = Connection::open(bank.config.node.data_dir.join("state.db")).unwrap();
+    let kept = "CREATE TRIGGER kept BEFORE DELETE ON outbox BEGIN SELECT RAISE(ABORT, 'kept'); END";
+    state.execute_batch(kept).unwrap();
+    let id = bank.admin.grants().unwrap()[0].0.id.to_string();
+    bank.admin.end_grant(&id).unwrap();
+    assert_eq!(node.reload().await.unwrap_err().code(), "STATE_UNAVAILABLE");
+    assert_eq!(error_of(node, zhang()).await.as_deref(), Some("GRANT_MISSING"));
+    state.execute_batch("DROP TRIGGER kept").unwrap();
+    node.reload().await.unwrap();
+    assert_eq!(error_of(node, zhang()).await.as_deref(), Some("GRANT_MISSING"));
+    running.stop().await;
+}

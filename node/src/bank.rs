@@ -207,11 +207,9 @@ impl Bank {
         row.map(|row| self.sealer.open(&row)).transpose()
     }
 
-    /// Countersigns what waits, for every provider.
+    /// Countersigns what waits, for every provider beside the others.
     pub async fn countersign(&self) {
-        for contract in self.contracts().iter() {
-            countersign::all(&self.shared, contract).await;
-        }
+        countersign::turn(&self.shared, &self.contracts()).await;
     }
 
     /// Receipts of a provider that wait for their countersignature, at most `limit`.
@@ -228,6 +226,15 @@ impl Bank {
     /// [`NodeError`].
     pub fn persist(&self) -> Result<(), NodeError> {
         Ok(self.shared.store.put_explained(self.running.ended(&self.shared.log))?)
+    }
+
+    /// Explains to the log what calls that failed left in it, and leaves their receipts to the next countersignature.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// [`NodeError`]; it is tried again the next time.
+    pub fn explain_failed(&self) -> Result<(), NodeError> {
+        interrupted::explain_failed(&self.shared, &self.running)
     }
 
     /// Records that are being written.
@@ -294,38 +301,46 @@ impl Bank {
             _ => None,
         };
         let prepared = ask::prepare(&self.shared, sessions, question, &inquiries).await?;
-        // All requests in one append: they share its sync.
-        let requests: Vec<_> = prepared.iter().filter_map(Prepared::entry).collect();
-        let begun_in_log = self.running.begin(&self.shared.log);
-        if !requests.is_empty() {
-            let work = self.shared.observer.work("log");
-            work.within(self.shared.log.append(requests)).await?;
-        }
-        Stage::Requested.reached();
-        let observer = &self.shared.observer;
-        let conversations = prepared.into_iter().map(|prepared| {
-            let observer = observer.clone();
-            // The tasks are below what runs here.
-            prepared.converse(observer, deadline).with_current_context()
-        });
-        let runs = together(conversations).await?;
-        let (scoring, scored) = match score {
-            Planned::Asked(call) => (Some(call.scoring()), call.finish(&runs).await?),
-            Planned::Without(report) => (None, Scores::all(&report, inquiries.len())),
-            Planned::Inactive => (None, Scores::default()),
+        let requested = prepared.iter().filter_map(Prepared::session).collect();
+        let begun_in_log = self.running.begin(&self.shared.log, requested);
+        let answered = async {
+            // All requests in one append: they share its sync.
+            let requests: Vec<_> = prepared.iter().filter_map(Prepared::entry).collect();
+            if !requests.is_empty() {
+                let work = self.shared.observer.work("log");
+                work.within(self.shared.log.append(requests)).await?;
+            }
+            Stage::Requested.reached();
+            let observer = &self.shared.observer;
+            let conversations = prepared.into_iter().map(|prepared| {
+                let observer = observer.clone();
+                // The tasks are below what runs here.
+                prepared.converse(observer, deadline).with_current_context()
+            });
+            let runs = together(conversations).await?;
+            let (scoring, scored) = match score {
+                Planned::Asked(call) => (Some(call.scoring()), call.finish(&runs).await?),
+                Planned::Without(report) => (None, Scores::all(&report, inquiries.len())),
+                Planned::Inactive => (None, Scores::default()),
+            };
+            let Scores { reports: scores, outcomes, events } = scored;
+            let reports = self.conclude(&inquiries, asked, &runs, scores, begun);
+            let subjects = subjects.await.map_err(|_| BankError::internal())??;
+            // Who is scored alone is no applicant, and says nothing of how applicants are scored.
+            if let Some(scoring) = scoring.filter(|_| asked == Asked::Verification) {
+                let colours = reports.iter().map(|report| report.decision.colour);
+                scoring.observe(&self.shared, outcomes.into_iter().zip(colours));
+            }
+            let work = self.shared.observer.work("keep");
+            work.within(self.keep(&inquiries, &subjects, &runs, events, &reports)).await?;
+            Ok(reports)
         };
-        let Scores { reports: scores, outcomes, events } = scored;
-        let reports = self.conclude(&inquiries, asked, &runs, scores, begun);
-        let subjects = subjects.await.map_err(|_| BankError::internal())??;
-        // Who is scored alone is no applicant, and says nothing of how applicants are scored.
-        if let Some(scoring) = scoring.filter(|_| asked == Asked::Verification) {
-            let colours = reports.iter().map(|report| report.decision.colour);
-            scoring.observe(&self.shared, outcomes.into_iter().zip(colours));
+        let answered: Result<_, BankError> = answered.await;
+        match &answered {
+            Ok(_) => self.running.end(&begun_in_log),
+            Err(_) => self.running.fail(begun_in_log),
         }
-        let work = self.shared.observer.work("keep");
-        work.within(self.keep(&inquiries, &subjects, &runs, events, &reports)).await?;
-        self.running.end(begun_in_log);
-        Ok(reports)
+        answered
     }
 
     /// Whom to ask what: every contracted provider about the customers, and every provider of the active scoring

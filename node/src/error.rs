@@ -81,6 +81,12 @@ pub enum Refusal {
     /// A countersignature does not hold.
     #[error("the countersignature does not hold, or is not about receipts of this node")]
     CountersignatureInvalid,
+    /// A countersignature is about receipts that wait for one, and about others that are not known.
+    #[error(
+        "the countersignature is about receipts that wait for one and about others that this node does not know, or \
+         no longer; send them apart"
+    )]
+    CountersignatureMixed,
     /// A set intersection does not begin, or does not go on.
     #[error(transparent)]
     Psi(#[from] crate::psi::PsiRefusal),
@@ -155,6 +161,7 @@ impl Refusal {
             Self::EpochExpired => "EPOCH_EXPIRED",
             Self::PageUnknown => "PAGE_UNKNOWN",
             Self::CountersignatureInvalid => "COUNTERSIGNATURE_INVALID",
+            Self::CountersignatureMixed => "COUNTERSIGNATURE_MIXED",
             Self::Psi(refusal) => refusal.code(),
             Self::Score(refusal) => refusal.code(),
             Self::Train(refusal) => refusal.code(),
@@ -193,7 +200,8 @@ impl Refusal {
             | Self::RateExceeded { .. }
             | Self::PeerFaults { .. } => Code::ResourceExhausted,
             Self::DeadlineExceeded => Code::DeadlineExceeded,
-            Self::FunctionOff(_) => Code::FailedPrecondition,
+            // Of an honest bank too, so no fault that is counted.
+            Self::FunctionOff(_) | Self::CountersignatureMixed => Code::FailedPrecondition,
             Self::SessionReplayed => Code::AlreadyExists,
             Self::DataSetUnknown | Self::PageUnknown => Code::NotFound,
             Self::EpochUnknown { .. }

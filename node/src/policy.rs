@@ -8,9 +8,11 @@
 //! Elements are counted before they are evaluated, per grant and key group for every day (UTC) and in all,
 //! and per key. The log is the truth: at a start the counters are brought up to date from the receipts in it,
 //! so they survive a kill without a second `fsync` per call. A call that fails after it was counted stays
-//! counted.
+//! counted. Days before the one before the newest of which anything was counted are forgotten; no clock alone does that,
+//! since calls count only where two parties' clocks agree.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::mem::take;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use windvane_protocols::audit::grant::{Grant, GrantId, Operation, Use};
@@ -22,7 +24,7 @@ use windvane_protocols::transcript::{Signed, Transcript};
 
 use crate::error::{NodeError, Refusal};
 use crate::limits::Bucket;
-use crate::store::{Counter, Store, StoredBucket};
+use crate::store::{Counted, Counter, Counters, Store, StoredBucket};
 
 mod usage;
 
@@ -61,7 +63,13 @@ pub struct Policy {
 
 #[derive(Debug, Default)]
 struct Ledger {
-    used: HashMap<(Subject, u8, u64), u64>,
+    used: HashMap<Counted, u64>,
+    /// What changed since it was taken to be kept.
+    changed: HashSet<Counted>,
+    /// What was forgotten since then.
+    forgotten: HashSet<Counted>,
+    /// The newest day of which anything was counted.
+    newest: u64,
     rates: HashMap<(Subject, u8), Bucket>,
 }
 
@@ -223,6 +231,7 @@ impl Policy {
         for c in counters {
             let used = ledger.used.entry((c.subject, c.group, c.day)).or_default();
             *used = (*used).max(c.used);
+            ledger.newest = ledger.newest.max(c.day);
         }
     }
 
@@ -237,10 +246,24 @@ impl Policy {
         ledger.count(request.grant, &charges, at_ms / DAY_MS);
     }
 
-    /// All counters, to be kept.
-    pub fn counters(&self) -> Vec<Counter> {
-        let counter = |(&(subject, group, day), &used)| Counter { subject, group, day, used };
-        self.lock().used.iter().map(counter).collect()
+    /// What changed of the counters since this was called last, to be kept; what cannot be kept is given back with
+    /// [`Policy::give_back`].
+    pub fn take_changed(&self) -> Counters {
+        let mut ledger = self.lock();
+        let (changed, forgotten) = (take(&mut ledger.changed), take(&mut ledger.forgotten));
+        let counter = |place: Counted| {
+            let (subject, group, day) = place;
+            Some(Counter { subject, group, day, used: *ledger.used.get(&place)? })
+        };
+        let changed = changed.into_iter().filter_map(counter).collect();
+        Counters { changed, forgotten: forgotten.into_iter().collect() }
+    }
+
+    /// Takes back what could not be kept.
+    pub fn give_back(&self, counters: &Counters) {
+        let mut ledger = self.lock();
+        ledger.changed.extend(counters.changed.iter().map(|c| (c.subject, c.group, c.day)));
+        ledger.forgotten.extend(&counters.forgotten);
     }
 
     /// The levels of all buckets, to be kept.
@@ -291,12 +314,29 @@ impl Ledger {
     }
 
     fn count(&mut self, grant: GrantId, charges: &[Charge], day: u64) {
+        if day > self.newest {
+            self.newest = day;
+            self.forget_days();
+        }
         let grant = *grant.as_bytes();
         for &Charge { code, count, key } in charges {
-            for place in [(grant, day), (grant, ALL_DAYS), (key, ALL_DAYS)] {
-                *self.used.entry((place.0, code, place.1)).or_default() += count;
+            for place in [(grant, code, day), (grant, code, ALL_DAYS), (key, code, ALL_DAYS)] {
+                *self.used.entry(place).or_default() += count;
+                self.changed.insert(place);
             }
         }
+    }
+
+    /// Forgets days that no call counts for any more; a clock may be put back by one.
+    fn forget_days(&mut self) {
+        let (first, forgotten) = (self.newest.saturating_sub(1), &mut self.forgotten);
+        self.used.retain(|place, _| {
+            let old = place.2 != ALL_DAYS && place.2 < first;
+            if old {
+                forgotten.insert(*place);
+            }
+            !old
+        });
     }
 
     fn of(&self, subject: Subject, group: u8, day: u64) -> u64 {

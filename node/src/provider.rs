@@ -354,10 +354,10 @@ impl Provider {
         self.policy.admit(request, epoch_hours, self.party(), received_at_ms)
     }
 
-    /// Takes a countersignature into the log.
+    /// Takes a countersignature into the log, which has all of its receipts before.
     ///
     /// # Errors
-    /// [`Refusal::CountersignatureInvalid`].
+    /// [`Refusal::CountersignatureInvalid`], [`Refusal::CountersignatureMixed`].
     pub async fn countersigned(
         &self,
         partner: &Partner,
@@ -455,8 +455,12 @@ impl Provider {
         // Taken before the counters: what is logged in between is counted twice at a start, never missed.
         let size = self.shared.log.size();
         let settled = Settled { counted: size, countersigned: self.receipts.first_open().unwrap_or(size) };
-        let (counters, buckets) = (self.policy.counters(), self.policy.buckets());
-        Ok(self.shared.store.put_counters(settled, &counters, &buckets)?)
+        let (counters, buckets) = (self.policy.take_changed(), self.policy.buckets());
+        let kept = self.shared.store.put_counters(settled, &counters, &buckets);
+        if kept.is_err() {
+            self.policy.give_back(&counters);
+        }
+        Ok(kept?)
     }
 
     /// When requests may have been made that could be accepted now, or after a clock that went wrong by twice the

@@ -367,7 +367,10 @@ impl Node {
                     let provider = provider.as_ref();
                     let kept = provider.map_or(Ok(()), |provider| provider.persist());
                     let ended = provider.map_or(Ok(()), |provider| provider.end_due());
-                    kept.and(ended).and(bank.map_or(Ok(()), |bank| bank.persist()))
+                    // What failed while the state could not be written is explained once it can be.
+                    let explained =
+                        bank.map_or(Ok(()), |bank| bank.persist().and_then(|()| bank.explain_failed()));
+                    kept.and(ended).and(explained)
                 };
                 let kept = blocking(keep).await;
                 if let Err(error) = kept.and_then(|kept| kept) {

@@ -161,6 +161,10 @@ const COUNTED: &str = "counted entries";
 const COUNTERSIGNED: &str = "countersigned entries";
 const EXPLAINED: &str = "explained entries";
 
+/// Keeps a fact that only grows, where it has grown.
+const GROW_FACT: &str =
+    "INSERT INTO fact VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2 WHERE value < ?2";
+
 /// A counter of one grant or key, key group and day (0 stands for the whole life).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counter {
@@ -172,6 +176,18 @@ pub struct Counter {
     pub day: u64,
     /// Elements evaluated.
     pub used: u64,
+}
+
+/// What a counter counts: a grant or key, a key group and a day, as [`Counter`] has them.
+pub type Counted = ([u8; 16], u8, u64);
+
+/// What is to be kept of counters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Counters that changed.
+    pub changed: Vec<Counter>,
+    /// What is no longer counted.
+    pub forgotten: Vec<Counted>,
 }
 
 impl Store {
@@ -371,31 +387,33 @@ impl Store {
         Ok((settled, counters))
     }
 
-    /// Replaces the counters, which only grow, and the levels of the token buckets.
+    /// Keeps what changed of the counters, which only grow, and the levels of the token buckets. Where nothing is new,
+    /// nothing is written.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn put_counters(
         &self,
         settled: Settled,
-        counters: &[Counter],
+        counters: &Counters,
         buckets: &[StoredBucket],
     ) -> Result<(), StoreError> {
         let mut connection = self.lock();
         let t = connection.transaction()?;
-        for c in counters {
+        for (subject, group, day) in &counters.forgotten {
+            let sql = "DELETE FROM counter WHERE subject = ?1 AND key_group = ?2 AND day = ?3";
+            t.execute(sql, params![subject, group, int(*day)])?;
+        }
+        for c in &counters.changed {
             t.execute(
                 "INSERT INTO counter VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT DO UPDATE SET used = max(used, ?4)",
+                 ON CONFLICT DO UPDATE SET used = ?4 WHERE used < ?4",
                 params![c.subject, c.group, int(c.day), int(c.used)],
             )?;
         }
         buckets::put(&t, buckets)?;
         for (name, value) in [(COUNTED, settled.counted), (COUNTERSIGNED, settled.countersigned)] {
-            t.execute(
-                "INSERT INTO fact VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = max(value, ?2)",
-                params![name, int(value)],
-            )?;
+            t.execute(GROW_FACT, params![name, int(value)])?;
         }
         Ok(t.commit()?)
     }
@@ -413,8 +431,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn put_explained(&self, entries: u64) -> Result<(), StoreError> {
-        let sql = "INSERT INTO fact VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = max(value, ?2)";
-        self.lock().execute(sql, params![EXPLAINED, int(entries)])?;
+        self.lock().execute(GROW_FACT, params![EXPLAINED, int(entries)])?;
         Ok(())
     }
 
@@ -511,10 +528,35 @@ mod tests {
     fn counters_never_go_back() {
         let (_dir, store) = store();
         let counter = |used| Counter { subject: [1; 16], group: 2, day: 3, used };
+        let counters = |used| Counters { changed: vec![counter(used)], ..Counters::default() };
         let settled = |counted| Settled { counted, countersigned: 1 };
-        store.put_counters(settled(10), &[counter(5)], &[]).unwrap();
-        store.put_counters(settled(8), &[counter(4)], &[]).unwrap();
+        store.put_counters(settled(10), &counters(5), &[]).unwrap();
+        store.put_counters(settled(8), &counters(4), &[]).unwrap();
         assert_eq!(store.counters().unwrap(), (settled(10), vec![counter(5)]));
+    }
+
+    #[test]
+    fn counters_that_did_not_change_cost_no_write_and_forgotten_ones_are_gone() {
+        let (dir, store) = store();
+        let counter = |day| Counter { subject: [1; 16], group: 2, day, used: 7 };
+        let counters = |days: &[u64], forgotten: &[u64]| Counters {
+            changed: days.iter().map(|day| counter(*day)).collect(),
+            forgotten: forgotten.iter().map(|day| ([1; 16], 2, *day)).collect(),
+        };
+        let bucket = StoredBucket { subject: [1; 16], group: 2, tokens: -3, at_ms: 4 };
+        let settled = Settled { counted: 9, countersigned: 8 };
+        let put = |counters: &Counters| store.put_counters(settled, counters, &[bucket]).unwrap();
+        put(&counters(&[0, 3], &[]));
+        let written = || std::fs::metadata(dir.path().join("state.db-wal")).unwrap().len();
+        let before = written();
+        put(&counters(&[0, 3], &[]));
+        store.put_explained(0).unwrap();
+        store.put_explained(0).unwrap();
+        put(&Counters::default());
+        assert!(written() <= before + 8_192, "the one new fact");
+        put(&counters(&[4], &[3]));
+        let days: Vec<_> = store.counters().unwrap().1.iter().map(|counter| counter.day).collect();
+        assert_eq!(days, [0, 4]);
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub const GRANT_UNKNOWN: &str = "GRANT_UNKNOWN";
 pub const GRANT_DIFFERS: &str = "GRANT_DIFFERS";
 /// A use does not lie within its grant.
 pub const OUTSIDE_GRANT: &str = "OUTSIDE_GRANT";
-/// A use came after its grant was ended.
+/// A use came after its grant was ended, and after the time in which a node takes that over.
 pub const GRANT_ENDED: &str = "GRANT_ENDED";
 /// More elements were answered than a grant permits in all.
 pub const QUOTA_TOTAL: &str = "QUOTA_TOTAL";

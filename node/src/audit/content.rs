@@ -33,7 +33,7 @@ use super::sessions::Sessions;
 /// How far entries may step back in time, and a node's own signed records differ from their entries. Appends
 /// race each other by milliseconds, a batch's entries carry the time at which it began (at most a minute
 /// earlier), and an operator corrects a clock; a node tolerates the same 5 minutes between its clock and a
-/// peer's unless configured otherwise.
+/// peer's unless configured otherwise. The same time a node has to take over that a grant was ended.
 pub(super) const TIME_TOLERANCE_MS: u64 = 300_000;
 
 /// Entries that are decoded and checked at a time: enough for every core, and few megabytes.

@@ -11,6 +11,7 @@ use windvane_protocols::train::record::TrainAcceptance;
 use windvane_protocols::transcript::{Hash, Signed};
 
 use super::code;
+use super::content::TIME_TOLERANCE_MS;
 use super::report::{Fault, Finding, GrantUse};
 use crate::psi::PsiRefusal;
 
@@ -83,7 +84,8 @@ impl Grants {
 
     /// Holds an answer, in an epoch of so many hours, against its grant, and counts it. Whether the grant permits
     /// it is judged, like the day that it counts for, by the moment when the provider received it: the provider decides,
-    /// and so both logs judge alike. The end of a grant is compared in the clock of the log's own party.
+    /// and so both logs judge alike. The end of a grant is compared in the clock of the log's own party
+    /// ([`Known::after_its_end`]).
     pub(super) fn charge(
         &mut self,
         entry: u64,
@@ -111,12 +113,9 @@ impl Grants {
         let outside = looked_up.iter().chain(&scored).find_map(|asked| known.grant.permits(asked).err());
         let own_ms =
             if *party == request.provider { receipt.received_at_ms } else { request.requested_at_ms };
-        let ended = known.ended.filter(|(_, at_ms)| own_ms > *at_ms);
+        let ended = known.after_its_end(own_ms);
         known.count(entry, receipt);
         let outside = outside.map(|error| Fault::new(code::OUTSIDE_GRANT, error));
-        let ended = ended.map(|(end, _)| {
-            Fault::new(code::GRANT_ENDED, format!("grant {} was ended by entry {end}", request.grant))
-        });
         outside.into_iter().chain(ended).collect()
     }
 
@@ -139,10 +138,7 @@ impl Grants {
         };
         let own_ms =
             if *party == request.provider { acceptance.accepted_at_ms } else { request.requested_at_ms };
-        let ended = known.ended.filter(|(_, at_ms)| own_ms > *at_ms).map(|(end, _)| {
-            Fault::new(code::GRANT_ENDED, format!("grant {} was ended by entry {end}", request.grant))
-        });
-        outside.into_iter().chain(counted).chain(ended).collect()
+        outside.into_iter().chain(counted).chain(known.after_its_end(own_ms)).collect()
     }
 
     /// Holds an accepted training against its grant, by the moment when the provider accepted it.
@@ -163,10 +159,7 @@ impl Grants {
         let counted = counted.map(|error| Fault::new(code::QUOTA_TOTAL, error));
         let own_ms =
             if *party == request.provider { acceptance.accepted_at_ms } else { request.requested_at_ms };
-        let ended = known.ended.filter(|(_, at_ms)| own_ms > *at_ms).map(|(end, _)| {
-            Fault::new(code::GRANT_ENDED, format!("grant {} was ended by entry {end}", request.grant))
-        });
-        outside.into_iter().chain(counted).chain(ended).collect()
+        outside.into_iter().chain(counted).chain(known.after_its_end(own_ms)).collect()
     }
 
     /// Quotas that were exceeded, each named once, where it was.
@@ -206,6 +199,15 @@ fn unknown(id: GrantId) -> Fault {
 }
 
 impl Known {
+    /// The fault of a use at `own_ms` that came after the grant's end. The end is logged with the moment of the command, and
+    /// a node takes it over a moment later, or later still where its state cannot be read: what it does meanwhile, and what
+    /// is under way then, stands behind the end without a fault.
+    fn after_its_end(&self, own_ms: u64) -> Option<Fault> {
+        let (end, at_ms) = self.ended?;
+        let text = || format!("grant {} was ended by entry {end}", self.grant.id);
+        (own_ms > at_ms.saturating_add(TIME_TOLERANCE_MS)).then(|| Fault::new(code::GRANT_ENDED, text()))
+    }
+
     fn count(&mut self, entry: u64, receipt: &Receipt) {
         let day = receipt.received_at_ms / DAY_MS;
         let looked_up = receipt.elements.iter().map(|(group, elements)| (Some(*group), elements));

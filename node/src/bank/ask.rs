@@ -213,6 +213,11 @@ impl Prepared {
         Some(Entry::new(self.requested_at_ms, event).encode().into_bytes())
     }
 
+    /// The session whose request that is.
+    pub(super) fn session(&self) -> Option<SessionId> {
+        self.question.is_ok().then_some(self.run.session)
+    }
+
     /// Asks and reads the answer until the deadline. A provider's failure is a result.
     pub(super) async fn converse(self, observer: Arc<Observer>, deadline: Instant) -> Result<Run, BankError> {
         let Self { mut run, contract, inquiries, looks_up, scores, question, .. } = self;
@@ -333,7 +338,7 @@ async fn attempted(
     Ok(response.into_inner())
 }
 
-fn late() -> Status {
+pub(super) fn late() -> Status {
     Status::deadline_exceeded("no answer in time")
 }
 

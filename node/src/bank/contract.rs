@@ -1,5 +1,6 @@
 //! One contracted provider: how to reach it, what it granted, and its encrypted table.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -110,6 +111,11 @@ impl Contract {
         self.renew_snapshot(shared, &partner);
         self.grants = self.accepted_grants(shared, &partner)?;
         Ok(())
+    }
+
+    /// Forgets grants, by their ids.
+    pub(super) fn withdraw(&mut self, ended: &HashSet<[u8; 16]>) {
+        self.grants.retain(|grant| !ended.contains(grant.id.as_bytes()));
     }
 
     /// The same contract over a channel of its own, which connects when it is first used.

@@ -1,5 +1,6 @@
 //! What a bank takes over while it runs: callers, contracts, the active scoring group.
 
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 
 use super::score::Active;
@@ -7,6 +8,23 @@ use super::{Bank, Contract};
 use crate::error::NodeError;
 
 impl Bank {
+    /// Forgets the grants that were ended, and takes no others over yet.
+    ///
+    /// # Errors
+    /// [`NodeError`]; all stay as they were.
+    pub(crate) fn withdraw(&self) -> Result<(), NodeError> {
+        let stored = self.shared.store.grants()?;
+        let ended: HashSet<_> =
+            stored.iter().filter(|g| !g.issued && g.ended_at_ms.is_some()).map(|g| g.id).collect();
+        let without = |contract: &Arc<Contract>| {
+            let mut contract = Contract::clone(contract);
+            contract.withdraw(&ended);
+            Arc::new(contract)
+        };
+        self.put_contracts(self.contracts().iter().map(without).collect());
+        Ok(())
+    }
+
     /// Reads grants, snapshots and callers again, each contract by itself. A snapshot that cannot be opened is no error:
     /// its provider's other one stays, if there is one, and it is tried again.
     ///

@@ -108,9 +108,31 @@ fn counters_survive_through_the_state_file_and_the_log() {
     let before = policy(grant());
     admit(&before, 3, NOW).unwrap();
     let after = policy(grant());
-    after.restore(&before.counters(), &before.buckets());
+    after.restore(&before.take_changed().changed, &before.buckets());
     after.recount(&request(2), 0, NOW);
     assert_eq!(quota(admit(&after, 1, NOW)), "per day");
+}
+
+#[test]
+fn what_changed_is_kept_once_and_days_that_are_over_are_forgotten() {
+    let policy = policy(Grant { per_day: 1 << 40, total: 1 << 40, ..grant() });
+    let (day, none) = (NOW / DAY_MS, Counters::default());
+    let days = |counters: &Counters| -> HashSet<u64> { counters.changed.iter().map(|c| c.day).collect() };
+    admit(&policy, 1, NOW).unwrap();
+    let first = policy.take_changed();
+    assert_eq!((days(&first), first.changed.len()), ([ALL_DAYS, day].into(), 6));
+    assert_eq!(policy.take_changed(), none, "nothing changed");
+    policy.give_back(&first);
+    assert_eq!(days(&policy.take_changed()), days(&first), "it could not be kept");
+
+    admit(&policy, 1, NOW + DAY_MS).unwrap();
+    let second = policy.take_changed();
+    assert_eq!((days(&second), second.forgotten.len()), ([ALL_DAYS, day + 1].into(), 0));
+    admit(&policy, 1, NOW + 2 * DAY_MS).unwrap();
+    let third = policy.take_changed();
+    assert_eq!(days(&third), [ALL_DAYS, day + 2].into());
+    assert_eq!(third.forgotten.iter().map(|place| place.2).collect::<Vec<_>>(), [day; 2]);
+    assert!(policy.lock().used.keys().all(|place| place.2 != day));
 }
 
 #[test]
@@ -134,7 +156,8 @@ fn a_score_needs_its_operation_and_its_group_and_is_counted_by_itself() {
     assert_eq!(admit_score(&policy(grant()), &asked, 1), scope("operation"));
     let again = policy(Grant { operations: vec![Operation::Score], ..grant() });
     again.recount(&Request { families: Vec::new(), score: Some(asked), ..request(10) }, 10, NOW);
-    let used: Vec<_> = again.counters().iter().map(|counter| (counter.group, counter.used)).collect();
+    let used: Vec<_> =
+        again.take_changed().changed.iter().map(|counter| (counter.group, counter.used)).collect();
     assert_eq!(used, [(SCORE, 10); 3]);
 }
 
@@ -174,7 +197,7 @@ fn neither_a_restart_nor_a_clock_that_is_set_fills_a_rate() {
     assert_eq!(quota(admit(&before, 1, NOW)), "per second");
 
     let after = policy(unlimited(10));
-    after.restore(&before.counters(), &before.buckets());
+    after.restore(&before.take_changed().changed, &before.buckets());
     assert_eq!(quota(admit(&after, 1, NOW)), "per second");
     assert_eq!(quota(admit(&after, 1, NOW - DAY_MS)), "per second");
     assert_eq!(admit(&after, 5, NOW + 30 * DAY_MS), Ok(()));
@@ -191,7 +214,7 @@ fn a_session_larger_than_a_second_passes_a_full_bucket_and_is_paid_before_the_ne
     assert_eq!(retry(&before, 50, NOW + 1_000), Some(9_000), "until it is full");
 
     let stopped = policy(unlimited(10));
-    stopped.restore(&before.counters(), &before.buckets());
+    stopped.restore(&before.take_changed().changed, &before.buckets());
     let killed = policy(unlimited(10));
     killed.recount(&request(50), 0, NOW);
     for after in [before, stopped, killed] {

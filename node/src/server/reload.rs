@@ -82,7 +82,7 @@ pub(super) async fn reload(
     let now = Instant::now();
     let is_whole = || bank.as_ref().is_none_or(|bank| bank.has_what_stands_there());
     let due = taking_over.is_due(is_whole(), when, now);
-    let done = match into_log(shared, provider.as_ref(), &mut taking_over.logged).await {
+    let done = match into_log(shared, provider.as_ref(), bank.as_ref(), &mut taking_over.logged).await {
         Ok(false) if !due => return Ok(()),
         Ok(_) => into_effect(shared, provider, bank.clone()).await,
         Err(error) => Err(error),
@@ -100,13 +100,14 @@ pub(super) async fn reload(
 async fn into_log(
     shared: &Shared,
     provider: Option<&Arc<Provider>>,
+    bank: Option<&Arc<Bank>>,
     logged: &mut HashSet<Hash>,
 ) -> Result<bool, NodeError> {
-    if let Some(provider) = provider
-        && !shared.store.outbox()?.is_empty()
-    {
-        // A grant is refused before the log says that it was ended, or an answer would stand after its end.
-        provider.policy().withdraw(&shared.store)?;
+    if !shared.store.outbox()?.is_empty() {
+        // No grant is used any more before the log says that it was ended: however long the rest of taking over takes,
+        // what stands behind the end was under way.
+        provider.map_or(Ok(()), |provider| provider.policy().withdraw(&shared.store))?;
+        bank.map_or(Ok(()), |bank| bank.withdraw())?;
     }
     outbox::drain(&shared.store, &shared.log, logged).await
 }

@@ -38,7 +38,7 @@ pub(super) fn put(t: &Transaction<'_>, buckets: &[StoredBucket]) -> rusqlite::Re
     for bucket in buckets {
         t.execute(
             "INSERT INTO bucket VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT DO UPDATE SET tokens = ?3, at_ms = ?4",
+             ON CONFLICT DO UPDATE SET tokens = ?3, at_ms = ?4 WHERE tokens <> ?3 OR at_ms <> ?4",
             params![bucket.subject, bucket.group, bucket.tokens, int(bucket.at_ms)],
         )?;
     }

@@ -59,7 +59,7 @@ impl Record for Receipt {
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
-        Ok(Self {
+        let receipt = Self {
             request: read_request(r)?,
             protocol: r.text("protocol")?.to_owned(),
             software: r.array("software")?,
@@ -73,10 +73,25 @@ impl Record for Receipt {
             transcript: r.array("transcript")?,
             received_at_ms: r.u64("received at")?,
             answered_at_ms: r.u64("answered at")?,
-            witnessed_size: r.u64("witnessed size")?,
-            witnessed_root: r.bytes("witnessed root")?.to_vec(),
-        })
+            witnessed_size: 0,
+            witnessed_root: Vec::new(),
+        };
+        read_unwitnessed(r)?;
+        Ok(receipt)
     }
+}
+
+/// Reads the end of any receipt: what witnesses cosigned. Until witnessing exists that is nothing, and what else a provider
+/// might put there would be in both parties' logs for good.
+pub(crate) fn read_unwitnessed(r: &mut Reader<'_>) -> Result<(), TranscriptError> {
+    let form = |label, expected| Err(TranscriptError::Form { label, expected });
+    if r.u64("witnessed size")? != 0 {
+        return form("witnessed size", "0 until witnessing exists");
+    }
+    if !r.bytes("witnessed root")?.is_empty() {
+        return form("witnessed root", "empty until witnessing exists");
+    }
+    Ok(())
 }
 
 fn read_request(r: &mut Reader<'_>) -> Result<Signed<Request>, TranscriptError> {

@@ -14,6 +14,7 @@ use super::row::RowKeys;
 use super::schema::Schema;
 use super::*;
 use crate::audit::grant::GrantId;
+use crate::audit::receipt::Receipt;
 use crate::identity::{Document, DocumentKind, IDENTITY_VERSION, Name, Person, Phone};
 use crate::oprf::{Context, Elements, PrivateKey};
 use crate::party::{PartyId, SessionId};
@@ -154,6 +155,20 @@ fn resign(w: &World, answer: &mut Answer) {
     receipt.transcript = request::digest_answer(&receipt.request.digest(), &answer.groups, None);
     receipt.elements = answer.groups.iter().map(|g| (g.group, g.elements.len() as u64)).collect();
     answer.receipt = Signed::sign(receipt, &w.carrier);
+}
+
+#[test]
+fn a_receipt_brings_nothing_that_nobody_witnessed() {
+    let mut w = world();
+    let (_, question) = question(&mut w, &[person("13812345678", None)]);
+    let receipt = answer(&mut w, question).receipt.body().clone();
+    let read = |receipt: Receipt| Receipt::decode(receipt.encode().as_bytes());
+    assert_eq!(read(receipt.clone()), Ok(receipt.clone()));
+    let form = |label, expected| Err(TranscriptError::Form { label, expected });
+    let size = Receipt { witnessed_size: 1, ..receipt.clone() };
+    assert_eq!(read(size), form("witnessed size", "0 until witnessing exists"));
+    let root = Receipt { witnessed_root: b"of the provider's choice".repeat(1_000), ..receipt };
+    assert_eq!(read(root), form("witnessed root", "empty until witnessing exists"));
 }
 
 #[test]

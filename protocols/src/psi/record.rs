@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Mode, Parameters, Protocol, Sizes};
 use crate::audit::grant::{GrantId, texts};
+use crate::audit::receipt::read_unwitnessed;
 use crate::limits::{MAX_DOCUMENT_BYTES, MAX_PURPOSE_BYTES};
 use crate::lookup::DataSet;
 use crate::party::{PartyId, SessionId};
@@ -217,7 +218,7 @@ impl Record for PsiReceipt {
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
-        Ok(Self {
+        let receipt = Self {
             acceptance: read_signed(r, "acceptance")?,
             protocol: short(r, "protocol")?,
             software: r.array("software")?,
@@ -226,9 +227,11 @@ impl Record for PsiReceipt {
             transcript: r.array("transcript")?,
             release: r.bytes("release")?.to_vec(),
             finished_at_ms: r.u64("finished at")?,
-            witnessed_size: r.u64("witnessed size")?,
-            witnessed_root: r.bytes("witnessed root")?.to_vec(),
-        })
+            witnessed_size: 0,
+            witnessed_root: Vec::new(),
+        };
+        read_unwitnessed(r)?;
+        Ok(receipt)
     }
 }
 
@@ -386,6 +389,10 @@ mod tests {
         let bytes = receipt().encode().into_bytes();
         assert_eq!(PsiReceipt::decode(&bytes), Ok(receipt()));
         assert!((0..bytes.len()).all(|end| PsiReceipt::decode(&bytes[..end]).is_err()));
+        let size = PsiReceipt { witnessed_size: 1, ..receipt() };
+        assert!(PsiReceipt::decode(size.encode().as_bytes()).is_err(), "nobody witnesses yet");
+        let root = PsiReceipt { witnessed_root: vec![0; 64], ..receipt() };
+        assert!(PsiReceipt::decode(root.encode().as_bytes()).is_err());
     }
 
     #[test]

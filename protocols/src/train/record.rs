@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha512};
 
 use super::charter::Charter;
 use crate::audit::grant::GrantId;
+use crate::audit::receipt::read_unwitnessed;
 use crate::limits::{
     MAX_BINS, MAX_DOCUMENT_BYTES, MAX_PURPOSE_BYTES, MAX_TRAIN_BLOCKS, MAX_TRAIN_FEATURES,
     MAX_TRAIN_NAME_BYTES, MAX_TRAIN_NAMES_BYTES,
@@ -324,9 +325,10 @@ impl Record for TrainReceipt {
             card: r.array("card")?,
             trees: r.array("trees")?,
             completed_at_ms: r.u64("completed at")?,
-            witnessed_size: r.u64("witnessed size")?,
-            witnessed_root: r.bytes("witnessed root")?.to_vec(),
+            witnessed_size: 0,
+            witnessed_root: Vec::new(),
         };
+        read_unwitnessed(r)?;
         let blocks = usize::from(receipt.request().charter.hyperparameters.blocks);
         if receipt.residuals.len() != blocks || receipt.contributions.len() != blocks {
             return Err(TranscriptError::Form { label: "residuals", expected: "one for each block" });

@@ -283,7 +283,7 @@ const TO_THE_BANK: [Forgery; 11] = [
             });
         },
         records,
-        "the witnessed log is not what it must be",
+        "the record's item witnessed root must be empty",
     ),
     (
         |_, calls| append(&mut call(calls, "police", "Grow", 2).answered.messages[0], &[3, 7, 1]),

@@ -65,6 +65,8 @@ fn a_receipt_survives_its_encoding_and_refuses_every_truncation() {
     let bytes = receipt().encode().into_bytes();
     assert_eq!(TrainReceipt::decode(&bytes), Ok(receipt()));
     assert!((0..bytes.len()).all(|end| TrainReceipt::decode(&bytes[..end]).is_err()));
+    let root = TrainReceipt { witnessed_root: vec![0; 64], ..receipt() };
+    assert!(TrainReceipt::decode(root.encode().as_bytes()).is_err(), "nobody witnesses yet");
 }
 
 #[test]
