@@ -11,8 +11,6 @@
 //! A session whose receipt is in the log is through, and lapses never; nor does one whose model is in the registry, which
 //! only the log has not heard of: it hears of the receipt and the model instead.
 
-use std::path::Path;
-
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::party::SessionId;
 use windvane_protocols::train::PROTOCOL;
