@@ -194,6 +194,7 @@ impl<'a> CatchUp<'a> {
         if gone.cause != class::RETIRED {
             return Ok(self.store.replay_destruction(&gone.digest)?);
         }
+        self.store.replay_retirement(&gone.class, &gone.subject)?;
         let root = self.layout.root();
         match gone.class.as_str() {
             class::DATA_SET => disk::remove_directory(&root.join("datasets").join(&gone.subject))?,
