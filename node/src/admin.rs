@@ -10,9 +10,10 @@ use ed25519_dalek::VerifyingKey;
 use windvane_keys::enrolment::{Enrolment, Partner};
 use windvane_keys::files::{read_public, write_private};
 use windvane_keys::identity::TlsKey;
+use windvane_keys::record::Purpose;
 use windvane_keys::rotation::generate_subject_tag;
 use windvane_keys::signing::{LogKey, ReceiptKey};
-use windvane_keys::store::{FileStore, KeyStore as _};
+use windvane_keys::store::{FileStore, KeyStore as _, StoreError};
 use windvane_keys::symmetric::{LookupKey, StorageKey};
 use windvane_protocols::audit::entry::{Entry, Event, Keys};
 use windvane_protocols::transcript::Record as _;
@@ -20,7 +21,7 @@ use windvane_protocols::transcript::Record as _;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::NodeError;
-use crate::evidence::{EvidenceLog, LogError};
+use crate::evidence::{EvidenceLog, LogError, LogReader};
 use crate::http::Token;
 use crate::identity::{Layout, NodeKeys, passphrase};
 use crate::outbox;
@@ -64,31 +65,22 @@ pub struct Admin {
 
 impl Admin {
     /// Makes the keys of a new node and begins its log. A passphrase file that is not there is made, with
-    /// random content that only its owner may read.
+    /// random content that only its owner may read. Called again after it was interrupted, it makes what is missing.
     ///
     /// # Errors
-    /// [`NodeError`]; `ALREADY_EXISTS` when there are keys.
+    /// [`NodeError`]; `ALREADY_EXISTS` when the log has begun.
     pub fn init(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, NodeError> {
         let layout = Layout::new(config.node.data_dir.clone());
-        if layout.keys().exists() {
+        if LogReader::open(&layout.log()).is_ok_and(|log| log.checkpoint().unverified().size > 0) {
             let message = format!("{} is there already; keys are made once", layout.keys().display());
             return Err(NodeError::Given { code: "ALREADY_EXISTS", message });
         }
-        std::fs::create_dir_all(layout.root()).map_err(NodeError::io(layout.root().display().to_string()))?;
-        if let Some(path) = config.keys.passphrase_file.as_ref().filter(|path| !path.exists()) {
-            write_private(path, hex::encode(rand::random::<[u8; PASSPHRASE_BYTES]>()).as_bytes())?;
+        // Where there is a log, all keys were made before it: one that is missing was lost, and another is no replacement.
+        if !layout.log().exists() {
+            make_keys(config, &layout, clock.now_ms())?;
         }
-        let (now_ms, rng) = (clock.now_ms(), &mut rand::rng());
-        let keys = FileStore::create(&layout.keys(), &passphrase(&config.keys)?)?;
-        ReceiptKey::generate(&keys, now_ms, rng)?;
-        LogKey::generate(&keys, now_ms, rng)?;
-        generate_subject_tag(&keys, now_ms, rng)?;
-        StorageKey::generate(&keys, now_ms, rng)?;
-        LookupKey::generate(&keys, now_ms, rng)?;
-        TlsKey::generate(&keys, now_ms)?;
-        drop(keys);
         let admin = Self::open(config, clock)?;
-        admin.begin_log()?;
+        admin.with_log(|_| Ok(()))?;
         Ok(admin)
     }
 
@@ -232,17 +224,6 @@ impl Admin {
         Ok(self.store.outbox()?.is_empty())
     }
 
-    fn begin_log(&self) -> Result<(), NodeError> {
-        let opened = std::iter::once(Event::Opened(self.keys.public()));
-        let records = self.keys.store.records()?.into_iter().map(|record| Event::Key {
-            purpose: record.purpose.to_string(),
-            public: record.public,
-            state: record.state.as_str().to_owned(),
-        });
-        let entries = opened.chain(records).map(|event| self.entry(event)).collect();
-        self.with_log(|log| Ok(log.append_blocking(entries).map(drop)?))
-    }
-
     /// Opens the log for `write` and seals it. On a thread of its own, because the caller's may drive asynchronous work.
     fn with_log(
         &self,
@@ -250,6 +231,7 @@ impl Admin {
     ) -> Result<(), NodeError> {
         let write = || {
             let log = self.keys.open_log(&self.config)?;
+            self.keys.begin(&log, self.clock.now_ms())?;
             write(&log)?;
             log.seal_blocking()?;
             Ok(())
@@ -274,6 +256,39 @@ impl Admin {
     fn entry(&self, event: Event) -> Vec<u8> {
         Entry::new(self.clock.now_ms(), event).encode().into_bytes()
     }
+}
+
+/// Makes the keys that a new node does not have yet.
+fn make_keys(config: &Config, layout: &Layout, now_ms: u64) -> Result<(), NodeError> {
+    std::fs::create_dir_all(layout.root()).map_err(NodeError::io(layout.root().display().to_string()))?;
+    if let Some(path) = config.keys.passphrase_file.as_ref().filter(|path| !path.exists()) {
+        write_private(path, hex::encode(rand::random::<[u8; PASSPHRASE_BYTES]>()).as_bytes())?;
+    }
+    let (passphrase, rng) = (passphrase(&config.keys)?, &mut rand::rng());
+    let keys = match FileStore::open(&layout.keys(), &passphrase) {
+        Err(StoreError::NoStore { .. }) => FileStore::create(&layout.keys(), &passphrase)?,
+        opened => opened?,
+    };
+    let lacks = |purpose| Ok::<_, NodeError>(keys.find(&purpose)?.is_empty());
+    if lacks(Purpose::Receipt)? {
+        ReceiptKey::generate(&keys, now_ms, rng)?;
+    }
+    if lacks(Purpose::Log)? {
+        LogKey::generate(&keys, now_ms, rng)?;
+    }
+    if lacks(Purpose::SubjectTag)? {
+        generate_subject_tag(&keys, now_ms, rng)?;
+    }
+    if lacks(Purpose::Storage)? {
+        StorageKey::generate(&keys, now_ms, rng)?;
+    }
+    if lacks(Purpose::Lookup)? {
+        LookupKey::generate(&keys, now_ms, rng)?;
+    }
+    if lacks(Purpose::Tls)? {
+        TlsKey::generate(&keys, now_ms)?;
+    }
+    Ok(())
 }
 
 /// Reads a text document that another organisation sent.
@@ -313,4 +328,55 @@ fn check_name(name: &str) -> Result<(), NodeError> {
         code: "NAME_INVALID",
         message: "a caller's name has 1 to 64 characters of letters, digits and -_.@".into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{self, VerifyOptions};
+    use crate::clock::SystemClock;
+    use crate::config::SAMPLES;
+
+    fn config(dir: &Path) -> Config {
+        let (_, text) = SAMPLES.into_iter().find(|(name, _)| *name == "carrier.toml").unwrap();
+        std::fs::write(dir.join("windvane.toml"), text).unwrap();
+        Config::load(&dir.join("windvane.toml")).unwrap()
+    }
+
+    fn assert_whole_log(config: &Config) {
+        let report = audit::verify(&config.node.data_dir.join("log"), &VerifyOptions::default());
+        assert!(report.is_ok(), "{report}");
+        assert_eq!(report.counts["opened"], 1);
+    }
+
+    #[test]
+    fn keys_that_were_made_in_part_are_completed_and_those_that_are_there_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        let layout = Layout::new(config.node.data_dir.clone());
+        std::fs::create_dir_all(layout.root()).unwrap();
+        write_private(config.keys.passphrase_file.as_ref().unwrap(), b"a passphrase that is long").unwrap();
+        let store = FileStore::create(&layout.keys(), &passphrase(&config.keys).unwrap()).unwrap();
+        let receipt = ReceiptKey::generate(&store, 0, &mut rand::rng()).unwrap().verifying_key();
+        drop(store);
+
+        let admin = Admin::init(&config, Arc::new(SystemClock)).unwrap();
+        assert_eq!(admin.keys.receipt.verifying_key(), receipt);
+        assert_eq!(admin.keys.store.records().unwrap().len(), 6);
+        drop(admin);
+        assert_whole_log(&config);
+        let again = Admin::init(&config, Arc::new(SystemClock)).unwrap_err();
+        assert_eq!(again.code(), "ALREADY_EXISTS");
+    }
+
+    #[test]
+    fn a_log_that_was_never_begun_opens_with_its_party_whatever_comes_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        make_keys(&config, &Layout::new(config.node.data_dir.clone()), 0).unwrap();
+        let admin = Admin::open(&config, Arc::new(SystemClock)).unwrap();
+        admin.admit_caller("desk").unwrap();
+        drop(admin);
+        assert_whole_log(&config);
+    }
 }

@@ -27,7 +27,7 @@ use windvane_protocols::transcript::Record as _;
 
 use crate::clock::rfc3339;
 use crate::evidence::LogReader;
-use crate::evidence::verify::verify_log;
+use crate::evidence::verify::verify_entries;
 
 pub mod code;
 mod content;
@@ -66,9 +66,9 @@ pub fn verify(dir: &Path, options: &VerifyOptions) -> AuditReport {
 fn examine(dir: &Path, options: &VerifyOptions) -> (AuditReport, Content) {
     let own = opening(dir).and_then(|keys| verifier_of(&keys).ok());
     let key = options.vkey.as_ref().or(own.as_ref());
-    let log = verify_log(dir, key, options.since.as_ref());
-    let size = log.checkpoint.as_ref().map_or(log.entries.len() as u64, |checkpoint| checkpoint.size);
-    let mut content = Content::read(log.entries);
+    let (log, content) = verify_entries(dir, key, options.since.as_slice(), Content::take);
+    let size = log.checkpoint.as_ref().map_or(log.entries, |checkpoint| checkpoint.size);
+    let mut content = content.read();
     let mut findings: Vec<Finding> = log.findings.into_iter().map(Finding::from).collect();
     findings.extend(check_keys(content.keyring.own(), log.checkpoint.as_ref(), key));
     findings.append(&mut content.findings);
@@ -95,7 +95,7 @@ pub fn log_dir(dir: &Path) -> PathBuf {
 }
 
 /// The keys in the log's first entry, before anything is checked; `None` when they cannot be read.
-fn opening(dir: &Path) -> Option<Keys> {
+pub(crate) fn opening(dir: &Path) -> Option<Keys> {
     let (_, bytes) = LogReader::open(dir).ok()?.entries(0).next()?.ok()?;
     match Entry::decode(&bytes).ok()?.event {
         Event::Opened(keys) => Some(keys),

@@ -51,6 +51,7 @@ mod verify;
 pub use error::BackupError;
 pub(crate) use manifest::read_seal;
 pub use manifest::{MANIFEST, SEAL, Seal};
+pub(crate) use repository::Repository;
 pub use repository::resolve;
 pub use stage::Stage;
 pub use verify::{BackupReport, verify};
@@ -58,7 +59,6 @@ pub use verify::{BackupReport, verify};
 pub(crate) use copy::copy_dir;
 
 use copy::Copier;
-use repository::Repository;
 
 /// How often the published log is looked at while entries are durable that it does not cover yet.
 const POLL: Duration = Duration::from_millis(20);
@@ -164,12 +164,11 @@ pub(crate) fn archive(
     keys: &NodeKeys,
     data: &Layout,
     documents: &Path,
-    to: &Path,
+    repository: &Repository,
     now_ms: u64,
 ) -> Result<PathBuf, NodeError> {
-    let repository = Repository::open(to, data.root())?;
     let name = repository.name(now_ms)?;
-    let mut copier = Copier::new(&repository, &name, &keys.receipt.verifying_key(), &|_, _| ())?;
+    let mut copier = Copier::new(repository, &name, &keys.receipt.verifying_key(), &|_, _| ())?;
     copier.files(documents, ROUNDS)?;
     let checkpoint = copy_log(data, &verifier(keys)?, &mut copier)?;
     let seal = copier.seal(Seal {

@@ -9,13 +9,14 @@ use windvane_keys::identity::{TlsIdentity, TlsKey};
 use windvane_keys::passphrase::Passphrase;
 use windvane_keys::rotation::load_subject_tag;
 use windvane_keys::signing::{LogKey, ReceiptKey, log_origin};
-use windvane_keys::store::FileStore;
+use windvane_keys::store::{FileStore, KeyStore as _};
 use windvane_keys::symmetric::{LookupKey, StorageKey};
 use windvane_keys::trust::Trust;
-use windvane_protocols::audit::entry::Keys;
+use windvane_protocols::audit::entry::{Entry, Event, Keys};
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::oprf::PrivateKey;
 use windvane_protocols::party::PartyId;
+use windvane_protocols::transcript::Record as _;
 
 use crate::config::{CertificatesConfig, Config, KeysConfig};
 use crate::error::NodeError;
@@ -136,6 +137,26 @@ impl NodeKeys {
             log: self.log.verifying_key().to_bytes(),
             subject_tag: self.subject_tag.public().as_bytes().to_vec(),
         }
+    }
+
+    /// Writes the first entries of a log that has none: the node's name and public halves, and its keys as they stand.
+    /// Nothing else may come first, or no auditor knows whose log it is; the command that made the keys may have been
+    /// killed before it.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub(crate) fn begin(&self, log: &EvidenceLog, now_ms: u64) -> Result<(), NodeError> {
+        if log.size() > 0 {
+            return Ok(());
+        }
+        let opened = std::iter::once(Event::Opened(self.public()));
+        let records = self.store.records()?.into_iter().map(|record| Event::Key {
+            purpose: record.purpose.to_string(),
+            public: record.public,
+            state: record.state.as_str().to_owned(),
+        });
+        let entries = opened.chain(records).map(|event| Entry::new(now_ms, event).encode().into_bytes());
+        Ok(log.append_blocking(entries.collect()).map(drop)?)
     }
 
     /// Opens the node's log, of which there is one writer at a time.

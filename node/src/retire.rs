@@ -6,12 +6,14 @@
 //! signature and tells of it.
 //!
 //! A node ends with an archive ([`node`]): its log, complete with that protocol, and the documents beside it, sealed as
-//! a backup is, which `windvane audit archive` verifies offline. Only when the archive was found whole are the keys
-//! overwritten and the data directory removed.
+//! a backup is, which `windvane audit archive` verifies offline. Only when the archive was found whole (files, seal, the
+//! log's tree, the protocol) are the keys overwritten and the data directory removed.
 //!
 //! **Promised.** Grants go first, then tables, then keys, so that a node can start whenever the command was killed;
-//! everything is looked for before the protocol says that it is gone. A command that was interrupted is run again; its protocol then counts what was
-//! left, except for a node, which remembers what it counted.
+//! everything is looked for before the protocol says that it is gone, also what a kill left half removed. What was counted
+//! is remembered before anything is destroyed, until the transaction that queues the protocol: a command that was
+//! interrupted is run again, and its protocol tells of all that the first one found. What came between the two goes too, and
+//! is not counted.
 //!
 //! **Not promised.** Backups from before hold what was destroyed: destroy them too. A partner's own copies (a bank's
 //! snapshots of a data set) are the partner's to destroy; without the keys nobody reads them.
@@ -32,7 +34,7 @@ use crate::clock::rfc3339;
 use crate::error::NodeError;
 use crate::retention::destroy::{self, Inventory};
 use crate::retention::{Retention, class};
-use crate::snapshot::disk::DirectoryLock;
+use crate::snapshot::disk::{self, DirectoryLock};
 
 pub mod node;
 pub mod stage;
@@ -98,14 +100,29 @@ impl Retire<'_> {
             What::DataSet(data_set) => self.data_set(data_set)?,
             What::Partner(party) => self.partner(party)?,
         };
-        let record = self.record(what, &scope);
+        let record = self.record(what, &scope)?;
         if !self.dry_run {
-            self.destroy(what, &scope, &record)?;
+            self.begin(&record)?;
+            self.destroy(&scope)?;
+            self.tell(&record)?;
         }
         Ok(Retired::new(&record, self.dry_run, scope.notes))
     }
 
-    fn destroy(&self, what: &What, scope: &Scope, record: &Destruction) -> Result<(), NodeError> {
+    /// Remembers what was counted.
+    fn begin(&self, record: &Destruction) -> Result<(), NodeError> {
+        let Destruction { class, subject, items, bytes, digest, .. } = record;
+        let counted = Inventory { items: *items, bytes: *bytes, digest: *digest };
+        Ok(self.retention.store.begin_retirement(class, subject, &counted)?)
+    }
+
+    /// Queues the protocol; nothing is to be remembered then.
+    fn tell(&self, record: &Destruction) -> Result<(), NodeError> {
+        let entry = self.retention.destroyed(record);
+        Ok(self.retention.store.end_retirement(&record.class, &record.subject, &entry)?)
+    }
+
+    fn destroy(&self, scope: &Scope) -> Result<(), NodeError> {
         let Retention { store, now_ms, .. } = self.retention;
         for id in &scope.grants {
             let entry = self.retention.entry(Event::GrantEnded(*id));
@@ -121,23 +138,17 @@ impl Retire<'_> {
         for (data_set, epoch) in &scope.epochs {
             self.retention.end_epoch(data_set, *epoch)?;
         }
-        let entry = self.retention.destroyed(record);
-        match what {
-            What::Partner(party) => Ok(store.remove_partner(party.as_str(), &entry)?),
-            _ => Ok(store.queue_entry(&entry)?),
-        }
+        Ok(())
     }
 
     fn epoch(&self, data_set: &DataSet, epoch: u64) -> Result<Scope, NodeError> {
         let folder = self.folder(data_set);
         let mut scope = Scope::default();
-        let tables = ["epochs", "built"].map(|kind| folder.join(kind).join(epoch.to_string()));
-        scope.paths.extend(tables.into_iter().filter(|path| path.exists()));
+        for kind in ["epochs", "built"] {
+            scope.take(folder.join(kind).join(epoch.to_string()));
+        }
         scope.epochs.push((data_set.clone(), epoch));
         self.count(&mut scope)?;
-        if scope.inventory.items == 0 {
-            return Err(nothing(&format!("table or secret key of epoch {epoch} of {data_set}")));
-        }
         scope
             .notes
             .push(format!("build and publish another epoch of {data_set} if it is to be answered again"));
@@ -155,30 +166,25 @@ impl Retire<'_> {
                 ),
             };
             scope.lock = Some(DirectoryLock::try_acquire(&folder)?.ok_or_else(busy)?);
-            scope.paths.push(folder);
         }
+        scope.take(folder);
         let known = epochs(&self.retention.keys.store, data_set)?;
         scope.epochs.extend(known.into_iter().map(|status| (data_set.clone(), status.epoch)));
         scope.grants = self.grants(|grant| {
             grant.provider == self.retention.keys.party && grant.data_sets == [data_set.clone()]
         })?;
         self.count(&mut scope)?;
-        if scope.inventory.items == 0 {
-            return Err(nothing(&format!("data set {data_set}")));
-        }
         scope.notes.push(format!("banks keep their snapshots of {data_set}; ask them to retire these"));
         Ok(scope)
     }
 
     fn partner(&self, party: &PartyId) -> Result<Scope, NodeError> {
-        let own = &self.retention.keys.party;
-        let enrolled = self.retention.store.has_partner(party.as_str())?;
-        if party == own || !enrolled {
-            return Err(nothing(&format!("partner {party}")));
-        }
         let mut scope = Scope::default();
-        let snapshots = self.retention.layout.root().join("snapshots").join(party.as_str());
-        scope.paths.extend(Some(snapshots).filter(|path| path.exists()));
+        let enrolled = self.retention.store.has_partner(party.as_str())?;
+        if *party == self.retention.keys.party || !enrolled {
+            return Ok(scope);
+        }
+        scope.take(self.retention.layout.root().join("snapshots").join(party.as_str()));
         scope.grants = self.grants(|grant| grant.provider == *party || grant.requester == *party)?;
         self.count(&mut scope)?;
         scope.inventory.take(party.as_str().as_bytes(), 0);
@@ -219,16 +225,31 @@ impl Retire<'_> {
         self.retention.layout.root().join("datasets").join(data_set.as_str())
     }
 
-    fn record(&self, what: &What, scope: &Scope) -> Destruction {
-        let (class, subject) = match what {
-            What::Epoch(data_set, epoch) => (class::EPOCH, format!("{data_set}/{epoch}")),
-            What::DataSet(data_set) => (class::DATA_SET, data_set.to_string()),
-            What::Partner(party) => (class::PARTNER, party.to_string()),
+    /// The protocol: of what an interrupted command counted, or of what is there now.
+    fn record(&self, what: &What, scope: &Scope) -> Result<Destruction, NodeError> {
+        let (class, subject, missing) = match what {
+            What::Epoch(data_set, epoch) => {
+                let missing = format!("table or secret key of epoch {epoch} of {data_set}");
+                (class::EPOCH, format!("{data_set}/{epoch}"), missing)
+            }
+            What::DataSet(data_set) => {
+                (class::DATA_SET, data_set.to_string(), format!("data set {data_set}"))
+            }
+            What::Partner(party) => (class::PARTNER, party.to_string(), format!("partner {party}")),
         };
+        let counted = self.retention.store.retirement(class, &subject)?;
+        let found = Some(scope.inventory).filter(|found| found.items > 0);
+        let counted = counted.or(found).ok_or_else(|| nothing(&missing))?;
         let method = "grants ended, files unlinked, folders synced, keys overwritten; none found afterwards";
-        let mut record = retired(&self.retention, class, method, &scope.inventory);
-        record.subject = subject;
-        record
+        Ok(Destruction { subject, ..retired(&self.retention, class, method, &counted) })
+    }
+}
+
+impl Scope {
+    /// Takes a file or folder, and what a kill left of its removal.
+    fn take(&mut self, path: PathBuf) {
+        let left = disk::aside(&path);
+        self.paths.extend([path, left].into_iter().filter(|path| path.exists()));
     }
 }
 
@@ -271,25 +292,45 @@ fn nothing(what: &str) -> NodeError {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
     use std::sync::Arc;
+
+    use windvane_keys::rotation::create_epoch;
+    use windvane_protocols::audit::entry::Entry;
+    use windvane_protocols::lookup::KeyGroup;
+    use windvane_protocols::transcript::Record as _;
 
     use super::*;
     use crate::admin::Admin;
     use crate::clock::SystemClock;
     use crate::config::{Config, SAMPLES};
 
-    #[test]
-    fn a_data_set_on_its_way_out_is_held_until_it_is_gone() {
-        let dir = tempfile::tempdir().unwrap();
+    fn admin(dir: &Path) -> Admin {
         let (_, text) = SAMPLES.into_iter().find(|(name, _)| *name == "carrier.toml").unwrap();
-        fs::write(dir.path().join("windvane.toml"), text).unwrap();
-        let config = Config::load(&dir.path().join("windvane.toml")).unwrap();
-        let admin = Admin::init(&config, Arc::new(SystemClock)).unwrap();
-        let retire = Retire { retention: admin.retention(), dry_run: false };
+        fs::write(dir.join("windvane.toml"), text).unwrap();
+        let config = Config::load(&dir.join("windvane.toml")).unwrap();
+        Admin::init(&config, Arc::new(SystemClock)).unwrap()
+    }
+
+    /// A data set with an epoch and a file.
+    fn data_set(retire: &Retire<'_>) -> DataSet {
         let data_set: DataSet = "subscribers".parse().unwrap();
+        let group = KeyGroup::of(windvane_protocols::identity::Family::Phone);
+        let keys = &retire.retention.keys.store;
+        create_epoch(keys, &data_set, 1, &[group], 0, &mut rand::rng()).unwrap();
         let folder = retire.folder(&data_set);
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("staging"), "rows").unwrap();
+        data_set
+    }
+
+    #[test]
+    fn a_data_set_on_its_way_out_is_held_until_it_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let admin = admin(dir.path());
+        let retire = Retire { retention: admin.retention(), dry_run: false };
+        let data_set = data_set(&retire);
+        let folder = retire.folder(&data_set);
 
         let scope = retire.data_set(&data_set).unwrap();
         assert!(DirectoryLock::try_acquire(&folder).unwrap().is_none());
@@ -297,5 +338,44 @@ mod tests {
         drop(scope);
         retire.run(&What::DataSet(data_set)).unwrap();
         assert!(!folder.exists());
+    }
+
+    #[test]
+    fn what_an_interrupted_retirement_left_half_removed_is_counted_and_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let admin = admin(dir.path());
+        let retire = Retire { retention: admin.retention(), dry_run: false };
+        let data_set = data_set(&retire);
+        let (folder, left) = (retire.folder(&data_set), disk::aside(&retire.folder(&data_set)));
+        fs::rename(&folder, &left).unwrap();
+        let gone = retire.run(&What::DataSet(data_set)).unwrap();
+        assert_eq!((gone.items, gone.bytes), (2, 4));
+        assert!(!folder.exists() && !left.exists());
+    }
+
+    #[test]
+    fn a_retirement_that_ended_before_its_protocol_is_told_by_the_next_as_the_first_counted_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let admin = admin(dir.path());
+        let retire = Retire { retention: admin.retention(), dry_run: false };
+        let what = What::DataSet(data_set(&retire));
+        let shown = Retire { dry_run: true, ..retire }.run(&what).unwrap();
+        let What::DataSet(data_set) = &what else { unreachable!() };
+        let scope = retire.data_set(data_set).unwrap();
+        retire.begin(&retire.record(&what, &scope).unwrap()).unwrap();
+        retire.destroy(&scope).unwrap();
+        drop(scope);
+        let told = || {
+            let entries = admin.store().outbox().unwrap();
+            let told =
+                |(_, entry): &(i64, Vec<u8>)| Entry::decode(entry).unwrap().event.kind() == "destroyed";
+            entries.iter().filter(|entry| told(entry)).count()
+        };
+        assert_eq!(told(), 0);
+
+        let again = retire.run(&what).unwrap();
+        assert_eq!((again.items, again.bytes, again.digest), (shown.items, shown.bytes, shown.digest));
+        assert_eq!(told(), 1);
+        assert_eq!(retire.run(&what).unwrap_err().code(), "NOTHING_TO_RETIRE");
     }
 }

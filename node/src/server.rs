@@ -382,7 +382,7 @@ impl Node {
 }
 
 async fn open(config: &Config, surroundings: Surroundings) -> Result<Shared, NodeError> {
-    let disk = surroundings.disk.clone();
+    let (disk, now_ms) = (surroundings.disk.clone(), surroundings.clock.now_ms());
     let owned = config.clone();
     let (keys, store, functions, log, certificate) = blocking(move || {
         let keys = NodeKeys::open(&owned)?;
@@ -390,6 +390,7 @@ async fn open(config: &Config, surroundings: Surroundings) -> Result<Shared, Nod
         let functions = Functions::open(owned.functions.clone(), &store)?;
         let certificate = Certificate::load(&owned, &keys, &store)?;
         let log = keys.open_log_on(&owned, &disk)?;
+        keys.begin(&log, now_ms)?;
         outbox::forget_logged(&store, &log)?;
         Ok::<_, NodeError>((keys, store, functions, log, certificate))
     })

@@ -1,7 +1,44 @@
 //! Whom a restored node believes: what its log says, and not what the older backup does.
 
+use windvane_keys::enrolment::Enrolment;
+
 use super::restored;
-use crate::lab::{Lab, authority_pem, sha256_of};
+use crate::lab::{Lab, Party, authority_pem, sha256_of};
+
+/// Whether a restored node shows the certificate of this enrolment.
+fn shows(party: &Party, enrolment: &str) -> bool {
+    let certificate = party.admin.certificate().unwrap();
+    certificate.tls.certificate() == Enrolment::from_pem(enrolment).unwrap().certificate()
+}
+
+#[test]
+fn a_node_that_is_restored_over_its_renewal_shows_the_new_certificate() {
+    let lab = Lab::new();
+    let carrier = lab.party("carrier-a", "");
+    let signed = lab.sign(&carrier.admin.renewal_request().unwrap());
+    let repository = lab.dir.path().join("backups");
+    carrier.admin.back_up(&repository, None, &|_, _| ()).unwrap();
+    carrier.admin.import_enrolment(&signed).unwrap();
+    let (restored, carrier) = restored(&lab, &carrier, &repository, &lab.dir.path().join("restored"));
+    assert!(!restored.notes.iter().any(|note| note.contains("enrolled anew")), "{restored:?}");
+    assert!(shows(&carrier, &signed));
+    carrier.admin.enrolment_request().unwrap();
+}
+
+#[test]
+fn a_node_whose_renewed_key_is_not_in_the_backup_is_told_how_it_comes_to_another() {
+    let lab = Lab::new();
+    let carrier = lab.party("carrier-a", "");
+    let repository = lab.dir.path().join("backups");
+    carrier.admin.back_up(&repository, None, &|_, _| ()).unwrap();
+    let signed = lab.sign(&carrier.admin.renewal_request().unwrap());
+    carrier.admin.import_enrolment(&signed).unwrap();
+    let (restored, carrier) = restored(&lab, &carrier, &repository, &lab.dir.path().join("restored"));
+    assert!(restored.notes.iter().any(|note| note.contains("windvane keys renew")), "{restored:?}");
+    let signed = lab.sign(&carrier.admin.renewal_request().unwrap());
+    carrier.admin.import_enrolment(&signed).unwrap();
+    assert!(shows(&carrier, &signed));
+}
 
 #[test]
 fn a_restored_node_believes_whom_its_log_says_and_tells_of_a_list_that_it_lacks() {

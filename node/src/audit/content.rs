@@ -71,6 +71,10 @@ pub(super) struct Content {
     pub(super) life: Vec<String>,
     decisions: Decisions,
     latest_ms: u64,
+    /// Whether the log's first entry is there.
+    has_first: bool,
+    /// Entries that are not read yet.
+    pending: Vec<(u64, Vec<u8>)>,
 }
 
 /// A signature to check.
@@ -189,23 +193,25 @@ impl Check<'_> {
 }
 
 impl Content {
-    /// Reads all entries. Gaps are the business of whoever checks the log's files.
-    pub(super) fn read(entries: Vec<(u64, Vec<u8>)>) -> Self {
-        let mut content = Self::default();
-        if entries.first().is_none_or(|(index, _)| *index != 0) {
-            let text = "the log's first entry, which names its party and keys, cannot be read";
-            content.findings.push(Fault::new(code::OPENING_MISSING, text).at(0));
+    /// Takes the next entry. Gaps are the business of whoever checks the log's files.
+    pub(super) fn take(&mut self, index: u64, entry: Vec<u8>) {
+        self.pending.push((index, entry));
+        if self.pending.len() >= CHUNK {
+            self.read_pending();
         }
-        let mut entries = entries.into_iter();
-        loop {
-            let chunk: Vec<_> = entries.by_ref().take(CHUNK).collect();
-            if chunk.is_empty() {
-                break;
-            }
-            content.read_chunk(&chunk);
-        }
-        content.finish();
-        content
+    }
+
+    /// What all entries that were taken say.
+    pub(super) fn read(mut self) -> Self {
+        self.read_pending();
+        self.finish();
+        self
+    }
+
+    fn read_pending(&mut self) {
+        let chunk = std::mem::take(&mut self.pending);
+        self.has_first |= chunk.first().is_some_and(|(index, _)| *index == 0);
+        self.read_chunk(&chunk);
     }
 
     fn read_chunk(&mut self, chunk: &[(u64, Vec<u8>)]) {
@@ -222,6 +228,10 @@ impl Content {
     }
 
     fn finish(&mut self) {
+        if !self.has_first {
+            let text = "the log's first entry, which names its party and keys, cannot be read";
+            self.find(0, Fault::new(code::OPENING_MISSING, text));
+        }
         self.findings.extend(self.grants.exceeded());
         let last_ms = self.span_ms.map_or(0, |(_, last)| last);
         let (missing, undecided) = self.decisions.missing(&self.sessions, last_ms);

@@ -19,14 +19,14 @@ const NAME: &str = "%Y%m%dT%H%M%S.%3fZ";
 
 /// A repository, held for one writer.
 #[derive(Debug)]
-pub(super) struct Repository {
+pub(crate) struct Repository {
     path: PathBuf,
     _lock: DirectoryLock,
 }
 
 impl Repository {
     /// Opens or makes it, and removes what interrupted backups left.
-    pub(super) fn open(path: &Path, data_dir: &Path) -> Result<Self, NodeError> {
+    pub(crate) fn open(path: &Path, data_dir: &Path) -> Result<Self, NodeError> {
         let target = |error| NodeError::from(BackupError::target(path)(error));
         disk::create_directory(path).map_err(|error| match error {
             windvane_keys::files::FileError::Io { source, .. } => target(source),

@@ -8,15 +8,16 @@ use rayon::prelude::*;
 use serde::Serialize;
 use windvane_keys::signing::log_origin;
 use windvane_protocols::audit::checkpoint::LogVerifier;
-use windvane_protocols::audit::entry::{Entry, Event, Keys};
+use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::transcript::{Record as _, Signed};
 
 use super::BackupError;
 use super::copy::digest;
 use super::manifest::{MANIFEST, Manifest, SEAL, Seal, read_seal};
+use crate::audit::opening;
 use crate::clock::rfc3339;
 use crate::error::NodeError;
-use crate::evidence::verify::verify_log;
+use crate::evidence::verify::verify_entries;
 use crate::snapshot::disk::at;
 
 /// How many paths an error names.
@@ -138,37 +139,36 @@ fn foreign(files: &[String], manifest: &Manifest) -> Vec<String> {
 
 /// Checks the log, and the seal against the keys that it names; gives the log's key.
 fn log(dir: &Path, seal: &Signed<Seal>, findings: &mut Vec<String>) -> String {
-    let body = seal.body();
-    let mut report = verify_log(&dir.join("log"), None, None);
-    let named = keys(seal, &report.entries);
-    let key = named.first().and_then(|keys| {
+    let (dir, body) = (dir.join("log"), seal.body());
+    let opening = opening(&dir).filter(|keys| keys.party == body.party);
+    let key = opening.and_then(|keys| {
         let key = VerifyingKey::from_bytes(&keys.log).ok().filter(|key| !key.is_weak())?;
         LogVerifier::new(&log_origin(&keys.party), key).ok()
     });
-    if key.is_some() {
-        report = verify_log(&dir.join("log"), key.as_ref(), None);
-    } else {
+    if key.is_none() {
         findings.push("the log does not open with its party's keys".to_owned());
     }
+    let (report, is_signed) = verify_entries(&dir, key.as_ref(), &[], |is_signed: &mut bool, _, entry| {
+        *is_signed = *is_signed || signs(&entry, seal);
+    });
     findings.extend(report.findings.iter().map(|finding| format!("log: {finding}")));
     if report.checkpoint.is_none_or(|found| (found.size, found.root) != (body.log_size, body.log_root)) {
         findings.push("the log is not the one that was sealed".to_owned());
     }
-    let signed = |keys: &Keys| VerifyingKey::from_bytes(&keys.receipt).is_ok_and(|key| seal.verify(&key));
-    if !named.iter().any(signed) {
+    if !is_signed {
         findings.push(format!("{SEAL} is not signed by a key of {}", body.party));
     }
     key.map(|key| key.to_string()).unwrap_or_default()
 }
 
-/// The keys that the party of the seal had, by its log.
-fn keys(seal: &Signed<Seal>, entries: &[(u64, Vec<u8>)]) -> Vec<Keys> {
-    let party = &seal.body().party;
-    let named = entries.iter().filter_map(|(_, bytes)| match Entry::decode(bytes).ok()?.event {
-        Event::Opened(keys) | Event::Enrolled { keys, .. } => Some(keys),
-        _ => None,
-    });
-    named.filter(|keys| keys.party == *party).collect()
+/// Whether an entry names a key of the seal's party, and that key signed the seal.
+fn signs(entry: &[u8], seal: &Signed<Seal>) -> bool {
+    let keys = match Entry::decode(entry).map(|entry| entry.event) {
+        Ok(Event::Opened(keys) | Event::Enrolled { keys, .. }) => keys,
+        _ => return false,
+    };
+    keys.party == seal.body().party
+        && VerifyingKey::from_bytes(&keys.receipt).is_ok_and(|key| seal.verify(&key))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use super::terminal::table;
 /// What to do with keys.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum KeysCommand {
-    /// Make the keys of a new node and begin its log
+    /// Make the keys of a new node and begin its log. Run again after it was interrupted, it makes what is missing
     Init {
         #[command(flatten)]
         place: Place,

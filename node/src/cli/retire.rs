@@ -37,7 +37,8 @@ pub(super) enum RetireCommand {
         #[command(flatten)]
         options: Options,
     },
-    /// End this node: archive log, grants and public keys, destroy everything else; the node must be stopped
+    /// End this node: archive log, grants and public keys, destroy everything else; the node must be stopped. The dry
+    /// run also tells what an auditor will find in the log
     Node {
         /// Where the archive goes, outside of the data directory
         #[arg(long, value_name = "DIR")]

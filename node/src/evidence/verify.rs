@@ -4,7 +4,7 @@
 //! Promised: any changed byte, any missing, added or reordered entry, and any file that does not belong there
 //! is found, as long as the last checkpoint is believed; with an earlier checkpoint at hand, so is a log that
 //! was rolled back or rewritten. Not promised: that entries mean something; what they say is checked on top of
-//! this.
+//! this. However long the log is, one bundle of it and a hash of each are in memory at a time.
 //!
 //! A log that is being written may be read. While its writer holds the directory's lock, what was written and not yet
 //! published is left out; without a writer it is found. A partial tile that is gone is the beginning of its full one. When
@@ -20,12 +20,14 @@ use windvane_protocols::audit::checkpoint::{
     Checkpoint, CheckpointError, LogVerifier, MAX_CHECKPOINT_BYTES, SignedCheckpoint,
 };
 use windvane_protocols::audit::merkle::TreeHash;
-use windvane_protocols::audit::tiles::{Tile, TileEdge, TileKind};
+use windvane_protocols::audit::tiles::{Tile, TileKind};
 
 use super::files;
 use super::tree::{CHECKPOINT, TEMPORARY};
 
 mod content;
+
+use content::Contents;
 
 /// How often a log that changes meanwhile is read again.
 const MAX_ATTEMPTS: usize = 3;
@@ -86,25 +88,39 @@ impl fmt::Display for Finding {
 pub struct LogReport {
     /// The checkpoint, when it can be read; it is signed when no finding says otherwise and a key was given.
     pub checkpoint: Option<Checkpoint>,
-    /// The entries that could be read, with their indices.
-    pub entries: Vec<(u64, Vec<u8>)>,
+    /// How many entries could be read.
+    pub entries: u64,
     /// All failures; none when the log is whole.
     pub findings: Vec<Finding>,
 }
 
 /// Checks a log's directory: the checkpoint's form and, with a `key`, its signature; that every bundle, every
-/// tile and the root follow from one another; that nothing else is there; and, with an earlier checkpoint in
-/// `since` (which the caller trusts), that the log only grew after it.
-pub fn verify_log(dir: &Path, key: Option<&LogVerifier>, since: Option<&Checkpoint>) -> LogReport {
-    let mut report = LogReport::default();
+/// tile and the root follow from one another; that nothing else is there; and, with earlier checkpoints in
+/// `since` (which the caller trusts), that the log only grew after each.
+pub fn verify_log(dir: &Path, key: Option<&LogVerifier>, since: &[Checkpoint]) -> LogReport {
+    verify_entries(dir, key, since, |(): &mut (), _, _| {}).0
+}
+
+/// The same, and reads the entries in the same pass: `take` gets each that could be read, with its index, in order. What
+/// it gathers begins anew where the check does.
+pub fn verify_entries<T: Default>(
+    dir: &Path,
+    key: Option<&LogVerifier>,
+    since: &[Checkpoint],
+    mut take: impl FnMut(&mut T, u64, Vec<u8>),
+) -> (LogReport, T) {
+    let mut checked = (LogReport::default(), T::default());
     for _ in 0..MAX_ATTEMPTS {
         let before = read_checkpoint(dir);
-        report = verify_once(dir, before.as_deref(), key, since);
-        if report.findings.is_empty() || read_checkpoint(dir) == before {
+        let mut gathered = T::default();
+        let report =
+            verify_once(dir, before.as_deref(), key, since, |index, entry| take(&mut gathered, index, entry));
+        checked = (report, gathered);
+        if checked.0.findings.is_empty() || read_checkpoint(dir) == before {
             break;
         }
     }
-    report
+    checked
 }
 
 fn read_checkpoint(dir: &Path) -> Option<Vec<u8>> {
@@ -115,40 +131,23 @@ fn verify_once(
     dir: &Path,
     note: Option<&[u8]>,
     key: Option<&LogVerifier>,
-    since: Option<&Checkpoint>,
+    since: &[Checkpoint],
+    take: impl FnMut(u64, Vec<u8>),
 ) -> LogReport {
     let mut check = Check { dir, findings: Vec::new(), tiles: BTreeSet::new(), is_publishing: false };
     let checkpoint = check.checkpoint(note, key);
     check.walk();
     let size = checkpoint.as_ref().map_or_else(|| check.inferred_size(), |checkpoint| checkpoint.size);
     check.unpublished(size);
-    let (entries, leaves) = check.bundles(size);
-    let root = check.hash_tiles(size, &leaves);
-    let leaves: Vec<TreeHash> = leaves.into_values().flatten().collect();
-    let whole = leaves.len() as u64 == size;
-    let (edge, past) = grow(&leaves, since);
+    let Contents { entries, root, tiles, past } = check.contents(size, since, take);
     if let Some(checkpoint) = &checkpoint {
-        check.root("the tiles", root, checkpoint);
-        check.root("the entries", whole.then(|| edge.root()), checkpoint);
+        check.root("the tiles", tiles, checkpoint);
+        check.root("the entries", root, checkpoint);
     }
-    if let Some(since) = since {
-        check.history(since, checkpoint.as_ref(), whole.then_some(past).flatten(), size);
+    for (since, past) in since.iter().zip(past) {
+        check.history(since, checkpoint.as_ref(), past, size);
     }
     LogReport { checkpoint, entries, findings: check.findings }
-}
-
-/// The tree over all leaves, and its root when it had the earlier checkpoint's size.
-fn grow(leaves: &[TreeHash], since: Option<&Checkpoint>) -> (TileEdge, Option<TreeHash>) {
-    let mut edge = TileEdge::new();
-    let since = since.map(|since| since.size);
-    let mut past = (since == Some(0)).then(|| edge.root());
-    for leaf in leaves {
-        edge.append(*leaf);
-        if since == Some(edge.size()) {
-            past = Some(edge.root());
-        }
-    }
-    (edge, past)
 }
 
 /// A check under way.

@@ -119,17 +119,25 @@ impl<'a> CatchUp<'a> {
         if keys.party != self.keys.party {
             return Ok(self.store.replay_partner(keys.party.as_str(), text, at_ms)?);
         }
-        let tls = TlsKey::load(&self.keys.store)?;
-        let ours = Enrolment::from_pem(text)
-            .and_then(|enrolment| enrolment.check_ours(&self.keys.receipt, &self.keys.log, &tls));
-        if ours.is_ok() {
-            write_public(&self.layout.enrolment(), enrolment)?;
-        } else {
-            let note = "this node was enrolled anew after the backup, with a key that is not in it: request, and \
-                        import, another enrolment";
-            self.notes.insert(note.to_owned());
+        match self.own_key(text) {
+            Some(tls) => {
+                write_public(&self.layout.enrolment(), enrolment)?;
+                tls.activate(&self.keys.store)?;
+            }
+            None => {
+                let note = "this node was enrolled anew after the backup, with a key that is not in it: run `windvane \
+                            keys renew`, have the request signed, and import the enrolment before the node starts";
+                self.notes.insert(note.to_owned());
+            }
         }
         Ok(())
+    }
+
+    /// The TLS key of an enrolment of this node's own, if the backup has it; it may wait there for its certificate.
+    fn own_key(&self, enrolment: &str) -> Option<TlsKey> {
+        let enrolment = Enrolment::from_pem(enrolment).ok()?;
+        let tls = TlsKey::load_for(&self.keys.store, enrolment.request().tls_public_key()).ok()?;
+        enrolment.check_ours(&self.keys.receipt, &self.keys.log, &tls).ok().map(|()| tls)
     }
 
     /// Whom the node believes. The log has a revocation list's digest only.
@@ -194,6 +202,7 @@ impl<'a> CatchUp<'a> {
         if gone.cause != class::RETIRED {
             return Ok(self.store.replay_destruction(&gone.digest)?);
         }
+        self.store.replay_retirement(&gone.class, &gone.subject)?;
         let root = self.layout.root();
         match gone.class.as_str() {
             class::DATA_SET => disk::remove_directory(&root.join("datasets").join(&gone.subject))?,

@@ -95,10 +95,9 @@ pub(super) fn check(
     let verifier = LogVerifier::new(&origin, keys.log.verifying_key()).map_err(LogError::from)?;
     let dir = Layout::new(config.node.data_dir.clone()).log();
     let backup = Checkpoint { origin, size: seal.log_size, root: seal.log_root };
-    let others = seen.iter().map(|path| read_checkpoint(path, &verifier)).collect::<Result<Vec<_>, _>>()?;
-    for checkpoint in std::iter::once(backup).chain(others) {
-        let report = verify_log(&dir, Some(&verifier), Some(&checkpoint));
-        let Some(finding) = report.findings.first() else { continue };
+    let others = seen.iter().map(|path| read_checkpoint(path, &verifier));
+    let earlier = std::iter::once(Ok(backup)).chain(others).collect::<Result<Vec<_>, NodeError>>()?;
+    if let Some(finding) = verify_log(&dir, Some(&verifier), &earlier).findings.first() {
         let behind = [code::ROLLED_BACK, code::HISTORY, code::OTHER_LOG].contains(&finding.code);
         let finding = finding.to_string();
         return Err(match behind {

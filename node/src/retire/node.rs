@@ -7,6 +7,10 @@
 //! <archive>/<time>/…                the same, and log/, with MANIFEST and SEAL
 //! ```
 //!
+//! What the destroyed data cannot be asked about any more is looked at before: that the log's files are whole, and that
+//! the archive's directory takes files. What entries say does not hold the end up, since a log cannot be mended: a dry run
+//! tells what an auditor would find.
+//!
 //! A command that was killed is run again and goes on: before `retiring` is there nothing was destroyed; afterwards the
 //! documents are, and are not gathered again. Once keys are gone, the archive that `retiring` names by its seal, whole and
 //! of the log that is there, lets it overwrite and remove the rest.
@@ -16,7 +20,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use windvane_keys::files::{parent_of, read_private, write_private};
+use windvane_keys::signing::log_origin;
 use windvane_keys::store::{FileStore, KeyStore as _};
+use windvane_protocols::audit::checkpoint::LogVerifier;
 use windvane_protocols::audit::destruction::Destruction;
 use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::audit::grant::Grant;
@@ -25,11 +31,12 @@ use windvane_protocols::transcript::{Hash, Record as _, Signed};
 
 use super::stage::Stage;
 use super::{Retired, nothing, retired};
-use crate::audit::{self, AuditReport, VerifyOptions};
-use crate::backup::{self, BackupReport, outside, read_seal};
+use crate::audit::{self, AuditReport, VerifyOptions, opening};
+use crate::backup::{self, BackupReport, Repository, outside, read_seal};
 use crate::config::Config;
 use crate::error::NodeError;
-use crate::evidence::LogReader;
+use crate::evidence::verify::verify_log;
+use crate::evidence::{LogError, LogReader};
 use crate::identity::{Layout, NodeKeys};
 use crate::retention::destroy::{self, Inventory, still_there};
 use crate::retention::{Retention, class};
@@ -54,6 +61,8 @@ const MAX_COUNTED_BYTES: usize = 4 << 10;
 /// Entries at the log's end among which the protocol is looked for.
 const TAIL: u64 = 64;
 
+const NO_PROTOCOL: &str = "the log has no protocol of the node's destruction at its end";
+
 const METHOD: &str = "data unlinked and folders synced before this was signed; keys overwritten and the data directory \
     removed once the archive of this log was found whole";
 
@@ -70,8 +79,10 @@ struct Counted {
 /// A check of an archive.
 #[derive(Debug, Serialize)]
 pub struct ArchiveReport {
-    /// Whether files, seal and log hold, and the log ends with the protocol.
+    /// Whether the archive is whole, and nothing is wrong with what its log says.
     pub ok: bool,
+    /// Whether files, seal and the log's files hold, and the log ends with the protocol.
+    pub whole: bool,
     /// The archive.
     pub path: PathBuf,
     /// Files, seal and the log's files.
@@ -87,19 +98,39 @@ pub struct ArchiveReport {
 /// # Errors
 /// [`NodeError`] when it cannot be read at all.
 pub fn verify_archive(dir: &Path) -> Result<ArchiveReport, NodeError> {
-    let path = backup::resolve(dir)?;
-    let files = backup::verify(&path)?;
+    let Archived { path, files, protocol } = Archived::read(dir)?;
     let log = audit::verify(&path.join("log"), &VerifyOptions::default());
-    let found = protocol_in(&path.join("log"))?;
-    let protocol = found.as_ref().map_or_else(
-        || "the log has no protocol of the node's destruction at its end".to_owned(),
+    let whole = files.is_ok() && protocol.is_some();
+    let protocol = protocol.map_or_else(
+        || NO_PROTOCOL.to_owned(),
         |signed| {
             let Destruction { items, bytes, method, .. } = signed.body();
             format!("{items} files and {bytes} bytes destroyed: {method}")
         },
     );
-    let ok = files.is_ok() && log.is_ok() && found.is_some();
-    Ok(ArchiveReport { ok, path, files, log, protocol })
+    Ok(ArchiveReport { ok: whole && log.is_ok(), whole, path, files, log, protocol })
+}
+
+/// An archive, and whether it is whole.
+struct Archived {
+    path: PathBuf,
+    files: BackupReport,
+    protocol: Option<Signed<Destruction>>,
+}
+
+impl Archived {
+    fn read(dir: &Path) -> Result<Self, NodeError> {
+        let path = backup::resolve(dir)?;
+        let files = backup::verify(&path)?;
+        let protocol = protocol_in(&path.join("log"))?;
+        Ok(Self { path, files, protocol })
+    }
+
+    /// What is wrong with it; nothing when it is whole.
+    fn fault(&self) -> Option<&str> {
+        let no_protocol = self.protocol.is_none().then_some(NO_PROTOCOL);
+        self.files.findings.first().map(String::as_str).or(no_protocol)
+    }
 }
 
 /// Ends a node, which must not be running; nothing of its data directory is left.
@@ -113,20 +144,21 @@ pub(crate) fn retire_node(
 ) -> Result<Retired, NodeError> {
     // A running node has the log, and is found here.
     outside(|| Ok(keys.open_log(config)?.seal_blocking()?))?;
+    check_log(&keys, layout)?;
     let retention = Retention { config: &config.retention, keys: &keys, store: &store, layout, now_ms };
     let (details, _) = store.verifications_before(u64::MAX)?;
     let mut notes = Vec::new();
     if details > 0 {
         notes.push(format!("details of {details} verifications go as well; the log keeps their commitments"));
     }
-    if !dry_run {
-        lapse(config, &keys, layout, now_ms)?;
-    }
-    let before = inventory(layout)?;
-    let mut record = retired(&retention, class::NODE, METHOD, &before);
     if dry_run {
+        notes.extend(audited(layout));
+        let record = retired(&retention, class::NODE, METHOD, &inventory(layout)?);
         return Ok(Retired::new(&record, true, notes));
     }
+    let repository = Repository::open(archive, layout.root())?;
+    lapse(config, &keys, layout, now_ms)?;
+    let mut record = retired(&retention, class::NODE, METHOD, &inventory(layout)?);
     count(&retention, layout, &mut record)?;
     Stage::Counted.reached();
     drop(store);
@@ -136,13 +168,9 @@ pub(crate) fn retire_node(
     Stage::Destroyed.reached();
     tell(config, &keys, layout, &record)?;
     Stage::Told.reached();
-    let made = backup::archive(&keys, layout, &layout.root().join(DOCUMENTS), archive, now_ms)?;
-    let report = verify_archive(&made)?;
-    if !report.ok {
-        let text = format!(
-            "the archive {} does not hold, so the keys stay; see `windvane audit archive`",
-            made.display()
-        );
+    let made = backup::archive(&keys, layout, &layout.root().join(DOCUMENTS), &repository, now_ms)?;
+    if let Some(fault) = Archived::read(&made)?.fault() {
+        let text = format!("the archive {} is not whole, so the keys stay: {fault}", made.display());
         return Err(NodeError::Given { code: "ARCHIVE_DAMAGED", message: text });
     }
     note(layout, &record, Some(seal_of(&made)?))?;
@@ -152,6 +180,29 @@ pub(crate) fn retire_node(
     drop(keys);
     remove_data(layout)?;
     Ok(Retired { archive: Some(made), ..Retired::new(&record, false, notes) })
+}
+
+/// Whether the log's files are whole, without which no archive of it is.
+fn check_log(keys: &NodeKeys, layout: &Layout) -> Result<(), NodeError> {
+    let origin = log_origin(&keys.party);
+    let verifier = LogVerifier::new(&origin, keys.log.verifying_key()).map_err(LogError::from)?;
+    let opened = opening(&layout.log()).is_some_and(|opened| opened.party == keys.party);
+    let fault = match verify_log(&layout.log(), Some(&verifier), &[]).findings.first() {
+        None if opened => return Ok(()),
+        None => "it does not open with its party's keys".to_owned(),
+        Some(finding) => finding.to_string(),
+    };
+    let message = format!(
+        "the log is damaged, so that no archive of it would be whole, and nothing was destroyed: {fault}. Put its files \
+         back from a backup, or restore the node, and run this again; `windvane audit verify` shows everything"
+    );
+    Err(NodeError::Given { code: "LOG_DAMAGED", message })
+}
+
+/// What an auditor will find in the log's entries.
+fn audited(layout: &Layout) -> Vec<String> {
+    let findings = audit::verify(&layout.log(), &VerifyOptions::default()).findings;
+    findings.iter().map(|finding| format!("the audit of the archive will find this: {finding}")).collect()
 }
 
 /// Goes on where a command was killed after its archive was found whole, without the keys, which may be gone in part: what
@@ -164,18 +215,19 @@ pub fn finish(config: &Config, archive: &Path) -> Result<PathBuf, NodeError> {
     let party = &config.node.party;
     let named = counted(&layout)?.and_then(|(counted, _)| counted.archive);
     let named = named.ok_or_else(|| nothing(&format!("retirement of {party} with a whole archive")))?;
-    let report = verify_archive(archive)?;
-    if !report.ok || seal_of(&report.path)? != named || !is_archived(&layout, &report.path)? {
+    let found = Archived::read(archive)?;
+    let path = &found.path;
+    if found.fault().is_some() || seal_of(path)? != named || !is_archived(&layout, path)? {
         let text = format!(
             "{} is not, as a whole, the archive of this retirement of {party}; name the archive that it made itself, \
              and verify it with `windvane audit archive`",
-            report.path.display()
+            path.display()
         );
         return Err(NodeError::Given { code: "ARCHIVE_DAMAGED", message: text });
     }
     wipe(&layout)?;
     remove_data(&layout)?;
-    Ok(report.path)
+    Ok(found.path)
 }
 
 /// By what an archive is known.
@@ -408,18 +460,71 @@ mod tests {
     use crate::clock::SystemClock;
     use crate::config::SAMPLES;
 
+    /// A node that was never enrolled.
+    fn node(dir: &Path) -> Config {
+        let (_, text) = SAMPLES.into_iter().find(|(name, _)| *name == "carrier.toml").unwrap();
+        fs::write(dir.join("windvane.toml"), text).unwrap();
+        let config = Config::load(&dir.join("windvane.toml")).unwrap();
+        drop(Admin::init(&config, Arc::new(SystemClock)).unwrap());
+        config
+    }
+
+    fn retire(config: &Config, archive: &Path, dry_run: bool) -> Result<Retired, NodeError> {
+        Admin::open(config, Arc::new(SystemClock)).unwrap().retire_node(archive, dry_run)
+    }
+
+    #[test]
+    fn what_an_audit_finds_in_the_entries_is_told_before_and_does_not_hold_the_end_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, archive) = (node(dir.path()), dir.path().join("archive"));
+        // As of a clock that was an hour ahead, and was put right.
+        let now_ms = crate::clock::Clock::now_ms(&SystemClock) + 3_600_000;
+        let event = Event::Failed { session: None, peer: config.party(), code: "X".into() };
+        let entry = Entry::new(now_ms, event).encode().into_bytes();
+        let keys = NodeKeys::open(&config).unwrap();
+        let log = keys.open_log(&config).unwrap();
+        log.append_blocking(vec![entry]).unwrap();
+        log.seal_blocking().unwrap();
+        drop(keys);
+        let admin = Admin::open(&config, Arc::new(SystemClock)).unwrap();
+        admin.admit_caller("desk").unwrap();
+        drop(admin);
+
+        let shown = retire(&config, &archive, true).unwrap();
+        assert!(shown.notes.iter().any(|note| note.contains("TIME_BACKWARDS")), "{shown:?}");
+        let made = retire(&config, &archive, false).unwrap().archive.unwrap();
+        assert!(!config.node.data_dir.exists());
+        let report = verify_archive(&made).unwrap();
+        assert!(report.whole && !report.ok, "{report:?}");
+    }
+
+    #[test]
+    fn a_damaged_log_and_an_archive_that_cannot_be_written_are_found_before_anything_is_destroyed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, archive) = (node(dir.path()), dir.path().join("archive"));
+        let data = config.node.data_dir.clone();
+        let kept = data.join("datasets/subscribers/rows");
+        fs::create_dir_all(kept.parent().unwrap()).unwrap();
+        fs::write(&kept, "rows").unwrap();
+        assert_eq!(retire(&config, &data.join("archive"), false).unwrap_err().code(), "BACKUP_INSIDE");
+        let foreign = data.join("log/foreign");
+        fs::write(&foreign, "x").unwrap();
+        assert_eq!(retire(&config, &archive, false).unwrap_err().code(), "LOG_DAMAGED");
+        assert!(kept.exists() && !data.join(COUNTED).exists());
+        fs::remove_file(foreign).unwrap();
+        retire(&config, &archive, false).unwrap();
+        assert!(!data.exists());
+    }
+
     #[test]
     fn a_damaged_note_keeps_the_documents_also_once_it_was_emptied() {
         let dir = tempfile::tempdir().unwrap();
-        let (_, text) = SAMPLES.into_iter().find(|(name, _)| *name == "carrier.toml").unwrap();
-        fs::write(dir.path().join("windvane.toml"), text).unwrap();
-        let config = Config::load(&dir.path().join("windvane.toml")).unwrap();
-        drop(Admin::init(&config, Arc::new(SystemClock)).unwrap());
+        let config = node(dir.path());
         let (data, archive) = (config.node.data_dir.clone(), dir.path().join("archive"));
         let document = data.join(DOCUMENTS).join("partners/0.pem");
         fs::create_dir_all(document.parent().unwrap()).unwrap();
         fs::write(&document, "of a partner that the state no longer has").unwrap();
-        let retire = || Admin::open(&config, Arc::new(SystemClock)).unwrap().retire_node(&archive, false);
+        let retire = || retire(&config, &archive, false);
 
         write_private(&data.join(COUNTED), b"not what was counted").unwrap();
         let error = retire().unwrap_err();

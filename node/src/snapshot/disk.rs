@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use windvane_keys::files::{FileError, parent_of};
@@ -91,18 +91,25 @@ pub(crate) fn sweep(dir: &Path, prefix: &str) -> Result<(), FileError> {
 /// Removes a complete directory so that it is never seen half removed, and waits until it is gone from the disk. One that
 /// a kill left half removed is removed as it stands.
 pub(crate) fn remove_whole(path: &Path) -> Result<(), FileError> {
-    let name = path.file_name().expect("a complete directory has a name");
     let parent = parent_of(path);
-    let mut aside = path.to_owned();
-    if !name.as_encoded_bytes().starts_with(REMOVING.as_bytes()) {
-        let mut renamed = OsString::from(REMOVING);
-        renamed.push(name);
-        aside.set_file_name(renamed);
+    let aside = aside(path);
+    if aside != path {
         sweep(parent, REMOVING)?;
         fs::rename(path, &aside).map_err(at(path))?;
     }
     remove_directory(&aside)?;
     sync_directory(parent)
+}
+
+/// Where a complete directory stands while it is being removed; one that is there already stays.
+pub(crate) fn aside(path: &Path) -> PathBuf {
+    let name = path.file_name().expect("a complete directory has a name");
+    if name.as_encoded_bytes().starts_with(REMOVING.as_bytes()) {
+        return path.to_owned();
+    }
+    let mut aside = OsString::from(REMOVING);
+    aside.push(name);
+    path.with_file_name(aside)
 }
 
 /// The numbers that name a directory's entries, ascending; none when there is no directory. Entries of other

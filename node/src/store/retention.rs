@@ -1,6 +1,7 @@
-//! The end of verifications' details.
+//! The end of verifications' details, and of what was retired.
 //!
-//! What was destroyed is counted in the transaction that deletes it, until the transaction that queues the entry about it:
+//! What is retired is counted before anything of it is destroyed, until the transaction that queues the entry about it.
+//! What was destroyed of verifications is counted in the transaction that deletes it, until the transaction that queues the entry about it:
 //! as long as the count stands there, the write-ahead log may hold copies and is to be emptied.
 
 use std::time::Duration;
@@ -8,13 +9,18 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use super::{Store, StoreError, int};
+use crate::retention::class;
 use crate::retention::destroy::Inventory;
 
 /// Came after the first files were made.
 pub(super) const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS untold_verification (one INTEGER PRIMARY KEY CHECK (one = 1), items INTEGER NOT NULL,
         bytes INTEGER NOT NULL, digest BLOB NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS untold_retirement (class TEXT NOT NULL, subject TEXT NOT NULL, items INTEGER NOT NULL,
+        bytes INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (class, subject)) STRICT;
 ";
+
+const FORGET_RETIREMENT: &str = "DELETE FROM untold_retirement WHERE class = ?1 AND subject = ?2";
 
 /// Rows that are destroyed in one transaction, so that calls do not wait long for their turn.
 const BATCH: i64 = 2_048;
@@ -107,6 +113,54 @@ impl Store {
         Ok(())
     }
 
+    /// What was counted of something that is being retired.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn retirement(&self, class: &str, subject: &str) -> Result<Option<Inventory>, StoreError> {
+        let sql = "SELECT items, bytes, digest FROM untold_retirement WHERE class = ?1 AND subject = ?2";
+        Ok(self.lock().query_row(sql, [class, subject], inventory).optional()?)
+    }
+
+    /// Keeps what was counted, unless an earlier count stands there.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn begin_retirement(
+        &self,
+        class: &str,
+        subject: &str,
+        counted: &Inventory,
+    ) -> Result<(), StoreError> {
+        let Inventory { items, bytes, digest } = counted;
+        let sql = "INSERT OR IGNORE INTO untold_retirement VALUES (?1, ?2, ?3, ?4, ?5)";
+        self.lock().execute(sql, params![class, subject, int(*items), int(*bytes), digest])?;
+        Ok(())
+    }
+
+    /// Queues the entry about something that was retired, and forgets the count; a partner's enrolment goes with it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn end_retirement(&self, class: &str, subject: &str, entry: &[u8]) -> Result<(), StoreError> {
+        self.change(entry, |t| {
+            if class == class::PARTNER {
+                t.execute("DELETE FROM partner_before WHERE party = ?1", [subject])?;
+                t.execute("DELETE FROM partner WHERE party = ?1", [subject])?;
+            }
+            t.execute(FORGET_RETIREMENT, [class, subject])
+        })
+    }
+
+    /// Forgets the count of something of which the log was told.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn replay_retirement(&self, class: &str, subject: &str) -> Result<(), StoreError> {
+        self.lock().execute(FORGET_RETIREMENT, [class, subject])?;
+        Ok(())
+    }
+
     /// Moves the write-ahead log into the file and empties it. Nobody waits for that: it gives way to readers, and does
     /// not keep writers while it waits for these.
     ///
@@ -131,11 +185,12 @@ impl Store {
 
 fn untold(connection: &Connection) -> rusqlite::Result<Inventory> {
     let sql = "SELECT items, bytes, digest FROM untold_verification";
-    let read = |row: &rusqlite::Row<'_>| {
-        let (items, bytes) = (row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64);
-        Ok(Inventory { items, bytes, digest: row.get(2)? })
-    };
-    Ok(connection.query_row(sql, [], read).optional()?.unwrap_or_default())
+    Ok(connection.query_row(sql, [], inventory).optional()?.unwrap_or_default())
+}
+
+fn inventory(row: &rusqlite::Row<'_>) -> rusqlite::Result<Inventory> {
+    let (items, bytes) = (row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64);
+    Ok(Inventory { items, bytes, digest: row.get(2)? })
 }
 
 #[cfg(test)]
