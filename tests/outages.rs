@@ -179,8 +179,7 @@ async fn a_provider_that_acknowledges_nothing_keeps_nobody_from_the_others_count
     let waiting = |provider| bank_of(&node).uncountersigned(provider, 10).unwrap().len();
     assert_eq!((waiting("carrier-a"), waiting("carrier-b")), (1, 1));
 
-    let turn = bank_of(&node).countersign();
-    tokio::pin!(turn);
+    let mut turn = Box::pin(bank_of(&node).countersign());
     let begun = Instant::now();
     while waiting("carrier-b") > 0 {
         let over = tokio::time::timeout(Duration::from_millis(10), &mut turn).await;

@@ -6,7 +6,6 @@ use windvane_protocols::train::record::{TrainAcceptance, TrainReceipt, TrainRequ
 use windvane_protocols::transcript::Signed;
 
 use super::{Check, Content, Signature, kept_time, own_time};
-use crate::audit::code;
 use crate::audit::report::Fault;
 
 impl Content {
