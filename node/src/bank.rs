@@ -46,7 +46,7 @@ use breaker::Breaker;
 pub(crate) use interrupted::INTERRUPTED;
 use interrupted::Running;
 use record::{Sealer, Subject};
-use score::{Active, Planned, Scores};
+use score::{Active, Planned, Restrictions, Scores};
 use stage::Stage;
 
 /// Customers of one call, as one session with each provider.
@@ -83,6 +83,7 @@ pub struct Bank {
     rules: Rules,
     contracts: RwLock<Arc<Vec<Arc<Contract>>>>,
     scoring: RwLock<Arc<Active>>,
+    restrictions: RwLock<Arc<Restrictions>>,
     score: ScoreConfig,
     callers: RwLock<Arc<Vec<Caller>>>,
     writer: VerificationWriter,
@@ -114,6 +115,7 @@ impl Bank {
             rules,
             contracts: RwLock::new(Arc::new(contracts)),
             scoring: RwLock::default(),
+            restrictions: RwLock::default(),
             score: config.score.clone(),
             callers: RwLock::default(),
             writer: VerificationWriter::start(&shared.layout.state())?,
@@ -351,7 +353,8 @@ impl Bank {
             }
             (Some(scoring), _) => {
                 let call = scoring.clone().ask(inquiries.clone()).await?;
-                call.plan(&mut sessions, contracts, now_ms)
+                let restrictions = self.restrictions.read().unwrap_or_else(PoisonError::into_inner).clone();
+                call.plan(&mut sessions, contracts, &restrictions, now_ms)
             }
             (None, Some(report)) => Planned::Without(Box::new(report.clone())),
             (None, None) if asked == Asked::Score => {

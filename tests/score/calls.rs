@@ -340,6 +340,32 @@ async fn the_grant_of_a_provider_that_is_not_asked_leaves_nothing_but_the_band()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_grant_a_partner_or_a_section_leaves_nothing_but_the_band() {
+    let mut scored = Scored::new(3, 2, 1).await;
+    // The one of before, of everything, stays at the bank.
+    scored.grant(2, bands(&[("below", 0), ("above", 100)])).await;
+    let (grant, _) = scored.bank.admin.grants().unwrap().pop().unwrap();
+    scored.bank.admin.end_grant(&grant.id.to_string()).unwrap();
+    scored.bank.taken_over_by(&scored.bank_node).await;
+    banded(&scored, &[]).await;
+    scored.bank.admin.end_partner(&grant.provider).unwrap();
+    scored.bank.taken_over_by(&scored.bank_node).await;
+    banded(&scored, &["PARTNER_MISSING"]).await;
+    scored.bank_node.stop().await.unwrap();
+    scored.bank.config.providers.pop();
+    scored.bank_node = scored.lab.start(&scored.bank).await;
+    banded(&scored, &["NO_CONTRACT"]).await;
+    scored.stop().await;
+}
+
+/// A score that says the band alone, and why providers are missing.
+async fn banded(scored: &Scored, missing: &[&str]) {
+    let score = scored.score(&number(23)).await;
+    assert_eq!((score.band.as_deref(), score.sum, score.probability), (Some("above"), None, None));
+    assert_eq!(score.missing.iter().map(|source| source.error.as_str()).collect::<Vec<_>>(), missing);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_was_repaired_is_used_by_the_running_node() {
     let scored = Scored::new(2, 2, 1).await;
     let table = epoch_dir(&scored.bank, 1).join("table");
