@@ -11,8 +11,8 @@ use windvane::http::Client;
 use windvane::psi::folder::JobFolder;
 use windvane::psi::{JobProgress, Stage};
 use windvane::screen::{
-    DailyPlan, NewBy, RISK_LIST_HEADER, Route, ScreenError, ScreenPlan, ScreenProgress, ScreenProvider,
-    ScreenReport, Screening,
+    DailyPlan, NewBy, RISK_LIST_HEADER, Route, ScorePlan, ScreenError, ScreenPlan, ScreenProgress,
+    ScreenProvider, ScreenReport, Screening,
 };
 use windvane_protocols::audit::grant::PsiTerms;
 use windvane_protocols::identity::Family;
@@ -106,6 +106,10 @@ impl Scene {
             party.taken_over_by(node).await;
             self.bank.admin.fetch_snapshot(&party.config.node.party, |_, _| ()).await.unwrap();
         }
+        self.bank_node().await
+    }
+
+    async fn bank_node(&self) -> (Node, Client) {
         let token = self.bank.admin.admit_caller("screening").unwrap();
         let node = self.lab.start(&self.bank).await;
         let url = format!("http://{}", node.http_address().unwrap());
@@ -431,6 +435,24 @@ async fn an_interrupted_screening_goes_on_with_its_jobs_unless_its_inputs_change
         assert!(state.contains(&provider.jobs[0]), "the job of {} was not gone on with", provider.provider);
     }
     assert_eq!(listed(&plan), truth(&scene.files.truth));
+    scene.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_screening_goes_on_with_mended_words_and_without_a_score_that_is_not_to_be_had() {
+    let scene = Scene::new(&["风险标签"]).await;
+    let mut plan = scene.plan(&scene.files.customers, "risk", "mended");
+    plan.tags.insert("没有的词".into(), "bulk_sms".into());
+    assert_eq!(scene.full(&plan).await.unwrap_err().code(), "TAG_UNKNOWN");
+    let state = std::fs::read_to_string(plan.output.join("work/state.json")).unwrap();
+    plan.tags.clear();
+    plan.score = Some(ScorePlan { operator: "screening".into(), consent: "screening-2026".into() });
+    let (node, client) = scene.bank_node().await;
+    let report = Screening { client: Some(client), ..scene.screening(&plan, false) }.run().await.unwrap();
+    assert!(state.contains(&report.providers[0].jobs[0]), "{state}");
+    assert_eq!((report.unscored.as_deref(), report.scored), (Some("SCORE_INACTIVE"), 0));
+    assert_eq!(listed(&plan), truth(&scene.files.truth));
+    node.stop().await.unwrap();
     scene.stop().await;
 }
 

@@ -52,6 +52,9 @@ use stage::Stage;
 /// Customers of one call, as one session with each provider.
 pub const MAX_BATCH: usize = windvane_protocols::limits::MAX_CUSTOMERS_PER_SESSION;
 
+/// The code of a score that was asked for while no group is active.
+pub(crate) const SCORE_INACTIVE: &str = "SCORE_INACTIVE";
+
 /// Token digest and name of a caller of the REST interface.
 type Caller = ([u8; 32], String);
 
@@ -358,7 +361,7 @@ impl Bank {
             }
             (None, Some(report)) => Planned::Without(Box::new(report.clone())),
             (None, None) if asked == Asked::Score => {
-                return Err(BankError::unavailable("SCORE_INACTIVE", "no scoring group is active"));
+                return Err(BankError::unavailable(SCORE_INACTIVE, "no scoring group is active"));
             }
             (None, None) => Planned::Inactive,
         };

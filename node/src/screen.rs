@@ -61,6 +61,6 @@ pub use border::{LIST_ROWS_PER_LOOKUP, NewBy};
 pub use error::ScreenError;
 pub use hits::{Hit, Hits, TagWords};
 pub use list::{RISK_LIST_HEADER, ScreenSummary, write_lists};
-pub use plan::{DailyPlan, Route, SAMPLE, ScreenPlan, ScreenProvider};
+pub use plan::{DailyPlan, Route, SAMPLE, ScorePlan, ScreenPlan, ScreenProvider};
 pub use report::{ProviderReport, ScreenReport};
 pub use run::{ScreenProgress, Screening};

@@ -99,6 +99,9 @@ fn words(report: &ScreenReport) -> String {
         let what = if report.daily { "changed" } else { "listed" };
         lines.push(format!("{}: {} {what}{new}", provider.provider, provider.hits));
     }
+    if let Some(code) = &report.unscored {
+        lines.push(format!("nobody was scored ({code}); the lists have no scores"));
+    }
     if report.rejected + report.new_rejected > 0 {
         lines.push(format!(
             "{} rows, and {} of new customers, have no number that holds; see the reject files",

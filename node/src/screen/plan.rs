@@ -205,6 +205,11 @@ impl ScreenPlan {
         self.daily.as_ref()?.new_customers.as_deref()
     }
 
+    /// The plan without what no job depends on: the words of tags, and who asks for scores.
+    pub(super) fn jobs_alone(&self) -> Self {
+        Self { tags: BTreeMap::new(), score: None, ..self.clone() }
+    }
+
     /// The words of tags.
     pub(super) fn words(&self) -> TagWords {
         if self.tags.is_empty() { TagWords::default() } else { TagWords::new(self.tags.clone()) }
