@@ -206,8 +206,8 @@ impl ScoreCall {
     }
 
     fn combine(self, replies: Vec<(PartyId, ScoreReply)>) -> Scores {
-        let customers = self.wait.positions().len();
         let Self { scoring, wait, output, .. } = self;
+        let positions = wait.positions().to_vec();
         let (mut answers, mut refused) = (Vec::new(), Vec::new());
         for (party, reply) in replies {
             match reply {
@@ -227,7 +227,7 @@ impl ScoreCall {
         let reader = Reader { scoring: &scoring, output: &output, missing: &missing };
         let scored = match opened {
             Some(unblinded) => reader.open(unblinded, &mut events),
-            None => vec![reader.unavailable("SCORE_UNAVAILABLE"); customers],
+            None => reader.nothing(&positions, "SCORE_UNAVAILABLE"),
         };
         let (outcomes, reports) = scored.into_iter().unzip();
         Scores { reports, outcomes, events }
@@ -250,7 +250,7 @@ impl Reader<'_> {
             Ok(rows) => rows,
             Err(error) => {
                 tracing::error!(code = "SCORE_TABLE_UNREADABLE", %error, "rows of the score's table cannot be read");
-                return vec![self.unavailable("SCORE_TABLE_UNREADABLE"); positions.len()];
+                return self.nothing(&positions, "SCORE_TABLE_UNREADABLE");
             }
         };
         let report =
@@ -268,7 +268,7 @@ impl Reader<'_> {
                     ));
                     (Outcome::Undecodable, self.without(ScoreStatus::Undecodable, Some("SCORE_UNDECODABLE")))
                 }
-                _ => (Outcome::Outside, self.without(ScoreStatus::Outside, None)),
+                _ => self.outside(),
             };
         let opened = unblinded.open(&rows);
         positions.into_iter().zip(opened).map(report).collect()
@@ -292,6 +292,16 @@ impl Reader<'_> {
             ..self.without(ScoreStatus::Scored, None)
         };
         (Outcome::Band(place), report)
+    }
+
+    /// Where no sum is opened: who is outside the universe would have none either.
+    fn nothing(self, positions: &[Option<u64>], code: &str) -> Vec<(Outcome, ScoreReport)> {
+        let of = |position: &Option<u64>| position.map_or_else(|| self.outside(), |_| self.unavailable(code));
+        positions.iter().map(of).collect()
+    }
+
+    fn outside(self) -> (Outcome, ScoreReport) {
+        (Outcome::Outside, self.without(ScoreStatus::Outside, None))
     }
 
     fn unavailable(self, code: &str) -> (Outcome, ScoreReport) {
