@@ -74,7 +74,8 @@ pub struct ScorePlan {
 pub struct DailyPlan {
     /// Yesterday's hits; those in the folder for the lists when not given.
     pub hits: Option<PathBuf>,
-    /// The customers who came since, with the columns of the customer file.
+    /// The customers who came since, and those whose number or outlet changed since, as they are now, with the columns of
+    /// the customer file.
     pub new_customers: Option<PathBuf>,
     /// Who asks in lookups, by the bank's own code.
     pub operator: String,
