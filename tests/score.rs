@@ -28,6 +28,7 @@ pub(crate) mod calls;
 mod hostile;
 mod kills;
 mod liars;
+mod restored;
 
 /// The providers of the tests' group.
 const PROVIDERS: [&str; 3] = ["carrier-a", "carrier-b", "police"];

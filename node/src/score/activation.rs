@@ -227,6 +227,14 @@ impl ActiveState {
         self.active.as_ref().filter(|_| !self.rules_only)
     }
 
+    /// Forgets an epoch that ends.
+    pub(crate) fn forget(&mut self, epoch: u64, folder: &GroupFolder) -> Result<(), ActivationError> {
+        let before = self.clone();
+        self.active.take_if(|choice| choice.epoch == epoch);
+        self.previous.retain(|choice| choice.epoch != epoch);
+        if *self == before { Ok(()) } else { self.store(folder) }
+    }
+
     /// The same choice, now active, with what was active before it among the previous ones.
     fn with(&self, choice: Choice) -> Self {
         let earlier = self.previous.iter().chain(&self.active).filter(|other| **other != choice);
@@ -330,11 +338,7 @@ impl Lifecycle<'_> {
         let busy = || FolderError::Busy { path: folder.path().to_owned() };
         // A table that is built or fetched meanwhile would come after the end.
         let _unused = DirectoryLock::try_acquire(folder.path())?.ok_or_else(busy)?;
-        state.active = state.active.filter(|choice| choice.epoch != epoch);
-        state.previous.retain(|choice| choice.epoch != epoch);
-        if state != ActiveState::load(self.folder)? {
-            state.store(self.folder)?;
-        }
+        state.forget(epoch, self.folder)?;
         // From the marker on nothing loads the epoch again, so its keys cannot come back into use.
         folder.retire(&by, self.clock.now_ms())?;
         destroy()?;
