@@ -11,8 +11,8 @@ use windvane::http::Client;
 use windvane::psi::folder::JobFolder;
 use windvane::psi::{JobProgress, Stage};
 use windvane::screen::{
-    DailyPlan, NewBy, RISK_LIST_HEADER, Route, ScreenError, ScreenPlan, ScreenProgress, ScreenProvider,
-    ScreenReport, Screening,
+    DailyPlan, NewBy, RISK_LIST_HEADER, Route, ScorePlan, ScreenError, ScreenPlan, ScreenProgress,
+    ScreenProvider, ScreenReport, Screening,
 };
 use windvane_protocols::audit::grant::PsiTerms;
 use windvane_protocols::identity::Family;
@@ -106,6 +106,10 @@ impl Scene {
             party.taken_over_by(node).await;
             self.bank.admin.fetch_snapshot(&party.config.node.party, |_, _| ()).await.unwrap();
         }
+        self.bank_node().await
+    }
+
+    async fn bank_node(&self) -> (Node, Client) {
         let token = self.bank.admin.admit_caller("screening").unwrap();
         let node = self.lab.start(&self.bank).await;
         let url = format!("http://{}", node.http_address().unwrap());
@@ -306,6 +310,53 @@ async fn a_daily_screening_by_lookup_rows_equals_the_truth_and_names_no_number()
     scene.stop().await;
 }
 
+/// Who is listed gets another outlet, and another one an unlisted number; who is not listed gets a listed number. Gives
+/// everybody as they are then, and the new and changed ones.
+fn changed(scene: &Scene) -> (PathBuf, PathBuf) {
+    let mut reader = csv::Reader::from_path(&scene.everybody).unwrap();
+    let header = reader.headers().unwrap().clone();
+    let mut rows = records(&scene.everybody);
+    let [customer, outlet, phone] =
+        ["客户号", "网点", "手机号"].map(|name| header.iter().position(|column| column == name).unwrap());
+    let names = |path| truth(path).into_iter().map(|row| row[0].clone()).collect::<BTreeSet<_>>();
+    let (before, after) = (names(&scene.files.truth), names(&scene.files.truth_after));
+    let old = (CUSTOMERS - NEW) as usize;
+    let find = |both: bool, nth: usize| {
+        let is =
+            |at: &usize| [&before, &after].iter().all(|names| names.contains(&rows[*at][customer]) == both);
+        (0..old).filter(is).nth(nth).unwrap()
+    };
+    let (moved, left, came, other) = (find(true, 0), find(true, 1), find(false, 0), find(false, 1));
+    rows[moved][outlet] = "W999".to_owned();
+    rows[came][phone] = rows[left][phone].clone();
+    rows[left][phone] = rows[other][phone].clone();
+    let write = |name: &str, rows: &mut dyn Iterator<Item = &Vec<String>>| {
+        let path = scene.lab.dir.path().join(name);
+        let mut writer = csv::Writer::from_path(&path).unwrap();
+        writer.write_record(&header).unwrap();
+        rows.for_each(|row| writer.write_record(row).unwrap());
+        writer.flush().unwrap();
+        path
+    };
+    let mut new = rows[old..].iter().chain([moved, left, came].map(|at| &rows[at]));
+    (write("everybody-now.csv", &mut rows.iter()), write("new-and-changed.csv", &mut new))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_with_changed_numbers_and_outlets_among_the_new_customers_equals_a_full_screening() {
+    let scene = Scene::new(&["风险标签"]).await;
+    scene.first_day().await;
+    let (everybody, new) = changed(&scene);
+    let mut daily = scene.plan(&everybody, "risk-after", "daily");
+    daily.daily.as_mut().unwrap().new_customers = Some(new);
+    scene.screening(&daily, true).run().await.unwrap();
+    let whole = scene.plan(&everybody, "risk-after", "whole");
+    scene.full(&whole).await.unwrap();
+    assert_eq!(lists_of(&daily), lists_of(&whole));
+    assert_ne!(listed(&daily), truth(&scene.files.truth_after));
+    scene.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn lookups_that_are_not_granted_are_refused_or_replaced() {
     let scene = Scene::new(&["风险标签"]).await;
@@ -431,6 +482,24 @@ async fn an_interrupted_screening_goes_on_with_its_jobs_unless_its_inputs_change
         assert!(state.contains(&provider.jobs[0]), "the job of {} was not gone on with", provider.provider);
     }
     assert_eq!(listed(&plan), truth(&scene.files.truth));
+    scene.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_screening_goes_on_with_mended_words_and_without_a_score_that_is_not_to_be_had() {
+    let scene = Scene::new(&["风险标签"]).await;
+    let mut plan = scene.plan(&scene.files.customers, "risk", "mended");
+    plan.tags.insert("没有的词".into(), "bulk_sms".into());
+    assert_eq!(scene.full(&plan).await.unwrap_err().code(), "TAG_UNKNOWN");
+    let state = std::fs::read_to_string(plan.output.join("work/state.json")).unwrap();
+    plan.tags.clear();
+    plan.score = Some(ScorePlan { operator: "screening".into(), consent: "screening-2026".into() });
+    let (node, client) = scene.bank_node().await;
+    let report = Screening { client: Some(client), ..scene.screening(&plan, false) }.run().await.unwrap();
+    assert!(state.contains(&report.providers[0].jobs[0]), "{state}");
+    assert_eq!((report.unscored.as_deref(), report.scored), (Some("SCORE_INACTIVE"), 0));
+    assert_eq!(listed(&plan), truth(&scene.files.truth));
+    node.stop().await.unwrap();
     scene.stop().await;
 }
 

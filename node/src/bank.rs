@@ -46,11 +46,14 @@ use breaker::Breaker;
 pub(crate) use interrupted::INTERRUPTED;
 use interrupted::Running;
 use record::{Sealer, Subject};
-use score::{Active, Planned, Scores};
+use score::{Active, Planned, Restrictions, Scores};
 use stage::Stage;
 
 /// Customers of one call, as one session with each provider.
 pub const MAX_BATCH: usize = windvane_protocols::limits::MAX_CUSTOMERS_PER_SESSION;
+
+/// The code of a score that was asked for while no group is active.
+pub(crate) const SCORE_INACTIVE: &str = "SCORE_INACTIVE";
 
 /// Token digest and name of a caller of the REST interface.
 type Caller = ([u8; 32], String);
@@ -83,6 +86,7 @@ pub struct Bank {
     rules: Rules,
     contracts: RwLock<Arc<Vec<Arc<Contract>>>>,
     scoring: RwLock<Arc<Active>>,
+    restrictions: RwLock<Arc<Restrictions>>,
     score: ScoreConfig,
     callers: RwLock<Arc<Vec<Caller>>>,
     writer: VerificationWriter,
@@ -114,6 +118,7 @@ impl Bank {
             rules,
             contracts: RwLock::new(Arc::new(contracts)),
             scoring: RwLock::default(),
+            restrictions: RwLock::default(),
             score: config.score.clone(),
             callers: RwLock::default(),
             writer: VerificationWriter::start(&shared.layout.state())?,
@@ -366,11 +371,12 @@ impl Bank {
             }
             (Some(scoring), _) => {
                 let call = scoring.clone().ask(inquiries.clone()).await?;
-                call.plan(&mut sessions, contracts, now_ms)
+                let restrictions = self.restrictions.read().unwrap_or_else(PoisonError::into_inner).clone();
+                call.plan(&mut sessions, contracts, &restrictions, now_ms)
             }
             (None, Some(report)) => Planned::Without(Box::new(report.clone())),
             (None, None) if asked == Asked::Score => {
-                return Err(BankError::unavailable("SCORE_INACTIVE", "no scoring group is active"));
+                return Err(BankError::unavailable(SCORE_INACTIVE, "no scoring group is active"));
             }
             (None, None) => Planned::Inactive,
         };

@@ -7,17 +7,21 @@
 //! **Full**: the customer file is intersected with every provider's list, the tags being its payload.
 //!
 //! **Daily**: two small questions instead, whose answers change yesterday's `hits.csv`.
-//! 1. *New customers against the whole list*, by lookup rows or by intersection ([`NewBy`], below). Whatever an
-//!    earlier day said of a customer who is new again, with another number perhaps, is forgotten first.
+//! 1. *New customers against the whole list*, by lookup rows or by intersection ([`NewBy`], below). Who has another
+//!    number or outlet than yesterday counts as new: the bank must name them among the new ones too. Whatever an earlier
+//!    day said of somebody who is new again is forgotten first.
 //! 2. *The provider's changes against the whole customer file*: an ordinary list for set intersection whose tags
 //!    are those that the number has now; none means that it left the list. These are applied last, so the list
-//!    or the rows of the first question may be yesterday's, if the customer file has the new customers in it.
+//!    or the rows of the first question may be yesterday's, if the customer file has the new customers in it. Who is
+//!    in both stands in both as they are now: a change of a number that is theirs no more would count.
 //!
 //! The second question costs the bank a pass over its whole file all the same, about 0.6 s a million customers: what
 //! the daily form saves is the list. It does not look for customers who are in the file twice, as the full one does.
 //!
 //! The result is that of a full screening of the same day, but for customers who left the bank: they are listed
-//! until the next full one.
+//! until the next full one. Nobody finds out here who changed their number and is not among the new ones: they stay
+//! with what their old number was listed for, and off the list with the new one, until the next full one or a change
+//! of that number.
 //!
 //! # Where the border lies
 //! A lookup costs the same for a list of any length, once the bank has fetched the provider's encrypted rows; an
@@ -61,6 +65,6 @@ pub use border::{LIST_ROWS_PER_LOOKUP, NewBy};
 pub use error::ScreenError;
 pub use hits::{Hit, Hits, TagWords};
 pub use list::{RISK_LIST_HEADER, ScreenSummary, write_lists};
-pub use plan::{DailyPlan, Route, SAMPLE, ScreenPlan, ScreenProvider};
+pub use plan::{DailyPlan, Route, SAMPLE, ScorePlan, ScreenPlan, ScreenProvider};
 pub use report::{ProviderReport, ScreenReport};
 pub use run::{ScreenProgress, Screening};

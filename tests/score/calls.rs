@@ -294,6 +294,10 @@ async fn a_score_that_is_missing_names_who_is_and_leaves_the_rest_alone() {
     assert_eq!(score.error.as_deref(), Some("SCORE_UNAVAILABLE"));
     let missing: Vec<_> = score.missing.iter().map(|s| (s.provider.as_str(), s.error.as_str())).collect();
     assert_eq!(missing, [("provider-1", "GRANT_UNKNOWN")]);
+    // Who would have no score anyway is not without one for that.
+    let outside = scored.bank().verify(inquiry("13912345678")).await.unwrap();
+    assert_eq!(outside.score.map(|score| score.status), Some(ScoreStatus::Outside));
+    assert!(!outside.decision.reasons.iter().any(|reason| reason.rule == "score_missing"));
     assert_eq!(failures(&scored.providers[1].0, &scored.providers[1].1).await, ["GRANT_UNKNOWN"]);
     let report = scored.bank().verify(inquiry(&number(5))).await.unwrap();
     let reasons: Vec<_> = report.decision.reasons.iter().map(|reason| reason.rule.as_str()).collect();
@@ -337,6 +341,32 @@ async fn the_grant_of_a_provider_that_is_not_asked_leaves_nothing_but_the_band()
     assert_eq!(missing, [("provider-2", "PARTNER_SUSPENDED")]);
     assert_eq!((score.band.as_deref(), score.sum, score.probability), (Some("above"), None, None));
     scored.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_grant_a_partner_or_a_section_leaves_nothing_but_the_band() {
+    let mut scored = Scored::new(3, 2, 1).await;
+    // The one of before, of everything, stays at the bank.
+    scored.grant(2, bands(&[("below", 0), ("above", 100)])).await;
+    let (grant, _) = scored.bank.admin.grants().unwrap().pop().unwrap();
+    scored.bank.admin.end_grant(&grant.id.to_string()).unwrap();
+    scored.bank.taken_over_by(&scored.bank_node).await;
+    banded(&scored, &[]).await;
+    scored.bank.admin.end_partner(&grant.provider).unwrap();
+    scored.bank.taken_over_by(&scored.bank_node).await;
+    banded(&scored, &["PARTNER_MISSING"]).await;
+    scored.bank_node.stop().await.unwrap();
+    scored.bank.config.providers.pop();
+    scored.bank_node = scored.lab.start(&scored.bank).await;
+    banded(&scored, &["NO_CONTRACT"]).await;
+    scored.stop().await;
+}
+
+/// A score that says the band alone, and why providers are missing.
+async fn banded(scored: &Scored, missing: &[&str]) {
+    let score = scored.score(&number(23)).await;
+    assert_eq!((score.band.as_deref(), score.sum, score.probability), (Some("above"), None, None));
+    assert_eq!(score.missing.iter().map(|source| source.error.as_str()).collect::<Vec<_>>(), missing);
 }
 
 #[tokio::test(flavor = "multi_thread")]

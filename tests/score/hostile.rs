@@ -268,15 +268,45 @@ async fn a_lost_reply_is_given_again_and_other_messages_in_its_round_are_refused
     assert_eq!(misuse.deal(&terms, fewer).await.unwrap_err(), "SCORE_ROUND_REPEATED");
     let confirmations = all_confirm(&group, &terms, &dealings).await;
     assert_eq!(all_confirm(&group, &terms, &dealings).await, confirmations);
+    let own = confirmations[0].clone();
     assert_eq!(misuse.confirm(&terms, dealings[1..].to_vec()).await.unwrap_err(), "SCORE_ROUND_REPEATED");
     // Without the bank's it is not everybody's; the setup waits for that.
     let fewer = confirmations[..3].to_vec();
     assert_eq!(misuse.finish(&terms, fewer).await.unwrap_err(), "SCORE_SETUP_INVALID");
     misuse.finish(&terms, confirmations.clone()).await.unwrap();
     misuse.finish(&terms, confirmations).await.unwrap();
+    assert_eq!(misuse.confirm(&terms, dealings).await.unwrap(), own);
     group.stop().await;
-    let finished = states(&group.providers[0]).into_iter().filter(|state| state == "finished 2");
-    assert_eq!(finished.count(), 1);
+    // However often the bank asks, the log is told once.
+    assert_eq!(states(&group.providers[0])[4..], ["begun 2", "confirmed 2", "finished 2"]);
+    let keys = events(&group.providers[0])
+        .into_iter()
+        .filter(|event| matches!(event, Event::Key { purpose, .. } if purpose == "score/joint-risk/2"));
+    assert_eq!(keys.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_that_begins_one_setup_after_the_other_is_told_to_wait_and_fills_no_disk() {
+    let (mut group, terms) = after_one_epoch().await;
+    let of = |epoch| GroupTerms { epoch, ..terms.clone() };
+    let mut misuse = Misuse::of(&group, &group.bank, 0);
+    // As a kill leaves it, between the plan and the messages.
+    let left = epoch_dir(&group.providers[0], 2);
+    std::fs::create_dir(&left).unwrap();
+    std::fs::copy(epoch_dir(&group.providers[0], 1).join("plan"), left.join("plan")).unwrap();
+    let mut begun = 0;
+    let refused = loop {
+        match misuse.announce(&of(3 + begun)).await {
+            Ok(_) => begun += 1,
+            Err(code) => break code,
+        }
+    };
+    assert_eq!((refused.as_str(), begun), ("OVERLOADED", 15));
+    // What runs goes on, and what ended is not begun again for that.
+    misuse.announce(&of(17)).await.unwrap();
+    let kept = std::fs::read_dir(left.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(kept.collect::<Vec<_>>(), ["1"]);
+    group.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -304,7 +334,7 @@ async fn a_confirmed_setup_ends_with_its_secrets_when_the_next_begins() {
     assert!(epoch_dir(&group.providers[0], 2).join("setup").exists());
     let mut misuse = Misuse::of(&group, &group.bank, 0);
     misuse.announce(&GroupTerms { epoch: 3, ..terms.clone() }).await.unwrap();
-    assert!(!epoch_dir(&group.providers[0], 2).join("setup").exists());
+    assert!(!epoch_dir(&group.providers[0], 2).exists());
     assert!(epoch_dir(&group.providers[0], 1).join("evidence").exists());
     assert_eq!(misuse.finish(&terms, confirmations).await.unwrap_err(), "SCORE_SETUP_UNKNOWN");
     group.stop().await;

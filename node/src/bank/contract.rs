@@ -228,9 +228,9 @@ impl Contract {
         Ok((partner, grant.clone()))
     }
 
-    /// The newest grant that runs, whether or not its provider is asked. An expired one is used nonetheless when there
-    /// is no other: the provider decides, and its refusal is evidence.
-    pub(super) fn held(&self, operation: Operation, data_set: &DataSet, now_ms: u64) -> Option<&Grant> {
+    /// The newest grant that runs. An expired one is used nonetheless when there is no other: the provider decides, and
+    /// its refusal is evidence.
+    fn held(&self, operation: Operation, data_set: &DataSet, now_ms: u64) -> Option<&Grant> {
         let permits = |grant: &&Grant| permits(grant, operation, data_set);
         let runs = |g: &&Grant| (g.not_before_ms..=g.not_after_ms).contains(&now_ms);
         let mut permitting = self.grants.iter().rev().filter(permits);

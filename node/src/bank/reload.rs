@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 
-use super::score::Active;
+use super::score::{Active, Restrictions};
 use super::{Bank, Contract};
 use crate::error::NodeError;
 
@@ -37,7 +37,10 @@ impl Bank {
         let callers = self.shared.store.callers().map(|callers| {
             *self.callers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(callers);
         });
-        let mut done = active.and(callers.map_err(NodeError::from));
+        let restrictions = Restrictions::read(&self.shared).map(|restrictions| {
+            *self.restrictions.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(restrictions);
+        });
+        let mut done = active.and(callers.map_err(NodeError::from)).and(restrictions);
         let mut renewed = Vec::new();
         for contract in self.contracts().iter() {
             let mut contract = Contract::clone(contract);

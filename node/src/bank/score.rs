@@ -10,17 +10,20 @@ use windvane_protocols::audit::grant::Operation;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::lookup::request::ScoreReply;
 use windvane_protocols::party::PartyId;
-use windvane_protocols::score::calibration::{Bands, ONE};
+use windvane_protocols::score::calibration::ONE;
 use windvane_protocols::score::epoch::Epoch;
 use windvane_protocols::score::model::ModelCard;
 use windvane_protocols::score::query::{self, AwaitAnswers, Fault, FaultKind, Unblinded, ask};
 use windvane_protocols::score::universe::Universe;
 
 mod active;
+mod output;
 
 pub(super) use active::Active;
+pub(super) use output::Restrictions;
 
 use active::Watch;
+use output::Output;
 
 use super::ask::{Run, Session, offload};
 use super::contract::{Contract, permits};
@@ -57,15 +60,6 @@ pub(super) struct ScoreCall {
     wait: AwaitAnswers,
     question: Arc<ScoreQuestion>,
     output: Output,
-}
-
-/// What the grants permit the bank to keep.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Output {
-    Everything,
-    Bands(Bands),
-    /// Two grants name different bands: together they permit nothing that could be said.
-    Nothing,
 }
 
 /// What becomes of the score of a call.
@@ -164,10 +158,12 @@ impl ScoreCall {
         mut self,
         sessions: &mut Vec<Session>,
         contracts: &[Arc<Contract>],
+        restrictions: &Restrictions,
         now_ms: u64,
     ) -> Planned {
         let mut riding = sessions.clone();
         self.ride(&mut riding, contracts, now_ms);
+        self.restrict(&riding, restrictions);
         if self.output == Output::Nothing {
             return Planned::Without(Box::new(self.scoring.without("SCORE_BANDS_DIFFER")));
         }
@@ -175,23 +171,30 @@ impl ScoreCall {
         Planned::Asked(self)
     }
 
-    /// Every provider's grant restricts what is told, also that of one that is not asked now: where a quorum of the
-    /// others suffices, the sum has its part all the same.
-    fn ride(&mut self, sessions: &mut Vec<Session>, contracts: &[Arc<Contract>], now_ms: u64) {
+    fn ride(&self, sessions: &mut Vec<Session>, contracts: &[Arc<Contract>], now_ms: u64) {
         let group = &self.question.group;
         for member in self.scoring.members() {
             let riding = sessions.iter_mut().filter(|session| session.contract.party() == member);
             let mut terms = riding.filter_map(|session| session.terms.as_mut().ok());
             if let Some(terms) = terms.find(|terms| permits(&terms.grant, Operation::Score, group)) {
                 terms.scores = true;
-                self.output.restrict(terms.grant.score_bands.as_ref());
                 continue;
             }
             let Some(contract) = contracts.iter().find(|c| c.party() == member) else { continue };
             let terms = contract.admitted(contract.score_terms(group, now_ms));
             sessions.push(Session { contract: contract.clone(), looks_up: false, terms });
-            let grant = contract.held(Operation::Score, group, now_ms);
-            self.output.restrict(grant.and_then(|grant| grant.score_bands.as_ref()));
+        }
+    }
+
+    /// Every provider restricts what is told, also one that is not asked: where a quorum of the others suffices, the sum
+    /// has its part all the same. Both its newest grant does, be it at its end, and the one that it is asked under.
+    fn restrict(&mut self, sessions: &[Session], restrictions: &Restrictions) {
+        for member in self.scoring.members() {
+            self.output.restrict(restrictions.of(member, &self.question.group));
+        }
+        let asked = sessions.iter().filter_map(|session| session.terms.as_ref().ok());
+        for terms in asked.filter(|terms| terms.scores) {
+            self.output.restrict(terms.grant.score_bands.as_ref());
         }
     }
 
@@ -203,8 +206,8 @@ impl ScoreCall {
     }
 
     fn combine(self, replies: Vec<(PartyId, ScoreReply)>) -> Scores {
-        let customers = self.wait.positions().len();
         let Self { scoring, wait, output, .. } = self;
+        let positions = wait.positions().to_vec();
         let (mut answers, mut refused) = (Vec::new(), Vec::new());
         for (party, reply) in replies {
             match reply {
@@ -224,7 +227,7 @@ impl ScoreCall {
         let reader = Reader { scoring: &scoring, output: &output, missing: &missing };
         let scored = match opened {
             Some(unblinded) => reader.open(unblinded, &mut events),
-            None => vec![reader.unavailable("SCORE_UNAVAILABLE"); customers],
+            None => reader.nothing(&positions, "SCORE_UNAVAILABLE"),
         };
         let (outcomes, reports) = scored.into_iter().unzip();
         Scores { reports, outcomes, events }
@@ -247,7 +250,7 @@ impl Reader<'_> {
             Ok(rows) => rows,
             Err(error) => {
                 tracing::error!(code = "SCORE_TABLE_UNREADABLE", %error, "rows of the score's table cannot be read");
-                return vec![self.unavailable("SCORE_TABLE_UNREADABLE"); positions.len()];
+                return self.nothing(&positions, "SCORE_TABLE_UNREADABLE");
             }
         };
         let report =
@@ -265,7 +268,7 @@ impl Reader<'_> {
                     ));
                     (Outcome::Undecodable, self.without(ScoreStatus::Undecodable, Some("SCORE_UNDECODABLE")))
                 }
-                _ => (Outcome::Outside, self.without(ScoreStatus::Outside, None)),
+                _ => self.outside(),
             };
         let opened = unblinded.open(&rows);
         positions.into_iter().zip(opened).map(report).collect()
@@ -291,6 +294,16 @@ impl Reader<'_> {
         (Outcome::Band(place), report)
     }
 
+    /// Where no sum is opened: who is outside the universe would have none either.
+    fn nothing(self, positions: &[Option<u64>], code: &str) -> Vec<(Outcome, ScoreReport)> {
+        let of = |position: &Option<u64>| position.map_or_else(|| self.outside(), |_| self.unavailable(code));
+        positions.iter().map(of).collect()
+    }
+
+    fn outside(self) -> (Outcome, ScoreReport) {
+        (Outcome::Outside, self.without(ScoreStatus::Outside, None))
+    }
+
     fn unavailable(self, code: &str) -> (Outcome, ScoreReport) {
         (Outcome::Unavailable, self.without(ScoreStatus::Unavailable, Some(code)))
     }
@@ -303,18 +316,6 @@ impl Reader<'_> {
             missing: self.missing.to_vec(),
             ..ScoreReport::unavailable(&terms.group, terms.epoch, self.scoring.card.name(), "")
         }
-    }
-}
-
-impl Output {
-    /// Takes one more grant's bands into account.
-    fn restrict(&mut self, bands: Option<&Bands>) {
-        let Some(bands) = bands else { return };
-        *self = match std::mem::replace(self, Self::Nothing) {
-            Self::Everything => Self::Bands(bands.clone()),
-            Self::Bands(known) if known == *bands => Self::Bands(known),
-            _ => Self::Nothing,
-        };
     }
 }
 

@@ -30,8 +30,9 @@ pub(super) struct RunArgs {
     /// A TOML file with the screening's plan
     #[arg(long, value_name = "FILE")]
     plan_file: PathBuf,
-    /// Apply a day's changes and new customers to yesterday's hits, instead of intersecting everything; new
-    /// customers are looked up through the running node where that is cheaper and a token is given
+    /// Apply a day's changes and new customers, among them those with another number or outlet, to yesterday's hits,
+    /// instead of intersecting everything; new customers are looked up through the running node where that is cheaper
+    /// and a token is given
     #[arg(long)]
     daily: bool,
     #[command(flatten)]
@@ -98,6 +99,9 @@ fn words(report: &ScreenReport) -> String {
         };
         let what = if report.daily { "changed" } else { "listed" };
         lines.push(format!("{}: {} {what}{new}", provider.provider, provider.hits));
+    }
+    if let Some(code) = &report.unscored {
+        lines.push(format!("nobody was scored ({code}); the lists have no scores"));
     }
     if report.rejected + report.new_rejected > 0 {
         lines.push(format!(

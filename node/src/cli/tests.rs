@@ -70,6 +70,14 @@ fn help_is_a_good_end_and_a_line_that_does_not_parse_is_two() {
 }
 
 #[test]
+fn the_score_is_stopped_by_a_flag_that_says_so_and_takes_no_value() {
+    let line = |flags: &[&'static str]| [&["score", "fallback", "--group", "g", "--by", "b"], flags].concat();
+    assert!(usage(&line(&[])).contains("--rules-only"));
+    assert!(usage(&line(&["--rules-only=false"])).contains("--rules-only"));
+    assert!(!bad(&line(&["--rules-only", "--config", "absent.toml"])).contains("--rules-only"));
+}
+
+#[test]
 fn a_line_about_a_customer_that_does_not_parse_is_not_repeated() {
     let (name, id, phone) = ("欧阳澄观", "11010519530417281X", "13800138017");
     for line in [

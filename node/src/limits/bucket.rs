@@ -75,18 +75,27 @@ impl Pace {
 
     /// Takes a token; where there is none, gives the milliseconds until there is one.
     pub(crate) fn take(&mut self, now: Instant) -> Option<u64> {
-        let wait = self.wait(now);
+        self.take_worth(1, now)
+    }
+
+    /// The same of several, at most a bucket's worth.
+    pub(crate) fn take_worth(&mut self, tokens: u64, now: Instant) -> Option<u64> {
+        let wait = self.wait_for(tokens, now);
         if wait.is_none() {
-            self.bucket = self.bucket.less(1);
+            self.bucket = self.bucket.less(tokens);
         }
         wait
     }
 
     /// Milliseconds until there is a token, where there is none.
     pub(crate) fn wait(&mut self, now: Instant) -> Option<u64> {
+        self.wait_for(1, now)
+    }
+
+    fn wait_for(&mut self, tokens: u64, now: Instant) -> Option<u64> {
         let now_ms = now.saturating_duration_since(self.begun).as_millis() as u64;
         self.bucket = self.bucket.at(now_ms, self.rate, self.capacity);
-        self.bucket.wait_ms(1, self.rate)
+        self.bucket.wait_ms(tokens, self.rate)
     }
 }
 

@@ -20,6 +20,7 @@ use crate::error::NodeError;
 use crate::evidence::LogReader;
 use crate::identity::{Layout, NodeKeys};
 use crate::retention::class;
+use crate::score::activation::ActiveState;
 use crate::score::folder::ScoreFolder;
 use crate::snapshot::{MANIFEST, disk};
 use crate::store::Store;
@@ -222,7 +223,7 @@ impl<'a> CatchUp<'a> {
         Ok(())
     }
 
-    /// Epochs begun, tables published, and choices of models.
+    /// Epochs begun and ended, tables published, and choices of models.
     fn score(&mut self, at_ms: u64, event: &Event) -> Result<(), NodeError> {
         let folder = ScoreFolder::new(self.layout);
         match event {
@@ -231,8 +232,12 @@ impl<'a> CatchUp<'a> {
                 if *epoch > ledger.ledger().last_epoch(group).unwrap_or(0) {
                     ledger.begin(group, *epoch)?;
                 }
-                let epoch = folder.group(group).epoch(*epoch);
+                let (group, epoch) = (folder.group(group), folder.group(group).epoch(*epoch));
                 if state == "retired" && epoch.path().exists() {
+                    // Of a damaged one, whoever uses it tells.
+                    if let Ok(mut choices) = ActiveState::load(&group) {
+                        choices.forget(epoch.epoch(), &group)?;
+                    }
                     epoch.retire("restore", at_ms)?;
                 }
             }
@@ -240,11 +245,13 @@ impl<'a> CatchUp<'a> {
                 folder.ledger()?.publish(&signed.body().context, &signed.body().root)?;
             }
             Event::ScoreModel { group, action, .. }
-                if !["added", "approved", "alert"].contains(&action.as_str()) =>
+                // An epoch that ended is told of by an entry of its own.
+                if !["added", "approved", "alert", "retired"].contains(&action.as_str()) =>
             {
                 disk::remove_file(&folder.group(group).join("state"))?;
                 let note = format!(
-                    "the choice of model in {group} changed after the backup: `score model activate`"
+                    "the choice of model in {group} changed after the backup; until one is made again, nobody is \
+                     scored: `windvane score activate --group {group} --epoch N --model NAME --by NAME`"
                 );
                 self.notes.insert(note);
             }

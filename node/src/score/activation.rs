@@ -18,12 +18,13 @@ use windvane_keys::store::StoreError;
 use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::PartyId;
+use windvane_protocols::score::epoch::Epoch;
 use windvane_protocols::transcript::{Hash, Record as _};
 
 use super::evidence::EvidenceFileError;
 use super::folder::{EpochFolder, FolderError, GroupFolder, read_if_there};
 use super::plan::PlanError;
-use super::registry::{Registry, RegistryError, person};
+use super::registry::{ModelVersion, Registry, RegistryError, person};
 use super::table::ScoreTableError;
 use crate::clock::Clock;
 use crate::snapshot::disk::{DirectoryLock, at, remove_file};
@@ -226,6 +227,14 @@ impl ActiveState {
         self.active.as_ref().filter(|_| !self.rules_only)
     }
 
+    /// Forgets an epoch that ends.
+    pub(crate) fn forget(&mut self, epoch: u64, folder: &GroupFolder) -> Result<(), ActivationError> {
+        let before = self.clone();
+        self.active.take_if(|choice| choice.epoch == epoch);
+        self.previous.retain(|choice| choice.epoch != epoch);
+        if *self == before { Ok(()) } else { self.store(folder) }
+    }
+
     /// The same choice, now active, with what was active before it among the previous ones.
     fn with(&self, choice: Choice) -> Self {
         let earlier = self.previous.iter().chain(&self.active).filter(|other| **other != choice);
@@ -329,11 +338,7 @@ impl Lifecycle<'_> {
         let busy = || FolderError::Busy { path: folder.path().to_owned() };
         // A table that is built or fetched meanwhile would come after the end.
         let _unused = DirectoryLock::try_acquire(folder.path())?.ok_or_else(busy)?;
-        state.active = state.active.filter(|choice| choice.epoch != epoch);
-        state.previous.retain(|choice| choice.epoch != epoch);
-        if state != ActiveState::load(self.folder)? {
-            state.store(self.folder)?;
-        }
+        state.forget(epoch, self.folder)?;
         // From the marker on nothing loads the epoch again, so its keys cannot come back into use.
         folder.retire(&by, self.clock.now_ms())?;
         destroy()?;
@@ -374,13 +379,14 @@ impl Lifecycle<'_> {
         let mut state = ActiveState::load(self.folder)?;
         let model = self.active_model(&state)?;
         state.rules_only = true;
-        state.pending = self.entries([self.model_event(model, "fallback", by)]);
+        state.pending.extend(self.entries([self.model_event(model, "fallback", by)]));
         state.store(self.folder)?;
         ChoiceStage::Chosen.reached();
         Ok(())
     }
 
-    /// The caller holds the group's folder, and settles.
+    /// Passes over a choice that does not pass its checks. That one which does could not be stored, on a full disk perhaps,
+    /// says nothing against it, and nothing is stepped over for it. The caller holds the group's folder, and settles.
     pub(super) fn step_back(&self, action: &str, by: &str) -> Result<(), ActivationError> {
         let state = ActiveState::load(self.folder)?;
         for (index, choice) in state.previous.iter().enumerate().rev() {
@@ -391,8 +397,8 @@ impl Lifecycle<'_> {
                 left: before.active.as_ref().map(|choice| choice.epoch),
                 ..ActiveState::default()
             };
-            match self.choose(choice.clone(), action, by, back) {
-                Ok(()) => return Ok(()),
+            match self.check(choice) {
+                Ok(checked) => return self.store(checked, choice.clone(), action, by, back),
                 Err(error) => {
                     let Choice { epoch, model } = choice;
                     tracing::warn!(code = error.code(), %error, epoch, %model, "no way back to this epoch");
@@ -429,12 +435,31 @@ impl Lifecycle<'_> {
         by: &str,
         change: impl FnOnce(&ActiveState, Choice) -> ActiveState,
     ) -> Result<(), ActivationError> {
-        let before = ActiveState::load(self.folder)?;
+        let checked = self.check(&choice)?;
+        self.store(checked, choice, action, by, change)
+    }
+
+    /// Whether an epoch and its model may be used: both, where they may.
+    fn check(&self, choice: &Choice) -> Result<(Epoch, ModelVersion), ActivationError> {
         let epoch = installed::check(self.folder, choice.epoch, self.party)?;
-        let mut model = Registry::new(self.folder.clone()).approved(&choice.model)?;
-        if model.digest() != epoch.charter().terms().model {
-            return Err(ActivationError::Model { epoch: choice.epoch, model: choice.model });
+        let model = Registry::new(self.folder.clone()).approved(&choice.model)?;
+        if model.digest() == epoch.charter().terms().model {
+            Ok((epoch, model))
+        } else {
+            Err(ActivationError::Model { epoch: choice.epoch, model: choice.model.clone() })
         }
+    }
+
+    /// Makes a choice that passed its checks. What the log is to have stands beside it, behind what it still had to have.
+    fn store(
+        &self,
+        (epoch, mut model): (Epoch, ModelVersion),
+        choice: Choice,
+        action: &str,
+        by: &str,
+        change: impl FnOnce(&ActiveState, Choice) -> ActiveState,
+    ) -> Result<(), ActivationError> {
+        let before = ActiveState::load(self.folder)?;
         let mut events = vec![
             self.model_event(model.digest(), action, by),
             self.epoch_event(choice.epoch, "active", *epoch.context()),
@@ -445,7 +470,8 @@ impl Lifecycle<'_> {
             events.extend(old_epoch.ok().map(|it| self.epoch_event(old.epoch, "standby", *it.context())));
         }
         model.note_activation(choice.epoch, by, self.clock.now_ms())?;
-        let state = ActiveState { pending: self.entries(events), ..change(&before, choice) };
+        let pending = before.pending.iter().cloned().chain(self.entries(events)).collect();
+        let state = ActiveState { pending, ..change(&before, choice) };
         state.store(self.folder)?;
         ChoiceStage::Chosen.reached();
         Ok(())

@@ -8,7 +8,8 @@ use windvane_protocols::score::shares::{Evidence, EvidenceError};
 use windvane_protocols::transcript::Record as _;
 
 use super::folder::{EpochFolder, FolderError, read_record, stands};
-use crate::snapshot::disk::{create_directory, remove_file};
+use super::plan::PLAN;
+use crate::snapshot::disk::{at, create_directory, remove_directory, remove_file};
 
 const EVIDENCE: &str = "evidence";
 const SETUP: &str = "setup";
@@ -99,9 +100,25 @@ impl EpochFolder {
         self.keep(EVIDENCE, messages)
     }
 
-    /// Forgets the messages of a setup that is finished, or given up.
+    /// Forgets the messages of a setup that is finished.
     pub(super) fn remove_setup(&self) -> Result<(), FolderError> {
         Ok(remove_file(&self.join(SETUP))?)
+    }
+
+    /// Removes what a setup that is given up left, also what an earlier removal did: the messages first, and then the folder
+    /// where nothing but the plan is in it.
+    pub(super) fn give_up(&self) -> Result<(), FolderError> {
+        self.remove_setup()?;
+        if !stands(self.path())? {
+            return Ok(());
+        }
+        for entry in std::fs::read_dir(self.path()).map_err(at(self.path()))? {
+            let name = entry.map_err(at(self.path()))?.file_name();
+            if name.to_str().is_none_or(|name| ![PLAN, SETUP].contains(&name.trim_end_matches(".tmp"))) {
+                return Ok(());
+            }
+        }
+        Ok(remove_directory(self.path())?)
     }
 
     fn keep(&self, name: &str, messages: &Evidence) -> Result<(), FolderError> {

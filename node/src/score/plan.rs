@@ -32,7 +32,7 @@ const MAX_FILE_BYTES: usize = 64 << 10;
 /// A kept plan: members and a model's card with a thousand knots, 256 KB, and the universe.
 const MAX_PLAN_BYTES: usize = (256 << 10) + Universe::MAX_BYTES;
 
-const PLAN: &str = "plan";
+pub(super) const PLAN: &str = "plan";
 
 /// Names in `score/` that are no group's.
 const RESERVED: [&str; 1] = ["ledger"];

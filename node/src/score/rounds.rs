@@ -7,11 +7,15 @@
 //!
 //! One step at a time, for all groups: setups are rare, and a step takes milliseconds. A step is carried out whole even
 //! when its caller hangs up.
+//!
+//! No grant limits a bank here, so what it can make a provider log and keep is: a group's setups begin at a pace, a
+//! confirmation is told of once however often it is asked for, and of a setup that is given up nothing stays on the disk.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use windvane_keys::enrolment::Partner;
 use windvane_keys::record::{KeyRecord, Purpose};
 use windvane_keys::score::{destroy_member_keys, load_member_keys, store_member_keys};
@@ -34,16 +38,32 @@ use super::folder::{FolderError, GroupFolder, ScoreFolder};
 use super::plan::GroupPlan;
 use super::refusal::ScoreRefusal;
 use crate::error::{NodeError, Refusal};
+use crate::limits::Pace;
 use crate::provider::Provider;
 
 /// The newest epochs of a group among which a setup is looked for after a restart.
 const RECENT_EPOCHS: usize = 4;
 
+/// Setups of a group that may begin at once, where none did for long.
+const SETUPS_AT_ONCE: u64 = 16;
+
+/// The seconds after which another one may.
+const SETUP_S: u64 = 60;
+
 /// The setups of a provider: at most one a group, and of groups that it joined only.
 #[derive(Debug)]
 pub struct Rounds {
     provider: Arc<Provider>,
-    running: Mutex<BTreeMap<DataSet, Running>>,
+    groups: Mutex<Groups>,
+}
+
+/// What the process knows of every group's setups.
+#[derive(Debug, Default)]
+struct Groups {
+    running: BTreeMap<DataSet, Running>,
+    /// The last setup whose confirmation the log was told of.
+    told: BTreeMap<DataSet, Hash>,
+    paces: BTreeMap<DataSet, Pace>,
 }
 
 /// A setup before its confirmation.
@@ -74,7 +94,7 @@ struct Kept {
 impl Rounds {
     /// No setups yet.
     pub fn new(provider: Arc<Provider>) -> Self {
-        Self { provider, running: Mutex::default() }
+        Self { provider, groups: Mutex::default() }
     }
 
     /// The provider.
@@ -140,15 +160,16 @@ impl Rounds {
     }
 
     async fn begin(&self, plan: Arc<GroupPlan>, charter: Charter) -> Result<Signed<Announcement>, Refusal> {
-        let mut running = self.running.lock().await;
+        let mut groups = self.groups.lock().await;
         Stage::Announce.reached();
         let terms = charter.terms();
-        if let Some(known) = running.get(&terms.group).filter(|known| known.charter == charter) {
+        if let Some(known) = groups.running.get(&terms.group).filter(|known| known.charter == charter) {
             return Ok(known.announcement.clone());
         }
         if self.provider.is_stopping() {
             return Err(Refusal::Stopping);
         }
+        groups.admit(&terms.group)?;
         let shared = self.provider.shared();
         let (party, key) = (&shared.keys.party, shared.keys.signing_key());
         let step = announce(charter.clone(), party, key, &mut rand::rng()).map_err(ScoreRefusal::from)?;
@@ -161,7 +182,8 @@ impl Rounds {
         let (announcement, waiting) = (step.message, Waiting::Announcements(step.state));
         let group = terms.group.clone();
         // An earlier setup of the group ends here: its secrets go with it.
-        running.insert(group, Running { plan, charter, announcement: announcement.clone(), waiting });
+        let begun = Running { plan, charter, announcement: announcement.clone(), waiting };
+        groups.running.insert(group, begun);
         Ok(announcement)
     }
 
@@ -171,8 +193,8 @@ impl Rounds {
         round: ScoreRound<Announcement>,
     ) -> Result<Signed<Dealing>, Refusal> {
         let stage = "announcements";
-        let mut running = self.running.lock().await;
-        let group = find(&running, bank, &round.charter).ok_or(ScoreRefusal::SetupUnknown { stage })?;
+        let running = &mut self.groups.lock().await.running;
+        let group = find(running, bank, &round.charter).ok_or(ScoreRefusal::SetupUnknown { stage })?;
         match running.get(&group).map(|known| &known.waiting) {
             Some(Waiting::Dealings { heard, dealing, .. }) if *heard == round.messages => {
                 return Ok(dealing.clone());
@@ -207,9 +229,10 @@ impl Rounds {
         round: ScoreRound<Dealing>,
     ) -> Result<Signed<Confirmation>, Refusal> {
         let stage = "dealings";
-        let mut running = self.running.lock().await;
-        let Some(group) = find(&running, &bank, &round.charter) else {
-            return self.confirmed_again(bank, round).await;
+        let mut groups = self.groups.lock().await;
+        let Groups { running, told, .. } = &mut *groups;
+        let Some(group) = find(running, &bank, &round.charter) else {
+            return self.confirmed_again(told, bank, round).await;
         };
         let (plan, charter, state, heard) = match running.remove(&group) {
             Some(Running { plan, charter, waiting: Waiting::Dealings { state, heard, .. }, .. }) => {
@@ -233,6 +256,7 @@ impl Rounds {
         Stage::KeysStored.reached();
         self.tell_key(record, "active").await?;
         self.tell(charter.terms(), "confirmed", step.state.sharing().transcript()).await?;
+        told.insert(group, *charter.digest());
         Stage::Confirmed.reached();
         Ok(step.message)
     }
@@ -240,16 +264,27 @@ impl Rounds {
     /// The same confirmation for the same dealings, from what is on the disk.
     async fn confirmed_again(
         &self,
+        told: &mut BTreeMap<DataSet, Hash>,
         bank: PartyId,
         round: ScoreRound<Dealing>,
     ) -> Result<Signed<Confirmation>, Refusal> {
         let stage = "dealings";
-        let kept = self.kept(bank, round.charter).await?.ok_or(ScoreRefusal::SetupUnknown { stage })?;
+        let charter = round.charter;
+        let kept = self.kept(bank, charter).await?.ok_or(ScoreRefusal::SetupUnknown { stage })?;
         if kept.messages.dealings != round.messages {
             return Err(ScoreRefusal::RoundRepeated { stage }.into());
         }
+        let keys = &self.provider.shared().keys;
+        if kept.finished {
+            let own = kept.messages.confirmations.into_iter().find(|it| it.body().party == keys.party);
+            return own.ok_or_else(|| ScoreRefusal::SetupUnknown { stage }.into());
+        }
         let terms = kept.messages.terms.clone();
         let state = self.resume(kept, stage).await?;
+        let confirmation = state.sharing().confirm(keys.party.clone(), keys.signing_key());
+        if told.get(&terms.group) == Some(&charter) {
+            return Ok(confirmation);
+        }
         // A kill may have come before either was told.
         let purpose = Purpose::Score { group: terms.group.clone(), epoch: terms.epoch };
         let shared = self.provider.shared().clone();
@@ -258,13 +293,13 @@ impl Rounds {
             self.tell_key(record, "active").await?;
         }
         self.tell(&terms, "confirmed", state.sharing().transcript()).await?;
-        let keys = &self.provider.shared().keys;
-        Ok(state.sharing().confirm(keys.party.clone(), keys.signing_key()))
+        told.insert(terms.group, charter);
+        Ok(confirmation)
     }
 
     async fn finished(&self, bank: PartyId, round: ScoreRound<Confirmation>) -> Result<(), Refusal> {
         let stage = "confirmations";
-        let _one = self.running.lock().await;
+        let _one = self.groups.lock().await;
         let kept = self.kept(bank, round.charter).await?.ok_or(ScoreRefusal::SetupUnknown { stage })?;
         if kept.finished {
             return Ok(());
@@ -287,25 +322,32 @@ impl Rounds {
         Ok(())
     }
 
-    /// Gives up the setups before one that begins that were confirmed and never finished, with their secrets. The bank
-    /// has given them up itself, or it would not have sent the new one.
+    /// Gives up the setups before one that begins that were confirmed and never finished, with their secrets and files.
+    /// The bank has given them up itself, or it would not have sent the new one.
     async fn give_up_before(&self, next: &GroupTerms) -> Result<(), Refusal> {
-        let shared = self.provider.shared().clone();
-        let (folder, epoch) = (ScoreFolder::new(&shared.layout).group(&next.group), next.epoch);
+        let layout = &self.provider.shared().layout;
+        let (folder, epoch) = (ScoreFolder::new(layout).group(&next.group), next.epoch);
         let found = blocking(move || Ok::<_, NodeError>((unfinished_before(&folder, epoch)?, folder)));
         let (unfinished, folder) = found.await?.map_err(|error| internal(&error))?;
-        for terms in unfinished {
-            let (store, group, epoch) = (shared.clone(), terms.group.clone(), terms.epoch);
-            let destroyed = blocking(move || destroy_member_keys(&store.keys.store, &group, epoch)).await?;
-            for record in destroyed.map_err(|error| internal(&error.into()))? {
-                self.tell_key(record, "destroyed").await?;
+        for (epoch, terms) in unfinished {
+            let dir = folder.epoch(epoch);
+            if let Some(terms) = terms {
+                self.end(&terms).await?;
             }
-            self.tell(&terms, "failed", &terms.encode().digest()).await?;
-            let dir = folder.epoch(terms.epoch);
-            // Last: as long as it is there, any of the above may be missing.
-            blocking(move || dir.remove_setup()).await?.map_err(folder_refusal)?;
+            // Last: as long as the messages are there, any of the above may be missing.
+            blocking(move || dir.give_up()).await?.map_err(folder_refusal)?;
         }
         Ok(())
+    }
+
+    /// Destroys the secrets of a setup that is given up, and tells of that.
+    async fn end(&self, terms: &GroupTerms) -> Result<(), Refusal> {
+        let (store, group, epoch) = (self.provider.shared().clone(), terms.group.clone(), terms.epoch);
+        let destroyed = blocking(move || destroy_member_keys(&store.keys.store, &group, epoch)).await?;
+        for record in destroyed.map_err(|error| internal(&error.into()))? {
+            self.tell_key(record, "destroyed").await?;
+        }
+        self.tell(terms, "failed", &terms.encode().digest()).await
     }
 
     /// Keeps the plan, the messages so far and the secrets.
@@ -375,6 +417,17 @@ impl Rounds {
     }
 }
 
+impl Groups {
+    /// Counts a setup that begins.
+    fn admit(&mut self, group: &DataSet) -> Result<(), Refusal> {
+        let new = || Pace::new(1, SETUPS_AT_ONCE * SETUP_S);
+        let pace = self.paces.entry(group.clone()).or_insert_with(new);
+        let too_many =
+            |retry_after_ms| Refusal::Overloaded { what: "setups of a scoring group", retry_after_ms };
+        pace.take_worth(SETUP_S, Instant::now()).map_or(Ok(()), |wait| Err(too_many(wait)))
+    }
+}
+
 impl Kept {
     fn find(folder: &GroupFolder, charter: &Hash) -> Result<Option<Self>, NodeError> {
         for epoch in folder.epochs()?.into_iter().rev().take(RECENT_EPOCHS) {
@@ -391,14 +444,16 @@ impl Kept {
     }
 }
 
-/// The terms of a group's setups before an epoch that are not finished. A file that cannot be read must not keep later
-/// ones from beginning.
-fn unfinished_before(folder: &GroupFolder, epoch: u64) -> Result<Vec<GroupTerms>, NodeError> {
+/// A group's setups before an epoch that are not finished, with their terms; without, where a kill left nothing but a
+/// folder. A file that cannot be read must not keep later ones from beginning.
+fn unfinished_before(folder: &GroupFolder, epoch: u64) -> Result<Vec<(u64, Option<GroupTerms>)>, NodeError> {
     let mut found = Vec::new();
     for earlier in folder.epochs()?.into_iter().filter(|earlier| *earlier < epoch) {
         let dir = folder.epoch(earlier);
         match dir.read_setup() {
-            Ok(Some(messages)) if !dir.is_finished() => found.push(messages.terms),
+            Ok(messages) if !dir.is_finished() => {
+                found.push((earlier, messages.map(|messages| messages.terms)));
+            }
             Ok(_) => {}
             Err(error) => {
                 let group = folder.group();

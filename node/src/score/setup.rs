@@ -156,8 +156,11 @@ impl Relay<'_> {
         let epoch = wanted.unwrap_or(last.saturating_add(1));
         ledger.choose(&self.plan.group, epoch)?;
         for earlier in self.folder.epochs()? {
-            if let Some(messages) = self.folder.epoch(earlier).read_setup()? {
-                self.give_up(&messages.terms)?;
+            let dir = self.folder.epoch(earlier);
+            match dir.read_setup()? {
+                Some(messages) => self.give_up(&messages.terms)?,
+                None if !dir.is_finished() => dir.give_up()?,
+                None => {}
             }
         }
         let terms = self.terms(epoch);
@@ -255,7 +258,7 @@ impl Relay<'_> {
             return self.settle(&evidence(self.folder, terms.epoch)?);
         }
         self.tell(terms, "failed", &terms.encode().digest())?;
-        Ok(self.folder.epoch(terms.epoch).remove_setup()?)
+        Ok(self.folder.epoch(terms.epoch).give_up()?)
     }
 
     fn tell(&self, terms: &GroupTerms, state: &str, digest: &Hash) -> Result<(), NodeError> {

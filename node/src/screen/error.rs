@@ -81,7 +81,8 @@ pub enum ScreenError {
     },
     /// A provider's list has a tag that the bank's words do not know.
     #[error(
-        "{provider} sent a tag that the plan's [tags] does not name; add it, with the code that the rules use"
+        "{provider} sent a tag that the plan's [tags] does not name; add it, with the code that the rules use, and run \
+         again to go on ([tags] has to name all words: those of the carrier sample hold only without it)"
     )]
     TagUnknown {
         /// The provider.
@@ -105,6 +106,9 @@ pub enum ScreenError {
     /// The bank's node refused to look customers up.
     #[error("looking up new customers: {0}; run again to go on")]
     Lookup(Box<Problem>),
+    /// The bank's node refused to score customers.
+    #[error("scoring who stands on a list: {0}; run again to go on, or without the plan's [score]")]
+    Scoring(Box<Problem>),
     /// A provider gave no verdict of a customer.
     #[error("{provider} gave no verdict of some new customers ({code}); run again to go on")]
     NoVerdict {
@@ -179,7 +183,7 @@ impl ScreenError {
             Self::TagUnknown { .. } => "TAG_UNKNOWN",
             Self::Job { error, .. } => error.code(),
             Self::Psi(error) => error.code(),
-            Self::Lookup(problem) => &problem.code,
+            Self::Lookup(problem) | Self::Scoring(problem) => &problem.code,
             Self::NoVerdict { code, .. } => code,
             Self::RowsUnfit { .. } => "ROWS_UNFIT",
             Self::Other { .. } => "SCREEN_OTHER",

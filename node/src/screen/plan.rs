@@ -74,7 +74,8 @@ pub struct ScorePlan {
 pub struct DailyPlan {
     /// Yesterday's hits; those in the folder for the lists when not given.
     pub hits: Option<PathBuf>,
-    /// The customers who came since, with the columns of the customer file.
+    /// The customers who came since, and those whose number or outlet changed since, as they are now, with the columns of
+    /// the customer file.
     pub new_customers: Option<PathBuf>,
     /// Who asks in lookups, by the bank's own code.
     pub operator: String,
@@ -203,6 +204,11 @@ impl ScreenPlan {
     /// The new customers, where there are any.
     pub(super) fn new_customers(&self) -> Option<&Path> {
         self.daily.as_ref()?.new_customers.as_deref()
+    }
+
+    /// The plan without what no job depends on: the words of tags, and who asks for scores.
+    pub(super) fn jobs_alone(&self) -> Self {
+        Self { tags: BTreeMap::new(), score: None, ..self.clone() }
     }
 
     /// The words of tags.

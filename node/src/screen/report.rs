@@ -33,6 +33,9 @@ pub struct ScreenReport {
     /// Listed customers with a joint score.
     #[serde(default)]
     pub scored: u64,
+    /// The code of why nobody was scored, where the plan asks for scores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unscored: Option<String>,
     /// What stands in the lists now.
     #[serde(flatten)]
     pub summary: ScreenSummary,

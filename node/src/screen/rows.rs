@@ -220,6 +220,12 @@ impl Found {
     }
 }
 
+/// Whether a file is what finished lookups gave, or their rejects.
+pub(super) fn is_kept(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    [".rows.csv", ".rows.rejects.csv"].iter().any(|end| name.ends_with(end))
+}
+
 /// Where the rejects of kept lookups stand.
 fn rejects_of(path: &Path) -> PathBuf {
     path.with_extension("rejects.csv")

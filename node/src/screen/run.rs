@@ -11,7 +11,7 @@ use super::border::{Contracts, choose};
 use super::matches::{Matches, Untagged};
 use super::register::Register;
 use super::rows::{self, Found, Lookup};
-use super::scores::{Scores, scores};
+use super::scores::{Scores, is_off, scores};
 use super::work::Work;
 use super::{
     Hit, Hits, NewBy, ProviderReport, ScreenError, ScreenPlan, ScreenProvider, ScreenReport, TagWords,
@@ -248,8 +248,16 @@ impl Screening {
         run.report_rejects()?;
         let Prepared { work, mut report, hits, .. } = run.prepared;
         let scores = match (&self.plan.score, &self.client) {
-            (Some(asks), Some(client)) => scores(&self.plan, asks, client, &hits, self.daily).await?,
-            _ => Scores::new(),
+            (Some(asks), Some(client)) => scores(&self.plan, asks, client, &hits, self.daily).await,
+            _ => Ok(Scores::new()),
+        };
+        let scores = match scores {
+            Err(ScreenError::Scoring(problem)) if is_off(&problem) => {
+                tracing::warn!(code = %problem.code, "nobody is scored at present: the lists have no scores");
+                report.unscored = Some(problem.code);
+                Scores::new()
+            }
+            scores => scores?,
         };
         report.scored = scores.values().filter(|score| score.status == ScoreStatus::Scored).count() as u64;
         report.summary = write_lists(&hits, &scores, rules, &self.plan.output)?;

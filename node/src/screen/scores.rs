@@ -1,7 +1,8 @@
 //! The joint score of customers who stand on a list, through the bank's running node.
 //!
 //! Nobody else is scored: a score of every customer is `windvane score FILE`. The customer files are read once more for
-//! the numbers; scores are not kept between runs.
+//! the numbers; scores are not kept between runs. Where the node scores nobody at present, as after a fallback to the
+//! rules, the lists are written without scores.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,17 +11,24 @@ use tokio::task::JoinSet;
 use super::plan::ScorePlan;
 use super::rows::{CHUNK, IN_FLIGHT, by_number};
 use super::{Hits, ScreenError, ScreenPlan, register};
+use crate::bank::SCORE_INACTIVE;
 use crate::batch::answers;
-use crate::http::{BatchBody, BatchItem, BatchResult, Client};
+use crate::functions::Function;
+use crate::http::{BatchBody, BatchItem, BatchResult, Client, Problem};
 use crate::verification::ScoreReport;
 
 /// Scores by the customer's number.
 pub(super) type Scores = BTreeMap<String, ScoreReport>;
 
+/// Whether a node that answers so scores nobody until its operator changes that.
+pub(super) fn is_off(problem: &Problem) -> bool {
+    problem.code == SCORE_INACTIVE || problem.code == Function::Scoring.off_code()
+}
+
 /// Asks for the scores of all who stand on a list.
 ///
 /// # Errors
-/// [`ScreenError`]; that one customer has no score is none.
+/// [`ScreenError`], of the node's refusal [`ScreenError::Scoring`]; that one customer has no score is none.
 pub(super) async fn scores(
     plan: &ScreenPlan,
     asks: &ScorePlan,
@@ -71,14 +79,14 @@ fn body(plan: &ScreenPlan, asks: &ScorePlan, items: Vec<BatchItem>) -> BatchBody
 }
 
 async fn ask(client: Client, body: BatchBody) -> Result<Vec<(String, ScoreReport)>, ScreenError> {
-    let results = answers(&client, &body).await.map_err(|problem| ScreenError::Lookup(Box::new(problem)))?;
+    let results = answers(&client, &body).await.map_err(|problem| ScreenError::Scoring(Box::new(problem)))?;
     let mut scores = Vec::with_capacity(results.len());
     for (item, result) in body.items.into_iter().zip(results) {
         match result {
             BatchResult::Report(report) => scores.extend(report.score.map(|score| (item.ticket, score))),
             // The customer's number is no telephone number; anything else is the plan's fault.
             BatchResult::Error(problem) if problem.field.as_deref() == Some("phone") => {}
-            BatchResult::Error(problem) => return Err(ScreenError::Lookup(Box::new(problem))),
+            BatchResult::Error(problem) => return Err(ScreenError::Scoring(Box::new(problem))),
         }
     }
     Ok(scores)

@@ -2,7 +2,9 @@
 //!
 //! It holds the names of the jobs, whose own folders know how far they are, and the matched rows so far. It is
 //! bound to the plan, the form, and the files by their sizes and times; anything else is refused until the
-//! folder is removed, which begins the screening anew. A finished screening removes it.
+//! folder is removed, which begins the screening anew. A finished screening removes it. The plan's words of tags and
+//! who asks for scores may be others when it is gone on with: no job depends on them, and what the words made of lookups
+//! is dropped.
 //!
 //! The daily form asks about a day: what is left of another day (UTC) is cleared, and the day begins anew. The old
 //! jobs expire by themselves. A full screening may take days, and its report says when it began.
@@ -20,7 +22,7 @@ use windvane_keys::files::{parent_of, read_private, write_private};
 use windvane_protocols::party::SessionId;
 
 use super::list::HITS;
-use super::{ScreenError, ScreenPlan};
+use super::{ScreenError, ScreenPlan, rows};
 use crate::clock::rfc3339;
 use crate::snapshot::disk::{DirectoryLock, create_directory, create_file, put_in_place, remove_file};
 
@@ -148,13 +150,33 @@ impl Work {
         if known.daily != self.state.daily {
             return Err(self.other("form"));
         }
-        if known.plan != self.state.plan {
+        let plan = self.state.plan.clone();
+        if known.plan.jobs_alone() != plan.jobs_alone() {
             return Err(self.other("plan"));
         }
         if known.files != self.state.files {
             return Err(ScreenError::InputChanged { path: self.path.clone() });
         }
-        self.state = known;
+        let (same, same_words) = (known.plan == plan, known.plan.tags == plan.tags);
+        self.state = State { plan, ..known };
+        if same {
+            return Ok(());
+        }
+        // The state last: with the words of before in it, another run drops them again.
+        if !same_words {
+            self.drop_rows()?;
+        }
+        self.keep()
+    }
+
+    /// Drops kept answers of lookups, in which words are codes already; what jobs gave has the lists' own words.
+    fn drop_rows(&self) -> Result<(), ScreenError> {
+        for entry in std::fs::read_dir(&self.path).map_err(ScreenError::io(&self.path))? {
+            let path = entry.map_err(ScreenError::io(&self.path))?.path();
+            if rows::is_kept(&path) {
+                remove_file(&path)?;
+            }
+        }
         Ok(())
     }
 
@@ -211,6 +233,7 @@ fn is_replaced(hits: &Path, output: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::SAMPLE;
+    use super::super::plan::ScorePlan;
     use super::*;
 
     const NOON: u64 = 20_000 * DAY_MS + DAY_MS / 2;
@@ -252,6 +275,26 @@ mod tests {
         assert_eq!(work.job("a.list"), None);
         work.remove().unwrap();
         assert!(!plan.output.join("work").exists());
+    }
+
+    #[test]
+    fn other_words_and_scores_keep_the_jobs_and_other_words_alone_drop_what_they_made_of_lookups() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut plan = daily_plan(dir.path());
+        let mut work = Work::open(&plan, true, NOON).unwrap();
+        work.note("a.changes", Some(JOB)).unwrap();
+        let looked_up = work.result(&rows::step_of(&["a".to_owned()]));
+        let kept = [looked_up.with_extension("rejects.csv"), looked_up, work.result("x.rows.new")];
+        kept.iter().for_each(|path| std::fs::write(path, "kept").unwrap());
+        drop(work);
+        plan.score = Some(ScorePlan { operator: "o".into(), consent: "c".into() });
+        assert_eq!(Work::open(&plan, true, NOON).unwrap().job("a.changes"), Some(JOB));
+        assert!(kept.iter().all(|path| path.exists()));
+        plan.tags.insert("新标签".into(), "bulk_sms".into());
+        for _ in 0..2 {
+            assert_eq!(Work::open(&plan, true, NOON + 1).unwrap().job("a.changes"), Some(JOB));
+            assert_eq!(kept.each_ref().map(|path| path.exists()), [false, false, true]);
+        }
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(in crate::cli) enum ModelCommand {
     /// Stop using the score until the next activation or rollback (the bank)
     Fallback {
         /// Decide by the rules alone
-        #[arg(long, required = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        #[arg(long, required = true)]
         rules_only: bool,
         #[command(flatten)]
         act: Act,

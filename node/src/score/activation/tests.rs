@@ -188,6 +188,31 @@ fn a_rollback_skips_what_is_not_whole() {
 }
 
 #[test]
+fn a_step_back_that_cannot_be_stored_passes_over_nothing() {
+    let world = World::bank().with_models().with_both();
+    // A directory in the place of the file that is renamed to the state, as a disk that takes nothing.
+    let blocked = world.folder.join("state.tmp");
+    fs::create_dir(&blocked).unwrap();
+    assert_eq!(world.life().rollback(SECOND, "dave").unwrap_err().code(), "FILE_IO");
+    fs::remove_dir(&blocked).unwrap();
+    assert_eq!((world.state().active, told(&world)), (Some(choice(SECOND)), vec![]));
+    assert_eq!(world.life().rollback(SECOND, "dave").unwrap().active, Some(choice(FIRST)));
+    assert_eq!(told(&world), BACK);
+}
+
+#[test]
+fn a_change_on_top_of_one_that_is_not_told_yet_leaves_both_for_the_log() {
+    let world = World::bank().with_models().with_both();
+    world.life().step_back("fallback", MONITOR).unwrap();
+    // As where the monitor could not tell whether its step back was stored.
+    world.life().stop_scoring(MONITOR).unwrap();
+    world.life().tell_what_is_left().unwrap();
+    let back = ["fraud-1 fallback by monitor", "3 active", "4 standby"];
+    assert_eq!(told(&world), [&back[..], &["fraud-1 fallback by monitor"]].concat());
+    assert_eq!(world.state().in_use(), None);
+}
+
+#[test]
 fn rules_alone_decide_until_the_next_activation_or_rollback() {
     let world = World::bank().with_models();
     assert_eq!(world.life().rules_only("dave").unwrap_err().code(), "SCORE_NOT_ACTIVE");

@@ -1,0 +1,71 @@
+//! What the grants let the bank keep of a score.
+
+use std::collections::BTreeMap;
+
+use windvane_protocols::audit::grant::{Grant, Operation};
+use windvane_protocols::lookup::DataSet;
+use windvane_protocols::party::PartyId;
+use windvane_protocols::score::calibration::Bands;
+use windvane_protocols::transcript::Signed;
+
+use crate::error::NodeError;
+use crate::provider::Shared;
+
+/// What the grants permit the bank to keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Output {
+    Everything,
+    Bands(Bands),
+    /// Two grants name different bands: together they permit nothing that could be said.
+    Nothing,
+}
+
+impl Output {
+    /// Takes one more grant's bands into account.
+    pub(super) fn restrict(&mut self, bands: Option<&Bands>) {
+        let Some(bands) = bands else { return };
+        *self = match std::mem::replace(self, Self::Nothing) {
+            Self::Everything => Self::Bands(bands.clone()),
+            Self::Bands(known) if known == *bands => Self::Bands(known),
+            _ => Self::Nothing,
+        };
+    }
+}
+
+/// The bands that every provider's newest grant of a group's scores names, whatever became of it since: ended, expired, or
+/// of a provider that is no partner any more, or has no section. Who takes a permission back does not give more with that.
+#[derive(Debug, Default)]
+pub(in crate::bank) struct Restrictions(BTreeMap<(PartyId, DataSet), Bands>);
+
+impl Restrictions {
+    /// Reads the grants that this node ever accepted. Their signatures held then; a key may have been replaced since.
+    ///
+    /// # Errors
+    /// [`NodeError`] when they cannot be read.
+    pub(in crate::bank) fn read(shared: &Shared) -> Result<Self, NodeError> {
+        let mut newest = Self::default();
+        for stored in shared.store.grants()?.into_iter().filter(|stored| !stored.issued) {
+            newest.take(Signed::<Grant>::from_bytes_unverified(stored.signed)?.body());
+        }
+        Ok(newest)
+    }
+
+    /// The provider's bands for the scores of a group, where it named any.
+    pub(super) fn of(&self, provider: &PartyId, group: &DataSet) -> Option<&Bands> {
+        self.0.get(&(provider.clone(), group.clone()))
+    }
+
+    /// Grants come in the order in which they were accepted.
+    fn take(&mut self, grant: &Grant) {
+        if !grant.operations.contains(&Operation::Score) {
+            return;
+        }
+        for group in &grant.data_sets {
+            let of = (grant.provider.clone(), group.clone());
+            match &grant.score_bands {
+                Some(bands) => self.0.insert(of, bands.clone()),
+                None => self.0.remove(&of),
+            };
+        }
+    }
+}
