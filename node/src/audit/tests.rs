@@ -246,7 +246,7 @@ fn a_use_after_the_end_of_its_grant_is_found_and_one_under_way_is_not() {
     world.parties[A].entries.insert(last, end);
     assert!(check(&world, A).is_ok(), "received before the end");
     world.log(BANK, Event::GrantEnded(id));
-    world.now_ms += 298_000;
+    world.now_ms += 298_500;
     world.run(1);
     for party in [BANK, A] {
         assert!(check(&world, party).is_ok(), "the end was taken over meanwhile");
