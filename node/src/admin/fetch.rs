@@ -47,7 +47,7 @@ impl Admin {
     ///
     /// # Errors
     /// [`NodeError`]; `SNAPSHOT_INSTALLED` when there is nothing new. A broken download goes on where it ended
-    /// when called again.
+    /// when called again. A provider that stalls is given up after a minute, and a slow one after an hour.
     pub async fn fetch_snapshot(
         &self,
         provider: &str,
