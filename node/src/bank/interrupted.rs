@@ -82,6 +82,9 @@ pub(super) fn explain(shared: &Shared) -> Result<(), NodeError> {
                 open.remove(&request.session);
                 uncountersigned.insert(receipt.digest(), request.provider.clone());
             }
+            Ok(Event::PsiCompleted(receipt)) if receipt.body().request().requester == shared.keys.party => {
+                uncountersigned.insert(receipt.digest(), receipt.body().request().provider.clone());
+            }
             Ok(Event::Countersigned(signed)) => {
                 for receipt in &signed.body().receipts {
                     uncountersigned.remove(receipt);

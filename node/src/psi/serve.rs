@@ -60,8 +60,8 @@ struct Claim<'a> {
 struct Admitted {
     folder: SharedFolder,
     acceptance: Signed<PsiAcceptance>,
-    input: InputFile,
-    scan: Scan,
+    /// The list, unless nothing but the receipt is missing.
+    list: Option<(InputFile, Scan)>,
     attempt: u64,
 }
 
@@ -173,7 +173,7 @@ impl PsiProvider {
         out: &Outgoing,
         admitted: Admitted,
     ) -> Result<(), PsiError> {
-        let Admitted { folder, acceptance, input, scan, attempt } = admitted;
+        let Admitted { folder, acceptance, list, attempt } = admitted;
         let mut watch = Watch::new(self.patience(), lock(&folder).path());
         out.send(PsiFrame::Accept(Box::new(acceptance.clone()))).await?;
         let body = acceptance.body();
@@ -183,7 +183,7 @@ impl PsiProvider {
             parameters: body.parameters,
             out: out.clone(),
         };
-        let hash = if lock(&folder).state().finished.len() < connection.parameters.buckets() as usize {
+        let hash = if let Some((input, scan)) = list {
             let chain = match body.parameters.sizes().protocol {
                 Protocol::Vole => {
                     Some(vole::set_up_sender(&acceptance, attempt, out, frames, &mut watch).await?)
