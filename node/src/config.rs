@@ -187,6 +187,8 @@ pub struct ServiceConfig {
     pub psi_total_ms: u64,
     /// Set intersections at a time.
     pub psi_jobs: usize,
+    /// The same of one requester.
+    pub psi_jobs_per_peer: usize,
     /// Memory of one set intersection for the list's records; more is spilled to the disk.
     pub psi_memory_mb: usize,
     /// Trainings that are held in memory at a time; others wait on the disk.
@@ -216,6 +218,7 @@ impl Default for ServiceConfig {
             psi_idle_ms: 60_000,
             psi_total_ms: 86_400_000,
             psi_jobs: 4,
+            psi_jobs_per_peer: 2,
             psi_memory_mb: 512,
             train_sessions: 4,
             train_keep_ms: 7 * 86_400_000,
@@ -359,10 +362,14 @@ impl Config {
     }
 
     fn check_service(&self) -> Result<(), ConfigError> {
-        if (1..=64).contains(&self.service.train_sessions) {
-            return Ok(());
+        let rule = |field, rule: &str| Err(ConfigError::Field { field, rule: rule.to_owned() });
+        if !(1..=64).contains(&self.service.train_sessions) {
+            return rule("service.train_sessions", "is 1 to 64");
         }
-        Err(ConfigError::Field { field: "service.train_sessions", rule: "is 1 to 64".to_owned() })
+        if self.service.psi_jobs_per_peer == 0 {
+            return rule("service.psi_jobs_per_peer", "is at least 1; to permit none, end the grant");
+        }
+        Ok(())
     }
 
     fn check_providers(&self) -> Result<(), ConfigError> {
@@ -435,6 +442,7 @@ mod tests {
             ("memory_per_peer_mb = 16", "memory_per_peer_mb = 1", "limits.memory_per_peer_mb"),
             ("slow_reader_ms = 30000", "slow_reader_ms = 1", "limits.slow_reader_ms"),
             ("handshakes = 256", "handshake = 256", "handshake"),
+            ("psi_jobs_per_peer = 2", "psi_jobs_per_peer = 0", "service.psi_jobs_per_peer"),
         ] {
             assert!(carrier.contains(from), "{from}");
             let error = Config::parse(&carrier.replacen(from, to, 1)).unwrap_err().to_string();

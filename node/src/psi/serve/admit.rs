@@ -56,7 +56,7 @@ impl PsiProvider {
         Ok(Admitted { folder, acceptance, list, attempt: open.attempt })
     }
 
-    /// Holds the opening against grant and list.
+    /// Holds the opening against grant and list, which is read for nothing that could not be accepted.
     async fn permit(
         &self,
         open: &PsiOpen,
@@ -67,6 +67,10 @@ impl PsiProvider {
         let input = self.input(list, request)?;
         let grant = self.provider.policy().grant(&request.grant).ok_or(Refusal::GrantUnknown)?;
         grant::permit(&grant, request, 0, self.provider.now_ms())?;
+        if known.as_ref().is_none_or(|known| !known.logged) {
+            self.punctual(request)?;
+            self.count(&grant, request)?;
+        }
         let scan = self.scan(&input).await?;
         grant::permit(&grant, request, scan.rows, self.provider.now_ms())?;
         let commitment = self.input_commitment(request, &scan);
