@@ -155,6 +155,9 @@ pub struct ProviderConfig {
     pub address: String,
     /// In which of its data sets customers are looked up; none where it takes part in joint scores alone.
     pub data_set: Option<String>,
+    /// The largest snapshot or delta that is fetched, on the disk.
+    #[serde(default = "defaults::snapshot_mb")]
+    pub max_snapshot_mb: u64,
 }
 
 /// How the bank asks.
@@ -233,6 +236,11 @@ mod defaults {
 
     pub(super) const fn idempotency_minutes() -> u64 {
         60
+    }
+
+    /// A billion rows of 40 bytes, and half as many again.
+    pub(super) const fn snapshot_mb() -> u64 {
+        64 << 10
     }
 }
 
@@ -382,6 +390,9 @@ impl Config {
             if let Some(Err(error)) = provider.data_set.as_ref().map(|name| name.parse::<DataSet>()) {
                 return refuse("provider.data_set", error.to_string());
             }
+            if provider.max_snapshot_mb == 0 {
+                return refuse("provider.max_snapshot_mb", "is at least 1".to_owned());
+            }
             if provider.address.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
                 return refuse("provider.address", "is host:port".to_owned());
             }
@@ -467,6 +478,7 @@ mod tests {
             ("failures = 5", "failures = 0", "breaker.failures"),
             ("share = 0.5\nopen", "share = 1.5\nopen", "breaker.share"),
             ("max_open_ms = 30000", "max_open_ms = 1", "breaker.max_open_ms"),
+            ("max_snapshot_mb = 65536", "max_snapshot_mb = 0", "provider.max_snapshot_mb"),
             ("training = true", "trainings = true", "trainings"),
             ("window = 1000", "window = 376", "score.window"),
             ("window = 1000", "red_alert = 0.0", "score.red_alert"),

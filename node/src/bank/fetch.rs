@@ -1,7 +1,7 @@
 //! Downloading a provider's snapshot and its deltas: verified page by page, resumable, put in place as a whole.
 //!
-//! A provider is waited for as long as it sends (`Patience`), so that one that stalls keeps no other's table from being
-//! renewed.
+//! A provider is waited for as long as it sends (`Patience`), and may send as much as there is [`Room`] for: one that
+//! stalls keeps no other's table from being renewed, and none fills the disk that the bank's log needs.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use windvane_protocols::transcript::Signed;
 use crate::error::{NodeError, PeerError};
 use crate::identity::Layout;
 use crate::snapshot::stage::{FetchStage, Stage};
-use crate::snapshot::{DeltaDownload, Download, InstallError, Snapshot};
+use crate::snapshot::{DeltaDownload, Download, InstallError, Room, Snapshot};
 
 /// How long a provider is waited for.
 #[derive(Debug, Clone, Copy)]
@@ -90,14 +90,21 @@ pub struct Source<'a> {
     partner: &'a Partner,
     data_set: &'a DataSet,
     client: LookupClient<Channel>,
+    room: Room,
     pace: Pace,
 }
 
 impl<'a> Source<'a> {
     /// A data set behind a channel to its provider. One fetch is made of it.
-    pub fn new(layout: &'a Layout, partner: &'a Partner, channel: Channel, data_set: &'a DataSet) -> Self {
+    pub fn new(
+        layout: &'a Layout,
+        partner: &'a Partner,
+        channel: Channel,
+        data_set: &'a DataSet,
+        room: Room,
+    ) -> Self {
         let client = LookupClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        Self { layout, partner, data_set, client, pace: Pace::new(PATIENCE) }
+        Self { layout, partner, data_set, client, room, pace: Pace::new(PATIENCE) }
     }
 
     /// The signed manifest of the current epoch.
@@ -186,6 +193,7 @@ impl<'a> Source<'a> {
         mut progress: impl FnMut(u64, u64),
     ) -> Result<S, NodeError> {
         let had = sink.next_page();
+        self.room.admits(self.layout.root(), publication.pages, had)?;
         let wanted = FetchPagesRequest {
             data_set: self.data_set.to_string(),
             epoch,
