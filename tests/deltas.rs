@@ -204,6 +204,21 @@ async fn a_table_without_the_newest_delta_still_answers_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_built_table_is_published_whatever_became_of_the_change_files() {
+    let mut trial = Trial::start().await;
+    trial.next_delta().await;
+    let (data_set, admin) = (data_set(), &trial.carrier.admin);
+    admin.build(&data_set, &()).unwrap();
+    let root = &trial.carrier.config.node.data_dir;
+    std::fs::write(root.join("datasets/subscribers/changes/1/sealed"), b"cut off").unwrap();
+    assert!(admin.data_set_status(data_set.name()).is_err());
+    assert_eq!(admin.publish(&data_set).unwrap().manifest.body().epoch, 2);
+    let Trial { node, bank: (_, bank_node), .. } = trial;
+    bank_node.stop().await.unwrap();
+    node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_delta_is_for_those_who_may_download() {
     let mut trial = Trial::start().await;
     trial.next_delta().await;

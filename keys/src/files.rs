@@ -67,6 +67,17 @@ impl FileError {
     }
 }
 
+/// What was read, or `None` where nothing stands at the path. No other failure says so.
+///
+/// # Errors
+/// [`FileError`], as it came.
+pub fn if_there<T>(read: Result<T, FileError>) -> Result<Option<T>, FileError> {
+    match read {
+        Err(error) if error.is_missing() => Ok(None),
+        read => read.map(Some),
+    }
+}
+
 pub(crate) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> FileError {
     let path = path.to_owned();
     move |source| FileError::Io { path, source }
@@ -94,6 +105,21 @@ pub(crate) fn read_checked(path: &Path, max: usize, forbidden: u32) -> Result<Ve
 /// [`FileError`].
 pub fn read_public(path: &Path, max: usize) -> Result<Vec<u8>, FileError> {
     read_at_most(path, open_regular(path)?, max)
+}
+
+/// The 32 random bytes that a private file holds; fresh ones are kept there where nothing stands. What cannot be read is
+/// never replaced: without it nobody could open what was committed to with it.
+///
+/// # Errors
+/// [`FileError`].
+pub fn kept_random(path: &Path) -> Result<[u8; 32], FileError> {
+    if let Some(known) = if_there(read_private(path, 32))? {
+        let other = |_| FileError::Kind { path: path.to_owned(), expected: "file of 32 bytes" };
+        return known.try_into().map_err(other);
+    }
+    let fresh: [u8; 32] = rand::random();
+    write_private(path, &fresh)?;
+    Ok(fresh)
 }
 
 fn open_regular(path: &Path) -> Result<File, FileError> {
@@ -266,6 +292,20 @@ mod tests {
             assert_eq!(error.code(), "LOOSE_PERMISSIONS");
             assert!(error.to_string().ends_with(&format!("run: chmod 600 {}", path.display())));
         }
+    }
+
+    #[test]
+    fn random_bytes_that_cannot_be_read_are_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("salt");
+        let kept = kept_random(&path).unwrap();
+        assert_eq!(kept_random(&path).unwrap(), kept);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(kept_random(&path).unwrap_err().code(), "LOOSE_PERMISSIONS");
+        assert_eq!(fs::read(&path).unwrap(), kept);
+        write_private(&path, &kept[..31]).unwrap();
+        assert_eq!(kept_random(&path).unwrap_err().code(), "FILE_KIND");
+        assert_eq!(fs::read(&path).unwrap(), kept[..31]);
     }
 
     #[test]

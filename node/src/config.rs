@@ -155,6 +155,9 @@ pub struct ProviderConfig {
     pub address: String,
     /// In which of its data sets customers are looked up; none where it takes part in joint scores alone.
     pub data_set: Option<String>,
+    /// The largest snapshot or delta that is fetched, on the disk.
+    #[serde(default = "defaults::snapshot_mb")]
+    pub max_snapshot_mb: u64,
 }
 
 /// How the bank asks.
@@ -187,6 +190,8 @@ pub struct ServiceConfig {
     pub psi_total_ms: u64,
     /// Set intersections at a time.
     pub psi_jobs: usize,
+    /// The same of one requester.
+    pub psi_jobs_per_peer: usize,
     /// Memory of one set intersection for the list's records; more is spilled to the disk.
     pub psi_memory_mb: usize,
     /// Trainings that are held in memory at a time; others wait on the disk.
@@ -216,6 +221,7 @@ impl Default for ServiceConfig {
             psi_idle_ms: 60_000,
             psi_total_ms: 86_400_000,
             psi_jobs: 4,
+            psi_jobs_per_peer: 2,
             psi_memory_mb: 512,
             train_sessions: 4,
             train_keep_ms: 7 * 86_400_000,
@@ -230,6 +236,11 @@ mod defaults {
 
     pub(super) const fn idempotency_minutes() -> u64 {
         60
+    }
+
+    /// A billion rows of 40 bytes, and half as many again.
+    pub(super) const fn snapshot_mb() -> u64 {
+        64 << 10
     }
 }
 
@@ -359,10 +370,14 @@ impl Config {
     }
 
     fn check_service(&self) -> Result<(), ConfigError> {
-        if (1..=64).contains(&self.service.train_sessions) {
-            return Ok(());
+        let rule = |field, rule: &str| Err(ConfigError::Field { field, rule: rule.to_owned() });
+        if !(1..=64).contains(&self.service.train_sessions) {
+            return rule("service.train_sessions", "is 1 to 64");
         }
-        Err(ConfigError::Field { field: "service.train_sessions", rule: "is 1 to 64".to_owned() })
+        if self.service.psi_jobs_per_peer == 0 {
+            return rule("service.psi_jobs_per_peer", "is at least 1; to permit none, end the grant");
+        }
+        Ok(())
     }
 
     fn check_providers(&self) -> Result<(), ConfigError> {
@@ -374,6 +389,9 @@ impl Config {
             }
             if let Some(Err(error)) = provider.data_set.as_ref().map(|name| name.parse::<DataSet>()) {
                 return refuse("provider.data_set", error.to_string());
+            }
+            if provider.max_snapshot_mb == 0 {
+                return refuse("provider.max_snapshot_mb", "is at least 1".to_owned());
             }
             if provider.address.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
                 return refuse("provider.address", "is host:port".to_owned());
@@ -435,6 +453,7 @@ mod tests {
             ("memory_per_peer_mb = 16", "memory_per_peer_mb = 1", "limits.memory_per_peer_mb"),
             ("slow_reader_ms = 30000", "slow_reader_ms = 1", "limits.slow_reader_ms"),
             ("handshakes = 256", "handshake = 256", "handshake"),
+            ("psi_jobs_per_peer = 2", "psi_jobs_per_peer = 0", "service.psi_jobs_per_peer"),
         ] {
             assert!(carrier.contains(from), "{from}");
             let error = Config::parse(&carrier.replacen(from, to, 1)).unwrap_err().to_string();
@@ -459,6 +478,7 @@ mod tests {
             ("failures = 5", "failures = 0", "breaker.failures"),
             ("share = 0.5\nopen", "share = 1.5\nopen", "breaker.share"),
             ("max_open_ms = 30000", "max_open_ms = 1", "breaker.max_open_ms"),
+            ("max_snapshot_mb = 65536", "max_snapshot_mb = 0", "provider.max_snapshot_mb"),
             ("training = true", "trainings = true", "trainings"),
             ("window = 1000", "window = 376", "score.window"),
             ("window = 1000", "red_alert = 0.0", "score.red_alert"),

@@ -35,6 +35,7 @@ use disk::at;
 pub(crate) mod delta;
 pub(crate) mod disk;
 mod install;
+mod room;
 pub mod stage;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,7 @@ pub(crate) mod writer;
 
 pub use delta::DeltaDownload;
 pub use install::{Download, InstallError};
+pub use room::Room;
 
 pub(crate) const PAGES: &str = "pages";
 pub(crate) const INDEX: &str = "index";

@@ -70,6 +70,21 @@ impl Forgery {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_publication_larger_than_the_bank_permits_is_not_fetched() {
+    let mut trial = Trial::start().await;
+    trial.next_delta().await;
+    let mut config = trial.bank.0.config.clone();
+    config.providers[0].max_snapshot_mb = 0;
+    let bank = Admin::open(&config, Arc::new(trial.lab.clock.clone())).unwrap();
+    let error = bank.fetch_snapshot("carrier-a", |_, _| ()).await.unwrap_err();
+    assert_eq!(error.code(), "SNAPSHOT_TOO_LARGE", "{error}");
+    assert_eq!(trial.applied(), 0);
+    trial.fetch().await.unwrap();
+    assert_eq!(trial.applied(), 1);
+    trial.conclude(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_chain_that_breaks_a_rule_is_refused_with_its_code() {
     let forgery = Forgery::begin().await;
     let [first, second] = [&forgery.deltas[0], &forgery.deltas[1]];

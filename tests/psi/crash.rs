@@ -188,6 +188,45 @@ async fn a_bank_killed_behind_its_last_bucket_reports_repeated_rows_all_the_same
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_behind_its_last_bucket_gets_its_receipt_whatever_became_of_list_and_grant() {
+    for stage in ["bucket-finished:8", "receipt:1"] {
+        let (world, plan, job, before) = bank_killed("ecdh", stage).await;
+        assert_eq!(before.finished.len(), 8);
+        let kept = JobFolder::path_of(&world.bank.config.node.data_dir, job).join("receipt");
+        if kept.exists() {
+            // As if it had been killed before it kept what its log has.
+            std::fs::remove_file(kept).unwrap();
+        }
+        let ended = || JobFolder::peek(&world.carrier.config.node.data_dir, job).unwrap().unwrap().ended;
+        while ended().is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        std::fs::remove_file(world.lab.dir.path().join("risk.csv")).unwrap();
+        world.lab.clock.advance_ms(11 * 86_400_000);
+        let report = world.go_on(job).await.unwrap();
+        assert_eq!((report.matches, lines(&plan.output).len()), (Some(500), 500), "{stage}");
+        let World { bank, carrier, node, .. } = world;
+        node.stop().await.unwrap();
+        let report = reconcile(&[bank.log_dir(), carrier.log_dir()]);
+        assert!(report.is_ok(), "{stage}: {report}");
+        assert_eq!((report.pairs[0].jobs_agreed, report.pairs[0].countersigned), (1, 1), "{report}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_countersignature_that_a_kill_kept_back_comes_from_the_banks_node() {
+    let (world, ..) = bank_killed("ecdh", "receipt:1").await;
+    let bank_node = world.lab.start(&world.bank).await;
+    // A node countersigns what waits at the latest before it stops.
+    bank_node.stop().await.unwrap();
+    let World { bank, carrier, node, .. } = world;
+    node.stop().await.unwrap();
+    let report = reconcile(&[bank.log_dir(), carrier.log_dir()]);
+    assert!(report.is_ok(), "{report}");
+    assert_eq!((report.pairs[0].countersigned, report.pairs[0].uncountersigned), (1, 0), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_result_is_cut_from_no_other_input_than_the_jobs_also_behind_its_receipt() {
     let (world, plan, job, before) = bank_killed("ecdh", "receipt:1").await;
     let text = std::fs::read_to_string(&plan.input).unwrap();

@@ -46,7 +46,7 @@ const FRAMES_AHEAD: usize = 16;
 /// 4 MiB at a provider and 8 MiB at a bank, a frame is at most 2 MiB, and a job of this size takes little.
 const GROWTH_BYTES: u64 = 64 << 20;
 
-/// The provider's jobs at a time, all of which flood.
+/// The provider's jobs at a time, all of them one bank's, and all of which flood.
 const JOBS: usize = 4;
 
 /// Bytes of a message after a node's memory was read: more than any bucket of the tests.
@@ -162,7 +162,8 @@ async fn flooding_job(channel: Channel, opening: Bytes) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_carriers_memory_stays_bounded_while_banks_flood_it() {
-    let world = World::new(0..1_000, &grant(psi_terms(), 0)).await.stopped().await;
+    let service = format!("[service]\npsi_jobs_per_peer = {JOBS}\n");
+    let world = World::with(0..1_000, &grant(psi_terms(), 0), &service).await.stopped().await;
     let (carrier, address) = Process::carrier(&world, None).await;
     let channel = channel(&world.bank.certificate(), &world.carrier.config.party(), &address).unwrap();
     let before = settled(carrier.id());

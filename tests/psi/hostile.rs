@@ -17,7 +17,7 @@ use windvane_proto::psi::v1::Frame;
 use windvane_proto::psi::v1::psi_client::PsiClient;
 use windvane_proto::psi::v1::psi_server::{Psi, PsiServer};
 use windvane_protocols::audit::entry::Event;
-use windvane_protocols::audit::grant::GrantId;
+use windvane_protocols::audit::grant::{GrantId, PsiTerms};
 use windvane_protocols::party::SessionId;
 use windvane_protocols::psi::rr22::{Plan, SEEDS_BYTES};
 use windvane_protocols::psi::vole::{AwaitPoints, Shape, Step};
@@ -25,7 +25,7 @@ use windvane_protocols::psi::{Mode, Parameters, Protocol, PsiAcceptance, PsiRequ
 use windvane_protocols::transcript::{Signed, Transcript};
 
 use super::{World, grant, psi_terms};
-use crate::lab::{events, failures};
+use crate::lab::{Party, events, failures};
 
 /// Patience of the tests' carriers and banks.
 pub(super) const HASTY: &str = "[service]\npsi_idle_ms = 600\n";
@@ -38,9 +38,14 @@ struct Misuse {
 
 impl Misuse {
     async fn connect(world: &World) -> Self {
+        Self::connect_as(&world.bank, world).await
+    }
+
+    /// A connection of another bank.
+    async fn connect_as(bank: &Party, world: &World) -> Self {
         let address = world.node.grpc_address().unwrap().to_string();
         let party = world.carrier.config.party();
-        let channel = channel(&world.bank.certificate(), &party, &address).unwrap();
+        let channel = channel(&bank.certificate(), &party, &address).unwrap();
         let (out, frames) = mpsc::channel(64);
         let response = PsiClient::new(channel).run(ReceiverStream::new(frames)).await.unwrap();
         Self { out, frames: response.into_inner() }
@@ -260,6 +265,44 @@ async fn a_job_has_one_connection_at_a_time_and_its_numbers_ascend() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_bank_takes_no_more_than_its_share_of_the_places() {
+    let world = World::with(0..10, &grant(psi_terms(), 0), "[service]\npsi_jobs_per_peer = 1\n").await;
+    let other = world.lab.party("other", "");
+    world.carrier.admin.import_enrolment(&other.enrolment).unwrap();
+    other.admin.import_enrolment(&world.carrier.enrolment).unwrap();
+    world.carrier.taken_over_by(&world.node).await;
+    let (held, _) = Misuse::opened(&world).await;
+    let second = Misuse::connect(&world).await;
+    second.send(open(&world, SessionId::from_bytes([1; 16]), 1)).await;
+    assert_eq!(second.end().await, "JOBS_BUSY");
+    // It gets a place, and is refused for what it lacks.
+    let mut request = request(&world, SessionId::from_bytes([2; 16]));
+    (request.requester, request.grant) = (other.config.party(), GrantId::from_bytes([9; 16]));
+    let request = Signed::sign(request, other.admin.keys().signing_key());
+    let theirs = Misuse::connect_as(&other, &world).await;
+    theirs.send(PsiFrame::Open(Box::new(PsiOpen { request, attempt: 1, finished: vec![] }))).await;
+    assert_eq!(theirs.end().await, "GRANT_UNKNOWN");
+    drop(held);
+    world.node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_not_read_for_a_request_that_cannot_be_accepted() {
+    let world = World::new(0..10, &grant(PsiTerms { runs: 1, ..psi_terms() }, 0)).await;
+    drop(Misuse::opened(&world).await);
+    std::fs::remove_file(world.lab.dir.path().join("risk.csv")).unwrap();
+    let mut late = request(&world, SessionId::from_bytes([1; 16]));
+    late.requested_at_ms -= 600_000;
+    let one_more = request(&world, SessionId::from_bytes([2; 16]));
+    for (request, code) in [(late, "CLOCK_SKEW"), (one_more, "GRANT_EXHAUSTED")] {
+        let misuse = Misuse::connect(&world).await;
+        misuse.send(opening(&world, request, 1)).await;
+        assert_eq!(misuse.end().await, code);
+    }
+    world.node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_was_accepted_goes_on_however_old_its_request_is() {
     let world = hasty().await;
     let PsiFrame::Open(mut open) = open(&world, SessionId::from_bytes([4; 16]), 1) else { panic!("open") };
@@ -284,12 +327,13 @@ async fn a_job_that_was_accepted_goes_on_however_old_its_request_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_beyond_grant_size_column_or_budget_is_refused_before_anything_moves() {
     type Change = fn(&mut PsiRequest);
-    let cases: [(Change, &str); 9] = [
+    let cases: [(Change, &str); 10] = [
         (|request| request.grant = GrantId::from_bytes([9; 16]), "GRANT_UNKNOWN"),
         (|request| request.purpose = "marketing".into(), "GRANT_SCOPE"),
         (|request| request.data_set = "other".parse().unwrap(), "LIST_UNKNOWN"),
         (|request| request.rows = (1 << 20) + 1, "GRANT_ROWS"),
         (|request| request.payload_columns = vec!["note".into()], "GRANT_COLUMN"),
+        (|request| request.payload_columns = vec!["tag".into(); 2], "GRANT_COLUMN"),
         (|request| request.bucket_rows = 0, "PARAMETERS_INVALID"),
         (|request| request.bucket_rows = (1 << 20) + 1, "PARAMETERS_INVALID"),
         (|request| (request.rows, request.bucket_rows) = (1 << 20, 1), "PARAMETERS_INVALID"),

@@ -1,13 +1,17 @@
 //! Jobs whose first request nobody answered: they go on with another one, and both logs say what became of the first.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::sync::Arc;
 
 use windvane::clock::{Clock as _, ShiftedClock};
+use windvane::psi::folder::JobFolder;
 use windvane::psi::{JobPlan, JobRunner, PsiError};
 use windvane_proto::convert::PsiFrame;
 use windvane_protocols::audit::entry::Event;
+use windvane_protocols::limits::MAX_PSI_ATTEMPTS;
 use windvane_protocols::party::SessionId;
 use windvane_protocols::psi::PsiRequest;
 
@@ -28,6 +32,18 @@ async fn once() -> (World, JobPlan, SessionId) {
     let plan = world.plan("job", 200..500);
     let job = world.begun(&plan).await;
     (world, plan, job)
+}
+
+/// A bank that is killed when it has noted its first connection, before it says anything on it.
+async fn opening_lost(world: &World, job: SessionId) {
+    let status = Process::bank(world, job, Some("open")).ended();
+    assert_eq!(status.signal(), Some(9), "{status}");
+    assert_eq!(attempts(world, job), 1);
+}
+
+/// The connections of the bank's present request.
+fn attempts(world: &World, job: SessionId) -> u64 {
+    JobFolder::peek(&world.bank.config.node.data_dir, job).unwrap().unwrap().attempts
 }
 
 /// The requests in a bank's log.
@@ -66,17 +82,40 @@ async fn a_job_whose_carrier_was_down_for_long_goes_through() {
     let world = world.stopped().await;
     assert_eq!(world.go_on(job).await.unwrap_err().code(), "PEER_UNAVAILABLE");
     world.lab.clock.advance_ms(LATE_MS);
-    concluded(world.restarted().await, &plan, job, &[("PEER_UNAVAILABLE", 1)]).await;
+    concluded(world.restarted().await, &plan, job, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_carrier_that_is_down_uses_up_no_connections_of_a_job() {
+    let (world, plan, job) = once().await;
+    opening_lost(&world, job).await;
+    let world = world.stopped().await;
+    for _ in 0..2 {
+        assert_eq!(world.go_on(job).await.unwrap_err().code(), "PEER_UNAVAILABLE");
+    }
+    assert_eq!(attempts(&world, job), 1);
+    concluded(world.restarted().await, &plan, job, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_nobody_accepted_on_all_its_connections_is_followed_by_another() {
+    let (world, plan, job) = once().await;
+    opening_lost(&world, job).await;
+    let journal = JobFolder::path_of(&world.bank.config.node.data_dir, job).join("journal");
+    let at_ms = world.lab.clock.now_ms();
+    let spent = format!("{{\"attempt\":{{\"number\":{MAX_PSI_ATTEMPTS},\"at_ms\":{at_ms}}}}}\n");
+    File::options().append(true).open(journal).unwrap().write_all(spent.as_bytes()).unwrap();
+    assert_eq!(attempts(&world, job), MAX_PSI_ATTEMPTS);
+    concluded(world, &plan, job, &[("JOB_ATTEMPTS", 1)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_whose_grant_ran_out_before_it_was_accepted_goes_on_under_the_next() {
     let (world, plan, job) = once().await;
-    let world = world.stopped().await;
-    world.go_on(job).await.unwrap_err();
+    opening_lost(&world, job).await;
     world.lab.clock.advance_ms(11 * 86_400_000);
     world.grant(&grant(psi_terms(), 0)).await;
-    concluded(world.restarted().await, &plan, job, &[("PEER_UNAVAILABLE", 1)]).await;
+    concluded(world, &plan, job, &[("GRANT_EXPIRED", 1)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

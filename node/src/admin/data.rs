@@ -11,8 +11,8 @@ use super::Admin;
 use crate::background::at_low_priority;
 use crate::dataset::stage::FullStage;
 use crate::dataset::{
-    Build, BuildReport, DataSetConfig, DataSetStatus, Import, ImportReport, Progress, Publish, build, import,
-    index_staging, publish, published_manifest, status,
+    Build, BuildReport, DataSetConfig, DataSetStatus, Import, ImportReport, Progress, Publish, build,
+    built_epochs, import, index_staging, publish, published_manifest, status,
 };
 use crate::error::NodeError;
 use crate::retiring::Epochs;
@@ -101,9 +101,8 @@ impl Admin {
     pub fn publish(&self, config: &DataSetConfig) -> Result<Published, NodeError> {
         let name = config.name();
         let finished = self.finish_publication(config)?;
-        let built = self.data_set_status(name)?.built;
-        let epoch = match (built.last(), finished) {
-            (Some(summary), _) => summary.epoch,
+        let epoch = match (built_epochs(self.layout.root(), name)?.last(), finished) {
+            (Some(epoch), _) => *epoch,
             (None, Some(finished)) => return Ok(finished),
             (None, None) => {
                 return Err(NodeError::Given {

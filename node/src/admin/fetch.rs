@@ -15,7 +15,7 @@ use crate::bank::fetch::Source;
 use crate::error::NodeError;
 use crate::peer::channel_over;
 use crate::snapshot::stage::{FetchStage, Stage};
-use crate::snapshot::{InstallError, Snapshot, delta, installed_dir};
+use crate::snapshot::{InstallError, Room, Snapshot, delta, installed_dir};
 
 /// What a fetch brought.
 #[derive(Debug, Clone)]
@@ -47,7 +47,7 @@ impl Admin {
     ///
     /// # Errors
     /// [`NodeError`]; `SNAPSHOT_INSTALLED` when there is nothing new. A broken download goes on where it ended
-    /// when called again.
+    /// when called again. A provider that stalls is given up after a minute, and a slow one after an hour.
     pub async fn fetch_snapshot(
         &self,
         provider: &str,
@@ -62,7 +62,11 @@ impl Admin {
         let data_set = data_set(provider, configured.data_set.as_deref())?;
         let certificate = self.certificate()?;
         let channel = channel_over(&self.transport, &certificate, &partner.party, &configured.address)?;
-        let mut source = Source::new(&self.layout, &partner, channel, &data_set);
+        let room = Room {
+            largest_mb: configured.max_snapshot_mb,
+            kept_free_mb: self.config.observability.min_free_disk_mb,
+        };
+        let mut source = Source::new(&self.layout, &partner, channel, &data_set, room);
         let fetched = self.fetch_from(&mut source, &partner, &data_set, &mut progress).await;
         if let Err(NodeError::Install(error)) = &fetched
             && is_the_peers(error)

@@ -1,10 +1,15 @@
 //! Downloading a provider's snapshot and its deltas: verified page by page, resumable, put in place as a whole.
+//!
+//! A provider is waited for as long as it sends (`Patience`), and may send as much as there is [`Room`] for: one that
+//! stalls keeps no other's table from being renewed, and none fills the disk that the bank's log needs.
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tonic::Request;
+use tokio::time::Instant;
 use tonic::transport::Channel;
+use tonic::{Request, Status};
 use windvane_keys::enrolment::Partner;
 use windvane_proto::convert::{Deltas, Pages, WireError};
 use windvane_proto::lookup::v1::lookup_client::LookupClient;
@@ -18,7 +23,65 @@ use windvane_protocols::transcript::Signed;
 use crate::error::{NodeError, PeerError};
 use crate::identity::Layout;
 use crate::snapshot::stage::{FetchStage, Stage};
-use crate::snapshot::{DeltaDownload, Download, InstallError, Snapshot};
+use crate::snapshot::{DeltaDownload, Download, InstallError, Room, Snapshot};
+
+/// How long a provider is waited for.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// It answers within this time, and sends so many pages in it, as long as there are any.
+    silence: Duration,
+    least_pages: u64,
+    /// A fetch takes no longer; the next one goes on from there.
+    longest: Duration,
+}
+
+/// 64 KiB a second at the least: a table of 10^7 rows takes two hours at this pace, and two fetches.
+const PATIENCE: Patience =
+    Patience { silence: Duration::from_secs(60), least_pages: 960, longest: Duration::from_secs(3_600) };
+
+/// A fetch's clocks.
+#[derive(Debug)]
+struct Pace {
+    patience: Patience,
+    end: Instant,
+    /// Until when the answer has to come, or so many pages from here.
+    due: Instant,
+    pages: u64,
+}
+
+impl Pace {
+    fn new(patience: Patience) -> Self {
+        let now = Instant::now();
+        Self { patience, end: now + patience.longest, due: now + patience.silence, pages: 0 }
+    }
+
+    /// A question is asked, with so many pages there.
+    fn asked(&mut self, pages: u64) -> &Self {
+        self.due = Instant::now() + self.patience.silence;
+        self.pages = pages;
+        self
+    }
+
+    /// So many pages are there.
+    fn reached(&mut self, pages: u64) {
+        if pages - self.pages >= self.patience.least_pages {
+            self.asked(pages);
+        }
+    }
+
+    /// What comes while there is time for it.
+    async fn wait<T>(&self, answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+        let late = |_| {
+            let Patience { silence, longest, .. } = self.patience;
+            Err(Status::deadline_exceeded(if self.end < self.due {
+                format!("the fetch is not through after {} s", longest.as_secs())
+            } else {
+                format!("nothing, or too little, came for {} s", silence.as_secs())
+            }))
+        };
+        tokio::time::timeout_at(self.due.min(self.end), answer).await.unwrap_or_else(late)
+    }
+}
 
 /// A provider's data set, as its node serves it.
 #[derive(Debug)]
@@ -27,13 +90,21 @@ pub struct Source<'a> {
     partner: &'a Partner,
     data_set: &'a DataSet,
     client: LookupClient<Channel>,
+    room: Room,
+    pace: Pace,
 }
 
 impl<'a> Source<'a> {
-    /// A data set behind a channel to its provider.
-    pub fn new(layout: &'a Layout, partner: &'a Partner, channel: Channel, data_set: &'a DataSet) -> Self {
+    /// A data set behind a channel to its provider. One fetch is made of it.
+    pub fn new(
+        layout: &'a Layout,
+        partner: &'a Partner,
+        channel: Channel,
+        data_set: &'a DataSet,
+        room: Room,
+    ) -> Self {
         let client = LookupClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        Self { layout, partner, data_set, client }
+        Self { layout, partner, data_set, client, room, pace: Pace::new(PATIENCE) }
     }
 
     /// The signed manifest of the current epoch.
@@ -42,8 +113,8 @@ impl<'a> Source<'a> {
     /// [`NodeError`]; `MANIFEST_INVALID` when it is not the provider's.
     pub async fn manifest(&mut self) -> Result<Signed<Manifest>, NodeError> {
         let request = FetchManifestRequest { data_set: self.data_set.to_string() };
-        let response =
-            self.client.fetch_manifest(Request::new(request)).await.map_err(|s| PeerError::from(&s))?;
+        let asked = self.client.fetch_manifest(Request::new(request));
+        let response = self.pace.asked(0).wait(asked).await.map_err(|s| PeerError::from(&s))?;
         let malformed =
             |message| PeerError { code: "MANIFEST_INVALID".into(), message, retry_after_ms: None };
         let manifest =
@@ -91,8 +162,8 @@ impl<'a> Source<'a> {
     /// [`NodeError`].
     pub async fn deltas(&mut self, epoch: u64) -> Result<Vec<Signed<Delta>>, NodeError> {
         let request = FetchDeltasRequest { data_set: self.data_set.to_string(), epoch };
-        let response =
-            self.client.fetch_deltas(Request::new(request)).await.map_err(|s| PeerError::from(&s))?;
+        let asked = self.client.fetch_deltas(Request::new(request));
+        let response = self.pace.asked(0).wait(asked).await.map_err(|s| PeerError::from(&s))?;
         Ok(Deltas::try_from(response.into_inner()).map_err(PeerError::from)?.0)
     }
 
@@ -121,16 +192,19 @@ impl<'a> Source<'a> {
         publication: &Publication,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<S, NodeError> {
+        let had = sink.next_page();
+        self.room.admits(self.layout.root(), publication.pages, had)?;
         let wanted = FetchPagesRequest {
             data_set: self.data_set.to_string(),
             epoch,
             publication: publication.id.to_vec().into(),
-            from: sink.next_page(),
+            from: had,
         };
-        let response = self.client.fetch_pages(Request::new(wanted)).await;
+        let asked = self.client.fetch_pages(Request::new(wanted));
+        let response = self.pace.asked(had).wait(asked).await;
         let mut stream = response.map_err(|s| PeerError::from(&s))?.into_inner();
         while sink.next_page() < publication.pages {
-            let message = stream.message().await.map_err(|status| interrupted(&status))?;
+            let message = self.pace.wait(stream.message()).await.map_err(|status| interrupted(&status))?;
             let Some(message) = message else { break };
             let pages = Pages::try_from(message).map_err(PeerError::from)?;
             sink = blocking(move || {
@@ -138,6 +212,7 @@ impl<'a> Source<'a> {
                 Ok::<_, InstallError>(sink)
             })
             .await??;
+            self.pace.reached(sink.next_page());
             progress(sink.next_page(), publication.pages);
         }
         Ok(sink)
@@ -175,7 +250,7 @@ impl Sink for DeltaDownload {
 }
 
 /// A broken stream keeps the pages that came; what was not decoded comes again as it is.
-fn interrupted(status: &tonic::Status) -> NodeError {
+fn interrupted(status: &Status) -> NodeError {
     let error = PeerError::from(status);
     if WireError::of(status).is_some() {
         return error.into();
@@ -193,9 +268,36 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 #[cfg(test)]
 mod tests {
-    use tonic::Status;
-
     use super::*;
+
+    /// The code with which a provider that always answers with so many pages is given up.
+    async fn given_up(patience: Patience, pages: u64) -> String {
+        let mut pace = Pace::new(patience);
+        for asked in 0.. {
+            let answer = async {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                Ok(pages)
+            };
+            match pace.wait(answer).await {
+                Ok(pages) => pace.reached((asked + 1) * pages),
+                Err(status) => return status.message().to_owned(),
+            }
+        }
+        unreachable!("it goes on until then")
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_is_silent_or_slow_or_takes_too_long_is_given_up() {
+        let (short, long) = (Duration::from_millis(50), Duration::from_secs(3_600));
+        let patience = Patience { silence: short, least_pages: 960, longest: long };
+        let silent = Pace::new(patience).wait(std::future::pending::<Result<(), _>>()).await.unwrap_err();
+        assert_eq!(PeerError::from(&silent).code, "DEADLINE_EXCEEDED");
+        assert_eq!(interrupted(&silent).code(), "SNAPSHOT_TRUNCATED");
+        // A page now and then is as good as none.
+        assert!(given_up(patience, 1).await.contains("too little"));
+        let patience = Patience { silence: long, least_pages: 960, longest: short };
+        assert!(given_up(patience, 960).await.contains("not through"));
+    }
 
     #[test]
     fn only_a_download_that_broke_off_is_to_be_gone_on_with() {

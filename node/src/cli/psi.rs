@@ -336,8 +336,14 @@ fn status(place: &Place, job: Option<&str>, json: bool) -> Result<Answer, Failur
     let mut views = Vec::new();
     for name in names {
         let state = JobFolder::peek(&root, job_id(&name)?).map_err(Failure::psi(None))?;
-        let missing = || Failure::given("NOT_FOUND", format!("there is no job {name}"));
-        views.push(JobView::of(&name, state.ok_or_else(missing)?, JobPlan::kept(&all.join(&name)).ok()));
+        match state {
+            Some(state) => views.push(JobView::of(&name, state, JobPlan::kept(&all.join(&name)).ok())),
+            None if job.is_some() => {
+                return Err(Failure::given("NOT_FOUND", format!("there is no job {name}")));
+            }
+            // A folder that was made for a job which was killed before it began.
+            None => {}
+        }
     }
     if json {
         return Ok(Answer::json(&views));

@@ -43,7 +43,7 @@ impl SnapshotCommand {
     }
 }
 
-/// One provider that is down does not keep the others' tables from being renewed.
+/// One provider that is down or stalls does not keep the others' tables from being renewed.
 async fn fetch_all(admin: &Admin, providers: &[String]) -> Result<Answer, Failure> {
     let (mut lines, mut failed) = (Vec::new(), None);
     for provider in providers {

@@ -278,6 +278,18 @@ fn jobs_of_set_intersection_are_named_by_what_is_missing() {
 }
 
 #[test]
+fn a_folder_of_a_job_that_never_began_keeps_no_other_from_being_listed() {
+    let (_dir, config) = node_of("bank.toml");
+    let root = windvane::config::Config::load(std::path::Path::new(&config)).unwrap().node.data_dir;
+    let [begun, never] = [[5; 16], [6; 16]].map(windvane_protocols::party::SessionId::from_bytes);
+    windvane::psi::folder::JobFolder::open(&root, begun).unwrap();
+    std::fs::create_dir(windvane::psi::folder::JobFolder::path_of(&root, never)).unwrap();
+    let listed = good(&["psi", "status", "--config", &config]);
+    assert!(listed.contains(&begun.to_string()) && !listed.contains(&never.to_string()), "{listed}");
+    assert!(bad(&["psi", "status", &never.to_string(), "--config", &config]).contains("NOT_FOUND"));
+}
+
+#[test]
 fn a_cancelled_job_goes_on_where_its_plan_is_and_nowhere_else() {
     let (_dir, config) = node_of("bank.toml");
     let root = windvane::config::Config::load(std::path::Path::new(&config)).unwrap().node.data_dir;

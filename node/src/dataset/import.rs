@@ -22,6 +22,7 @@ use super::row::{RowParser, write_record};
 use super::sort::Sorter;
 use super::stage::FullStage;
 use super::staging::{StagingError, StagingWriter};
+use crate::snapshot::disk;
 use crate::spill::SpillError;
 use crate::table::{TableError, TableOptions, TableReader};
 
@@ -110,7 +111,8 @@ fn list(failures: &[GateFailure]) -> String {
 }
 
 /// Imports a file: the staging file of the data set is replaced when, and only when, the whole file was read
-/// and passes the quality gates. The reject file is written in any case.
+/// and passes the quality gates. The change files that followed the one before go with it, damaged or not. The reject
+/// file is written in any case.
 ///
 /// # Errors
 /// [`ImportError`].
@@ -305,6 +307,11 @@ impl Run {
         FullStage::ImportRead.reached();
         self.staging.finish(&report)?;
         FullStage::ImportPlaced.reached();
+        // Those that a kill leaves here name another import, by which whoever reads them tells.
+        let changes = dir.changes();
+        if changes.exists() {
+            disk::remove_whole(&changes)?;
+        }
         Ok(report)
     }
 }

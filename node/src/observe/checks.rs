@@ -3,16 +3,14 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use rustix::fs::statvfs;
-
 use super::{Finding, Severity};
 use crate::clock::rfc3339;
 use crate::config::ObservabilityConfig;
-use crate::error::NodeError;
 use crate::evidence::LogCondition;
 use crate::identity::Layout;
 use crate::peer::Ending;
 use crate::policy::{Quota, QuotaName};
+use crate::snapshot::disk::free_bytes;
 
 const DAY_MS: u64 = 86_400_000;
 const HOUR_MS: u64 = 3_600_000;
@@ -22,15 +20,6 @@ pub const GRANT_DAYS: u64 = 3;
 
 /// An epoch that ends within this time is worth a warning.
 const EPOCH_WARNING_MS: u64 = 2 * HOUR_MS;
-
-/// Bytes that are free on the disk of a folder.
-///
-/// # Errors
-/// [`NodeError::Io`].
-pub fn free_bytes(dir: &Path) -> Result<u64, NodeError> {
-    let disk = statvfs(dir).map_err(|error| NodeError::io(dir.display().to_string())(error.into()))?;
-    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
-}
 
 /// Space on the disk of the data directory.
 pub fn disk(dir: &Path, config: &ObservabilityConfig) -> Option<Finding> {

@@ -11,6 +11,7 @@ use super::labels::{
 use super::metrics::raise;
 use super::{Finding, Metrics, checks, health, process};
 use crate::provider::{Provider, Shared};
+use crate::snapshot::disk::free_bytes;
 
 const DAY_MS: f64 = 86_400_000.0;
 
@@ -69,7 +70,7 @@ fn sample_process(metrics: &Metrics, shared: &Shared) {
     metrics.memory_bytes.set(now.resident_bytes);
     metrics.cpu_seconds.inner().fetch_max(now.cpu_seconds.to_bits(), std::sync::atomic::Ordering::Relaxed);
     metrics.open_files.set(now.open_files);
-    metrics.disk_free_bytes.set(checks::free_bytes(shared.layout.root()).unwrap_or_default());
+    metrics.disk_free_bytes.set(free_bytes(shared.layout.root()).unwrap_or_default());
     let party = shared.keys.party.to_string();
     metrics.build.get_or_create(&BuildLabels { version: env!("CARGO_PKG_VERSION"), party }).set(1);
 }

@@ -50,8 +50,8 @@ pub enum PsiRefusal {
         /// How many there may be.
         limit: u64,
     },
-    /// A payload column is not granted, or not in the list.
-    #[error("the payload column {column} is not granted, or not in the list")]
+    /// A payload column is not granted, or not in the list, or comes twice.
+    #[error("the payload column {column} is not granted, or not in the list, or named twice")]
     Column {
         /// The column.
         column: String,
@@ -103,8 +103,8 @@ pub enum PsiRefusal {
     /// The list changed since the job began.
     #[error("the provider's list changed since the job began; begin a new job")]
     ListChanged,
-    /// As many jobs run as may.
-    #[error("this node runs as many jobs as it may; try again later")]
+    /// As many jobs run as may, or as many of the requester's.
+    #[error("this node runs as many jobs as it may, of all or of this requester; try again later")]
     Busy,
     /// The job had begun, and does not go on.
     #[error("{what}")]

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
-use windvane_keys::files::{FileError, read_private, write_private};
+use windvane_keys::files::{FileError, if_there, kept_random, read_private, write_private};
 use windvane_keys::symmetric::StorageKey;
 use windvane_protocols::limits::MAX_DOCUMENT_BYTES;
 use windvane_protocols::party::SessionId;
@@ -159,30 +159,14 @@ impl JobFolder {
 
     /// A signed record that was kept; its signature was checked then.
     pub(super) fn read<T: Record>(&self, document: Document) -> Result<Option<Signed<T>>, PsiError> {
-        let path = self.path.join(document.file());
-        if !path.exists() {
-            return Ok(None);
-        }
-        let bytes = read_private(&path, MAX_DOCUMENT_BYTES).map_err(file)?;
-        Ok(Some(Signed::from_bytes_unverified(bytes)?))
+        let read = read_private(&self.path.join(document.file()), MAX_DOCUMENT_BYTES);
+        let bytes = if_there(read).map_err(file)?;
+        Ok(bytes.map(Signed::from_bytes_unverified).transpose()?)
     }
 
-    /// Keeps what opens a commitment.
-    pub(super) fn keep_secret(&self, name: &str, secret: &[u8; 32]) -> Result<(), PsiError> {
-        write_private(&self.path.join(name), secret).map_err(file)
-    }
-
-    /// The secret that was kept under this name, or a fresh one that is kept now.
+    /// What opens the commitment of this name: what was kept, or a fresh secret that is kept now.
     pub(super) fn secret(&self, name: &str) -> Result<[u8; 32], PsiError> {
-        let path = self.path.join(name);
-        if let Ok(known) = read_private(&path, 32).map_err(file).and_then(|bytes| {
-            <[u8; 32]>::try_from(bytes).map_err(|_| PsiError::Folder { path, what: "not 32 bytes".into() })
-        }) {
-            return Ok(known);
-        }
-        let fresh = rand::random();
-        self.keep_secret(name, &fresh)?;
-        Ok(fresh)
+        kept_random(&self.path.join(name)).map_err(file)
     }
 
     /// Keeps what a bucket gave, sealed, and then that it is finished.

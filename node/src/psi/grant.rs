@@ -36,8 +36,11 @@ pub(crate) fn permit(
             return Err(PsiRefusal::Rows { party, found, limit }.into());
         }
     }
-    let granted = |column: &&String| !terms.payload_columns.contains(column);
-    if let Some(column) = request.payload_columns.iter().find(granted) {
+    let columns = &request.payload_columns;
+    let unfit = |(place, column): &(usize, &String)| {
+        !terms.payload_columns.contains(column) || columns[..*place].contains(column)
+    };
+    if let Some((_, column)) = columns.iter().enumerate().find(unfit) {
         return Err(PsiRefusal::Column { column: column.clone() }.into());
     }
     // The count alone never names anybody, so it may be had below the minimum.

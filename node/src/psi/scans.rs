@@ -12,7 +12,8 @@ use super::PsiError;
 use super::input::{InputFile, PartitionedTable, Scan};
 use crate::dataset::Progress;
 
-/// Scans by file and payload columns. Partitioning holds its table against the scan's digest; a scan of which it makes no
+/// Scans by file and payload columns, in whatever order these are asked for: it makes no difference to what a scan tells.
+/// Partitioning holds its table against the scan's digest; a scan of which it makes no
 /// table is forgotten, so that one which is out of date harms one job at most.
 #[derive(Debug, Default)]
 pub(super) struct Scans(Mutex<BTreeMap<Name, Scanned>>);
@@ -84,7 +85,9 @@ impl Scans {
 }
 
 fn name(input: &InputFile) -> Name {
-    (input.path.clone(), input.payload_columns.clone())
+    let mut columns = input.payload_columns.clone();
+    columns.sort_unstable();
+    (input.path.clone(), columns)
 }
 
 #[cfg(test)]
@@ -112,6 +115,20 @@ mod tests {
         File::options().write(true).open(&copy).unwrap().set_modified(date).unwrap();
         fs::rename(&copy, &input.path).unwrap();
         assert_ne!(scans.scan(&input, &()).unwrap().digest, before.digest);
+    }
+
+    #[test]
+    fn columns_in_another_order_are_no_reason_to_read_a_table_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (scans, mut input) = (Scans::default(), input(dir.path()));
+        fs::write(&input.path, "phone,tag,note\n13800138000,risk,seen\n13900139000,,twice\n").unwrap();
+        let mut told = Vec::new();
+        for columns in [["tag", "note"], ["note", "tag"]] {
+            input.payload_columns = columns.map(str::to_owned).to_vec();
+            told.push((scans.scan(&input, &()).unwrap(), input.scan(&()).unwrap()));
+        }
+        assert!(told.iter().all(|(kept, read)| kept == read && *kept == told[0].0));
+        assert_eq!(scans.lock().len(), 1);
     }
 
     #[test]

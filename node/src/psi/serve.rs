@@ -1,6 +1,6 @@
 //! The provider's side of a job: lists, grants, one connection at a time per job, and the receipt.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use windvane_keys::enrolment::Partner;
 use windvane_proto::convert::{PsiFrame, PsiOpen};
 use windvane_proto::psi::v1::Frame;
 use windvane_protocols::lookup::DataSet;
-use windvane_protocols::party::SessionId;
+use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::psi::{Protocol, PsiAcceptance};
 use windvane_protocols::transcript::{Hash, Signed};
 
@@ -42,8 +42,8 @@ pub struct PsiProvider {
     provider: Arc<Provider>,
     lists: BTreeMap<DataSet, ListConfig>,
     scans: Arc<Scans>,
-    /// Jobs with an open connection.
-    running: Mutex<HashSet<SessionId>>,
+    /// Jobs with an open connection, and whose they are.
+    running: Mutex<HashMap<SessionId, PartyId>>,
     places: Arc<Semaphore>,
     /// Held while a job is counted against its grant, so that two do not both take the last run.
     counting: tokio::sync::Mutex<()>,
@@ -60,8 +60,8 @@ struct Claim<'a> {
 struct Admitted {
     folder: SharedFolder,
     acceptance: Signed<PsiAcceptance>,
-    input: InputFile,
-    scan: Scan,
+    /// The list, unless nothing but the receipt is missing.
+    list: Option<(InputFile, Scan)>,
     attempt: u64,
 }
 
@@ -129,7 +129,7 @@ impl PsiProvider {
             return Err(PsiRefusal::Signature.into());
         }
         Stage::Open.reached();
-        let _claim = self.claim(request.session)?;
+        let _claim = self.claim(request.session, &partner.party)?;
         let admitted = self.admit(&open).await?;
         let run = self.run(partner, frames, out, admitted).await;
         self.provider.shared().observer.metrics.job_ended("psi", run.is_ok());
@@ -151,18 +151,26 @@ impl PsiProvider {
         }
     }
 
-    fn claim(&self, job: SessionId) -> Result<Claim<'_>, PsiError> {
+    /// A place for a job: of all, and of those that one requester may have, so that the others find one too.
+    fn claim(&self, job: SessionId, requester: &PartyId) -> Result<Claim<'_>, PsiError> {
         if self.provider.is_stopping() {
             return Err(PsiError::Stopping);
         }
         let place = self.places.clone().try_acquire_owned().map_err(|_| PsiRefusal::Busy)?;
-        if !self.running().insert(job) {
+        let mut running = self.running();
+        if running.contains_key(&job) {
             return Err(PsiRefusal::Running.into());
         }
+        if running.values().filter(|whose| *whose == requester).count()
+            >= self.provider.config().psi_jobs_per_peer
+        {
+            return Err(PsiRefusal::Busy.into());
+        }
+        running.insert(job, requester.clone());
         Ok(Claim { provider: self, job, _place: place })
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, HashSet<SessionId>> {
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, PartyId>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -173,7 +181,7 @@ impl PsiProvider {
         out: &Outgoing,
         admitted: Admitted,
     ) -> Result<(), PsiError> {
-        let Admitted { folder, acceptance, input, scan, attempt } = admitted;
+        let Admitted { folder, acceptance, list, attempt } = admitted;
         let mut watch = Watch::new(self.patience(), lock(&folder).path());
         out.send(PsiFrame::Accept(Box::new(acceptance.clone()))).await?;
         let body = acceptance.body();
@@ -183,7 +191,7 @@ impl PsiProvider {
             parameters: body.parameters,
             out: out.clone(),
         };
-        let hash = if lock(&folder).state().finished.len() < connection.parameters.buckets() as usize {
+        let hash = if let Some((input, scan)) = list {
             let chain = match body.parameters.sizes().protocol {
                 Protocol::Vole => {
                     Some(vole::set_up_sender(&acceptance, attempt, out, frames, &mut watch).await?)

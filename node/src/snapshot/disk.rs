@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, statvfs};
 use windvane_keys::files::{FileError, parent_of};
 
 /// Beginning of a directory that is being made.
@@ -26,6 +26,12 @@ pub(crate) const UNFINISHED: [&str; 3] = [BUILDING, PARTIAL, REMOVING];
 pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> FileError {
     let path = path.to_owned();
     move |source| FileError::Io { path, source }
+}
+
+/// Bytes that are free on the disk of a directory.
+pub(crate) fn free_bytes(dir: &Path) -> Result<u64, FileError> {
+    let disk = statvfs(dir).map_err(|error| at(dir)(error.into()))?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// Makes a directory that only its owner may reach, and its parents.

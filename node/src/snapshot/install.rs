@@ -84,6 +84,30 @@ pub enum InstallError {
         /// Pages of the manifest.
         expected: u64,
     },
+    /// The publication is larger than this bank permits.
+    #[error(
+        "the publication takes {mb} MiB, and max_snapshot_mb of the [[provider]] section permits {limit_mb}; raise it if the \
+         contract is about so large a table, or else tell the provider"
+    )]
+    TooLarge {
+        /// What it takes on the disk, MiB.
+        mb: u64,
+        /// What is permitted.
+        limit_mb: u64,
+    },
+    /// The disk has no room for the publication.
+    #[error(
+        "the publication takes {mb} MiB more, and of the {free_mb} MiB that are free on the disk of data_dir \
+         observability.min_free_disk_mb keeps {kept_mb}; make room there, or move it to a larger one"
+    )]
+    NoRoom {
+        /// What it still takes, MiB.
+        mb: u64,
+        /// What is free.
+        free_mb: u64,
+        /// What has to stay free.
+        kept_mb: u64,
+    },
     /// The pages are not those of the manifest. They were discarded.
     #[error("the pages are not those that the manifest names, and were discarded; fetch again")]
     RootMismatch,
@@ -103,6 +127,8 @@ impl InstallError {
             Self::PageInvalid { .. } => "SNAPSHOT_PAGE_INVALID",
             Self::TooLong { .. } => "SNAPSHOT_TOO_LONG",
             Self::Truncated { .. } => "SNAPSHOT_TRUNCATED",
+            Self::TooLarge { .. } => "SNAPSHOT_TOO_LARGE",
+            Self::NoRoom { .. } => "SNAPSHOT_NO_ROOM",
             Self::RootMismatch => "SNAPSHOT_ROOT_MISMATCH",
         }
     }

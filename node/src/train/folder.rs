@@ -19,7 +19,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
-use windvane_keys::files::{FileError, read_private, write_private};
+use windvane_keys::files::{FileError, if_there, kept_random, read_private, write_private};
 use windvane_keys::symmetric::StorageKey;
 use windvane_protocols::limits::{MAX_TRAIN_RECEIPT_BYTES, MAX_TRAINING_ROWS};
 use windvane_protocols::party::SessionId;
@@ -185,11 +185,8 @@ impl SessionFolder {
 
     /// A signed record that was kept; its signature was checked then.
     pub(super) fn read<T: Record>(&self, document: Document) -> Result<Option<Signed<T>>, NodeError> {
-        let path = self.path.join(document.file());
-        if !path.exists() {
-            return Ok(None);
-        }
-        Ok(Some(Signed::from_bytes_unverified(read_private(&path, MAX_TRAIN_RECEIPT_BYTES)?)?))
+        let bytes = if_there(read_private(&self.path.join(document.file()), MAX_TRAIN_RECEIPT_BYTES))?;
+        Ok(bytes.map(Signed::from_bytes_unverified).transpose()?)
     }
 
     /// Keeps a secret, sealed.
@@ -206,14 +203,12 @@ impl SessionFolder {
     ) -> Result<Option<Zeroizing<Vec<u8>>>, NodeError> {
         let (name, max) = (secret.file(), secret.max_bytes());
         let path = self.path.join(name);
-        if !path.exists() {
-            return Ok(None);
-        }
         let damaged = || NodeError::Given {
             code: "TRAIN_FOLDER",
             message: format!("{} is damaged, or sealed under another storage key", path.display()),
         };
-        sealed::read(&path, self.session, name, max, key)?.ok_or_else(damaged).map(Some)
+        let opened = if_there(sealed::read(&path, self.session, name, max, key))?;
+        opened.map(|opened| opened.ok_or_else(damaged)).transpose()
     }
 
     /// Keeps ciphertexts as they came.
@@ -233,15 +228,7 @@ impl SessionFolder {
 
     /// The salt of the commitment to the trees: the one that was kept, or a fresh one that is kept now.
     pub(super) fn salt(&self) -> Result<[u8; 32], NodeError> {
-        let path = self.path.join("salt");
-        if path.exists()
-            && let Ok(known) = <[u8; 32]>::try_from(read_private(&path, 32)?)
-        {
-            return Ok(known);
-        }
-        let fresh: [u8; 32] = rand::random();
-        write_private(&path, &fresh)?;
-        Ok(fresh)
+        Ok(kept_random(&self.path.join("salt"))?)
     }
 
     /// Notes that the session is through and its receipt logged, and forgets what is not needed any more.

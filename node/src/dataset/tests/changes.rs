@@ -276,7 +276,7 @@ fn what_change_files_need_is_said() {
 }
 
 #[test]
-fn a_damaged_or_missing_change_file_is_found() {
+fn a_damaged_or_missing_change_file_is_found_and_the_next_full_file_mends_it() {
     let mut bench = three();
     for phone in ["13800000001", "13800000002"] {
         change_text(&mut bench, &day_file(&[("删除", with(&[(0, phone)]))])).unwrap();
@@ -294,6 +294,13 @@ fn a_damaged_or_missing_change_file_is_found() {
     fs::rename(bench.path("changes/2"), bench.path("changes/1")).unwrap();
     fs::rename(bench.path("changes/3"), bench.path("changes/2")).unwrap();
     assert_eq!(bench.delta().unwrap_err().code(), "CHANGES_SERIES");
+    fs::write(bench.path("changes/1/sealed"), b"cut off").unwrap();
+    bench.import_bytes(file(&[GOOD]).as_bytes()).unwrap();
+    assert_eq!(status(bench.data(), bench.config.name()).unwrap().changes.len(), 0);
+    assert_eq!(bench.build(2).unwrap().rows, 4);
+    bench.publish(2).unwrap();
+    assert_eq!(change_text(&mut bench, &day_file(&[("删除", GOOD)])).unwrap().change, 1);
+    bench.delta().unwrap();
 }
 
 #[test]

@@ -17,10 +17,17 @@ use crate::peer::channel;
 use crate::psi::engine::{Watch, lock};
 use crate::psi::folder::Document;
 use crate::psi::input::Scan;
-use crate::psi::link::{Frames, Outgoing, outgoing};
+use crate::psi::link::{Outgoing, outgoing};
 use crate::psi::plan::given;
 use crate::psi::receive::{await_frame, watch};
 use crate::psi::{JobProgress, PsiError, Stage};
+
+/// A connection on which nothing was said yet.
+struct Line {
+    out: Outgoing,
+    frames: tonic::Streaming<Frame>,
+    watch: Watch,
+}
 
 /// A connection on which the provider accepted the job.
 pub(super) struct Open {
@@ -33,7 +40,7 @@ pub(super) struct Open {
 
 impl JobRunner {
     /// Asks with the request that was sent before, and with a new one if there is none, or if no provider has accepted
-    /// it and none will.
+    /// it and none will. A provider that cannot be reached costs the job neither a request nor one of its connections.
     pub(super) async fn open_job(
         &self,
         job: &Job,
@@ -41,31 +48,33 @@ impl JobRunner {
         progress: &dyn JobProgress,
     ) -> Result<Open, PsiError> {
         if let Some(request) = self.sent(job, scan).await? {
-            match self.open_with(job, &request, progress).await {
-                Err(error) if error.can_be_renewed() && !is_accepted(job)? => {
+            let line = self.dial(job).await?;
+            match self.open_with(job, &request, line, progress).await {
+                Err(error) if error.can_be_renewed() && !job.is_accepted()? => {
                     self.withdraw(job, &request, error.code()).await?;
                 }
                 opened => return opened,
             }
         }
-        let request = self.ask(job, scan).await?;
+        let request = self.compose(job, scan)?;
+        let line = self.dial(job).await?;
+        let request = self.ask(job, request).await?;
         Stage::Requested.reached();
         progress.stage(Stage::Requested);
-        self.open_with(job, &request, progress).await
+        self.open_with(job, &request, line, progress).await
     }
 
     async fn open_with(
         &self,
         job: &Job,
         request: &Signed<PsiRequest>,
+        line: Line,
         progress: &dyn JobProgress,
     ) -> Result<Open, PsiError> {
+        let Line { out, mut frames, mut watch } = line;
         let attempt = self.attempt(job, request).await?;
         Stage::Open.reached();
         progress.stage(Stage::Open);
-        let mut watch = watch(job.checked.patience(), &job.folder);
-        let (out, frames) = outgoing();
-        let mut frames = self.dial(job, frames).await?;
         let finished = lock(&job.folder).state().finished.iter().map(|(b, h)| (*b, *h)).collect();
         let open = PsiOpen { request: request.clone(), attempt, finished };
         out.send(PsiFrame::Open(Box::new(open))).await?;
@@ -78,7 +87,9 @@ impl JobRunner {
         Ok(Open { acceptance, attempt, out, frames, watch })
     }
 
-    async fn dial(&self, job: &Job, frames: Frames) -> Result<tonic::Streaming<Frame>, PsiError> {
+    async fn dial(&self, job: &Job) -> Result<Line, PsiError> {
+        let watch = watch(job.checked.patience(), &job.folder);
+        let (out, frames) = outgoing();
         let mut client = PsiClient::new(self.channel(&job.checked.provider)?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -86,7 +97,8 @@ impl JobRunner {
         let idle = job.checked.patience().idle;
         let response = tokio::time::timeout(idle, client.run(frames)).await;
         let response = response.map_err(|_| PsiError::Idle { seconds: idle.as_secs() })?;
-        Ok(response.map_err(|status| PeerError::from(&status))?.into_inner())
+        let frames = response.map_err(|status| PeerError::from(&status))?.into_inner();
+        Ok(Line { out, frames, watch })
     }
 
     pub(super) fn channel(&self, provider: &PartyId) -> Result<Channel, PsiError> {
@@ -130,6 +142,9 @@ impl JobRunner {
     }
 }
 
-fn is_accepted(job: &Job) -> Result<bool, PsiError> {
-    Ok(lock(&job.folder).read::<PsiAcceptance>(Document::Acceptance)?.is_some())
+impl Job {
+    /// Whether the provider has accepted it.
+    pub(super) fn is_accepted(&self) -> Result<bool, PsiError> {
+        Ok(lock(&self.folder).read::<PsiAcceptance>(Document::Acceptance)?.is_some())
+    }
 }

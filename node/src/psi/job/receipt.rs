@@ -53,7 +53,8 @@ impl JobRunner {
         })
     }
 
-    /// Compares the hashes, takes the receipt, logs it and countersigns.
+    /// Compares the hashes, takes the receipt, logs it and countersigns. The log has the countersignature when the
+    /// provider does: whatever ends the job before leaves the receipt to be countersigned.
     pub(super) async fn finish(
         &self,
         job: &Job,
@@ -69,30 +70,34 @@ impl JobRunner {
             other => return Err(PsiError::Unexpected { found: other.name(), expected: "a receipt" }),
         };
         self.check_receipt(job, acceptance, &hash, &receipt)?;
-        let countersignature = self.countersignature(&job.checked.provider, vec![receipt.digest()]);
         let (session, parameters) = (acceptance.body().request.body().session, acceptance.body().parameters);
         let result = {
             let folder = lock(&job.folder);
             Summary::of(&folder, &parameters, &self.keys.storage)?.commit(&folder.secret("result-salt")?)
         };
-        let events = vec![
-            Event::PsiCompleted(Box::new(receipt.clone())),
-            Event::PsiResult { session, result },
-            Event::Countersigned(countersignature.clone()),
-        ];
+        let events =
+            vec![Event::PsiCompleted(Box::new(receipt.clone())), Event::PsiResult { session, result }];
         self.log.append(self.clock.now_ms(), events).await?;
         lock(&job.folder).keep(Document::Receipt, &receipt)?;
         Stage::Receipt.reached();
-        let sent = out.send(PsiFrame::Countersign(countersignature)).await;
-        let arrived = match sent {
-            Ok(()) => self.await_end(frames).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = arrived {
+        if let Err(error) = self.countersign_now(&receipt, out, frames).await {
             tracing::warn!(code = error.code(), %error, "the countersignature may not have arrived");
             countersign_later(&self.store, &receipt)?;
         }
         Ok(receipt)
+    }
+
+    /// Countersigns on the job's own connection.
+    async fn countersign_now(
+        &self,
+        receipt: &Signed<PsiReceipt>,
+        out: &Outgoing,
+        frames: &mut (impl Stream<Item = Result<Frame, Status>> + Unpin),
+    ) -> Result<(), PsiError> {
+        let signed = self.countersignature(&receipt.body().request().provider, vec![receipt.digest()]);
+        out.send(PsiFrame::Countersign(signed.clone())).await?;
+        self.await_end(frames).await?;
+        Ok(self.log.append(self.clock.now_ms(), vec![Event::Countersigned(signed)]).await?)
     }
 
     fn check_receipt(

@@ -1,14 +1,15 @@
 //! What a job asks for.
 //!
-//! A request is signed, kept and logged before it leaves, and is the same on every connection once a provider has
-//! accepted it. Until then the job may ask anew, always **under a session of its own**, so that no log has two requests
-//! of one session:
+//! The provider is dialled first; then a request is signed, kept and logged before it leaves. It is the same on every
+//! connection once a provider has accepted it. Until then the job may ask anew, always **under a session of its own**, so
+//! that no log has two requests of one session:
 //!
 //! - A request that was kept, and had no connection, is never sent. Nobody knows it, and it may be in the log or not.
 //! - One that had a connection is asked with again as it is, because the provider may have accepted it, and counted it
 //!   against its grant, with the acceptance lost on the way: then it is still accepted, however old it is. What a
-//!   provider refuses for its time or its grant ([`PsiError::can_be_renewed`]) is of no use to either. So a job whose
-//!   provider did not answer for an hour, or whose grant was followed by another, goes on with a new request.
+//!   provider refuses for its time or its grant ([`PsiError::can_be_renewed`]) is of no use to either, nor is one whose
+//!   connections are used up. So a job whose provider could be reached and did not answer for an hour, or whose grant
+//!   was followed by another, goes on with a new request.
 //!
 //! What becomes of the old one stands in the bank's log before there is a new one: a failure of its session, which the
 //! audit takes for why it has no receipt.
@@ -42,8 +43,15 @@ impl JobRunner {
             (folder.read::<PsiRequest>(Document::Request)?, folder.state().attempts)
         };
         let Some(request) = kept else { return Ok(None) };
-        if attempts == 0 {
-            self.withdraw(job, &request, INTERRUPTED).await?;
+        let spent = PsiError::Attempts { had: attempts };
+        let useless = match attempts {
+            0 => Some(INTERRUPTED),
+            MAX_PSI_ATTEMPTS.. if job.is_accepted()? => return Err(spent),
+            MAX_PSI_ATTEMPTS.. => Some(spent.code()),
+            _ => None,
+        };
+        if let Some(code) = useless {
+            self.withdraw(job, &request, code).await?;
             return Ok(None);
         }
         let body = request.body();
@@ -69,17 +77,18 @@ impl JobRunner {
     }
 
     /// Signs, keeps and logs a new request: the job's first, or one in place of one that was given up.
-    pub(super) async fn ask(&self, job: &Job, scan: &Scan) -> Result<Signed<PsiRequest>, PsiError> {
-        let earlier = lock(&job.folder).read::<PsiRequest>(Document::Request)?;
-        let session = earlier.map_or(job.id, |_| SessionId::from_bytes(rand::random()));
-        let request = Signed::sign(self.compose(job, session, scan)?, self.keys.signing_key());
+    pub(super) async fn ask(&self, job: &Job, request: PsiRequest) -> Result<Signed<PsiRequest>, PsiError> {
+        let request = Signed::sign(request, self.keys.signing_key());
         lock(&job.folder).keep(Document::Request, &request)?;
         let event = Event::PsiRequested(Box::new(request.clone()));
         self.log.append(self.clock.now_ms(), vec![event]).await?;
         Ok(request)
     }
 
-    fn compose(&self, job: &Job, session: SessionId, scan: &Scan) -> Result<PsiRequest, PsiError> {
+    /// What a new request says.
+    pub(super) fn compose(&self, job: &Job, scan: &Scan) -> Result<PsiRequest, PsiError> {
+        let earlier = lock(&job.folder).read::<PsiRequest>(Document::Request)?;
+        let session = earlier.map_or(job.id, |_| SessionId::from_bytes(rand::random()));
         let (plan, now_ms) = (&job.checked.plan, self.clock.now_ms());
         let grant = self.grant(job, now_ms)?;
         let key = key_name(plan.key);
@@ -134,16 +143,13 @@ impl JobRunner {
         grants.iter().rev().find(runs).or(grants.last()).cloned().ok_or_else(missing)
     }
 
-    /// Notes and logs another connection.
+    /// Notes and logs another connection, on which nothing was said yet.
     pub(super) async fn attempt(&self, job: &Job, request: &Signed<PsiRequest>) -> Result<u64, PsiError> {
         let at_ms = self.clock.now_ms();
         let (had, finished) = {
             let folder = lock(&job.folder);
             (folder.state().attempts, folder.state().finished.len() as u64)
         };
-        if had >= MAX_PSI_ATTEMPTS {
-            return Err(PsiError::Attempts { had });
-        }
         let number = had + 1;
         let (session, peer) = (request.body().session, job.checked.provider.clone());
         let event = Event::PsiAttempted { session, peer, number, finished };

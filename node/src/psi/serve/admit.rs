@@ -19,38 +19,73 @@ use crate::psi::input::{InputFile, Scan, input_commitment};
 use crate::psi::plan::key_kind;
 use crate::psi::{PsiError, PsiRefusal, Stage, grant, vole};
 
+/// A job that began before.
+struct Known {
+    acceptance: Signed<PsiAcceptance>,
+    /// It had a connection or was counted, so that it is surely in the log: then it stays accepted, however old its request
+    /// is.
+    logged: bool,
+}
+
+impl Known {
+    /// Whether the requester keeps every bucket, so that nothing but the receipt is missing. Whether it may is for
+    /// [`PsiProvider::attempt`] to say.
+    fn is_through(&self, open: &PsiOpen) -> bool {
+        let kept: BTreeSet<_> = open.finished.iter().map(|(bucket, _)| *bucket).collect();
+        (0..self.acceptance.body().parameters.buckets()).all(|bucket| kept.contains(&bucket))
+    }
+}
+
 impl PsiProvider {
     /// Holds the opening against grant and folder; gives the acceptance, which is logged and kept by then.
+    ///
+    /// A job whose buckets are all through had all that the grant permitted and the list gave: its receipt depends on
+    /// neither, whatever became of them.
     pub(super) async fn admit(&self, open: &PsiOpen) -> Result<Admitted, PsiError> {
-        let request = open.request.body();
-        let list = self.lists.get(&request.data_set).ok_or(PsiRefusal::ListUnknown)?;
-        let input = self.input(list, request)?;
-        // A first look, before a list is read for a request that nothing permits.
-        let grant = self.provider.policy().grant(&request.grant).ok_or(Refusal::GrantUnknown)?;
-        grant::permit(&grant, request, 0, self.provider.now_ms())?;
-        let scan = self.scan(&input).await?;
-        grant::permit(&grant, request, scan.rows, self.provider.now_ms())?;
-        let root = self.provider.shared().layout.root();
-        let exists = JobFolder::path_of(root, request.session).exists();
-        let known = if exists { self.known(open, &scan).await? } else { None };
-        let acceptance = match known {
-            Some((acceptance, true)) => acceptance,
-            other => self.accept(open, &grant, &scan, other.map(|(acceptance, _)| acceptance)).await?,
+        let session = open.request.body().session;
+        let exists = JobFolder::path_of(self.provider.shared().layout.root(), session).exists();
+        let known = if exists { self.known(open).await? } else { None };
+        let (acceptance, list) = match known {
+            Some(known) if known.is_through(open) => (known.acceptance, None),
+            known => self.permit(open, known).await.map(|(acceptance, list)| (acceptance, Some(list)))?,
         };
-        let mut folder = self.folder(request.session).await?;
+        let mut folder = self.folder(session).await?;
         self.attempt(&mut folder, open).await?;
         Stage::Accepted.reached();
         let folder = Arc::new(Mutex::new(folder));
-        Ok(Admitted { folder, acceptance, input, scan, attempt: open.attempt })
+        Ok(Admitted { folder, acceptance, list, attempt: open.attempt })
     }
 
-    /// The acceptance of a job that began before, if the opening is of the same job, and whether it had a connection or
-    /// was counted, so that it is surely in the log: then it stays accepted, however old its request is.
-    async fn known(
+    /// Holds the opening against grant and list, which is read for nothing that could not be accepted.
+    async fn permit(
         &self,
         open: &PsiOpen,
-        scan: &Scan,
-    ) -> Result<Option<(Signed<PsiAcceptance>, bool)>, PsiError> {
+        known: Option<Known>,
+    ) -> Result<(Signed<PsiAcceptance>, (InputFile, Scan)), PsiError> {
+        let request = open.request.body();
+        let list = self.lists.get(&request.data_set).ok_or(PsiRefusal::ListUnknown)?;
+        let input = self.input(list, request)?;
+        let grant = self.provider.policy().grant(&request.grant).ok_or(Refusal::GrantUnknown)?;
+        grant::permit(&grant, request, 0, self.provider.now_ms())?;
+        if known.as_ref().is_none_or(|known| !known.logged) {
+            self.punctual(request)?;
+            self.count(&grant, request)?;
+        }
+        let scan = self.scan(&input).await?;
+        grant::permit(&grant, request, scan.rows, self.provider.now_ms())?;
+        let commitment = self.input_commitment(request, &scan);
+        if known.as_ref().is_some_and(|known| known.acceptance.body().input != commitment) {
+            return Err(PsiRefusal::ListChanged.into());
+        }
+        let acceptance = match known {
+            Some(Known { acceptance, logged: true }) => acceptance,
+            known => self.accept(open, &grant, &scan, known.map(|known| known.acceptance)).await?,
+        };
+        Ok((acceptance, (input, scan)))
+    }
+
+    /// What is known of a job that began before, if the opening is of the same job.
+    async fn known(&self, open: &PsiOpen) -> Result<Option<Known>, PsiError> {
         let folder = self.folder(open.request.body().session).await?;
         if folder.cancelled() {
             return Err(PsiRefusal::Cancelled.into());
@@ -59,11 +94,23 @@ impl PsiProvider {
         if acceptance.body().request != open.request {
             return Err(PsiRefusal::JobDiffers.into());
         }
-        if acceptance.body().input != self.input_commitment(acceptance.body().request.body(), scan) {
-            return Err(PsiRefusal::ListChanged.into());
-        }
         let logged = folder.state().attempts > 0 || self.is_counted(open.request.body())?;
-        Ok(Some((acceptance, logged)))
+        Ok(Some(Known { acceptance, logged }))
+    }
+
+    /// A request that was not accepted yet was made a moment ago.
+    fn punctual(&self, request: &PsiRequest) -> Result<(), PsiRefusal> {
+        let off_ms = self.provider.now_ms().abs_diff(request.requested_at_ms);
+        if off_ms > self.provider.config().clock_tolerance_ms {
+            return Err(PsiRefusal::Clock { off_ms });
+        }
+        Ok(())
+    }
+
+    /// The grant has a run for the request, as long as nobody else counts one.
+    fn count(&self, grant: &Grant, request: &PsiRequest) -> Result<(), PsiError> {
+        let runs = self.provider.shared().store.psi_runs(request.grant.as_bytes())?;
+        Ok(grant::count(grant, request, &runs)?)
     }
 
     fn is_counted(&self, request: &PsiRequest) -> Result<bool, PsiError> {
@@ -81,10 +128,7 @@ impl PsiProvider {
     ) -> Result<Signed<PsiAcceptance>, PsiError> {
         let (shared, now_ms) = (self.provider.shared(), self.provider.now_ms());
         let request = open.request.body();
-        let off_ms = now_ms.abs_diff(request.requested_at_ms);
-        if off_ms > self.provider.config().clock_tolerance_ms {
-            return Err(PsiRefusal::Clock { off_ms }.into());
-        }
+        self.punctual(request)?;
         let parameters = PsiAcceptance::parameters(request, scan.rows, scan.payload_bytes);
         let parameters = parameters.map_err(PsiRefusal::from)?;
         if request.protocol == Protocol::Vole {
@@ -98,7 +142,7 @@ impl PsiProvider {
             accepted_at_ms: now_ms,
         };
         let _one = self.counting.lock().await;
-        grant::count(grant, request, &shared.store.psi_runs(request.grant.as_bytes())?)?;
+        self.count(grant, request)?;
         let sign = || Signed::sign(acceptance, shared.keys.signing_key());
         let acceptance = earlier.unwrap_or_else(sign);
         self.folder(request.session).await?.keep(Document::Acceptance, &acceptance)?;

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use windvane_keys::files::{read_private, write_private};
+use windvane_keys::files::{if_there, read_private, write_private};
 use windvane_keys::symmetric::StorageKey;
 use windvane_protocols::limits::MAX_TRAIN_RECEIPT_BYTES;
 use windvane_protocols::party::{PartyId, SessionId};
@@ -219,10 +219,8 @@ impl TrainFolder {
         document: Document,
     ) -> Result<Option<Signed<T>>, TrainError> {
         let path = self.of(party).join(document.file());
-        if !path.exists() {
-            return Ok(None);
-        }
-        let signed = Signed::from_bytes_unverified(read_private(&path, MAX_TRAIN_RECEIPT_BYTES)?);
+        let Some(bytes) = if_there(read_private(&path, MAX_TRAIN_RECEIPT_BYTES))? else { return Ok(None) };
+        let signed = Signed::from_bytes_unverified(bytes);
         signed.map(Some).map_err(|error| TrainError::Folder { path, what: error.to_string() })
     }
 
@@ -238,10 +236,8 @@ impl TrainFolder {
         key: &StorageKey,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, TrainError> {
         let path = self.path.join(name);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let opened = sealed::read(&path, self.training, name, MAX_SEALED_BYTES, key)?;
+        let read = sealed::read(&path, self.training, name, MAX_SEALED_BYTES, key);
+        let Some(opened) = if_there(read)? else { return Ok(None) };
         let what = "it was changed, or sealed under another key".to_owned();
         opened.map(Some).ok_or(TrainError::Folder { path, what })
     }
@@ -288,10 +284,8 @@ impl TrainFolder {
 
 /// What stands in a file as JSON, if it is there.
 pub(in crate::train) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, TrainError> {
-    if !path.exists() {
-        return Ok(None);
-    }
-    let parsed = serde_json::from_slice(&read_private(path, MAX_JSON_BYTES)?);
+    let Some(bytes) = if_there(read_private(path, MAX_JSON_BYTES))? else { return Ok(None) };
+    let parsed = serde_json::from_slice(&bytes);
     parsed.map(Some).map_err(|error| TrainError::Folder { path: path.to_owned(), what: error.to_string() })
 }
 
