@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt as _, StreamBody};
 use rusqlite::Connection;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tonic::Status;
 use tonic::body::Body;
@@ -16,6 +17,7 @@ use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 use tonic::transport::Server;
 use windvane::functions::Function;
+use windvane::http::{Client, VerificationBody};
 use windvane::peer::Incoming;
 use windvane_protocols::audit::entry::Event;
 
@@ -179,14 +181,19 @@ async fn a_provider_that_acknowledges_nothing_keeps_nobody_from_the_others_count
     let waiting = |provider| bank_of(&node).uncountersigned(provider, 10).unwrap().len();
     assert_eq!((waiting("carrier-a"), waiting("carrier-b")), (1, 1));
 
-    let mut turn = Box::pin(bank_of(&node).countersign());
     let begun = Instant::now();
-    while waiting("carrier-b") > 0 {
-        let over = tokio::time::timeout(Duration::from_millis(10), &mut turn).await;
-        assert!(over.is_err(), "it waits for the one that is silent");
-        assert!(begun.elapsed() < Duration::from_secs(8), "the honest one waits too");
-    }
-    tokio::time::timeout(Duration::from_secs(30), turn).await.expect("nobody is waited for without an end");
+    let honest = async {
+        while waiting("carrier-b") > 0 {
+            assert!(
+                begun.elapsed() < Duration::from_secs(8),
+                "the honest one waits for the one that is silent"
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let turn = tokio::time::timeout(Duration::from_secs(30), bank_of(&node).countersign());
+    let ((), turn) = tokio::join!(honest, turn);
+    turn.expect("nobody is waited for without an end");
     assert_eq!(waiting("carrier-a"), 1);
     node.abandon().await;
     node_a.stop().await.unwrap();
@@ -223,4 +230,37 @@ async fn a_call_that_failed_while_the_state_could_not_be_written_is_explained_by
     carrier_node.stop().await.unwrap();
     let interrupted = |event: &Event| matches!(event, Event::Failed { code, .. } if code == "INTERRUPTED");
     assert!(!events(&bank).iter().any(interrupted), "the session has its end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_under_a_key_has_its_answer_once_it_is_kept_under_the_key() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let carrier_node = lab.start(&carrier).await;
+    let (bank, node) = lab.bank(&[(&carrier, &carrier_node)], &terms()).await;
+    let token = bank.admin.admit_caller("counter").unwrap();
+    bank.taken_over_by(&node).await;
+    let client = Client::new(&format!("http://{}", node.http_address().unwrap()), &token).unwrap();
+    let body: VerificationBody = serde_json::from_value(json!({
+        "name": "张三", "id_number": "11010519491231002X", "phone": "13800138000",
+        "purpose": "account_opening", "ticket": "T-1", "consent": { "id": "C-1" }, "operator": "teller-1"
+    }))
+    .unwrap();
+    let state = Connection::open(bank.config.node.data_dir.join("state.db")).unwrap();
+    let full = "CREATE TRIGGER full BEFORE UPDATE ON idempotency BEGIN SELECT RAISE(ABORT, 'full'); END";
+    state.execute_batch(full).unwrap();
+    let refused = client.verify_once(&body, "k-1").await.unwrap_err();
+    assert_eq!((refused.status, refused.code.as_str()), (503, "STATE_UNAVAILABLE"));
+    state.execute_batch("DROP TRIGGER full").unwrap();
+    let count = "SELECT count(*) FROM verification";
+    let records = || state.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(records(), 0, "the record goes with the answer");
+
+    let first = client.verify_once(&body, "k-1").await.unwrap();
+    assert_eq!(client.verify_once(&body, "k-1").await.unwrap(), first);
+    assert_eq!(records(), 1);
+    node.stop().await.unwrap();
+    carrier_node.stop().await.unwrap();
+    let answered = events(&carrier).iter().filter(|event| matches!(event, Event::Answered(_))).count();
+    assert_eq!(answered, 2, "the call that failed, and the one that was answered");
 }

@@ -39,6 +39,7 @@ pub use breaker::BreakerSnapshot;
 pub(crate) use breaker::CIRCUIT_OPEN;
 pub use contract::Contract;
 pub(crate) use countersign::Round;
+pub(crate) use inquiry::Keyed;
 pub use inquiry::{BankError, BankErrorKind, Inquiry};
 
 use ask::{Prepared, Run, Session};
@@ -171,8 +172,18 @@ impl Bank {
     /// # Errors
     /// [`BankError`] when there is no durable answer; a missing provider is part of an answer.
     pub async fn verify(&self, inquiry: Inquiry) -> Result<VerificationReport, BankError> {
+        self.verify_under(None, inquiry).await
+    }
+
+    /// [`Self::verify`] under a key.
+    pub(crate) async fn verify_under(
+        &self,
+        keyed: Option<Keyed>,
+        inquiry: Inquiry,
+    ) -> Result<VerificationReport, BankError> {
         self.check_function(Function::Verification)?;
-        let mut reports = self.run(vec![inquiry], Asked::Verification, self.config.deadline_ms).await?;
+        let deadline_ms = self.config.deadline_ms;
+        let mut reports = self.run(vec![inquiry], Asked::Verification, deadline_ms, keyed).await?;
         reports.pop().ok_or_else(BankError::internal)
     }
 
@@ -181,10 +192,19 @@ impl Bank {
     /// # Errors
     /// [`BankError`].
     pub async fn verify_batch(&self, inquiries: Vec<Inquiry>) -> Result<Vec<VerificationReport>, BankError> {
+        self.verify_batch_under(None, inquiries).await
+    }
+
+    /// [`Self::verify_batch`] under a key.
+    pub(crate) async fn verify_batch_under(
+        &self,
+        keyed: Option<Keyed>,
+        inquiries: Vec<Inquiry>,
+    ) -> Result<Vec<VerificationReport>, BankError> {
         self.check_function(Function::Verification)?;
         self.check_function(Function::Batches)?;
         check_batch(&inquiries)?;
-        self.run(inquiries, Asked::Verification, self.config.batch_deadline_ms).await
+        self.run(inquiries, Asked::Verification, self.config.batch_deadline_ms, keyed).await
     }
 
     /// Scores 1 to 4,096 customers of one purpose, in order, and asks nothing else about them.
@@ -192,10 +212,19 @@ impl Bank {
     /// # Errors
     /// [`BankError`]; `SCORE_INACTIVE` when no scoring group is active.
     pub async fn score_batch(&self, inquiries: Vec<Inquiry>) -> Result<Vec<VerificationReport>, BankError> {
+        self.score_batch_under(None, inquiries).await
+    }
+
+    /// [`Self::score_batch`] under a key.
+    pub(crate) async fn score_batch_under(
+        &self,
+        keyed: Option<Keyed>,
+        inquiries: Vec<Inquiry>,
+    ) -> Result<Vec<VerificationReport>, BankError> {
         self.check_function(Function::Scoring)?;
         self.check_function(Function::Batches)?;
         check_batch(&inquiries)?;
-        self.run(inquiries, Asked::Score, self.config.batch_deadline_ms).await
+        self.run(inquiries, Asked::Score, self.config.batch_deadline_ms, keyed).await
     }
 
     /// A stored report.
@@ -266,13 +295,14 @@ impl Bank {
         inquiries: Vec<Inquiry>,
         asked: Asked,
         deadline_ms: u64,
+        keyed: Option<Keyed>,
     ) -> Result<Vec<VerificationReport>, BankError> {
         let begun = Instant::now();
         let (observer, kind) = (self.shared.observer.clone(), asked.kind(inquiries.len()));
         let work = observer.work("verification");
         work.tell("windvane.kind", kind);
         work.tell("windvane.customers", i64::try_from(inquiries.len()).unwrap_or(i64::MAX));
-        let reports = work.within(self.answer(inquiries, asked, deadline_ms, begun)).await;
+        let reports = work.within(self.answer(inquiries, asked, deadline_ms, keyed, begun)).await;
         match &reports {
             Ok(reports) => {
                 observer.metrics.answered(kind, begun.elapsed());
@@ -290,6 +320,7 @@ impl Bank {
         inquiries: Vec<Inquiry>,
         asked: Asked,
         deadline_ms: u64,
+        keyed: Option<Keyed>,
         begun: Instant,
     ) -> Result<Vec<VerificationReport>, BankError> {
         let contracts = self.contracts();
@@ -337,7 +368,7 @@ impl Bank {
                 scoring.observe(&self.shared, outcomes.into_iter().zip(colours));
             }
             let work = self.shared.observer.work("keep");
-            work.within(self.keep(&inquiries, &subjects, &runs, events, &reports)).await?;
+            work.within(self.keep(&inquiries, &subjects, &runs, events, &reports, keyed)).await?;
             Ok(reports)
         };
         let answered: Result<_, BankError> = answered.await;
@@ -425,7 +456,7 @@ impl Bank {
             .collect()
     }
 
-    /// Makes the evidence durable and keeps the sealed records; both must succeed.
+    /// Makes the evidence durable and keeps the sealed records, with the answer under the call's key; both must succeed.
     async fn keep(
         &self,
         inquiries: &[Inquiry],
@@ -433,7 +464,9 @@ impl Bank {
         runs: &[Run],
         events: Vec<Event>,
         reports: &[VerificationReport],
+        keyed: Option<Keyed>,
     ) -> Result<(), BankError> {
+        let answer = keyed.map(|keyed| keyed.of(reports)).transpose()?;
         let now_ms = self.shared.clock.now_ms();
         // Decisions before answers: where a torn write leaves only the first of these entries, no answer stays without
         // what was decided on it, and the next start finds sessions without an end and says so.
@@ -451,7 +484,7 @@ impl Bank {
         // The log first: a receipt that it lacks must not wait to be countersigned.
         self.shared.log.append(entries).await?;
         Stage::Logged.reached();
-        self.writer.write(rows, receipts).await?;
+        self.writer.write(rows, receipts, answer).await?;
         Stage::Stored.reached();
         Ok(())
     }

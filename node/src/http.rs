@@ -4,7 +4,8 @@
 //! breaks a rule is refused with the field, the rule and advice, never with its value; every failure is a
 //! [`Problem`] with a stable code; `GET /openapi.json` describes every route that is served and no other
 //! (both come from one table); tokens and bodies are never logged; a caller that hangs up does not undo a
-//! verification under way, which keeps its place until its end; a call under an `Idempotency-Key` is made once.
+//! verification under way, which keeps its place until its end; a call that was answered under an `Idempotency-Key` is
+//! answered again, and not made again.
 //! **Not here**: TLS (a bank puts this listener on a loopback or internal address, or behind its own gateway),
 //! who may ask what for (`crate::bank`), and the wiping of buffers that hyper holds.
 

@@ -29,7 +29,7 @@ pub use condition::StoreCondition;
 pub use idempotency::Remembered;
 pub use publications::{IdError, KnownIds};
 pub use trust::{Issuer, StoredAuthority, TrustVersion};
-pub use verifications::{PendingReceipt, VerificationRow, VerificationWriter};
+pub use verifications::{KeyedAnswer, PendingReceipt, VerificationRow, VerificationWriter};
 
 const SCHEMA_VERSION: i64 = 1;
 

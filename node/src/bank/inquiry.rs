@@ -3,7 +3,8 @@
 use windvane_protocols::identity::Person;
 
 use crate::evidence::LogError;
-use crate::store::StoreError;
+use crate::store::{KeyedAnswer, StoreError};
+use crate::verification::VerificationReport;
 
 /// One question about a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,15 +29,32 @@ pub struct Inquiry {
     pub branch: Option<String>,
 }
 
+/// The key under which a call's answer is kept, in the transaction of its records.
+pub(crate) struct Keyed {
+    key: [u8; 32],
+    answer: Box<dyn FnOnce(&[VerificationReport]) -> Result<Vec<u8>, BankError> + Send>,
+}
+
+impl Keyed {
+    /// `answer` gives what is kept under the key's digest, of the reports in their order.
+    pub(crate) fn new(
+        key: [u8; 32],
+        answer: impl FnOnce(&[VerificationReport]) -> Result<Vec<u8>, BankError> + Send + 'static,
+    ) -> Self {
+        Self { key, answer: Box::new(answer) }
+    }
+
+    /// What is kept.
+    pub(crate) fn of(self, reports: &[VerificationReport]) -> Result<KeyedAnswer, BankError> {
+        Ok((self.key, (self.answer)(reports)?))
+    }
+}
+
 /// What kind of failure it is, for the caller to react.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BankErrorKind {
     /// The question is wrong.
     BadInput,
-    /// No grant covers the question.
-    Forbidden,
-    /// A quota is used up.
-    Exhausted,
     /// The node cannot answer now.
     Unavailable,
     /// The node failed.

@@ -73,7 +73,8 @@ impl Client {
         within(CALL_DEADLINE, self.call(request, MAX_REPORT_BYTES)).await
     }
 
-    /// As [`Client::verify`], once however often it is repeated under the same `Idempotency-Key`.
+    /// As [`Client::verify`]; once it was answered, it has the same answer however often it is repeated under the same
+    /// `Idempotency-Key`.
     ///
     /// # Errors
     /// As [`Client::verify`]; `IDEMPOTENCY_KEY_INVALID` where the key is not 1 to 128 printable ASCII characters.

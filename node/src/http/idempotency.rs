@@ -1,8 +1,9 @@
 //! `Idempotency-Key`: a call that comes again is answered as it was, and not made again.
 //!
 //! **Promised**: the same key with another body is always refused, also after a restart; the same key with the same body
-//! gets the stored answer, or an error while the first call is under way; a call that failed may be made again under its
-//! key. Keys are the caller's own, and are kept for a bounded time. Keys and bodies may speak of people: only keyed
+//! gets the stored answer, or an error while the first call is under way. The bank keeps the answer with its records, in
+//! one transaction and before the caller has it, so that no call that was answered is made again. One that failed, or that
+//! a kill cut off before, may be made again under its key: what was asked and logged by then stays counted. Keys are the caller's own, and are kept for a bounded time. Keys and bodies may speak of people: only keyed
 //! digests of them are kept, and the ids of reports, which lie sealed elsewhere.
 
 use std::collections::HashSet;
@@ -14,9 +15,10 @@ use windvane_protocols::secret::Secret;
 use windvane_protocols::transcript::commit;
 
 use super::problem::Problem;
-use crate::bank::BankError;
+use crate::bank::{BankError, Keyed};
 use crate::clock::Clock;
 use crate::store::{Remembered, Store};
+use crate::verification::VerificationReport;
 
 /// The header (draft-ietf-httpapi-idempotency-key-header).
 pub(super) const HEADER: &str = "idempotency-key";
@@ -125,7 +127,17 @@ impl Idempotency {
 }
 
 impl Claim {
-    /// Keeps the answer under the key.
+    /// The key with what is kept under it, for the bank.
+    pub(super) fn keyed(
+        &self,
+        kept: impl FnOnce(&[VerificationReport]) -> Vec<Kept> + Send + 'static,
+    ) -> Keyed {
+        Keyed::new(self.key, move |reports| {
+            serde_json::to_vec(&kept(reports)).map_err(|_| BankError::internal())
+        })
+    }
+
+    /// Keeps an answer under the key for which the bank was not asked.
     pub(super) async fn finish(self, kept: &[Kept]) -> Result<(), BankError> {
         let answer = serde_json::to_vec(kept).map_err(|_| BankError::internal())?;
         let (store, key) = (self.store.clone(), self.key);

@@ -101,8 +101,6 @@ impl From<BankError> for Problem {
     fn from(error: BankError) -> Self {
         let (status, advice) = match error.kind {
             BankErrorKind::BadInput => (422, "correct the request and send it again"),
-            BankErrorKind::Forbidden => (403, "ask for a grant that covers this purpose, or name another"),
-            BankErrorKind::Exhausted => (429, "wait as Retry-After says, or ask for a larger quota"),
             BankErrorKind::Unavailable => (503, "try again later; if it stays, look at GET /readyz"),
             BankErrorKind::Internal => (500, "give the code and the time to the node's operator"),
         };

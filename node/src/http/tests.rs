@@ -22,7 +22,7 @@ use windvane_protocols::secret::Secret;
 use super::app::{Look, router_over};
 use super::verifier::{Answer, Verifier};
 use super::*;
-use crate::bank::{BankError, BankErrorKind, Inquiry};
+use crate::bank::{BankError, BankErrorKind, Inquiry, Keyed};
 use crate::clock::SystemClock;
 use crate::observe::Finding;
 use crate::store::Store;
@@ -44,6 +44,7 @@ struct Script {
     waiting: watch::Sender<usize>,
     answered: watch::Sender<usize>,
     gate: watch::Sender<bool>,
+    store: Arc<Store>,
     idempotency: Idempotency,
     _dir: tempfile::TempDir,
 }
@@ -52,13 +53,15 @@ impl Script {
     fn new() -> Arc<Self> {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(&dir.path().join("state.db")).unwrap());
-        let idempotency = Idempotency::new(store, Arc::new(SystemClock), &Secret::new([9; 32]), 60_000);
+        let secret = Secret::new([9; 32]);
+        let idempotency = Idempotency::new(store.clone(), Arc::new(SystemClock), &secret, 60_000);
         Arc::new(Self {
             asked: Mutex::default(),
             batches: Mutex::default(),
             waiting: watch::Sender::new(0),
             answered: watch::Sender::new(0),
             gate: watch::Sender::new(false),
+            store,
             idempotency,
             _dir: dir,
         })
@@ -77,13 +80,18 @@ impl Script {
             None => Ok(report(&ticket)),
         }
     }
+
+    /// Keeps an answer, as the bank does with its records.
+    fn keep(&self, keyed: Option<Keyed>, reports: &[VerificationReport]) -> Result<(), BankError> {
+        let Some(keyed) = keyed else { return Ok(()) };
+        let (key, answer) = keyed.of(reports)?;
+        Ok(self.store.keep_answer(&key, &answer)?)
+    }
 }
 
 fn failure(kind: &str) -> BankError {
     let (kind, retry_after_ms) = match kind {
         "input" => (BankErrorKind::BadInput, None),
-        "forbidden" => (BankErrorKind::Forbidden, None),
-        "exhausted" => (BankErrorKind::Exhausted, Some(1_200)),
         "unavailable" => (BankErrorKind::Unavailable, Some(5)),
         "internal" => (BankErrorKind::Internal, None),
         other => panic!("no kind {other}"),
@@ -113,21 +121,34 @@ fn report(id: &str) -> VerificationReport {
 }
 
 impl Verifier for Script {
-    fn verify(&self, inquiry: Inquiry) -> Answer<'_, VerificationReport> {
-        Box::pin(self.answer(inquiry))
+    fn verify(&self, inquiry: Inquiry, keyed: Option<Keyed>) -> Answer<'_, VerificationReport> {
+        Box::pin(async move {
+            let report = self.answer(inquiry).await?;
+            self.keep(keyed, std::slice::from_ref(&report))?;
+            Ok(report)
+        })
     }
 
-    fn score_batch(&self, inquiries: Vec<Inquiry>) -> Answer<'_, Vec<VerificationReport>> {
-        self.verify_batch(inquiries)
+    fn score_batch(
+        &self,
+        inquiries: Vec<Inquiry>,
+        keyed: Option<Keyed>,
+    ) -> Answer<'_, Vec<VerificationReport>> {
+        self.verify_batch(inquiries, keyed)
     }
 
-    fn verify_batch(&self, inquiries: Vec<Inquiry>) -> Answer<'_, Vec<VerificationReport>> {
+    fn verify_batch(
+        &self,
+        inquiries: Vec<Inquiry>,
+        keyed: Option<Keyed>,
+    ) -> Answer<'_, Vec<VerificationReport>> {
         *self.batches.lock().unwrap() += 1;
         Box::pin(async move {
             let mut reports = Vec::new();
             for inquiry in inquiries {
                 reports.push(self.answer(inquiry).await?);
             }
+            self.keep(keyed, &reports)?;
             Ok(reports)
         })
     }

@@ -17,7 +17,6 @@ use super::idempotency::{Begun, Claim, HEADER, Kept};
 use super::load::Place;
 use super::problem::Problem;
 use super::receive;
-use super::verifier::Verifier;
 use crate::bank::{BankError, Inquiry};
 use crate::verification::VerificationReport;
 
@@ -29,6 +28,9 @@ const MAX_BATCH_BYTES: usize = 8 << 20;
 
 /// A verification's id is far shorter.
 const MAX_ID_BYTES: usize = 64;
+
+/// What the header is for. A quota counts what was asked, by a call that failed too.
+const KEY: &str = "A call that was answered under its key is answered again, and not made again; one that failed may be made again";
 
 /// What any call may meet.
 #[derive(IntoResponses)]
@@ -52,9 +54,6 @@ enum NotAsked {
     /// The body is not JSON, or broke off.
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(Problem),
-    /// No grant covers the question.
-    #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(Problem),
     /// A call under the same Idempotency-Key is under way.
     #[response(status = 409, content_type = "application/problem+json")]
     InProgress(Problem),
@@ -70,16 +69,16 @@ enum NotAsked {
     /// A field breaks a rule, the body does not fit the schema, or its Idempotency-Key came with another body.
     #[response(status = 422, content_type = "application/problem+json")]
     Refused(Problem),
-    /// A quota is used up, or there are too many calls at once; Retry-After says when to ask again.
+    /// There are too many calls at once; Retry-After says when to ask again.
     #[response(status = 429, content_type = "application/problem+json")]
-    Exhausted(Problem),
+    TooMany(Problem),
 }
 
 /// Verifies one person against every contracted provider.
 #[utoipa::path(
     post, path = "/v1/verifications", tag = "verifications",
     request_body = VerificationBody, security(("bearer" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Makes the call once, however often it comes")),
+    params(("Idempotency-Key" = Option<String>, Header, description = KEY)),
     responses(
         (status = 200, description = "The answer", body = VerificationReport),
         Refused, NotAsked,
@@ -100,9 +99,8 @@ pub(super) async fn verify(
     };
     let bank = Arc::clone(&app.bank);
     let call = async move {
-        let report = bank.verify(inquiry).await?;
-        keep(claim, || vec![Kept::Report(report.id.clone())]).await;
-        Ok(report)
+        let keyed = claim.as_ref().map(|claim| claim.keyed(|reports| kept(&[None], reports)));
+        bank.verify(inquiry, keyed).await
     };
     to_the_end(place, call).await.map(Json)
 }
@@ -114,7 +112,7 @@ pub(super) async fn verify(
 #[utoipa::path(
     post, path = "/v1/verifications:batch", tag = "verifications",
     request_body = BatchBody, security(("bearer" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Makes the call once, however often it comes")),
+    params(("Idempotency-Key" = Option<String>, Header, description = KEY)),
     responses(
         (status = 200, description = "One answer for every item, in order", body = BatchResults),
         Refused, NotAsked,
@@ -140,10 +138,22 @@ pub(super) async fn verify_batch(
     let (inquiries, refused) = sorted(body.items, &asker);
     let bank = Arc::clone(&app.bank);
     let call = async move {
-        let reports = ask_all(&*bank, inquiries, score_only).await?;
-        let results = joined(refused, reports).ok_or_else(BankError::internal)?;
-        keep(claim, || results.iter().map(kept).collect()).await;
-        Ok(results)
+        let reports = if inquiries.is_empty() {
+            keep(claim, &refused).await;
+            Vec::new()
+        } else {
+            let keyed = claim.as_ref().map(|claim| {
+                let refused = refused.clone();
+                claim.keyed(move |reports| kept(&refused, reports))
+            });
+            let asked = if score_only {
+                bank.score_batch(inquiries, keyed)
+            } else {
+                bank.verify_batch(inquiries, keyed)
+            };
+            asked.await?
+        };
+        joined(refused, reports).ok_or_else(BankError::internal)
     };
     to_the_end(place, call).await.map(|results| Json(BatchResults { results }))
 }
@@ -189,17 +199,6 @@ fn sorted(items: Vec<BatchItem>, asker: &Asker) -> (Vec<Inquiry>, Vec<Option<Pro
     (inquiries, refused)
 }
 
-async fn ask_all(
-    bank: &dyn Verifier,
-    inquiries: Vec<Inquiry>,
-    score_only: bool,
-) -> Result<Vec<VerificationReport>, BankError> {
-    if inquiries.is_empty() {
-        return Ok(Vec::new());
-    }
-    if score_only { bank.score_batch(inquiries).await } else { bank.verify_batch(inquiries).await }
-}
-
 /// What a call's key is looked up by, apart from its body.
 struct Under {
     headers: HeaderMap,
@@ -222,19 +221,22 @@ impl Under {
     }
 }
 
-/// Keeps an answer under its key. One that cannot be kept is an answer all the same.
-async fn keep(claim: Option<Claim>, kept: impl FnOnce() -> Vec<Kept>) {
+/// Keeps an answer of refusals alone under its key. One that cannot be kept is an answer all the same: nobody was asked.
+async fn keep(claim: Option<Claim>, refused: &[Option<Problem>]) {
     let Some(claim) = claim else { return };
-    if let Err(error) = claim.finish(&kept()).await {
+    if let Err(error) = claim.finish(&kept(refused, &[])).await {
         tracing::error!(code = error.code, %error, "an answer could not be kept under its Idempotency-Key");
     }
 }
 
-fn kept(result: &BatchResult) -> Kept {
-    match result {
-        BatchResult::Report(report) => Kept::Report(report.id.clone()),
-        BatchResult::Error(problem) => Kept::Error(problem.clone()),
-    }
+/// What is kept of an answer: the reports, and between them the errors.
+fn kept(refused: &[Option<Problem>], reports: &[VerificationReport]) -> Vec<Kept> {
+    let mut reports = reports.iter();
+    let item = |refusal: &Option<Problem>| match refusal {
+        Some(problem) => Some(Kept::Error(problem.clone())),
+        None => reports.next().map(|report| Kept::Report(report.id.clone())),
+    };
+    refused.iter().filter_map(item).collect()
 }
 
 /// What was answered under a key before.

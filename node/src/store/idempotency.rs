@@ -4,6 +4,9 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::{Store, StoreError, int};
 
+/// Keeps an answer under a key that was taken.
+pub(super) const KEEP_ANSWER: &str = "UPDATE idempotency SET answer = ?2 WHERE key = ?1";
+
 /// What is known of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remembered {
@@ -47,12 +50,12 @@ impl Store {
         Ok(remembered)
     }
 
-    /// Keeps what was answered under a key.
+    /// Keeps what was answered under a key, where nothing else is to be kept of the call.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn keep_answer(&self, key: &[u8; 32], answer: &[u8]) -> Result<(), StoreError> {
-        self.lock().execute("UPDATE idempotency SET answer = ?2 WHERE key = ?1", params![key, answer])?;
+        self.lock().execute(KEEP_ANSWER, params![key, answer])?;
         Ok(())
     }
 }

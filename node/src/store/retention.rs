@@ -226,7 +226,7 @@ mod tests {
         let path = dir.path().join("state.db");
         let store = Store::open(&path).unwrap();
         let writer = VerificationWriter::start(&path).unwrap();
-        writer.write((0..100).map(row).collect(), Vec::new()).await.unwrap();
+        writer.write((0..100).map(row).collect(), Vec::new(), None).await.unwrap();
         assert!((0..100).all(|i| found(dir.path(), i)));
         store.destroy_verifications(60).unwrap();
         store.truncate_log().unwrap();
@@ -267,7 +267,7 @@ mod tests {
         let path = dir.path().join("state.db");
         let store = Store::open(&path).unwrap();
         let writer = VerificationWriter::start(&path).unwrap();
-        writer.write((0..10).map(row).collect(), Vec::new()).await.unwrap();
+        writer.write((0..10).map(row).collect(), Vec::new(), None).await.unwrap();
         // As a backup's copy.
         let reader = connect(&path).unwrap();
         let count = |sql: &str| reader.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
@@ -276,7 +276,7 @@ mod tests {
         let run = || crate::retention::destroy::verifications(&store, 6);
         assert_eq!(run().unwrap_err().code(), "STATE_LOG_HELD");
         assert_eq!(store.untold_verifications().unwrap(), first(6));
-        writer.write(vec![row(10)], Vec::new()).await.unwrap();
+        writer.write(vec![row(10)], Vec::new(), None).await.unwrap();
         assert_eq!(count("SELECT count(*) FROM verification"), 10);
 
         reader.execute_batch("COMMIT").unwrap();

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tokio::sync::oneshot;
 
+use super::idempotency::KEEP_ANSWER;
 use super::{Store, StoreError, connect, int};
 
 /// Rows in one transaction at most.
@@ -40,9 +41,13 @@ pub struct PendingReceipt {
     pub receipt: [u8; 64],
 }
 
+/// An answer that is kept under an idempotency key, which was taken before: the key's digest and the answer.
+pub type KeyedAnswer = ([u8; 32], Vec<u8>);
+
 struct Job {
     rows: Vec<VerificationRow>,
     receipts: Vec<(String, [u8; 64])>,
+    answer: Option<KeyedAnswer>,
     done: oneshot::Sender<Result<(), StoreError>>,
     _waits: Waits,
 }
@@ -91,7 +96,8 @@ impl VerificationWriter {
         self.waiting.load(Ordering::SeqCst)
     }
 
-    /// Keeps verifications, and receipts for countersigning; returns when they are committed.
+    /// Keeps verifications, receipts for countersigning, and the answer under the call's key if it has one; returns when
+    /// they are committed, all of them together.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -99,9 +105,10 @@ impl VerificationWriter {
         &self,
         rows: Vec<VerificationRow>,
         receipts: Vec<(String, [u8; 64])>,
+        answer: Option<KeyedAnswer>,
     ) -> Result<(), StoreError> {
-        let (done, answer) = oneshot::channel();
-        let job = Job { rows, receipts, done, _waits: Waits::new(&self.waiting) };
+        let (done, committed) = oneshot::channel();
+        let job = Job { rows, receipts, answer, done, _waits: Waits::new(&self.waiting) };
         let sender = self.jobs.as_ref().ok_or(StoreError::Closed)?;
         match sender.try_send(job) {
             Ok(()) => {}
@@ -114,7 +121,7 @@ impl VerificationWriter {
             }
             Err(mpsc::TrySendError::Disconnected(_)) => return Err(StoreError::Closed),
         }
-        answer.await.map_err(|_| StoreError::Closed)?
+        committed.await.map_err(|_| StoreError::Closed)?
     }
 }
 
@@ -161,6 +168,9 @@ fn commit(connection: &mut Connection, jobs: &[Job]) -> rusqlite::Result<()> {
             }
             for (provider, digest) in &job.receipts {
                 receipt.execute(params![provider, digest])?;
+            }
+            if let Some((key, answer)) = &job.answer {
+                t.execute(KEEP_ANSWER, params![key, answer])?;
             }
         }
     }
@@ -264,7 +274,7 @@ mod tests {
                 let writer = writer.clone();
                 let row =
                     VerificationRow { id: [i; 16], person: [i % 5; 32], at_ms: i.into(), sealed: vec![i] };
-                tokio::spawn(async move { writer.write(vec![row], vec![("p".into(), [i; 64])]).await })
+                tokio::spawn(async move { writer.write(vec![row], vec![("p".into(), [i; 64])], None).await })
             })
             .collect();
         for task in tasks {
@@ -276,6 +286,25 @@ mod tests {
         assert_eq!(pending.len(), 20);
         store.countersigned(&pending).unwrap();
         assert_eq!(store.uncountersigned("p", 100).unwrap().len(), 30);
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_kept_under_its_key_with_its_record_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        let store = Store::open(&path).unwrap();
+        let writer = VerificationWriter::start(&path).unwrap();
+        let write = |answer: [u8; 1]| {
+            let row = VerificationRow { id: [1; 16], person: [2; 32], at_ms: 3, sealed: vec![4] };
+            writer.write(vec![row], Vec::new(), Some(([9; 32], answer.to_vec())))
+        };
+        let answer = || store.take_key(&[9; 32], &[8; 32], 5, 0).unwrap().answer;
+        assert_eq!(answer(), None);
+        write([1]).await.unwrap();
+        assert_eq!(answer(), Some(vec![1]));
+        // A record of this id is there already.
+        write([2]).await.unwrap_err();
+        assert_eq!(answer(), Some(vec![1]));
     }
 
     #[test]
