@@ -14,6 +14,7 @@ use windvane::audit::reconcile;
 use windvane::clock::Clock;
 use windvane::dataset::{DataSetConfig, published_dir};
 use windvane::error::PeerError;
+use windvane::functions::Function;
 use windvane::identity::Layout;
 use windvane::peer::{Ending, Partners, channel, endings};
 use windvane::snapshot::{installed_dir, installed_epochs};
@@ -439,6 +440,30 @@ async fn a_partner_whose_certificate_ran_out_is_listed_and_told_of_beside_the_ot
     partners.reload(&store, &certificate.trust, now_ms).unwrap();
     assert!(partners.find(&party).is_none() && partners.find(&held.party).is_some());
     assert!(expired(endings(&certificate, &partners.ends(), now_ms, 30)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_ask_a_suspended_partner_nothing_and_one_that_is_revoked_can_be_suspended() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let node = lab.start(&carrier).await;
+    let (bank, bank_node) = lab.bank(&[(&carrier, &node)], &terms()).await;
+    bank_node.stop().await.unwrap();
+    let party = carrier.config.party();
+    let fetched = async || {
+        let error = bank.admin.fetch_snapshot("carrier-a", |_, _| ()).await.unwrap_err();
+        error.code().to_owned()
+    };
+    assert_eq!(fetched().await, "SNAPSHOT_INSTALLED");
+    bank.admin.suspend(&party).unwrap();
+    assert_eq!(fetched().await, "PARTNER_SUSPENDED");
+    bank.admin.resume(&party).unwrap();
+    bank.admin.switch(Function::Verification, false).unwrap();
+    assert_eq!(fetched().await, "VERIFICATION_OFF");
+    let list = lab.revoke(None, &[&carrier.enrolment]);
+    bank.admin.import_revocations(list.der()).unwrap();
+    bank.admin.suspend(&party).unwrap();
+    node.stop().await.unwrap();
 }
 
 /// A table like another one, of which the index is not the recorded one.

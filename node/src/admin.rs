@@ -269,10 +269,7 @@ impl Admin {
                 return Ok(self.certificate()?.trust.partner(&enrolment, self.clock.now_ms())?);
             }
         }
-        Err(NodeError::Given {
-            code: "PARTNER_MISSING",
-            message: format!("{party} is not enrolled here; import its enrolment with `partner import`"),
-        })
+        Err(partner_missing(party))
     }
 
     fn entry(&self, event: Event) -> Vec<u8> {
@@ -311,6 +308,11 @@ fn make_keys(config: &Config, layout: &Layout, now_ms: u64) -> Result<(), NodeEr
         TlsKey::generate(&keys, now_ms)?;
     }
     Ok(())
+}
+
+fn partner_missing(party: &str) -> NodeError {
+    let message = format!("{party} is not enrolled here; import its enrolment with `partner import`");
+    NodeError::Given { code: "PARTNER_MISSING", message }
 }
 
 /// Reads a text document that another organisation sent.
