@@ -11,10 +11,14 @@ use tonic::transport::Channel;
 use windvane::Node;
 use windvane::admin::GrantTerms;
 use windvane::audit::reconcile;
+use windvane::clock::Clock;
 use windvane::dataset::{DataSetConfig, published_dir};
 use windvane::error::PeerError;
-use windvane::peer::channel;
+use windvane::functions::Function;
+use windvane::identity::Layout;
+use windvane::peer::{Ending, Partners, channel, endings};
 use windvane::snapshot::{installed_dir, installed_epochs};
+use windvane::store::Store;
 use windvane::verification::MatchResult;
 use windvane_proto::common::v1::HelloRequest;
 use windvane_proto::common::v1::peer_client::PeerClient;
@@ -408,6 +412,58 @@ async fn what_ends_soon_is_told() {
     // The epoch is over by then, and not the list: an overdue list stops nobody.
     assert_eq!(error.as_deref(), Some("EPOCH_EXPIRED"));
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partner_whose_certificate_ran_out_is_listed_and_told_of_beside_the_others() {
+    let lab = Lab::new();
+    let [carrier, short, long] = ["carrier-a", "short", "long"].map(|name| lab.party(name, ""));
+    let renewed = lab.enrol(&short.admin, 5);
+    for enrolment in [&renewed, &long.enrolment] {
+        carrier.admin.import_enrolment(enrolment).unwrap();
+    }
+    lab.clock.advance_ms(6 * 24 * 60 * MINUTE_MS);
+    let (party, now_ms) = (short.config.party(), lab.clock.now_ms());
+    let states: Vec<_> = carrier.admin.enrolled().unwrap().into_iter().map(|one| one.partner).collect();
+    let [Ok(held), Err(error)] = &states[..] else { panic!("{states:?}") };
+    assert_eq!(held.party, long.config.party());
+    assert!(error.code() == "CERTIFICATE_EXPIRED" && error.to_string().contains("short"), "{error}");
+    let expired = |endings: Vec<Ending>| {
+        let mut ended = endings.into_iter().filter(|ending| ending.code == "PARTNER_CERTIFICATE_EXPIRED");
+        ended.any(|ending| ending.party == Some(party.to_string()))
+    };
+    assert!(expired(carrier.admin.endings().unwrap()));
+
+    // As a running node reads them again.
+    let (partners, certificate) = (Partners::default(), carrier.admin.certificate().unwrap());
+    let store = Store::open(&Layout::new(carrier.config.node.data_dir.clone()).state()).unwrap();
+    partners.reload(&store, &certificate.trust, now_ms).unwrap();
+    assert!(partners.find(&party).is_none() && partners.find(&held.party).is_some());
+    assert!(expired(endings(&certificate, &partners.ends(), now_ms, 30)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_ask_a_suspended_partner_nothing_and_one_that_is_revoked_can_be_suspended() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let node = lab.start(&carrier).await;
+    let (bank, bank_node) = lab.bank(&[(&carrier, &node)], &terms()).await;
+    bank_node.stop().await.unwrap();
+    let party = carrier.config.party();
+    let fetched = async || {
+        let error = bank.admin.fetch_snapshot("carrier-a", |_, _| ()).await.unwrap_err();
+        error.code().to_owned()
+    };
+    assert_eq!(fetched().await, "SNAPSHOT_INSTALLED");
+    bank.admin.suspend(&party).unwrap();
+    assert_eq!(fetched().await, "PARTNER_SUSPENDED");
+    bank.admin.resume(&party).unwrap();
+    bank.admin.switch(Function::Verification, false).unwrap();
+    assert_eq!(fetched().await, "VERIFICATION_OFF");
+    let list = lab.revoke(None, &[&carrier.enrolment]);
+    bank.admin.import_revocations(list.der()).unwrap();
+    bank.admin.suspend(&party).unwrap();
+    node.stop().await.unwrap();
 }
 
 /// A table like another one, of which the index is not the recorded one.

@@ -106,21 +106,25 @@ pub enum EnrolmentError {
         /// Now.
         found: u64,
     },
-    /// The partner's certificate has expired.
+    /// The party's certificate has expired.
     #[error(
-        "the partner's certificate expired at {not_after_ms} ms after 1970, now is {found}; ask for a new enrolment"
+        "the certificate of {party} expired at {not_after_ms} ms after 1970, now is {found}; it needs a new enrolment"
     )]
     Expired {
+        /// Whose it is.
+        party: PartyId,
         /// Last instant of validity.
         not_after_ms: u64,
         /// Now.
         found: u64,
     },
-    /// The partner's certificate is not valid yet.
+    /// The party's certificate is not valid yet.
     #[error(
-        "the partner's certificate begins at {not_before_ms} ms after 1970, now is {found}; compare the clocks"
+        "the certificate of {party} begins at {not_before_ms} ms after 1970, now is {found}; compare the clocks"
     )]
     NotYetValid {
+        /// Whose it is.
+        party: PartyId,
         /// First instant of validity.
         not_before_ms: u64,
         /// Now.

@@ -15,6 +15,7 @@ use windvane_keys::rotation::generate_subject_tag;
 use windvane_keys::signing::{LogKey, ReceiptKey};
 use windvane_keys::store::{FileStore, KeyStore as _, StoreError};
 use windvane_keys::symmetric::{LookupKey, StorageKey};
+use windvane_keys::trust::TrustError;
 use windvane_protocols::audit::entry::{Entry, Event, Keys};
 use windvane_protocols::transcript::Record as _;
 
@@ -61,6 +62,15 @@ pub struct Admin {
     transport: Arc<dyn Transport>,
     #[cfg(feature = "faults")]
     bug: Option<crate::faults::Bug>,
+}
+
+/// A partner's newest enrolment.
+#[derive(Debug)]
+pub struct Enrolled {
+    /// The enrolment.
+    pub enrolment: Enrolment,
+    /// The partner, or why it is believed no longer.
+    pub partner: Result<Partner, TrustError>,
 }
 
 impl Admin {
@@ -162,14 +172,26 @@ impl Admin {
         Ok(enrolment.verify(&enrolment.authority().der, now_ms)?.valid_until_ms)
     }
 
-    /// The enrolled partners, by their newest enrolments.
+    /// The newest enrolments of all partners, and what each is worth now.
     ///
     /// # Errors
-    /// [`NodeError`], also when one of them no longer holds.
-    pub fn partners(&self) -> Result<Vec<Partner>, NodeError> {
-        let trust = self.certificate()?.trust;
-        let read = |pem: String| Ok(trust.partner(&Enrolment::from_pem(&pem)?, self.clock.now_ms())?);
+    /// [`NodeError`].
+    pub fn enrolled(&self) -> Result<Vec<Enrolled>, NodeError> {
+        let (trust, now_ms) = (self.certificate()?.trust, self.clock.now_ms());
+        let read = |pem: String| {
+            let enrolment = Enrolment::from_pem(&pem)?;
+            let partner = trust.partner(&enrolment, now_ms);
+            Ok(Enrolled { enrolment, partner })
+        };
         self.store.partners()?.into_iter().map(read).collect()
+    }
+
+    /// The partners whose newest enrolments hold.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub fn partners(&self) -> Result<Vec<Partner>, NodeError> {
+        Ok(self.enrolled()?.into_iter().filter_map(|enrolled| enrolled.partner.ok()).collect())
     }
 
     /// Admits a caller of the REST interface; gives its token, which is shown this once.
@@ -231,7 +253,7 @@ impl Admin {
     ) -> Result<(), NodeError> {
         let write = || {
             let log = self.keys.open_log(&self.config)?;
-            self.keys.begin(&log, self.clock.now_ms())?;
+            self.keys.begin(&log, &self.store, self.clock.now_ms())?;
             write(&log)?;
             log.seal_blocking()?;
             Ok(())
@@ -247,10 +269,7 @@ impl Admin {
                 return Ok(self.certificate()?.trust.partner(&enrolment, self.clock.now_ms())?);
             }
         }
-        Err(NodeError::Given {
-            code: "PARTNER_MISSING",
-            message: format!("{party} is not enrolled here; import its enrolment with `partner import`"),
-        })
+        Err(partner_missing(party))
     }
 
     fn entry(&self, event: Event) -> Vec<u8> {
@@ -289,6 +308,11 @@ fn make_keys(config: &Config, layout: &Layout, now_ms: u64) -> Result<(), NodeEr
         TlsKey::generate(&keys, now_ms)?;
     }
     Ok(())
+}
+
+fn partner_missing(party: &str) -> NodeError {
+    let message = format!("{party} is not enrolled here; import its enrolment with `partner import`");
+    NodeError::Given { code: "PARTNER_MISSING", message }
 }
 
 /// Reads a text document that another organisation sent.
@@ -378,5 +402,17 @@ mod tests {
         admin.admit_caller("desk").unwrap();
         drop(admin);
         assert_whole_log(&config);
+    }
+
+    #[test]
+    fn a_log_that_was_lost_is_not_begun_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        let admin = Admin::init(&config, Arc::new(SystemClock)).unwrap();
+        admin.store.put_explained(7).unwrap();
+        std::fs::remove_dir_all(Layout::new(config.node.data_dir.clone()).log()).unwrap();
+        assert_eq!(admin.admit_caller("desk").unwrap_err().code(), "LOG_MISSING");
+        drop(admin);
+        assert_eq!(Admin::init(&config, Arc::new(SystemClock)).unwrap_err().code(), "LOG_MISSING");
     }
 }

@@ -102,8 +102,7 @@ pub(crate) fn check_job(
     partner: &PartyId,
 ) -> Result<(), NodeError> {
     let functions = Functions::open(config.functions.clone(), store)?;
-    functions.check(function)?;
-    Ok(functions.check_partner(partner)?)
+    functions.check_asking(function, partner)
 }
 
 /// What is off, and who is suspended.
@@ -157,6 +156,18 @@ impl Functions {
             return Ok(());
         }
         Err(Refusal::PartnerSuspended)
+    }
+
+    /// Whether a job of the bank's may use a function and ask a partner.
+    ///
+    /// # Errors
+    /// [`NodeError`] with the code of what is off.
+    pub(crate) fn check_asking(&self, function: Function, partner: &PartyId) -> Result<(), NodeError> {
+        self.check(function)?;
+        self.check_partner(partner).map_err(|refusal| NodeError::Given {
+            code: refusal.code(),
+            message: format!("{partner} is suspended here; `windvane partner resume` ends that"),
+        })
     }
 
     /// The functions that are off and the partners that are suspended, for health and metrics.

@@ -22,6 +22,7 @@ use crate::config::{CertificatesConfig, Config, KeysConfig};
 use crate::error::NodeError;
 use crate::evidence::disk::{Disk, SystemDisk};
 use crate::evidence::{EvidenceLog, LogConfig};
+use crate::store::Store;
 use crate::store::{Store, StoredAuthority};
 
 mod trust;
@@ -144,10 +145,18 @@ impl NodeKeys {
     /// killed before it.
     ///
     /// # Errors
-    /// [`NodeError`].
-    pub(crate) fn begin(&self, log: &EvidenceLog, now_ms: u64) -> Result<(), NodeError> {
+    /// [`NodeError`]; `LOG_MISSING` when the state knows that the log had entries.
+    pub(crate) fn begin(&self, log: &EvidenceLog, store: &Store, now_ms: u64) -> Result<(), NodeError> {
         if log.size() > 0 {
             return Ok(());
+        }
+        let known = store.known_entries()?;
+        if known > 0 {
+            let message = format!(
+                "the log is empty, and the state file knows of {known} entries; put the log's folder back, or restore \
+                 the node from its backup"
+            );
+            return Err(NodeError::Given { code: "LOG_MISSING", message });
         }
         let opened = std::iter::once(Event::Opened(self.public()));
         let records = self.store.records()?.into_iter().map(|record| Event::Key {

@@ -50,13 +50,22 @@ pub struct PeerIdentity {
     connection: Arc<Connection>,
 }
 
+/// Until when an enrolment runs.
+pub(crate) fn until(enrolment: &Enrolment) -> Until {
+    (enrolment.request().party().clone(), enrolment.certificate().not_after_ms)
+}
+
 /// The enrolments of one party that hold, the newest first.
 type Enrolled = Vec<Arc<Partner>>;
+
+/// Until when a party's newest enrolment runs.
+pub type Until = (PartyId, u64);
 
 /// The partners that are enrolled here.
 #[derive(Debug, Default)]
 pub struct Partners {
     by_party: RwLock<Arc<HashMap<PartyId, Enrolled>>>,
+    ends: RwLock<Arc<Vec<Until>>>,
 }
 
 impl Partners {
@@ -65,9 +74,10 @@ impl Partners {
     /// # Errors
     /// [`NodeError`]; an enrolment that no longer holds is left out and logged.
     pub fn reload(&self, store: &Store, trust: &Trust, now_ms: u64) -> Result<(), NodeError> {
-        let mut partners: HashMap<_, Enrolled> = HashMap::new();
+        let (mut partners, mut ends) = (HashMap::<_, Enrolled>::new(), Vec::new());
         let held = |pem: &str| trust.partner(&Enrolment::from_pem(pem)?, now_ms);
         for pem in store.partners()? {
+            ends.extend(Enrolment::from_pem(&pem).map(|enrolment| until(&enrolment)));
             match held(&pem) {
                 Ok(partner) => {
                     partners.entry(partner.party.clone()).or_default().push(Arc::new(partner));
@@ -80,6 +90,7 @@ impl Partners {
             partners.entry(partner.party.clone()).or_default().push(Arc::new(partner));
         }
         *self.by_party.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(partners);
+        *self.ends.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ends);
         Ok(())
     }
 
@@ -94,9 +105,9 @@ impl Partners {
         self.all().get(party)?.iter().find(|partner| partner.keys_digest == *keys_digest).cloned()
     }
 
-    /// Every partner, by its newest enrolment.
-    pub fn newest(&self) -> Vec<Arc<Partner>> {
-        self.all().values().filter_map(|enrolled| enrolled.first().cloned()).collect()
+    /// Until when every partner's newest enrolment runs; also of those that no longer hold.
+    pub fn ends(&self) -> Arc<Vec<Until>> {
+        self.ends.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn all(&self) -> Arc<HashMap<PartyId, Enrolled>> {

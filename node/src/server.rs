@@ -390,7 +390,7 @@ async fn open(config: &Config, surroundings: Surroundings) -> Result<Shared, Nod
         let functions = Functions::open(owned.functions.clone(), &store)?;
         let certificate = Certificate::load(&owned, &keys, &store)?;
         let log = keys.open_log_on(&owned, &disk)?;
-        keys.begin(&log, now_ms)?;
+        keys.begin(&log, &store, now_ms)?;
         outbox::forget_logged(&store, &log)?;
         Ok::<_, NodeError>((keys, store, functions, log, certificate))
     })

@@ -426,6 +426,14 @@ impl Store {
         self.fact(EXPLAINED)
     }
 
+    /// Entries that the log had for certain, by the last look.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn known_entries(&self) -> Result<u64, StoreError> {
+        Ok(self.fact(COUNTED)?.max(self.explained()?))
+    }
+
     /// Keeps that; it only grows.
     ///
     /// # Errors

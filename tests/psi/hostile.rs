@@ -11,6 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 use windvane::error::PeerError;
+use windvane::functions::Function;
 use windvane::peer::{Incoming, channel};
 use windvane_proto::convert::{PsiFrame, PsiOpen, PsiPart};
 use windvane_proto::psi::v1::Frame;
@@ -423,20 +424,25 @@ fn bent(part: &PsiPart, data: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Option<PsiFram
     Some(PsiFrame::Part(PsiPart { bucket: part.bucket, message: part.message, data }))
 }
 
+/// Nothing comes through behind the provider's word that it takes part.
+const SILENT: Bend = |frame| matches!(frame, PsiFrame::Accept(_)).then_some(frame);
+
+/// Waits until the provider takes part.
+async fn accepted(world: &World) {
+    while !events(&world.carrier).iter().any(|event| matches!(event, Event::PsiAccepted(_))) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_under_way_ends_within_five_seconds_when_its_provider_is_revoked_or_ended() {
-    let silent: Bend = |frame| matches!(frame, PsiFrame::Accept(_)).then_some(frame);
     for by_list in [true, false] {
         let mut world = World::new(0..1_000, &grant(psi_terms(), 0)).await;
-        between(&mut world, silent, |_| true).await;
+        between(&mut world, SILENT, |_| true).await;
         let mut plan = world.plan("job", 0..1_000);
         plan.idle_s = 60;
         let revoke = async {
-            let accepted =
-                || events(&world.carrier).iter().any(|event| matches!(event, Event::PsiAccepted(_)));
-            while !accepted() {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+            accepted(&world).await;
             if by_list {
                 let list = world.lab.revoke(None, &[&world.carrier.enrolment]);
                 world.bank.admin.import_revocations(list.der()).unwrap();
@@ -455,6 +461,30 @@ async fn a_job_under_way_ends_within_five_seconds_when_its_provider_is_revoked_o
         let told = |event: &Event| matches!(event, Event::Failed { code, .. } if code == "PARTNER_ENDED");
         assert!(events(&world.bank).iter().any(told));
         assert_eq!(world.run(&plan).await.unwrap_err().code(), "PARTNER_MISSING");
+        world.node.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_under_way_ends_when_its_partner_is_suspended_or_screening_is_off() {
+    for is_suspended in [true, false] {
+        let mut world = World::new(0..1_000, &grant(psi_terms(), 0)).await;
+        between(&mut world, SILENT, |_| true).await;
+        let mut plan = world.plan("job", 0..1_000);
+        plan.idle_s = 60;
+        let switch = async {
+            accepted(&world).await;
+            if is_suspended {
+                world.bank.admin.suspend(&world.carrier.config.party()).unwrap();
+            } else {
+                world.bank.admin.switch(Function::Screening, false).unwrap();
+            }
+            Instant::now()
+        };
+        let (ended, switched) = tokio::join!(world.run(&plan), switch);
+        let code = if is_suspended { "PARTNER_SUSPENDED" } else { "SCREENING_OFF" };
+        assert_eq!(ended.unwrap_err().code(), code);
+        assert!(switched.elapsed() < Duration::from_secs(5));
         world.node.stop().await.unwrap();
     }
 }

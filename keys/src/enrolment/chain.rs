@@ -51,9 +51,10 @@ pub(super) fn check_validity(
         return Err(EnrolmentError::AuthorityNotValid { not_before_ms, not_after_ms, found: now_ms });
     }
     let CertificateIdentity { not_before_ms, not_after_ms, .. } = *certificate;
+    let (party, found) = (certificate.party.clone(), now_ms);
     match () {
-        () if now_ms > not_after_ms => Err(EnrolmentError::Expired { not_after_ms, found: now_ms }),
-        () if now_ms < not_before_ms => Err(EnrolmentError::NotYetValid { not_before_ms, found: now_ms }),
+        () if now_ms > not_after_ms => Err(EnrolmentError::Expired { party, not_after_ms, found }),
+        () if now_ms < not_before_ms => Err(EnrolmentError::NotYetValid { party, not_before_ms, found }),
         () => Ok(()),
     }
 }

@@ -13,6 +13,7 @@ use windvane_protocols::transcript::Signed;
 use super::Admin;
 use crate::bank::fetch::Source;
 use crate::error::NodeError;
+use crate::functions::{Function, check_job};
 use crate::peer::channel_over;
 use crate::snapshot::stage::{FetchStage, Stage};
 use crate::snapshot::{InstallError, Room, Snapshot, delta, installed_dir};
@@ -46,8 +47,9 @@ impl Admin {
     /// snapshot at the latest, and takes the provider's from there.
     ///
     /// # Errors
-    /// [`NodeError`]; `SNAPSHOT_INSTALLED` when there is nothing new. A broken download goes on where it ended
-    /// when called again. A provider that stalls is given up after a minute, and a slow one after an hour.
+    /// [`NodeError`]; `PARTNER_SUSPENDED` and `VERIFICATION_OFF` before anybody is asked; `SNAPSHOT_INSTALLED` when there
+    /// is nothing new. A broken download goes on where it ended when called again. A provider that stalls is given up
+    /// after a minute, and a slow one after an hour.
     pub async fn fetch_snapshot(
         &self,
         provider: &str,
@@ -59,6 +61,7 @@ impl Admin {
             message: format!("{provider} has no [[provider]] section in the configuration"),
         })?;
         let partner = self.partner(provider)?;
+        check_job(&self.config, &self.store, Function::Verification, &partner.party)?;
         let data_set = data_set(provider, configured.data_set.as_deref())?;
         let certificate = self.certificate()?;
         let channel = channel_over(&self.transport, &certificate, &partner.party, &configured.address)?;

@@ -14,7 +14,7 @@ use windvane_protocols::party::PartyId;
 use super::{Admin, public_keys};
 use crate::error::NodeError;
 use crate::identity::Certificate;
-use crate::peer::{Ending, endings};
+use crate::peer::{Ending, endings, until};
 
 /// A list's date may be so far ahead of this clock.
 const CLOCK_TOLERANCE_MS: u64 = 5 * 60 * 1_000;
@@ -42,9 +42,9 @@ impl Admin {
     /// # Errors
     /// [`NodeError`].
     pub fn endings(&self) -> Result<Vec<Ending>, NodeError> {
-        let partners = self.partners()?;
+        let ends: Vec<_> = self.enrolled()?.iter().map(|enrolled| until(&enrolled.enrolment)).collect();
         let (certificate, warn_days) = (self.certificate()?, self.config.certificates.warn_days);
-        Ok(endings(&certificate, &partners, self.clock.now_ms(), warn_days))
+        Ok(endings(&certificate, &ends, self.clock.now_ms(), warn_days))
     }
 
     /// A request for the node's next certificate, with a TLS key that is pending until the answer is imported. Called

@@ -29,10 +29,13 @@ pub struct Inquiry {
     pub branch: Option<String>,
 }
 
+/// Makes what is kept of a call's reports.
+type Kept = Box<dyn FnOnce(&[VerificationReport]) -> Result<Vec<u8>, BankError> + Send>;
+
 /// The key under which a call's answer is kept, in the transaction of its records.
 pub(crate) struct Keyed {
     key: [u8; 32],
-    answer: Box<dyn FnOnce(&[VerificationReport]) -> Result<Vec<u8>, BankError> + Send>,
+    answer: Kept,
 }
 
 impl Keyed {

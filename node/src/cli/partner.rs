@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use windvane::admin::read_text;
+use windvane::admin::{Enrolled, read_text};
 use windvane::clock::rfc3339;
-use windvane_keys::enrolment::Partner;
+use windvane_keys::trust::TrustError;
 use windvane_protocols::party::PartyId;
 
 use super::Answer;
@@ -114,7 +114,7 @@ pub(super) enum PartnerCommand {
         #[command(flatten)]
         place: Place,
     },
-    /// List the enrolled partners
+    /// List the enrolled partners, and whether each one's enrolment holds
     List {
         #[command(flatten)]
         place: Place,
@@ -173,6 +173,8 @@ fn import(place: &Place, file: &std::path::Path) -> Result<Answer, Failure> {
 #[derive(Debug, Serialize)]
 struct PartnerView {
     party: String,
+    /// `holds`, or the code of why it is believed no longer.
+    state: &'static str,
     valid_until: String,
     receipt_key: String,
     log_key: String,
@@ -180,21 +182,25 @@ struct PartnerView {
 }
 
 impl PartnerView {
-    fn of(partner: &Partner) -> Self {
+    fn of(Enrolled { enrolment, partner }: &Enrolled) -> Self {
+        let (request, certificate) = (enrolment.request(), enrolment.certificate());
         Self {
-            valid_until: rfc3339(partner.valid_until_ms),
-            receipt_key: hex::encode(partner.receipt_key.as_bytes()),
-            log_key: hex::encode(partner.log_key.as_bytes()),
-            certificate_sha256: hex::encode(partner.certificate_fingerprint_sha256),
-            party: partner.party.to_string(),
+            party: request.party().to_string(),
+            state: partner.as_ref().err().map_or("holds", TrustError::code),
+            valid_until: rfc3339(certificate.not_after_ms),
+            receipt_key: hex::encode(request.receipt_key().as_bytes()),
+            log_key: hex::encode(request.log_key().as_bytes()),
+            certificate_sha256: hex::encode(certificate.fingerprint_sha256),
         }
     }
 }
 
 fn list(place: &Place, json: bool) -> Result<Answer, Failure> {
-    let views: Vec<_> = place.admin()?.partners()?.iter().map(PartnerView::of).collect();
+    let views: Vec<_> = place.admin()?.enrolled()?.iter().map(PartnerView::of).collect();
     Ok(Answer::either(json, &views, |views| {
-        let row = |v: &PartnerView| [v.party.clone(), v.valid_until.clone(), v.certificate_sha256.clone()];
-        table(["PARTY", "VALID UNTIL", "CERTIFICATE SHA-256"], views.iter().map(row))
+        let row = |v: &PartnerView| {
+            [v.party.clone(), v.state.to_owned(), v.valid_until.clone(), v.certificate_sha256.clone()]
+        };
+        table(["PARTY", "STATE", "VALID UNTIL", "CERTIFICATE SHA-256"], views.iter().map(row))
     }))
 }

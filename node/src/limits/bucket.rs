@@ -87,6 +87,11 @@ impl Pace {
         wait
     }
 
+    /// Whether it is full, and so nothing but a new one.
+    pub(crate) fn is_full(&mut self, now: Instant) -> bool {
+        self.wait(now).is_none() && self.bucket.wait_ms(self.capacity, self.rate).is_none()
+    }
+
     /// Milliseconds until there is a token, where there is none.
     pub(crate) fn wait(&mut self, now: Instant) -> Option<u64> {
         self.wait_for(1, now)

@@ -66,9 +66,8 @@ fn base(shared: &Shared, now_ms: u64) -> Vec<Finding> {
         let advice = "look at the disk; if the file is damaged, restore it from the last backup";
         found.push(Finding::problem(error.code(), error.to_string(), advice));
     }
-    let (certificate, partners) = (shared.tls.certificate(), shared.partners.newest());
-    let partners = partners.iter().map(AsRef::as_ref);
-    let ends = endings(&certificate, partners, now_ms, shared.certificates.warn_days);
+    let (certificate, partners) = (shared.tls.certificate(), shared.partners.ends());
+    let ends = endings(&certificate, &partners, now_ms, shared.certificates.warn_days);
     found.extend(ends.into_iter().map(checks::ending));
     found
 }

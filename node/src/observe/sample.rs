@@ -78,8 +78,8 @@ fn sample_process(metrics: &Metrics, shared: &Shared) {
 fn sample_certificates(metrics: &Metrics, shared: &Shared) {
     let now_ms = shared.clock.now_ms();
     let own = (shared.keys.party.to_string(), shared.tls.certificate().tls.certificate().not_after_ms);
-    let partners = shared.partners.newest();
-    let partners = partners.iter().map(|partner| (partner.party.to_string(), partner.valid_until_ms));
+    let partners = shared.partners.ends();
+    let partners = partners.iter().map(|(party, until_ms)| (party.to_string(), *until_ms));
     metrics.certificate_days.clear();
     for (party, until_ms) in std::iter::once(own).chain(partners) {
         set_days(&metrics.certificate_days.get_or_create(&PartyLabels { party }), until_ms, now_ms);

@@ -6,8 +6,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use windvane_keys::enrolment::Partner;
+
 use super::{Finding, Severity, checks};
-use crate::admin::Admin;
+use crate::admin::{Admin, Enrolled};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::error::NodeError;
@@ -116,20 +118,34 @@ impl Setup {
     fn check_work(&mut self, config: &Config, admin: &Admin) {
         let now_ms = SystemClock.now_ms();
         self.need(admin.check_own_enrolment(now_ms));
-        let (Some(partners), Some(grants)) = (self.need(admin.partners()), self.need(admin.grants())) else {
+        let (Some(enrolled), Some(grants)) = (self.need(admin.enrolled()), self.need(admin.grants())) else {
             return;
         };
         let endings = self.need(admin.endings()).unwrap_or_default();
         endings.into_iter().for_each(|ending| self.step(Some(checks::ending(ending))));
+        if enrolled.is_empty() {
+            self.note("PARTNER_MISSING", "no partner is enrolled; run windvane partner import");
+        }
+        let partners = self.believed(enrolled, now_ms);
         if config.http.is_some() {
             contracts::Known { config, partners: &partners, grants: &grants, now_ms }.check(self);
         }
         if config.grpc.is_some() {
             offers::check(config, &grants, now_ms, self);
         }
-        if partners.is_empty() {
-            self.note("PARTNER_MISSING", "no partner is enrolled; run windvane partner import");
+    }
+
+    /// The partners that are believed. That a certificate has run out is told as its end.
+    fn believed(&mut self, enrolled: Vec<Enrolled>, now_ms: u64) -> Vec<Partner> {
+        let mut believed = Vec::new();
+        for Enrolled { enrolment, partner } in enrolled {
+            match partner {
+                Ok(partner) => believed.push(partner),
+                Err(_) if enrolment.certificate().not_after_ms < now_ms => {}
+                Err(error) => self.note(error.code(), &error.to_string()),
+            }
         }
+        believed
     }
 }
 

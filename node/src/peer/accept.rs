@@ -85,13 +85,13 @@ async fn accept_all(
     handshakes: Handshakes,
     sender: mpsc::Sender<PeerStream>,
 ) {
-    while let Some(place) = handshakes.place().await {
+    loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = sender.closed() => return,
         };
         match accepted {
-            Ok((stream, address)) => match handshakes.begin(address.ip(), place) {
+            Ok((stream, address)) => match handshakes.begin(address.ip()).await {
                 Some(begun) => {
                     tokio::spawn(shake(stream, address, tls.clone(), begun, sender.clone()));
                 }
@@ -114,7 +114,13 @@ async fn shake(
 ) {
     let present = tls.present();
     let acceptor = TlsAcceptor::from(present.server());
-    let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)) => shaken,
+        () = handshake.given_up() => {
+            return tracing::debug!(code = "TOO_MANY_HANDSHAKES", %address, "gave up a slow handshake for another");
+        }
+    };
+    let stream = match shaken {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             return tracing::warn!(code = "TLS_HANDSHAKE", %address, %error, "refused a connection");

@@ -1,7 +1,7 @@
 //! Work of a command with other nodes, for as long as these are accepted here.
 //!
-//! A command reads certificate, trust and partners once, and may then run for hours. What other commands change meanwhile
-//! ends it, as it ends the connections of a node.
+//! A command reads certificate, trust, partners and what is switched off once, and may then run for hours. What other
+//! commands change meanwhile ends it, as it ends the connections and the work of a node.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,38 +9,32 @@ use std::time::Duration;
 use windvane_keys::enrolment::{Enrolment, Partner};
 
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::error::NodeError;
+use crate::functions::{Function, Functions};
 use crate::identity::{Certificate, Layout, NodeKeys};
 use crate::store::Store;
 
 /// How often it is looked whether everybody is still accepted. A revoked peer is gone within five seconds.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What tells who is accepted.
+/// What tells who is accepted: what a command has read so far, and where it looks again.
 pub(crate) struct Accepted<'a> {
-    certificate: &'a Certificate,
-    layout: &'a Layout,
-    keys: &'a NodeKeys,
-    store: &'a Store,
-    clock: &'a dyn Clock,
+    pub(crate) config: &'a Config,
+    pub(crate) certificate: &'a Certificate,
+    pub(crate) layout: &'a Layout,
+    pub(crate) keys: &'a NodeKeys,
+    pub(crate) store: &'a Store,
+    pub(crate) clock: &'a dyn Clock,
+    /// What the work is part of.
+    pub(crate) function: Function,
 }
 
-impl<'a> Accepted<'a> {
-    /// What a command has read so far, and where it looks again.
-    pub(crate) const fn new(
-        certificate: &'a Certificate,
-        layout: &'a Layout,
-        keys: &'a NodeKeys,
-        store: &'a Store,
-        clock: &'a dyn Clock,
-    ) -> Self {
-        Self { certificate, layout, keys, store, clock }
-    }
-
+impl Accepted<'_> {
     /// Does work that may be given up at any time, until a partner is accepted no longer.
     ///
     /// # Errors
-    /// Those of the work; [`NodeError`] with `PARTNER_ENDED`.
+    /// Those of the work; [`NodeError`] with `PARTNER_ENDED`, `PARTNER_SUSPENDED`, or the code of a function that is off.
     pub(crate) async fn during<T, E: From<NodeError>>(
         &self,
         partners: &[Arc<Partner>],
@@ -59,26 +53,24 @@ impl<'a> Accepted<'a> {
             tokio::time::sleep(INTERVAL).await;
             match self.ended(&mut certificate, partners) {
                 Ok(None) => {}
-                Ok(Some(partner)) => {
-                    let message = format!(
-                        "{} is not accepted here any more: it was ended, or its certificate was revoked or has run out; \
-                         import its next enrolment, then run this again",
-                        partner.party
-                    );
-                    return NodeError::Given { code: "PARTNER_ENDED", message };
-                }
+                Ok(Some(ended)) => return ended,
                 // Whoever changes the files is perhaps not through; the next look tells.
                 Err(error) => tracing::warn!(code = error.code(), %error, "partners could not be read again"),
             }
         }
     }
 
-    /// A partner that no enrolment speaks for.
-    fn ended<'p>(
+    /// Why the work is over: a switch, or a partner that no enrolment speaks for.
+    fn ended(
         &self,
         certificate: &mut Certificate,
-        partners: &'p [Arc<Partner>],
-    ) -> Result<Option<&'p Partner>, NodeError> {
+        partners: &[Arc<Partner>],
+    ) -> Result<Option<NodeError>, NodeError> {
+        let functions = Functions::open(self.config.functions.clone(), self.store)?;
+        let mut asked = partners.iter().map(|partner| functions.check_asking(self.function, &partner.party));
+        if let Some(off) = asked.find_map(Result::err) {
+            return Ok(Some(off));
+        }
         if let Some(renewed) = certificate.renewed(self.layout, self.keys, self.store)? {
             *certificate = renewed;
         }
@@ -88,6 +80,13 @@ impl<'a> Accepted<'a> {
         let held: Vec<_> =
             enrolments.filter_map(held).map(|partner| (partner.party, partner.keys_digest)).collect();
         let ended = |partner: &&Arc<Partner>| !held.contains(&(partner.party.clone(), partner.keys_digest));
-        Ok(partners.iter().find(ended).map(AsRef::as_ref))
+        Ok(partners.iter().find(ended).map(|partner| {
+            let message = format!(
+                "{} is not accepted here any more: it was ended, or its certificate was revoked or has run out; import \
+                 its next enrolment, then run this again",
+                partner.party
+            );
+            NodeError::Given { code: "PARTNER_ENDED", message }
+        }))
     }
 }

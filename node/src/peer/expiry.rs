@@ -2,9 +2,9 @@
 //! asks for a node's health.
 
 use serde::Serialize;
-use windvane_keys::enrolment::Partner;
 use windvane_protocols::party::PartyId;
 
+use super::Until;
 use crate::clock::rfc3339;
 use crate::identity::Certificate;
 
@@ -63,12 +63,7 @@ const AUTHORITY: Kind = Kind {
 };
 
 /// What ends within `warn_days` or has ended, of a node's own and of its partners'.
-pub fn endings<'a>(
-    certificate: &Certificate,
-    partners: impl IntoIterator<Item = &'a Partner>,
-    now_ms: u64,
-    warn_days: u32,
-) -> Vec<Ending> {
+pub fn endings(certificate: &Certificate, partners: &[Until], now_ms: u64, warn_days: u32) -> Vec<Ending> {
     let mut found = Vec::new();
     let mut add = |kind: Kind, party: Option<&PartyId>, at_ms: u64, is_needed: bool| {
         let of = |(code, is_over)| Ending {
@@ -82,8 +77,8 @@ pub fn endings<'a>(
     };
     let own = certificate.tls.certificate();
     add(OWN, Some(&own.party), own.not_after_ms, true);
-    for partner in partners {
-        add(PARTNER, Some(&partner.party), partner.valid_until_ms, false);
+    for (party, until_ms) in partners {
+        add(PARTNER, Some(party), *until_ms, false);
     }
     add(AUTHORITY, None, certificate.trust.own().not_after_ms, true);
     for anchor in certificate.trust.anchors() {

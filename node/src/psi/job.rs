@@ -136,7 +136,15 @@ impl JobRunner {
         self.countersign_waiting(&checked.provider).await;
         let job = Job { id, checked, partner, folder: Arc::new(Mutex::new(folder)) };
         let partners = [job.partner.clone()];
-        let accepted = Accepted::new(&self.certificate, &self.layout, &self.keys, &self.store, &*self.clock);
+        let accepted = Accepted {
+            config: &self.config,
+            certificate: &self.certificate,
+            layout: &self.layout,
+            keys: &self.keys,
+            store: &self.store,
+            clock: &*self.clock,
+            function: Function::Screening,
+        };
         let run = accepted.during(&partners, self.go_on(&job, progress)).await;
         if let Err(error) = &run {
             self.failed(&job, error).await;

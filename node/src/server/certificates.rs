@@ -50,12 +50,7 @@ async fn sweep(shared: &Shared, bank: Option<&Bank>) {
 
 /// Tells the log what ends soon.
 pub(super) fn warn(shared: &Shared) {
-    let (certificate, partners) = (shared.tls.certificate(), shared.partners.newest());
+    let (certificate, ends) = (shared.tls.certificate(), shared.partners.ends());
     let now_ms = shared.clock.now_ms();
-    peer::warn(&peer::endings(
-        &certificate,
-        partners.iter().map(AsRef::as_ref),
-        now_ms,
-        shared.certificates.warn_days,
-    ));
+    peer::warn(&peer::endings(&certificate, &ends, now_ms, shared.certificates.warn_days));
 }

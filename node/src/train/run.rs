@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::dataset::Progress;
 use crate::error::NodeError;
+use crate::functions::Function;
 use crate::identity::{Certificate, Layout, NodeKeys};
 use crate::peer::{Accepted, Partners};
 use crate::psi::evidence::JobLog;
@@ -248,7 +249,15 @@ impl TrainRunner {
     ) -> Result<TrainReport, TrainError> {
         let members = job.checked.members().map(|member| self.partner(&member.party));
         let members = members.collect::<Result<Vec<_>, _>>()?;
-        let accepted = Accepted::new(&self.certificate, &self.layout, &self.keys, &self.store, &*self.clock);
+        let accepted = Accepted {
+            config: &self.config,
+            certificate: &self.certificate,
+            layout: &self.layout,
+            keys: &self.keys,
+            store: &self.store,
+            clock: &*self.clock,
+            function: Function::Training,
+        };
         accepted.during(&members, self.go_on(job, progress)).await
     }
 

@@ -7,6 +7,7 @@ use windvane_protocols::score::universe::{Segment, Universe};
 
 use super::super::Admin;
 use crate::error::NodeError;
+use crate::functions::{Function, check_job};
 use crate::peer::channel;
 use crate::score::folder::ScoreFolder;
 use crate::score::plan::{GroupPlan, Pinned};
@@ -109,6 +110,7 @@ impl Admin {
     fn reach(&self, pinned: &Pinned) -> Result<Reached, NodeError> {
         let identity = self.pinned_partner(pinned)?;
         let party = &identity.party;
+        check_job(&self.config, &self.store, Function::Scoring, party)?;
         let configured = self.config.providers.iter().find(|p| p.party == party.as_str());
         let configured = configured.ok_or_else(|| SetupFailure::NoAddress { party: party.clone() })?;
         let channel = channel(&self.certificate()?, party, &configured.address)?;

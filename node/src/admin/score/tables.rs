@@ -13,6 +13,7 @@ use windvane_protocols::transcript::Signed;
 use super::super::Admin;
 use crate::dataset::Progress;
 use crate::error::NodeError;
+use crate::functions::{Function, check_job};
 use crate::peer::channel;
 use crate::score::build::{PublishTable, prepare};
 use crate::score::fetch::{FetchTables, FetchedTables, ScoreFetchError, fetch};
@@ -104,6 +105,7 @@ impl Admin {
         let epoch = folder.evidence(&plan.pins())?;
         let (mut channels, certificate) = (BTreeMap::new(), self.certificate()?);
         for identity in epoch.charter().providers() {
+            check_job(&self.config, &self.store, Function::Scoring, &identity.party)?;
             let configured = self.config.providers.iter().find(|p| p.party == identity.party.as_str());
             let address = || ScoreFetchError::Address { party: identity.party.clone() };
             let configured = configured.ok_or_else(address)?;

@@ -40,7 +40,7 @@ impl Known<'_> {
         let name = &provider.party;
         let Some(partner) = self.partners.iter().find(|partner| partner.party == *party) else {
             let advice =
-                format!("{name} is not enrolled here; run windvane partner import with its enrolment");
+                format!("no enrolment of {name} holds here; run windvane partner import with its newest one");
             return found.note("PARTNER_MISSING", &advice);
         };
         let Some(data_set) = data_set else { return };
