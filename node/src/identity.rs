@@ -22,7 +22,6 @@ use crate::config::{CertificatesConfig, Config, KeysConfig};
 use crate::error::NodeError;
 use crate::evidence::disk::{Disk, SystemDisk};
 use crate::evidence::{EvidenceLog, LogConfig};
-use crate::store::Store;
 use crate::store::{Store, StoredAuthority};
 
 mod trust;
