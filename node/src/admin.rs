@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::error::NodeError;
 use crate::evidence::{EvidenceLog, LogError, LogReader};
 use crate::http::Token;
-use crate::identity::{Layout, NodeKeys, passphrase};
+use crate::identity::{Layout, NodeKeys, passphrase, system_disk};
 use crate::outbox;
 use crate::peer::transport::{Tcp, Transport};
 use crate::store::Store;
@@ -252,11 +252,10 @@ impl Admin {
         write: impl FnOnce(&EvidenceLog) -> Result<(), NodeError> + Send,
     ) -> Result<(), NodeError> {
         let write = || {
-            let log = self.keys.open_log(&self.config)?;
-            self.keys.begin(&log, &self.store, self.clock.now_ms())?;
+            let (keys, now_ms) = (&self.keys, self.clock.now_ms());
+            let log = keys.open_log_in_service(&self.config, &system_disk(), &self.store, now_ms)?;
             write(&log)?;
-            log.seal_blocking()?;
-            Ok(())
+            Ok(self.store.put_sealed(log.seal_blocking()?.size)?)
         };
         let stopped = |_| NodeError::Given { code: "INTERNAL", message: "a worker stopped".into() };
         std::thread::scope(|scope| scope.spawn(write).join().map_err(stopped)?)
@@ -358,8 +357,10 @@ fn check_name(name: &str) -> Result<(), NodeError> {
 mod tests {
     use super::*;
     use crate::audit::{self, VerifyOptions};
+    use crate::backup::Backup;
     use crate::clock::SystemClock;
     use crate::config::SAMPLES;
+    use crate::psi::evidence::JobLog;
 
     fn config(dir: &Path) -> Config {
         let (_, text) = SAMPLES.into_iter().find(|(name, _)| *name == "carrier.toml").unwrap();
@@ -409,9 +410,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let config = config(dir.path());
         let admin = Admin::init(&config, Arc::new(SystemClock)).unwrap();
-        admin.store.put_explained(7).unwrap();
         std::fs::remove_dir_all(Layout::new(config.node.data_dir.clone()).log()).unwrap();
         assert_eq!(admin.admit_caller("desk").unwrap_err().code(), "LOG_MISSING");
+        let state = Layout::new(config.node.data_dir.clone()).state();
+        let (backups, store) = (dir.path().join("backups"), Arc::new(Store::open(&state).unwrap()));
+        let backup =
+            Backup { config: &config, keys: &admin.keys, store: &store, to: &backups, keep: Some(1) };
+        assert_eq!(backup.make(&SystemClock, &|_, _| ()).unwrap_err().code(), "LOG_MISSING");
+        let job = JobLog::open(&admin.keys, &config, &store, 0);
+        assert_eq!(job.unwrap_err().code(), "LOG_MISSING");
         drop(admin);
         assert_eq!(Admin::init(&config, Arc::new(SystemClock)).unwrap_err().code(), "LOG_MISSING");
     }

@@ -37,7 +37,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::NodeError;
 use crate::evidence::{LogError, LogReader, durable_size};
-use crate::identity::{Layout, NodeKeys};
+use crate::identity::{Layout, NodeKeys, system_disk};
 use crate::snapshot::disk::{self, DirectoryLock};
 use crate::store::Store;
 
@@ -116,7 +116,7 @@ impl Backup<'_> {
         let data = Layout::new(self.config.node.data_dir.clone());
         let repository = Repository::open(self.to, data.root())?;
         let verifier = verifier(self.keys)?;
-        let at_rest = self.publish()?;
+        let at_rest = self.publish(clock.now_ms())?;
         let before = published(&data)?.size;
         let name = repository.name(clock.now_ms())?;
         let mut copier = Copier::new(&repository, &name, &self.keys.receipt.verifying_key(), watch)?;
@@ -150,8 +150,9 @@ impl Backup<'_> {
     }
 
     /// Publishes what a node that is not running left in its journal: whether there is none that runs.
-    fn publish(&self) -> Result<bool, NodeError> {
-        match outside(|| Ok(self.keys.open_log(self.config)?.seal_blocking()?)) {
+    fn publish(&self, now_ms: u64) -> Result<bool, NodeError> {
+        let open = || self.keys.open_log_in_service(self.config, &system_disk(), self.store, now_ms);
+        match outside(|| Ok(open()?.seal_blocking()?)) {
             Ok(_) => Ok(true),
             Err(NodeError::Log(LogError::Locked { .. })) => Ok(false),
             Err(error) => Err(error),

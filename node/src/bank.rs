@@ -14,6 +14,7 @@ use windvane_protocols::transcript::Record as _;
 use crate::clock::rfc3339;
 use crate::config::{Config, ScoreConfig, VerificationConfig};
 use crate::error::{NodeError, Refusal};
+use crate::evidence::LogError;
 use crate::functions::Function;
 use crate::http::Idempotency;
 use crate::observe::trace::FutureExt as _;
@@ -339,13 +340,19 @@ impl Bank {
         let prepared = ask::prepare(&self.shared, sessions, question, &inquiries).await?;
         let requested = prepared.iter().filter_map(Prepared::session).collect();
         let begun_in_log = self.running.begin(&self.shared.log, requested);
-        let answered = async {
-            // All requests in one append: they share its sync.
-            let requests: Vec<_> = prepared.iter().filter_map(Prepared::entry).collect();
-            if !requests.is_empty() {
-                let work = self.shared.observer.work("log");
-                work.within(self.shared.log.append(requests)).await?;
+        // All requests in one append: they share its sync.
+        let requests: Vec<_> = prepared.iter().filter_map(Prepared::entry).collect();
+        if !requests.is_empty() {
+            let work = self.shared.observer.work("log");
+            if let Err(error) = work.within(self.shared.log.append(requests)).await {
+                // A log that has failed may have some of it, which the next start explains; any other has nothing.
+                if !matches!(error, LogError::Failed { .. }) {
+                    self.running.end(&begun_in_log);
+                }
+                return Err(error.into());
             }
+        }
+        let answered = async {
             Stage::Requested.reached();
             let observer = &self.shared.observer;
             let conversations = prepared.into_iter().map(|prepared| {

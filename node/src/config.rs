@@ -190,7 +190,7 @@ pub struct ServiceConfig {
     pub psi_total_ms: u64,
     /// Set intersections at a time.
     pub psi_jobs: usize,
-    /// The same of one requester.
+    /// The same of one requester; the others are kept out by one bank where this is not less than `psi_jobs`.
     pub psi_jobs_per_peer: usize,
     /// Memory of one set intersection for the list's records; more is spilled to the disk.
     pub psi_memory_mb: usize,

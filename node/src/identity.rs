@@ -139,15 +139,22 @@ impl NodeKeys {
         }
     }
 
-    /// Writes the first entries of a log that has none: the node's name and public halves, and its keys as they stand.
-    /// Nothing else may come first, or no auditor knows whose log it is; the command that made the keys may have been
-    /// killed before it.
+    /// Opens the log of a node in service, and writes the first entries of one that has none: the node's name and public
+    /// halves, and its keys as they stand. Nothing else may come first, or no auditor knows whose log it is; the command
+    /// that made the keys may have been killed before it.
     ///
     /// # Errors
-    /// [`NodeError`]; `LOG_MISSING` when the state knows that the log had entries.
-    pub(crate) fn begin(&self, log: &EvidenceLog, store: &Store, now_ms: u64) -> Result<(), NodeError> {
+    /// [`NodeError`]; `LOG_MISSING` when the state knows that the log had entries, `LOG_IN_USE` when another process has it.
+    pub(crate) fn open_log_in_service(
+        &self,
+        config: &Config,
+        disk: &Arc<dyn Disk>,
+        store: &Store,
+        now_ms: u64,
+    ) -> Result<EvidenceLog, NodeError> {
+        let log = self.open_log_on(config, disk)?;
         if log.size() > 0 {
-            return Ok(());
+            return Ok(log);
         }
         let known = store.known_entries()?;
         if known > 0 {
@@ -164,15 +171,16 @@ impl NodeKeys {
             state: record.state.as_str().to_owned(),
         });
         let entries = opened.chain(records).map(|event| Entry::new(now_ms, event).encode().into_bytes());
-        Ok(log.append_blocking(entries.collect()).map(drop)?)
+        log.append_blocking(entries.collect())?;
+        Ok(log)
     }
 
-    /// Opens the node's log, of which there is one writer at a time.
+    /// Opens the node's log, of which there is one writer at a time, as it is.
     ///
     /// # Errors
     /// [`NodeError`], `LOG_IN_USE` when another process has it.
     pub fn open_log(&self, config: &Config) -> Result<EvidenceLog, NodeError> {
-        self.open_log_on(config, &(Arc::new(SystemDisk) as Arc<dyn Disk>))
+        self.open_log_on(config, &system_disk())
     }
 
     /// [`NodeKeys::open_log`] on another disk.
@@ -190,6 +198,11 @@ impl NodeKeys {
         };
         Ok(EvidenceLog::open_on(log, self.log.signing_key().clone(), disk)?)
     }
+}
+
+/// The disk of the system.
+pub(crate) fn system_disk() -> Arc<dyn Disk> {
+    Arc::new(SystemDisk)
 }
 
 /// The certificate that others know the node by, and whom the node believes.

@@ -233,7 +233,7 @@ impl Provider {
 
     /// Whether a receipt is in the log and waits to be countersigned by this requester.
     pub(crate) fn waits_for(&self, receipt: &Hash, requester: &PartyId) -> bool {
-        self.receipts.any_open(std::slice::from_ref(receipt), requester).unwrap_or(false)
+        self.receipts.are_open(std::slice::from_ref(receipt), requester).unwrap_or(false)
     }
 
     /// Makes an event durable in the log.
@@ -371,7 +371,7 @@ impl Provider {
         let receipts = body.receipts.clone();
         // One after the other, so that the same countersignature, sent again meanwhile, waits for what becomes of it.
         let _alone = self.countersigning.lock().await;
-        if self.receipts.any_open(&receipts, &partner.party)? {
+        if self.receipts.are_open(&receipts, &partner.party)? {
             let entry = Entry::new(self.now_ms(), Event::Countersigned(signed));
             // First the entry: receipts that were settled before it would be acknowledged without one where it fails.
             self.append(vec![entry.encode().into_bytes()]).await?;

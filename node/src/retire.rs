@@ -181,7 +181,8 @@ impl Retire<'_> {
     fn partner(&self, party: &PartyId) -> Result<Scope, NodeError> {
         let mut scope = Scope::default();
         let enrolled = self.retention.store.has_partner(party.as_str())?;
-        if *party == self.retention.keys.party || !enrolled {
+        let begun = || self.retention.store.retirement(class::PARTNER, party.as_str());
+        if *party == self.retention.keys.party || !(enrolled || begun()?.is_some()) {
             return Ok(scope);
         }
         scope.take(self.retention.layout.root().join("snapshots").join(party.as_str()));

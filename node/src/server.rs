@@ -389,8 +389,7 @@ async fn open(config: &Config, surroundings: Surroundings) -> Result<Shared, Nod
         let store = Store::open(&Layout::new(owned.node.data_dir.clone()).state())?;
         let functions = Functions::open(owned.functions.clone(), &store)?;
         let certificate = Certificate::load(&owned, &keys, &store)?;
-        let log = keys.open_log_on(&owned, &disk)?;
-        keys.begin(&log, &store, now_ms)?;
+        let log = keys.open_log_in_service(&owned, &disk, &store, now_ms)?;
         outbox::forget_logged(&store, &log)?;
         Ok::<_, NodeError>((keys, store, functions, log, certificate))
     })

@@ -160,6 +160,7 @@ pub type PsiRun = ([u8; 16], [u8; 32]);
 const COUNTED: &str = "counted entries";
 const COUNTERSIGNED: &str = "countersigned entries";
 const EXPLAINED: &str = "explained entries";
+const SEALED: &str = "sealed entries";
 
 /// Keeps a fact that only grows, where it has grown.
 const GROW_FACT: &str =
@@ -431,7 +432,16 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub(crate) fn known_entries(&self) -> Result<u64, StoreError> {
-        Ok(self.fact(COUNTED)?.max(self.explained()?))
+        Ok(self.fact(COUNTED)?.max(self.explained()?).max(self.fact(SEALED)?))
+    }
+
+    /// Keeps how many entries the log had when somebody closed it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn put_sealed(&self, entries: u64) -> Result<(), StoreError> {
+        self.lock().execute(GROW_FACT, params![SEALED, int(entries)])?;
+        Ok(())
     }
 
     /// Keeps that; it only grows.

@@ -28,7 +28,7 @@ use crate::store::{PendingReceipt, Store};
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a turn goes on with new batches of one provider: the next turn of the others begins after this and what one
-/// batch takes at most.
+/// batch takes at most, which is two acknowledgements.
 const TURN: Duration = Duration::from_secs(10);
 
 /// Receipts of one provider that wait, and what it takes to countersign them: the node's, or a job's where no node

@@ -186,15 +186,16 @@ impl ScoreCall {
         }
     }
 
-    /// Every provider restricts what is told, also one that is not asked: where a quorum of the others suffices, the sum
-    /// has its part all the same. Both its newest grant does, be it at its end, and the one that it is asked under.
+    /// Every provider restricts what is told: one that is asked by the grant that it is asked under, and one that is not
+    /// asked by its newest, be that at its end, since the sum has its part all the same where a quorum of the others suffices.
     fn restrict(&mut self, sessions: &[Session], restrictions: &Restrictions) {
         for member in self.scoring.members() {
-            self.output.restrict(restrictions.of(member, &self.question.group));
-        }
-        let asked = sessions.iter().filter_map(|session| session.terms.as_ref().ok());
-        for terms in asked.filter(|terms| terms.scores) {
-            self.output.restrict(terms.grant.score_bands.as_ref());
+            let mut riding = sessions.iter().filter(|session| session.contract.party() == member);
+            let terms = riding.find_map(|session| session.terms.as_ref().ok().filter(|terms| terms.scores));
+            self.output.restrict(match terms {
+                Some(terms) => terms.grant.score_bands.as_ref(),
+                None => restrictions.of(member, &self.question.group),
+            });
         }
     }
 

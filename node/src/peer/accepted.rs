@@ -1,7 +1,8 @@
 //! Work of a command with other nodes, for as long as these are accepted here.
 //!
-//! A command reads certificate, trust, partners and what is switched off once, and may then run for hours. What other
-//! commands change meanwhile ends it, as it ends the connections and the work of a node.
+//! A set intersection or training reads certificate, trust, partners and what is switched off once, and may then run for
+//! hours. What other commands change meanwhile ends it, as it ends the connections and the work of a node. Downloads and
+//! set-ups are held against it as they begin.
 
 use std::sync::Arc;
 use std::time::Duration;

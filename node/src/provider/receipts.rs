@@ -99,23 +99,23 @@ impl Receipts {
         }
     }
 
-    /// Whether any of the receipts is open; then all are known, and the log has them. Of one that is not known, it may have
-    /// been settled long ago, since all that are open are known: a requester that was interrupted may send it again.
+    /// Whether all of the receipts are open, and the log has them, or none. One that is not open may have been settled
+    /// before, known or long forgotten: a requester that was interrupted may send it again.
     ///
     /// # Errors
     /// [`Refusal::CountersignatureInvalid`] when one is another requester's, [`Refusal::CountersignatureMixed`] when some
-    /// are open and others not known.
-    pub(super) fn any_open(&self, receipts: &[Hash], requester: &PartyId) -> Result<bool, Refusal> {
+    /// are open and others not.
+    pub(super) fn are_open(&self, receipts: &[Hash], requester: &PartyId) -> Result<bool, Refusal> {
         let inner = self.lock();
         let known = || receipts.iter().filter_map(|receipt| inner.known.get(receipt));
         if receipts.is_empty() || known().any(|(whose, _)| whose != requester) {
             return Err(Refusal::CountersignatureInvalid);
         }
-        let any = known().any(|(_, index)| index.is_some());
-        if any && known().count() < receipts.len() {
-            return Err(Refusal::CountersignatureMixed);
+        match known().filter(|(_, index)| index.is_some()).count() {
+            0 => Ok(false),
+            open if open == receipts.len() => Ok(true),
+            _ => Err(Refusal::CountersignatureMixed),
         }
-        Ok(any)
     }
 
     /// Settles a requester's receipts, of which the log has the countersignature by now.
@@ -161,18 +161,18 @@ mod tests {
         receipts.expect([1; 64], bank.clone(), 5);
         receipts.expect([2; 64], bank.clone(), 6);
         let invalid = Err(Refusal::CountersignatureInvalid);
-        assert_eq!(receipts.any_open(&[[1; 64]], &other), invalid);
-        assert_eq!(receipts.any_open(&[[1; 64], [2; 64]], &other), invalid);
+        assert_eq!(receipts.are_open(&[[1; 64]], &other), invalid);
+        assert_eq!(receipts.are_open(&[[1; 64], [2; 64]], &other), invalid);
         receipts.settle(&[[1; 64]], &other);
         assert_eq!(receipts.first_open(), Some(5));
         let mixed = Err(Refusal::CountersignatureMixed);
-        assert_eq!(receipts.any_open(&[[1; 64], [9; 64]], &bank), mixed);
-        assert_eq!(receipts.any_open(&[[1; 64]], &bank), Ok(true));
+        assert_eq!(receipts.are_open(&[[1; 64], [9; 64]], &bank), mixed);
+        assert_eq!(receipts.are_open(&[[1; 64]], &bank), Ok(true));
         receipts.settle(&[[1; 64]], &bank);
-        assert_eq!(receipts.any_open(&[[1; 64]], &bank), Ok(false));
-        assert_eq!(receipts.any_open(&[[1; 64], [2; 64]], &bank), Ok(true), "the log has both");
-        assert_eq!(receipts.any_open(&[[1; 64], [9; 64]], &bank), Ok(false));
-        assert_eq!(receipts.any_open(&[[9; 64]], &bank), Ok(false));
+        assert_eq!(receipts.are_open(&[[1; 64]], &bank), Ok(false));
+        assert_eq!(receipts.are_open(&[[1; 64], [2; 64]], &bank), mixed);
+        assert_eq!(receipts.are_open(&[[1; 64], [9; 64]], &bank), Ok(false));
+        assert_eq!(receipts.are_open(&[[9; 64]], &bank), Ok(false));
         assert_eq!(receipts.first_open(), Some(6));
         assert_eq!(receipts.lock().waiting, [(bank, 1)].into());
     }

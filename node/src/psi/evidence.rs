@@ -16,7 +16,7 @@ use windvane_protocols::transcript::{Hash, Record as _};
 use crate::config::Config;
 use crate::error::NodeError;
 use crate::evidence::{EvidenceLog, LogError};
-use crate::identity::NodeKeys;
+use crate::identity::{NodeKeys, system_disk};
 use crate::outbox;
 use crate::store::Store;
 
@@ -61,14 +61,19 @@ impl OwnLog {
         let drained = outbox::drain(&self.store, &self.log, &mut *self.logged.lock().await).await;
         let sealed = self.log.clone().seal().await;
         drained?;
-        Ok(sealed.map(drop)?)
+        Ok(self.store.put_sealed(sealed?.size)?)
     }
 }
 
 impl JobLog {
     /// Opens the log, or finds that a running node has it. Blocks on files.
-    pub(crate) fn open(keys: &NodeKeys, config: &Config, store: &Arc<Store>) -> Result<Self, NodeError> {
-        match keys.open_log(config) {
+    pub(crate) fn open(
+        keys: &NodeKeys,
+        config: &Config,
+        store: &Arc<Store>,
+        now_ms: u64,
+    ) -> Result<Self, NodeError> {
+        match keys.open_log_in_service(config, &system_disk(), store, now_ms) {
             Ok(log) => {
                 outbox::forget_logged(store, &log)?;
                 let (store, logged) = (store.clone(), Mutex::default());

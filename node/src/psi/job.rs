@@ -78,7 +78,7 @@ impl JobRunner {
         let certificate = Certificate::load(config, &keys, &store)?;
         let partners = Partners::default();
         partners.reload(&store, &certificate.trust, clock.now_ms())?;
-        let log = JobLog::open(&keys, config, &store)?;
+        let log = JobLog::open(&keys, config, &store, clock.now_ms())?;
         let (software, configuration) = crate::server::digests(config)?;
         let later = |receipt: &Signed<PsiReceipt>| countersign_later(&store, receipt);
         if let Err(error) = JobFolder::expire(layout.root(), clock.now_ms(), later) {
@@ -178,12 +178,15 @@ impl JobRunner {
         self.conclude(job, &receipt, progress)
     }
 
-    /// Notes an early end in folder and log; the error itself goes to the caller.
+    /// Notes an early end in folder and log, of the request if it had a connection; the error itself goes to the caller.
     async fn failed(&self, job: &Job, error: &PsiError) {
         let (code, at_ms) = (error.code().to_owned(), self.clock.now_ms());
         let noted = lock(&job.folder).note(&Fact::Ended { code: code.clone(), at_ms });
-        let asked = lock(&job.folder).read::<PsiRequest>(Document::Request).ok().flatten();
-        let session = asked.map(|request| request.body().session);
+        let session = {
+            let folder = lock(&job.folder);
+            let asked = folder.read::<PsiRequest>(Document::Request).ok().flatten();
+            asked.filter(|_| folder.state().attempts > 0).map(|request| request.body().session)
+        };
         let event = Event::Failed { session, peer: job.checked.provider.clone(), code };
         let logged = self.log.append(at_ms, vec![event]).await.map_err(PsiError::from);
         if let Err(error) = noted.and(logged) {

@@ -138,6 +138,11 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// Whether the version is at fault, and not how it was read.
+    pub(crate) const fn is_of_version(&self) -> bool {
+        matches!(self, Self::Unknown { .. } | Self::Changed { .. } | Self::Damaged { .. })
+    }
+
     /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {

@@ -157,6 +157,9 @@ fn run(connection: &mut Connection, queue: &mpsc::Receiver<Job>) {
 }
 
 fn commit(connection: &mut Connection, jobs: &[Job]) -> rusqlite::Result<()> {
+    // An answer under a key outlives a cut of power: nobody is asked again for it.
+    let keyed = jobs.iter().any(|job| job.answer.is_some());
+    connection.pragma_update(None, "synchronous", if keyed { "FULL" } else { "NORMAL" })?;
     let t = connection.transaction()?;
     {
         let mut row = t.prepare_cached("INSERT INTO verification VALUES (?1, ?2, ?3, ?4)")?;
@@ -209,6 +212,16 @@ impl Store {
     pub fn queue_receipt(&self, provider: &str, receipt: &[u8; 64]) -> Result<(), StoreError> {
         let sql = "INSERT INTO uncountersigned (provider, receipt) SELECT ?1, ?2 WHERE NOT EXISTS
             (SELECT 1 FROM uncountersigned WHERE provider = ?1 AND receipt = ?2)";
+        self.lock().execute(sql, params![provider, receipt])?;
+        Ok(())
+    }
+
+    /// Forgets a receipt that was countersigned, where it waits.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn forget_receipt(&self, provider: &str, receipt: &[u8; 64]) -> Result<(), StoreError> {
+        let sql = "DELETE FROM uncountersigned WHERE provider = ?1 AND receipt = ?2";
         self.lock().execute(sql, params![provider, receipt])?;
         Ok(())
     }

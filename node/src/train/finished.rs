@@ -31,10 +31,17 @@ impl Finished {
     pub(crate) fn find(layout: &Layout, receipt: Signed<TrainReceipt>) -> Result<Option<Self>, NodeError> {
         let (folder, trained) = (ScoreFolder::new(layout), Some(hex::encode(receipt.digest())));
         for group in folder.groups()? {
-            let versions = Registry::new(folder.group(&group)).list()?;
-            if let Some(version) = versions.iter().find(|it| it.record().training_receipt == trained) {
-                let model = version.digest();
-                return Ok(Some(Self { receipt, group, model }));
+            let registry = Registry::new(folder.group(&group));
+            for name in registry.names()? {
+                match registry.open(&name) {
+                    Ok(version) if version.record().training_receipt == trained => {
+                        let model = version.digest();
+                        return Ok(Some(Self { receipt, group, model }));
+                    }
+                    Ok(_) => {}
+                    Err(error) if error.is_of_version() => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
         Ok(None)

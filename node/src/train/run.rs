@@ -128,7 +128,7 @@ impl TrainRunner {
         let certificate = Certificate::load(config, &keys, &store)?;
         let partners = Partners::default();
         partners.reload(&store, &certificate.trust, clock.now_ms())?;
-        let log = JobLog::open(&keys, config, &store)?;
+        let log = JobLog::open(&keys, config, &store, clock.now_ms())?;
         let (software, configuration) = crate::server::digests(config)?;
         Ok(Self {
             config: config.clone(),

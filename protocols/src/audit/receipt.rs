@@ -135,16 +135,22 @@ impl Record for Countersignature {
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, TranscriptError> {
-        let form = TranscriptError::Form { label: "receipt", expected: "64 bytes" };
-        Ok(Self {
+        let form = |expected| TranscriptError::Form { label: "receipt", expected };
+        let countersignature = Self {
             requester: r.parse("requester")?,
             provider: r.parse("provider")?,
             receipts: r
                 .list("receipt", MAX_RECEIPTS_PER_COUNTERSIGNATURE)?
                 .into_iter()
-                .map(|item| item.try_into().map_err(|_| form.clone()))
+                .map(|item| item.try_into().map_err(|_| form("64 bytes")))
                 .collect::<Result<_, _>>()?,
             signed_at_ms: r.u64("signed at")?,
-        })
+        };
+        let mut sorted: Vec<_> = countersignature.receipts.iter().collect();
+        sorted.sort_unstable();
+        if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(form("named once"));
+        }
+        Ok(countersignature)
     }
 }

@@ -11,6 +11,7 @@ use windvane_protocols::party::PartyId;
 use windvane_protocols::psi::{PsiAcceptance, PsiRequest};
 use windvane_protocols::transcript::Signed;
 
+use super::request::Sent;
 use super::{Job, JobRunner};
 use crate::error::PeerError;
 use crate::peer::channel;
@@ -47,17 +48,25 @@ impl JobRunner {
         scan: &Scan,
         progress: &dyn JobProgress,
     ) -> Result<Open, PsiError> {
-        if let Some(request) = self.sent(job, scan).await? {
-            let line = self.dial(job).await?;
-            match self.open_with(job, &request, line, progress).await {
-                Err(error) if error.can_be_renewed() && !job.is_accepted()? => {
-                    self.withdraw(job, &request, error.code()).await?;
+        let mut useless = None;
+        match self.sent(job, scan)? {
+            Some(Sent::Known(request)) => {
+                let line = self.dial(job).await?;
+                match self.open_with(job, &request, line, progress).await {
+                    Err(error) if error.can_be_renewed() && !job.is_accepted()? => {
+                        self.withdraw(job, &request, error.code()).await?;
+                    }
+                    opened => return opened,
                 }
-                opened => return opened,
             }
+            Some(Sent::Useless(request, code)) => useless = Some((request, code)),
+            None => {}
         }
         let request = self.compose(job, scan)?;
         let line = self.dial(job).await?;
+        if let Some((before, code)) = useless {
+            self.withdraw(job, &before, &code).await?;
+        }
         let request = self.ask(job, request).await?;
         Stage::Requested.reached();
         progress.stage(Stage::Requested);

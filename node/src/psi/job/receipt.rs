@@ -78,11 +78,18 @@ impl JobRunner {
         let events =
             vec![Event::PsiCompleted(Box::new(receipt.clone())), Event::PsiResult { session, result }];
         self.log.append(self.clock.now_ms(), events).await?;
+        // From here on somebody countersigns it, whatever ends the job.
+        countersign_later(&self.store, &receipt)?;
         lock(&job.folder).keep(Document::Receipt, &receipt)?;
         Stage::Receipt.reached();
-        if let Err(error) = self.countersign_now(&receipt, out, frames).await {
-            tracing::warn!(code = error.code(), %error, "the countersignature may not have arrived");
-            countersign_later(&self.store, &receipt)?;
+        match self.countersign_now(&receipt, out, frames).await {
+            Ok(()) => {
+                let provider = receipt.body().request().provider.as_str();
+                self.store.forget_receipt(provider, &receipt.digest())?;
+            }
+            Err(error) => {
+                tracing::warn!(code = error.code(), %error, "the countersignature may not have arrived");
+            }
         }
         Ok(receipt)
     }

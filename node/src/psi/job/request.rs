@@ -29,6 +29,14 @@ use crate::psi::input::{Scan, input_commitment};
 use crate::psi::plan::{given, key_name};
 use crate::psi::{JobProgress, PsiError};
 
+/// The request that is kept.
+pub(super) enum Sent {
+    /// The provider may know it.
+    Known(Signed<PsiRequest>),
+    /// It is to be given up for a new one, under this code.
+    Useless(Signed<PsiRequest>, String),
+}
+
 impl JobRunner {
     /// What the table is.
     pub(super) fn scan(&self, job: &Job, progress: &dyn JobProgress) -> Result<Scan, PsiError> {
@@ -36,8 +44,8 @@ impl JobRunner {
         tokio::task::block_in_place(|| self.scans.scan(&job.checked.input(), progress.reading()))
     }
 
-    /// The request that the provider may know, if the table is still the one in it.
-    pub(super) async fn sent(&self, job: &Job, scan: &Scan) -> Result<Option<Signed<PsiRequest>>, PsiError> {
+    /// The request that is kept, if the table is still the one in it.
+    pub(super) fn sent(&self, job: &Job, scan: &Scan) -> Result<Option<Sent>, PsiError> {
         let (kept, attempts) = {
             let folder = lock(&job.folder);
             (folder.read::<PsiRequest>(Document::Request)?, folder.state().attempts)
@@ -45,21 +53,20 @@ impl JobRunner {
         let Some(request) = kept else { return Ok(None) };
         let spent = PsiError::Attempts { had: attempts };
         let useless = match attempts {
-            0 => Some(INTERRUPTED),
+            0 => Some(INTERRUPTED.to_owned()),
             MAX_PSI_ATTEMPTS.. if job.is_accepted()? => return Err(spent),
-            MAX_PSI_ATTEMPTS.. => Some(spent.code()),
+            MAX_PSI_ATTEMPTS.. => Some(spent.code().to_owned()),
             _ => None,
         };
         if let Some(code) = useless {
-            self.withdraw(job, &request, code).await?;
-            return Ok(None);
+            return Ok(Some(Sent::Useless(request, code)));
         }
         let body = request.body();
         let commitment = input_commitment(&self.keys, &body.grant, &scan.digest, &body.key);
         if body.rows != scan.rows || body.input != commitment {
             return Err(PsiError::InputChanged { path: job.checked.input().path });
         }
-        Ok(Some(request))
+        Ok(Some(Sent::Known(request)))
     }
 
     /// Gives a request up. A crash behind this finds it without a connection, and gives it up once more.
