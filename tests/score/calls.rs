@@ -294,11 +294,11 @@ async fn a_score_that_is_missing_names_who_is_and_leaves_the_rest_alone() {
     assert_eq!(score.error.as_deref(), Some("SCORE_UNAVAILABLE"));
     let missing: Vec<_> = score.missing.iter().map(|s| (s.provider.as_str(), s.error.as_str())).collect();
     assert_eq!(missing, [("provider-1", "GRANT_UNKNOWN")]);
+    assert_eq!(failures(&scored.providers[1].0, &scored.providers[1].1).await, ["GRANT_UNKNOWN"]);
     // Who would have no score anyway is not without one for that.
     let outside = scored.bank().verify(inquiry("13912345678")).await.unwrap();
     assert_eq!(outside.score.map(|score| score.status), Some(ScoreStatus::Outside));
     assert!(!outside.decision.reasons.iter().any(|reason| reason.rule == "score_missing"));
-    assert_eq!(failures(&scored.providers[1].0, &scored.providers[1].1).await, ["GRANT_UNKNOWN"]);
     let report = scored.bank().verify(inquiry(&number(5))).await.unwrap();
     let reasons: Vec<_> = report.decision.reasons.iter().map(|reason| reason.rule.as_str()).collect();
     assert!(reasons.contains(&"score_missing"), "{reasons:?}");

@@ -186,16 +186,14 @@ impl ScoreCall {
         }
     }
 
-    /// Every provider restricts what is told: one that is asked by the grant that it is asked under, and one that is not
-    /// asked by its newest, be that at its end, since the sum has its part all the same where a quorum of the others suffices.
+    /// Every provider restricts what is told, by the grant that it is asked under; where that names no bands, or it is not
+    /// asked, by its newest, be that at its end: where a quorum of the others suffices, the sum has its part all the same.
     fn restrict(&mut self, sessions: &[Session], restrictions: &Restrictions) {
         for member in self.scoring.members() {
             let mut riding = sessions.iter().filter(|session| session.contract.party() == member);
             let terms = riding.find_map(|session| session.terms.as_ref().ok().filter(|terms| terms.scores));
-            self.output.restrict(match terms {
-                Some(terms) => terms.grant.score_bands.as_ref(),
-                None => restrictions.of(member, &self.question.group),
-            });
+            let bands = terms.and_then(|terms| terms.grant.score_bands.as_ref());
+            self.output.restrict(bands.or_else(|| restrictions.of(member, &self.question.group)));
         }
     }
 
