@@ -379,4 +379,21 @@ mod tests {
         assert_eq!(told(), 1);
         assert_eq!(retire.run(&what).unwrap_err().code(), "NOTHING_TO_RETIRE");
     }
+
+    #[test]
+    fn the_retirement_of_a_partner_who_was_ended_meanwhile_leaves_nothing_either() {
+        let dir = tempfile::tempdir().unwrap();
+        let admin = admin(dir.path());
+        let retire = Retire { retention: admin.retention(), dry_run: false };
+        let what = What::Partner("bank".parse().unwrap());
+        let folder = retire.retention.layout.root().join("snapshots/bank");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("table"), "rows").unwrap();
+        assert_eq!(retire.run(&what).unwrap_err().code(), "NOTHING_TO_RETIRE");
+        let counted = Inventory { items: 3, bytes: 8, digest: [1; 64] };
+        admin.store().begin_retirement(class::PARTNER, "bank", &counted).unwrap();
+        let gone = retire.run(&what).unwrap();
+        assert_eq!((gone.items, gone.bytes), (3, 8));
+        assert!(!folder.exists());
+    }
 }

@@ -1,6 +1,6 @@
 //! Countersignatures, in batches, off the hot path.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,10 +131,12 @@ impl Round<'_> {
 
     /// A countersignature that the provider has acknowledged.
     async fn countersign(&self, receipts: &[PendingReceipt]) -> Result<Signed<Countersignature>, PeerError> {
+        // Each once, should one ever wait twice.
+        let receipts: BTreeSet<_> = receipts.iter().map(|receipt| receipt.receipt).collect();
         let body = Countersignature {
             requester: self.keys.party.clone(),
             provider: self.provider.clone(),
-            receipts: receipts.iter().map(|receipt| receipt.receipt).collect(),
+            receipts: receipts.into_iter().collect(),
             signed_at_ms: self.clock.now_ms(),
         };
         let signed = Signed::sign(body, self.keys.signing_key());

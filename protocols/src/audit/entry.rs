@@ -517,7 +517,7 @@ mod tests {
         let countersignature = Countersignature {
             requester: "bank".parse().unwrap(),
             provider: peer.clone(),
-            receipts: vec![[5; 64]; 3],
+            receipts: vec![[5; 64], [6; 64], [7; 64]],
             signed_at_ms: 4,
         };
         let asked = Asked { session, index: 1, leaf: [6; 64] };

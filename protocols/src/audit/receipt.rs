@@ -154,3 +154,22 @@ impl Record for Countersignature {
         Ok(countersignature)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_countersignature_names_each_receipt_once() {
+        let of = |receipts: Vec<Hash>| Countersignature {
+            requester: "bank".parse().unwrap(),
+            provider: "carrier-a".parse().unwrap(),
+            receipts,
+            signed_at_ms: 4,
+        };
+        let read = |body: &Countersignature| Countersignature::decode(body.encode().as_bytes());
+        let (once, twice) = (of(vec![[6; 64], [5; 64]]), of(vec![[6; 64], [5; 64], [6; 64]]));
+        assert_eq!(read(&once), Ok(once));
+        assert_eq!(read(&twice), Err(TranscriptError::Form { label: "receipt", expected: "named once" }));
+    }
+}
