@@ -18,7 +18,7 @@
 //! copied and has at most [`MAX_TEXT_BYTES`]. A message or text that is not repeated may occur once, as every encoder
 //! writes it: `prost` would join the lists of two. Numbers and bytes that are not repeated allocate nothing, and are
 //! counted together, with the fields that nobody knows: those of a newer version are skipped, as `prost` does, but there
-//! may be [`NEWER`] of them, so that a message of nothing else costs no time either. Groups, which no field of ours is,
+//! may be sixteen of them, so that a message of nothing else costs no time either. Groups, which no field of ours is,
 //! are malformed. Tags and lengths are read by the functions with which `prost` reads them, so that both see the same
 //! message; what is malformed there is refused here.
 //!
