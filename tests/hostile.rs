@@ -298,11 +298,7 @@ async fn a_countersignature_brings_nothing_into_the_log_that_is_not_there() {
     let lab = Lab::new();
     let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
     let carrier_node = lab.start(&carrier).await;
-    let (mut bank, node) = lab.bank(&[(&carrier, &carrier_node)], &terms()).await;
-    node.stop().await.unwrap();
-    // Longer than the test runs.
-    bank.config.verification.countersign_interval_ms = 600_000;
-    let node = lab.start(&bank).await;
+    let (bank, node) = lab.waiting_bank(&[(&carrier, &carrier_node)], &terms()).await;
     assert_eq!(error_of(&node, zhang()).await, None);
     let open = bank_of(&node).uncountersigned("carrier-a", 1).unwrap()[0].receipt;
     let body = Countersignature {

@@ -137,6 +137,20 @@ impl Lab {
         (bank, node)
     }
 
+    /// [`Self::bank`], which countersigns only when it is told to.
+    pub(crate) async fn waiting_bank(
+        &self,
+        providers: &[(&Party, &Node)],
+        terms: &GrantTerms,
+    ) -> (Party, Node) {
+        let (mut bank, node) = self.bank(providers, terms).await;
+        node.stop().await.unwrap();
+        // Longer than a test runs.
+        bank.config.verification.countersign_interval_ms = 600_000;
+        let node = self.start(&bank).await;
+        (bank, node)
+    }
+
     /// [`Self::bank`] without downloads and not started.
     pub(crate) fn bank_files(&self, providers: &[(&Party, String)], terms: &GrantTerms) -> Party {
         let section = |(party, address): &(&Party, String)| {

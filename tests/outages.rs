@@ -169,11 +169,8 @@ async fn a_provider_that_acknowledges_nothing_keeps_nobody_from_the_others_count
     let lab = Lab::new();
     let carriers = ["carrier-a", "carrier-b"].map(|name| lab.carrier(name, SUBSCRIBERS));
     let [node_a, node_b] = [lab.start(&carriers[0]).await, lab.start(&carriers[1]).await];
-    let (mut bank, node) = lab.bank(&[(&carriers[0], &node_a), (&carriers[1], &node_b)], &terms()).await;
-    node.stop().await.unwrap();
-    // Longer than the test runs.
-    bank.config.verification.countersign_interval_ms = 600_000;
-    let node = lab.start(&bank).await;
+    let providers = [(&carriers[0], &node_a), (&carriers[1], &node_b)];
+    let (mut bank, node) = lab.waiting_bank(&providers, &terms()).await;
     assert_eq!(error_of(&node, zhang()).await, None);
     node.abandon().await;
     bank.config.providers[0].address = Headers::serve(&carriers[0]).await.to_string();
@@ -205,11 +202,7 @@ async fn a_call_that_failed_while_the_state_could_not_be_written_is_explained_by
     let lab = Lab::new();
     let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
     let carrier_node = lab.start(&carrier).await;
-    let (mut bank, node) = lab.bank(&[(&carrier, &carrier_node)], &terms()).await;
-    node.stop().await.unwrap();
-    // Longer than the test runs.
-    bank.config.verification.countersign_interval_ms = 600_000;
-    let node = lab.start(&bank).await;
+    let (bank, node) = lab.waiting_bank(&[(&carrier, &carrier_node)], &terms()).await;
     let state = Connection::open(bank.config.node.data_dir.join("state.db")).unwrap();
     let full = "CREATE TRIGGER full BEFORE INSERT ON verification BEGIN SELECT RAISE(ABORT, 'full'); END";
     state.execute_batch(full).unwrap();

@@ -183,11 +183,7 @@ impl NodeKeys {
         self.open_log_on(config, &system_disk())
     }
 
-    /// [`NodeKeys::open_log`] on another disk.
-    ///
-    /// # Errors
-    /// As [`NodeKeys::open_log`].
-    pub fn open_log_on(&self, config: &Config, disk: &Arc<dyn Disk>) -> Result<EvidenceLog, NodeError> {
+    fn open_log_on(&self, config: &Config, disk: &Arc<dyn Disk>) -> Result<EvidenceLog, NodeError> {
         let layout = Layout::new(config.node.data_dir.clone());
         let log = LogConfig {
             dir: layout.log(),

@@ -36,8 +36,8 @@ pub(super) enum PartnerCommand {
         #[command(flatten)]
         place: Place,
     },
-    /// Refuse every call of a partner's, and begin to ask it nothing, until it is resumed; its set intersections and trainings
-    /// under way end, a download or set-up goes on to its end
+    /// Refuse every call of a partner's, and begin to ask it nothing, until it is resumed; set intersections and
+    /// trainings under way end, a download or set-up goes on
     Suspend {
         /// The partner's name
         party: PartyId,

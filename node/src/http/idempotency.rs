@@ -3,8 +3,9 @@
 //! **Promised**: the same key with another body is always refused, also after a restart; the same key with the same body
 //! gets the stored answer, or an error while the first call is under way. The bank keeps the answer with its records, in
 //! one transaction and before the caller has it, so that no call that was answered is made again. One that failed, or that
-//! a kill cut off before, may be made again under its key: what was asked and logged by then stays counted. Keys are the caller's own, and are kept for a bounded time. Keys and bodies may speak of people: only keyed
-//! digests of them are kept, and the ids of reports, which lie sealed elsewhere.
+//! a kill cut off before, may be made again under its key: what was asked and logged by then stays counted. Keys are the
+//! caller's own, and are kept for a bounded time. Keys and bodies may speak of people: only keyed digests of them are kept,
+//! and the ids of reports, which lie sealed elsewhere.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -30,7 +30,8 @@ const MAX_BATCH_BYTES: usize = 8 << 20;
 const MAX_ID_BYTES: usize = 64;
 
 /// What the header is for. A quota counts what was asked, by a call that failed too.
-const KEY: &str = "A call that was answered under its key is answered again, and not made again; one that failed may be made again";
+const KEY: &str =
+    "A call that was answered under its key is answered again, and not made again; one that failed may be";
 
 /// What any call may meet.
 #[derive(IntoResponses)]

@@ -51,7 +51,8 @@ pub struct MemberStatus {
 pub struct EpochStatus {
     /// The epoch.
     pub epoch: u64,
-    /// `begun`, `confirmed`, `finished`, `retired`, `given up` (what a kill left of it), or `damaged`, of which the log of the node says more.
+    /// `begun`, `confirmed`, `finished`, `retired`, `given up` (what a kill left of it), or `damaged`, of which the log of
+    /// the node says more.
     pub state: &'static str,
     /// ctx, in hex, once it is finished.
     pub context: Option<String>,

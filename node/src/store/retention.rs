@@ -1,7 +1,7 @@
 //! The end of verifications' details, and of what was retired.
 //!
 //! What is retired is counted before anything of it is destroyed, until the transaction that queues the entry about it.
-//! What was destroyed of verifications is counted in the transaction that deletes it, until the transaction that queues the entry about it:
+//! What was destroyed of verifications is counted in the transaction that deletes it, until that of its entry:
 //! as long as the count stands there, the write-ahead log may hold copies and is to be emptied.
 
 use std::time::Duration;
