@@ -180,6 +180,19 @@ fn a_node_is_keyed_enrolled_and_checked_from_the_command_line() {
 }
 
 #[test]
+fn a_token_is_not_written_where_a_backup_would_take_it_along() {
+    let (dir, config) = node_of("bank.toml");
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    good(&["keys", "init", "--config", &config]);
+    let (inside, outside) = (path("data/token"), path("token"));
+    let add = |out| ["keys", "token", "add", "desk", "--config", &config, "--out", out];
+    assert!(bad(&add(&inside)).starts_with("error OUT_IN_DATA_DIR: "));
+    assert!(!std::path::Path::new(&inside).exists());
+    // Nobody was admitted.
+    good(&add(&outside));
+}
+
+#[test]
 fn a_training_that_cannot_be_read_keeps_no_other_out_of_the_list() {
     let (dir, config) = node_of("bank.toml");
     for (id, journal) in [("07", "damaged\n"), ("08", "")] {
