@@ -79,7 +79,9 @@ impl Setup {
             return;
         }
         if !Layout::new(config.node.data_dir.clone()).keys().exists() {
-            return self.problem("KEYS_MISSING", "the node has no keys; run windvane keys init");
+            let text = "the node has no keys; run windvane keys init for a new one, or windvane restore where it was lost: \
+                        with new keys no partner knows it";
+            return self.problem("KEYS_MISSING", text);
         }
         let layout = Layout::new(config.node.data_dir.clone());
         if layout.log().is_dir() && !layout.state().is_file() {
