@@ -110,7 +110,9 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// There is no store in the directory.
-    #[error("there is no key store in {path}; make one first")]
+    #[error(
+        "there is no key store in {path}; make a new node its own (keys init), or restore what was lost from a backup"
+    )]
     NoStore {
         /// The directory.
         path: PathBuf,

@@ -173,6 +173,22 @@ impl Trust {
         end: End,
         now_ms: u64,
     ) -> Result<CertificateIdentity, TrustError> {
+        self.check_under(|party| self.authorities_of(party), chain, end, now_ms)
+    }
+
+    /// Whether the node's own chain was revoked: its own authority speaks for it, whomever that is bound to here.
+    pub fn own_is_revoked(&self, chain: &[CertificateDer<'_>], now_ms: u64) -> bool {
+        let checked = || self.check_under(|_| vec![&self.own], chain, End::Client, now_ms);
+        !self.lists.is_empty() && matches!(checked(), Err(TrustError::Revoked { .. }))
+    }
+
+    fn check_under<'a>(
+        &self,
+        authorities_of: impl FnOnce(&PartyId) -> Vec<&'a AuthorityCertificate>,
+        chain: &[CertificateDer<'_>],
+        end: End,
+        now_ms: u64,
+    ) -> Result<CertificateIdentity, TrustError> {
         let (first, intermediates) = chain.split_first().ok_or(IdentityError::Chain)?;
         if chain.len() > MAX_CHAIN_CERTIFICATES {
             return Err(IdentityError::Chain.into());
@@ -187,7 +203,7 @@ impl Trust {
         };
         let time = UnixTime::since_unix_epoch(Duration::from_millis(now_ms));
         let mut failed = webpki::Error::UnknownIssuer;
-        for authority in self.authorities_of(party) {
+        for authority in authorities_of(party) {
             let der = CertificateDer::from(authority.der.as_slice());
             let anchor: TrustAnchor<'_> = webpki::anchor_from_trusted_cert(&der).map_err(path)?;
             let anchors = std::slice::from_ref(&anchor);

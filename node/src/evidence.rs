@@ -39,6 +39,7 @@ use tokio::sync::oneshot;
 use windvane_protocols::audit::checkpoint::{Checkpoint, LogSigner, LogVerifier};
 
 pub use self::error::LogError;
+pub(crate) use self::files::is_locked as is_held;
 pub use self::queue::{Appended, LogCondition, LogStats};
 pub use self::reader::{Entries, LogReader};
 

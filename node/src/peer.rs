@@ -32,7 +32,7 @@ pub use accept::{Incoming, PeerStream};
 pub(crate) use accepted::Accepted;
 pub(crate) use dial::connect;
 pub use dial::{channel, channel_over, live_channel};
-pub use expiry::{Ending, endings};
+pub use expiry::{CERTIFICATE_REVOKED, Ending, endings};
 pub use live::Tls;
 pub use open::Connections;
 

@@ -20,8 +20,10 @@
 //! counts goes on: every grant that this node issued ends, every epoch's and score's keys are destroyed, published
 //! tables are removed, callers are dismissed, and the numbers of epochs skip ahead by [`SAFE_STEP`]. A replayed
 //! session finds no grant, a quota no grant to be spent from, a number no place below the step. New grants, epochs,
-//! setups and callers are needed; the same identity and partners remain. The log says `restored` with `lost`; an
-//! auditor with a checkpoint from after the backup finds that the log was rolled back, which is true and stays so.
+//! setups and callers are needed; the same identity and partners remain. Nor can be known whom the node distrusted since,
+//! so that every partner is suspended until `partner resume`, and the notes say what to repeat before. The log says
+//! `restored` with `lost`; an auditor with a checkpoint from after the backup finds that the log was rolled back, which is
+//! true and stays so.
 //!
 //! **Promised.** A backup that is damaged, or another node's, is refused before anything is written; so is a directory
 //! that is not empty. The data directory appears by one rename after everything was synced; what an interrupted restore
@@ -29,7 +31,9 @@
 //!
 //! **Not promised.** That the lost node is not started once more: two nodes of one identity break every promise about
 //! quotas, so destroy the old directory or its keys. A copy of a log that lacks its last entries (no journal, a mirror)
-//! is not the newest: give it with `--log-lost` as well.
+//! is not the newest: give it with `--log-lost` as well. Revocation lists that came after the backup are never there: the
+//! log has their digests, and one that is lost not even these; nor does a restore with `--log-lost` know of partners that
+//! were ended, authorities that were bound or released and functions that were switched off since.
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +41,9 @@ use rustix::fs::syncfs;
 use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::transcript::Record as _;
 
-use crate::backup::{BackupError, Watch, copy_dir, outside, read_seal, remove_leftover, resolve, verify};
+use crate::backup::{
+    BackupError, Seal, Watch, copy_dir, outside, read_seal, remove_leftover, resolve, verify,
+};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::NodeError;
@@ -118,7 +124,7 @@ impl Restore<'_> {
         }
         let size = log::check(&keys, &config, seal.body(), self.checkpoints)?;
         Stage::Log.reached();
-        let (mut events, notes) = self.catch_up(&keys, &layout, seal.body().before, clock)?;
+        let (mut events, notes) = self.catch_up(&keys, &layout, seal.body(), clock)?;
         Stage::CaughtUp.reached();
         events.push(Event::Restored {
             backup: seal.digest(),
@@ -162,16 +168,17 @@ impl Restore<'_> {
         &self,
         keys: &NodeKeys,
         layout: &Layout,
-        before: u64,
+        seal: &Seal,
         clock: &dyn Clock,
     ) -> Result<(Vec<Event>, Vec<String>), NodeError> {
         let store = Store::open(&layout.state())?;
         let mut catching = CatchUp::new(keys, &store, layout);
-        catching.read(before)?;
+        catching.read(seal.before)?;
         let (mut events, mut notes) = catching.finish()?;
         notes.extend(jobs::drop_unfinished(layout)?);
         if self.log_lost {
-            let (ended, told) = lost::end_everything(keys, &store, layout, clock.now_ms())?;
+            let times = (seal.created_at_ms, clock.now_ms());
+            let (ended, told) = lost::end_everything(keys, &store, layout, times)?;
             events.extend(ended);
             notes.extend(told);
         }

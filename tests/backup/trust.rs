@@ -1,8 +1,9 @@
 //! Whom a restored node believes: what its log says, and not what the older backup does.
 
+use windvane::restore::Restore;
 use windvane_keys::enrolment::Enrolment;
 
-use super::restored;
+use super::{party_at, restored};
 use crate::lab::{Lab, Party, authority_pem, sha256_of};
 
 /// Whether a restored node shows the certificate of this enrolment.
@@ -75,4 +76,35 @@ fn a_restored_node_believes_whom_its_log_says_and_tells_of_a_list_that_it_lacks(
     let anchors: Vec<_> = trust.anchors().iter().map(|anchor| anchor.certificate.der.as_slice()).collect();
     assert_eq!(anchors, [pem::parse(&bound_pem).unwrap().contents()]);
     assert!(!admin.import_revocations(next.der()).unwrap().known);
+}
+
+#[test]
+fn where_the_log_is_lost_every_partner_is_suspended_and_the_operator_is_told_what_to_repeat() {
+    let lab = Lab::new();
+    let carrier = lab.party("carrier-a", "");
+    let [before, since, ended] = ["before", "since", "ended"].map(|name| lab.party(name, ""));
+    for peer in [&before, &since, &ended] {
+        carrier.admin.import_enrolment(&peer.enrolment).unwrap();
+    }
+    let name = |party: &Party| party.config.party();
+    carrier.admin.suspend(&name(&before)).unwrap();
+    let repository = lab.dir.path().join("backups");
+    carrier.admin.back_up(&repository, None, &|_, _| ()).unwrap();
+    carrier.admin.suspend(&name(&since)).unwrap();
+    carrier.admin.end_partner(&name(&ended)).unwrap();
+    carrier.admin.import_revocations(lab.revoke(None, &[&since.enrolment]).der()).unwrap();
+
+    let to = lab.dir.path().join("restored");
+    let (config, from, checkpoints) = (&carrier.config, repository.as_path(), &[]);
+    let restore = Restore { config, from, to: &to, log: None, log_lost: true, checkpoints };
+    let notes = restore.run(&lab.clock, &|_, _| ()).unwrap().notes;
+    let told = |words: &[&str]| notes.iter().any(|note| words.iter().all(|word| note.contains(word)));
+    assert!(told(&["revocation list", "`partner distrust`", "`partner end`", "`function off`"]), "{notes:?}");
+    assert!(told(&["since is suspended", "windvane partner resume since"]), "{notes:?}");
+    assert!(told(&["before was suspended"]), "{notes:?}");
+
+    let admin = party_at(&lab, &carrier, &to).admin;
+    assert_eq!(admin.functions().unwrap().off_now().1, ["before", "ended", "since"]);
+    admin.resume(&name(&since)).unwrap();
+    assert_eq!(admin.functions().unwrap().off_now().1, ["before", "ended"]);
 }

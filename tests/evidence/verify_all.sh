@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Verifies the logs of a demo's directory with tools that are not ours, Go's sumdb packages and openssl, and
-# shows that both refuse a changed byte.
+# shows that both refuse a changed byte. It fits a demo alone (five parties, their configurations beside them): of a node's
+# log, verify_log.go and verify_checkpoint.sh are run by themselves.
 #
 #   verify_all.sh DEMO-DIRECTORY
 set -euo pipefail

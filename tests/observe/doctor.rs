@@ -95,6 +95,43 @@ async fn what_is_wrong_with_a_provider_is_named() {
     pair.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_does_not_show_itself_is_asked_over_rest_and_else_known_by_its_log() {
+    let lab = Lab::new();
+    let pair = Pair::start(&lab, |config| config.observability.min_free_disk_mb = 0).await;
+    let unseen = |party: &Party, node: &Node| {
+        let path = lab.dir.path().join(&party.config.node.party).join("windvane.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        let text = match node.http_address() {
+            Some(address) => text.replacen(
+                "[http]\nlisten = \"127.0.0.1:0\"",
+                &format!("[http]\nlisten = \"{address}\""),
+                1,
+            ),
+            None => text,
+        };
+        fs::write(&path, text + "[observability]\nmin_free_disk_mb = 0\n[certificates]\nwarn_days = 1\n")
+            .unwrap();
+        path
+    };
+    let (bank, carrier) = (unseen(&pair.bank, &pair.node), unseen(&pair.carrier, &pair.provider));
+    let report = examine(&bank).await;
+    let notes = codes(&report, Severity::Note);
+    for code in ["NODE_RUNS", "OBSERVABILITY_OFF"] {
+        assert!(notes.contains(&code.to_owned()), "{code} in {}", report.text());
+    }
+    // That it is ready is not known, so it is not called healthy.
+    let report = examine(&carrier).await;
+    assert!(codes(&report, Severity::Warning).contains(&"OBSERVABILITY_OFF".to_owned()), "{}", report.text());
+    assert!(!report.text().contains("healthy"), "{}", report.text());
+    pair.stop().await;
+    for path in [bank, carrier] {
+        let report = examine(&path).await;
+        assert!(codes(&report, Severity::Warning).contains(&"NODE_DOWN".to_owned()), "{}", report.text());
+        assert!(!report.text().contains("healthy"), "{}", report.text());
+    }
+}
+
 /// Any file of the log's right edge.
 fn partial_tile(dir: &Path) -> PathBuf {
     let mut pending = vec![dir.join("tile")];

@@ -87,6 +87,21 @@ fn a_revoked_certificate_is_refused_and_another_of_the_same_party_is_not() {
 }
 
 #[test]
+fn a_node_learns_that_its_own_certificate_was_revoked_whomever_its_authority_is_bound_to() {
+    let ours = authority("Ours");
+    let request = Party::new("bank").request();
+    let revoked = enrol(&ours, &request);
+    let renewed = ours.sign(&request, 8, NOW_MS, &mut rand::rng()).unwrap();
+    let serial = revoked.certificate().serial.as_slice();
+    let free = with_list(Trust::new(ours.certificate().clone()), &ours, &[serial]);
+    let bound = free.clone().with_anchors(vec![anchor(&ours, &["carrier"])]);
+    for trust in [&free, &bound] {
+        assert!(trust.own_is_revoked(&revoked.chain(), NOW_MS));
+        assert!(!trust.own_is_revoked(&renewed.chain(), NOW_MS));
+    }
+}
+
+#[test]
 fn an_overdue_list_still_revokes_and_refuses_the_rest_only_where_that_is_chosen() {
     let ours = authority("Ours");
     let (revoked, good) = (Party::new("carrier").request(), Party::new("bank").request());

@@ -107,7 +107,7 @@ pub enum BackupError {
     },
     /// Nobody said which log is the newest.
     #[error(
-        "say where the newest log is: --log DATA_DIR of the node that was lost, or --log-lost when nothing of it is left (which ends grants, epochs and callers, because quotas may have been used since the backup)"
+        "say where the newest log is: --log DATA_DIR of the node that was lost, or --log-lost when nothing of it is left (which ends grants, epochs and callers and suspends partners, because nobody knows what was used since the backup and who was distrusted)"
     )]
     LogNotNamed,
     /// The log does not go as far, or not on from where it was seen.

@@ -1,7 +1,8 @@
 //! A certificate authority for a trial: `keys ca init`, `keys ca revoke` and `partner sign`.
 //!
-//! Its folder holds a key store, the passphrase of that store, and the certificate. Who can read the folder
-//! can enrol parties; a deployment keeps it apart from every node.
+//! Its folder holds a key store, the passphrase of that store, the certificate, its newest revocation list, and in
+//! `signed/` every enrolment that it signed, so that a certificate can be revoked when its party has none of its files
+//! any more. Who can read the folder can enrol parties; a deployment keeps it apart from every node.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -22,6 +23,9 @@ use super::place::hand_over;
 
 /// Random bytes of a generated passphrase.
 const PASSPHRASE_BYTES: usize = 32;
+
+/// Where in its folder an authority keeps what it signed.
+const SIGNED: &str = "signed";
 
 /// Options of `keys ca init`.
 #[derive(Debug, clap::Args)]
@@ -56,7 +60,8 @@ pub(super) struct SignArgs {
 /// Options of `keys ca revoke`.
 #[derive(Debug, clap::Args)]
 pub(super) struct RevokeArgs {
-    /// Enrolments whose certificates are revoked; none issues the list again under a later date
+    /// Enrolments whose certificates are revoked, for example from signed/ of the authority's folder; none issues the
+    /// list again under a later date
     enrolments: Vec<PathBuf>,
     /// The authority's folder
     #[arg(long, value_name = "DIR")]
@@ -131,10 +136,22 @@ impl SignArgs {
     pub(super) fn run(&self) -> Result<Answer, Failure> {
         let authority = open(&self.ca)?;
         let request = EnrolmentRequest::from_pem(&read_text(&self.request)?)?;
-        let signed = authority.sign(&request, self.days, SystemClock.now_ms(), &mut rand::rng())?;
+        let now_ms = SystemClock.now_ms();
+        let signed = authority.sign(&request, self.days, now_ms, &mut rand::rng())?;
+        keep(&self.ca, &signed, now_ms)?;
         let what = format!("enrolment of {}", request.party());
         hand_over(self.out.as_deref(), signed.to_pem(), &what)
     }
+}
+
+/// Keeps what was signed, under party, day and serial number, before anybody has it.
+fn keep(dir: &Path, signed: &Enrolment, now_ms: u64) -> Result<(), Failure> {
+    let folder = dir.join(SIGNED);
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    made.map_err(|source| Failure::io(folder.display().to_string(), source))?;
+    let (party, serial) = (signed.request().party(), hex::encode(&signed.certificate().serial));
+    let day: String = rfc3339(now_ms).chars().take(10).collect();
+    Ok(write_public(&folder.join(format!("{party}-{day}-{serial}.enrolment")), signed.to_pem().as_bytes())?)
 }
 
 fn store_of(dir: &Path) -> PathBuf {

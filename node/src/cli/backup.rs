@@ -56,7 +56,8 @@ pub(super) struct RestoreArgs {
     /// Where the newest log is: the data directory that was lost, or its log
     #[arg(long, value_name = "DIR")]
     log: Option<PathBuf>,
-    /// Entries after the backup, or after --log, are lost: end grants, epochs and callers, skip ahead with epochs
+    /// Entries after the backup, or after --log, are lost: end grants, epochs and callers, skip ahead with epochs, and
+    /// suspend every partner until `partner resume`, because whom the node distrusted since is lost too
     #[arg(long)]
     log_lost: bool,
     /// A checkpoint of the log that others have seen, which the restored log must reach; may be repeated

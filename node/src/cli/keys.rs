@@ -71,7 +71,8 @@ pub(super) enum TokenCommand {
     Add {
         /// The caller's name in the node's logs: letters, digits and -_.@
         name: String,
-        /// Write the token into this file, for its owner only, instead of printing it
+        /// Write the token into this file, for its owner only, instead of printing it; outside of the data directory,
+        /// of which a backup would take it along as it is
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
         #[command(flatten)]
@@ -162,6 +163,7 @@ fn list(place: &Place, json: bool) -> Result<Answer, Failure> {
 }
 
 fn add_token(place: &Place, name: &str, out: Option<PathBuf>) -> Result<Answer, Failure> {
+    out.as_deref().map_or(Ok(()), |out| place.check_outside(out))?;
     let token = place.admin()?.admit_caller(name)?;
     let Some(path) = out else { return Ok(Answer::text(token.expose())) };
     write_private(&path, token.expose().as_bytes())?;

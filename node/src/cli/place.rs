@@ -7,7 +7,7 @@ use windvane::admin::Admin;
 use windvane::clock::SystemClock;
 use windvane::config::Config;
 use windvane::error::NodeError;
-use windvane_keys::files::write_public;
+use windvane_keys::files::{parent_of, write_public};
 
 use super::Answer;
 use super::failure::Failure;
@@ -29,6 +29,23 @@ impl Place {
     /// Opens the node's files.
     pub(super) fn admin(&self) -> Result<Admin, Failure> {
         Ok(Admin::open(&self.load()?, Arc::new(SystemClock))?)
+    }
+
+    /// Refuses a place for a secret inside of the data directory: a backup takes its files along as they are.
+    pub(super) fn check_outside(&self, file: &Path) -> Result<(), Failure> {
+        let data_dir = self.load()?.node.data_dir;
+        // Where one of them is not there, the file is not in the directory, or cannot be written.
+        let inside = parent_of(file).canonicalize().ok().zip(data_dir.canonicalize().ok());
+        if inside.is_some_and(|(parent, data_dir)| parent.starts_with(data_dir)) {
+            let message = format!(
+                "--out {} lies in the data directory, of which every backup would hold it readable; name a file outside \
+                 of {}",
+                file.display(),
+                data_dir.display()
+            );
+            return Err(Failure::given("OUT_IN_DATA_DIR", message));
+        }
+        Ok(())
     }
 }
 

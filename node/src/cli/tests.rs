@@ -180,6 +180,48 @@ fn a_node_is_keyed_enrolled_and_checked_from_the_command_line() {
 }
 
 #[test]
+fn a_certificate_is_revoked_by_what_its_authority_kept_and_its_node_is_told() {
+    let (dir, config) = node_of("carrier.toml");
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (request, enrolment, ca, list) = (path("request"), path("enrolment"), path("ca"), path("list"));
+    good(&["keys", "init", "--config", &config]);
+    good(&["keys", "ca", "init", "--dir", &ca, "--name", "Trial"]);
+    good(&["partner", "request", "--config", &config, "--out", &request]);
+    good(&["partner", "sign", "--ca", &ca, &request, "--out", &enrolment]);
+    good(&["partner", "import", "--config", &config, &enrolment]);
+    let first = std::fs::read(&enrolment).unwrap();
+    // The files of the renewal take the place of the first.
+    good(&["keys", "renew", "--config", &config, "--out", &request]);
+    good(&["partner", "sign", "--ca", &ca, &request, "--out", &enrolment]);
+    let kept = std::fs::read_dir(dir.path().join("ca/signed")).unwrap().map(|entry| entry.unwrap().path());
+    let kept: Vec<_> = kept.collect();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    let old = kept.iter().find(|path| std::fs::read(path).unwrap() == first).unwrap().to_str().unwrap();
+
+    good(&["keys", "ca", "revoke", "--ca", &ca, "--out", &list, old]);
+    good(&["partner", "revocations", "--config", &config, &list]);
+    let checked = bad(&["check-config", &config]);
+    assert!(checked.contains("problem CERTIFICATE_REVOKED: carrier-a: "), "{checked}");
+    assert!(checked.contains("windvane keys renew"), "{checked}");
+    assert!(bad(&["doctor", "--config", &config]).contains("problem CERTIFICATE_REVOKED: "));
+    good(&["partner", "import", "--config", &config, &enrolment]);
+    assert!(!good(&["check-config", &config]).contains("CERTIFICATE_REVOKED"));
+}
+
+#[test]
+fn a_token_is_not_written_where_a_backup_would_take_it_along() {
+    let (dir, config) = node_of("bank.toml");
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    good(&["keys", "init", "--config", &config]);
+    let (inside, outside) = (path("data/token"), path("token"));
+    let add = |out| ["keys", "token", "add", "desk", "--config", &config, "--out", out];
+    assert!(bad(&add(&inside)).starts_with("error OUT_IN_DATA_DIR: "));
+    assert!(!std::path::Path::new(&inside).exists());
+    // Nobody was admitted.
+    good(&add(&outside));
+}
+
+#[test]
 fn a_training_that_cannot_be_read_keeps_no_other_out_of_the_list() {
     let (dir, config) = node_of("bank.toml");
     for (id, journal) in [("07", "damaged\n"), ("08", "")] {

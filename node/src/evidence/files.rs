@@ -33,7 +33,7 @@ pub(super) fn lock(file: &File, path: &Path) -> Result<(), LogError> {
 }
 
 /// Whether somebody else has the lock of a file or directory. For a moment nobody else can take it.
-pub(super) fn is_locked(path: &Path) -> bool {
+pub(crate) fn is_locked(path: &Path) -> bool {
     let tried = File::open(path).map(|file| file.try_lock_shared());
     matches!(tried, Ok(Err(TryLockError::WouldBlock)))
 }

@@ -23,7 +23,8 @@ const EPOCH_WARNING_MS: u64 = 2 * HOUR_MS;
 
 /// Space on the disk of the data directory.
 pub fn disk(dir: &Path, config: &ObservabilityConfig) -> Option<Finding> {
-    let advice = "make room on the disk of data_dir, or move it to a larger one";
+    let advice = "make room on the disk of data_dir, or move it to a larger one; if calls end with LOG_UNAVAILABLE then, run \
+                  windvane audit verify and start the node again";
     let free = match free_bytes(dir) {
         Ok(bytes) => bytes >> 20,
         Err(error) => {

@@ -2,7 +2,7 @@
 //!
 //! It looks at what [`super::setup`] looks at, at the machine (disk, modes, clock), at keys, grants, quotas, the log's
 //! tail and the outbox, asks every provider for its version and clock over mutual TLS, and asks the running node what
-//! it finds itself. It changes nothing.
+//! it finds itself. It changes nothing, and calls no node healthy that is down or cannot be asked.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -49,7 +49,7 @@ impl Report {
         let lines = self.findings.iter().map(|found| format!("{found}\n"));
         let end = match (self.problems, self.warnings) {
             (0, 0) => "healthy".to_owned(),
-            (0, warnings) => format!("healthy, with {warnings} warnings"),
+            (0, warnings) => format!("no problems, {warnings} warnings"),
             (problems, warnings) => format!("{problems} problems, {warnings} warnings"),
         };
         lines.collect::<String>() + &end

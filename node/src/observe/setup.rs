@@ -14,6 +14,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::error::NodeError;
 use crate::identity::{Certificate, Layout, passphrase};
+use crate::peer::CERTIFICATE_REVOKED;
 use crate::risk::{Rules, Vocabulary};
 
 mod contracts;
@@ -78,7 +79,9 @@ impl Setup {
             return;
         }
         if !Layout::new(config.node.data_dir.clone()).keys().exists() {
-            return self.problem("KEYS_MISSING", "the node has no keys; run windvane keys init");
+            let text = "the node has no keys; run windvane keys init for a new one, or windvane restore where it was lost: \
+                        with new keys no partner knows it";
+            return self.problem("KEYS_MISSING", text);
         }
         let layout = Layout::new(config.node.data_dir.clone());
         if layout.log().is_dir() && !layout.state().is_file() {
@@ -122,7 +125,10 @@ impl Setup {
             return;
         };
         let endings = self.need(admin.endings()).unwrap_or_default();
-        endings.into_iter().for_each(|ending| self.step(Some(checks::ending(ending))));
+        for found in endings.into_iter().map(checks::ending) {
+            // To be renewed now: it is no end that is still to come.
+            if found.code == CERTIFICATE_REVOKED { self.findings.push(found) } else { self.step(Some(found)) }
+        }
         if enrolled.is_empty() {
             self.note("PARTNER_MISSING", "no partner is enrolled; run windvane partner import");
         }

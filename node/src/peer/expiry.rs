@@ -1,5 +1,5 @@
-//! What ends soon: certificates, authorities, revocation lists. Told by the log at a start and daily, and by whoever
-//! asks for a node's health.
+//! What ends soon: certificates, authorities, revocation lists; and that the node's own certificate was revoked. Told by
+//! the log at a start and daily, and by whoever asks for a node's health.
 
 use serde::Serialize;
 use windvane_protocols::party::PartyId;
@@ -10,11 +10,14 @@ use crate::identity::Certificate;
 
 const DAY_MS: u64 = 86_400_000;
 
+/// The code of a certificate of the node's own that stands in a revocation list: no partner with that list believes it.
+pub const CERTIFICATE_REVOKED: &str = "CERTIFICATE_REVOKED";
+
 /// Something that ends soon, or has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Ending {
     /// The stable code: `CERTIFICATE_ENDS`, `CERTIFICATE_EXPIRED`, the same with `PARTNER_` and `AUTHORITY_` before
-    /// them, or `REVOCATION_LIST_OVERDUE`.
+    /// them, [`CERTIFICATE_REVOKED`], or `REVOCATION_LIST_OVERDUE`.
     pub code: &'static str,
     /// Whose certificate it is; none of an authority.
     pub party: Option<String>,
@@ -62,7 +65,7 @@ const AUTHORITY: Kind = Kind {
     advice: "ask the authority for its next certificate",
 };
 
-/// What ends within `warn_days` or has ended, of a node's own and of its partners'.
+/// What ends within `warn_days` or has ended, of a node's own and of its partners', and whether its own was revoked.
 pub fn endings(certificate: &Certificate, partners: &[Until], now_ms: u64, warn_days: u32) -> Vec<Ending> {
     let mut found = Vec::new();
     let mut add = |kind: Kind, party: Option<&PartyId>, at_ms: u64, is_needed: bool| {
@@ -83,6 +86,15 @@ pub fn endings(certificate: &Certificate, partners: &[Until], now_ms: u64, warn_
     add(AUTHORITY, None, certificate.trust.own().not_after_ms, true);
     for anchor in certificate.trust.anchors() {
         add(AUTHORITY, None, anchor.certificate.not_after_ms, false);
+    }
+    if certificate.trust.own_is_revoked(certificate.tls.chain(), now_ms) {
+        found.push(Ending {
+            code: CERTIFICATE_REVOKED,
+            party: Some(own.party.to_string()),
+            what: "the certificate was revoked by its authority".to_owned(),
+            advice: OWN.advice,
+            stops_node: true,
+        });
     }
     let overdue = certificate.trust.lists().filter(|list| list.next_update_ms() < now_ms);
     found.extend(overdue.map(|list| Ending {

@@ -1,7 +1,8 @@
-//! What ends where nobody knows what was used since the backup.
+//! What ends where nobody knows what was used since the backup, nor whom the node distrusted since.
 
 use std::collections::BTreeSet;
 
+use windvane_keys::enrolment::Enrolment;
 use windvane_keys::record::{Purpose, State};
 use windvane_keys::rotation::next_epoch;
 use windvane_keys::store::KeyStore as _;
@@ -10,21 +11,24 @@ use windvane_protocols::audit::grant::Grant;
 use windvane_protocols::transcript::{Record as _, Signed};
 
 use super::epochs;
+use crate::clock::rfc3339;
 use crate::error::NodeError;
+use crate::functions::partner_subject;
 use crate::identity::{Layout, NodeKeys};
 use crate::score::folder::ScoreFolder;
 use crate::snapshot::disk;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// By so much the numbers of epochs skip ahead: an epoch every minute for almost two years would not reach it.
 pub const SAFE_STEP: u64 = 1_000_000;
 
-/// Ends grants, epochs, scoring keys and callers; gives the log's entries that the state does not queue, and notes.
+/// Ends grants, epochs, scoring keys and callers, and suspends every partner; gives the log's entries that the state does
+/// not queue, and notes. `since_ms` is the backup's time.
 pub(super) fn end_everything(
     keys: &NodeKeys,
     store: &Store,
     layout: &Layout,
-    now_ms: u64,
+    (since_ms, now_ms): (u64, u64),
 ) -> Result<(Vec<Event>, Vec<String>), NodeError> {
     let entry = |event| Entry::new(now_ms, event).encode().into_bytes();
     let mut notes = vec![
@@ -32,6 +36,26 @@ pub(super) fn end_everything(
          and admit callers again"
             .to_owned(),
     ];
+    notes.push(format!(
+        "whom the node distrusted since {} is not known here: before the start, import the newest revocation list of \
+         every authority, and repeat what was done since with `partner trust`, `partner distrust`, `partner end`, \
+         `partner suspend` and `function off`",
+        rfc3339(since_ms)
+    ));
+    for pem in store.partners()? {
+        let party = Enrolment::from_pem(&pem)?.request().party().clone();
+        let (subject, action) = (partner_subject(&party), "suspended".to_owned());
+        let told = entry(Event::Switched { subject: subject.clone(), action });
+        match store.switch_off(&subject, now_ms, &told) {
+            Ok(()) => notes.push(format!(
+                "partner {party} is suspended: `windvane partner resume {party}` when that is done, if it is to be believed"
+            )),
+            Err(StoreError::Exists { .. }) => {
+                notes.push(format!("partner {party} was suspended before the backup, and still is"));
+            }
+            Err(other) => return Err(other.into()),
+        }
+    }
     for grant in store.grants()?.into_iter().filter(|grant| grant.issued && grant.ended_at_ms.is_none()) {
         let id = Signed::<Grant>::from_bytes_unverified(grant.signed)?.body().id;
         store.end_grant(id.as_bytes(), now_ms, &entry(Event::GrantEnded(id)))?;
