@@ -1,5 +1,7 @@
 //! Whom a restored node believes: what its log says, and not what the older backup does.
 
+use windvane::identity::Layout;
+use windvane::store::Store;
 use windvane_keys::enrolment::Enrolment;
 
 use super::restored;
@@ -75,4 +77,31 @@ fn a_restored_node_believes_whom_its_log_says_and_tells_of_a_list_that_it_lacks(
     let anchors: Vec<_> = trust.anchors().iter().map(|anchor| anchor.certificate.der.as_slice()).collect();
     assert_eq!(anchors, [pem::parse(&bound_pem).unwrap().contents()]);
     assert!(!admin.import_revocations(next.der()).unwrap().known);
+}
+
+#[test]
+fn a_restored_node_believes_no_keys_that_a_partner_replaced_and_the_enrolment_before_a_renewal_still() {
+    let lab = Lab::new();
+    let carrier = lab.party("carrier-a", "");
+    let [renewed, replaced] = ["renewed", "replaced"].map(|name| lab.party(name, ""));
+    for peer in [&renewed, &replaced] {
+        carrier.admin.import_enrolment(&peer.enrolment).unwrap();
+        carrier.admin.import_enrolment(&lab.sign(&peer.admin.renewal_request().unwrap())).unwrap();
+    }
+    let kept = |party: &Party| {
+        let store = Store::open(&Layout::new(party.config.node.data_dir.clone()).state()).unwrap();
+        (store.partners().unwrap(), store.partners_before().unwrap())
+    };
+    assert_eq!(kept(&carrier).1.len(), 2);
+    let repository = lab.dir.path().join("backups");
+    carrier.admin.back_up(&repository, None, &|_, _| ()).unwrap();
+    // Another node of the same name has other keys.
+    let other = Lab::new().party("replaced", "");
+    let anew = lab.sign(&other.admin.enrolment_request().unwrap());
+    carrier.admin.import_enrolment(&anew).unwrap();
+    carrier.admin.import_enrolment(&lab.sign(&renewed.admin.renewal_request().unwrap())).unwrap();
+    let lost = kept(&carrier);
+    assert_eq!(lost.1.len(), 1);
+    let (_, carrier) = restored(&lab, &carrier, &repository, &lab.dir.path().join("restored"));
+    assert_eq!(kept(&carrier), lost);
 }
