@@ -43,6 +43,7 @@ use crate::lab::{self, Lab, Party};
 
 mod hostile;
 mod lapsed;
+mod opening;
 mod parts;
 
 /// Listed rows: every third one is a decoy.

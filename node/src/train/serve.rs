@@ -5,16 +5,18 @@
 //! is too old, with a signed record of what it answered (`train/lapse.rs`). Computing happens one call at a time, on two
 //! threads at most, off the runtime's own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedMutexGuard, Semaphore};
 use windvane_keys::enrolment::Partner;
 use windvane_proto::convert::TrainBegin;
+use windvane_protocols::audit::grant::Grant;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::{PartyId, SessionId};
+use windvane_protocols::train::record::{TrainAcceptance, TrainRequest};
 use windvane_protocols::train::step::Step;
-use windvane_protocols::transcript::Hash;
+use windvane_protocols::transcript::{Hash, Signed};
 
 use super::folder::{SessionFolder, SessionState, Upload};
 use super::work::Returned;
@@ -45,8 +47,9 @@ pub struct TrainProvider {
     slots: Mutex<BTreeMap<SessionId, Slot>>,
     /// One call computes at a time.
     computing: Arc<Semaphore>,
-    /// Held while a training is counted against its grant, so that two do not both take the last run.
-    counting: tokio::sync::Mutex<()>,
+    /// Banks of whom a session is being opened, one of each: two do not both take the last run of its grant, and none
+    /// lines up any number of them.
+    opening: Mutex<BTreeSet<PartyId>>,
 }
 
 /// What every session works with. Clones share it.
@@ -102,7 +105,7 @@ impl TrainProvider {
             desk: Desk { provider, tables, threads },
             slots: Mutex::default(),
             computing: Arc::new(Semaphore::new(1)),
-            counting: tokio::sync::Mutex::default(),
+            opening: Mutex::default(),
         }
     }
 
@@ -220,19 +223,21 @@ impl TrainProvider {
         let id = self.session_of(&claim);
         let (desk, party) = (self.desk.clone(), partner.party.clone());
         self.compute(move || {
-            // It goes back only once its work is done: one that failed, or broke, is read from the disk next time.
-            let mut session = match claim.take() {
-                Some(session) => session,
-                None => Session::load(&desk, id.ok_or(Refusal::Internal)?)?,
+            let may_go_on = |acceptance: &Signed<TrainAcceptance>, state: &SessionState| {
+                let request = acceptance.body().request.body();
+                if request.charter.requester != party {
+                    return Err(TrainRefusal::SessionUnknown.into());
+                }
+                desk.check_open(state)?;
+                // A grant that was ended meanwhile ends its sessions.
+                desk.permit(request, desk.provider.now_ms()).map(drop)
             };
-            if *session.requester() != party {
-                return Err(TrainRefusal::SessionUnknown.into());
+            match claim.as_ref() {
+                Some(session) => may_go_on(session.acceptance(), session.state())?,
+                None => *claim = Some(Session::load(&desk, id.ok_or(Refusal::Internal)?, may_go_on)?),
             }
-            desk.check_open(session.state())?;
-            // A grant that was ended meanwhile ends its sessions.
-            let (request, policy) = (session.request(), desk.provider.policy());
-            let grant = policy.grant(&request.grant).ok_or(Refusal::GrantUnknown)?;
-            grant::permit(&grant, request, desk.provider.now_ms())?;
+            // It goes back only once its work is done: one that failed, or broke, is read from the disk next time.
+            let mut session = claim.take().ok_or(Refusal::Internal)?;
             let done = work(&mut session, &desk);
             *claim = Some(session).filter(|session| !session.has_failed());
             done.map(|done| (claim, done))
@@ -263,6 +268,13 @@ impl TrainProvider {
 impl Desk {
     fn party(&self) -> &PartyId {
         self.provider.party()
+    }
+
+    /// The grant of a request, which permits it at this moment.
+    fn permit(&self, request: &TrainRequest, at_ms: u64) -> Result<Grant, Refusal> {
+        let grant = self.provider.policy().grant(&request.grant).ok_or(Refusal::GrantUnknown)?;
+        grant::permit(&grant, request, at_ms)?;
+        Ok(grant)
     }
 
     /// Whether a session may go on.

@@ -51,8 +51,13 @@ impl Session {
         Self { folder, acceptance, universe, features, mask, threads, work: None, trees, failed: false }
     }
 
-    /// Reads a session from its folder, and takes its steps again.
-    pub(super) fn load(desk: &Desk, id: SessionId) -> Result<Self, Refusal> {
+    /// Reads a session from its folder, and takes its steps again. The table, which may take long, is read last, and only
+    /// for one that `may_go_on`.
+    pub(super) fn load(
+        desk: &Desk,
+        id: SessionId,
+        may_go_on: impl FnOnce(&Signed<TrainAcceptance>, &SessionState) -> Result<(), Refusal>,
+    ) -> Result<Self, Refusal> {
         let shared = desk.provider.shared();
         let read = || {
             let folder = SessionFolder::open(shared.layout.root(), id)?;
@@ -62,7 +67,7 @@ impl Session {
         };
         let (folder, acceptance, mask) = read().map_err(|error| internal(&error))?;
         let acceptance = acceptance.ok_or(TrainRefusal::SessionUnknown)?;
-        desk.check_open(folder.state())?;
+        may_go_on(&acceptance, folder.state())?;
         let request = acceptance.body().request.body();
         let table = desk.table(&request.data_set)?;
         let unit = request.charter.unit_of(&request.provider);
@@ -120,10 +125,6 @@ impl Session {
         let parts = self.listed_parts(desk, *scaling)?;
         let work = self.work.as_mut().ok_or(Refusal::Internal)?;
         Ok(work.part(*scaling, &parts)?)
-    }
-
-    pub(super) fn requester(&self) -> &PartyId {
-        &self.charter().requester
     }
 
     pub(super) const fn acceptance(&self) -> &Signed<TrainAcceptance> {
