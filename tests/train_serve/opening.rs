@@ -124,3 +124,40 @@ async fn a_request_is_as_old_as_when_it_came_and_its_grant_permits_when_it_is_ac
     assert_eq!(refused(opened), "GRANT_UNKNOWN");
     world.node.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_from_before_a_restore_is_not_opened_again_and_one_that_was_killed_as_it_was_counted_is() {
+    let mut world = World::new().await;
+    let (mut lost, mut killed) = (world.training(5), world.training(6));
+    lost.open().await.unwrap();
+    killed.open().await.unwrap();
+    let text = world.carrier.admin.issue_grant(&grant(train_terms())).unwrap();
+    world.bank.admin.accept_grant(&text).unwrap();
+    world = world.restarted().await;
+    let folder = |training: &Training| {
+        world.carrier.config.node.data_dir.join("train-sessions").join(training.session.to_string())
+    };
+    // A restore brings no session back that was under way; a kill leaves what was written before the acceptance.
+    std::fs::remove_dir_all(folder(&lost)).unwrap();
+    std::fs::remove_file(folder(&killed).join("acceptance")).unwrap();
+    std::fs::write(folder(&killed).join("journal"), "").unwrap();
+    for known in [&lost, &killed] {
+        let (first, key) = (known.request.body(), TrainingKey::derive(&TrainingSeed::from_bytes([9; 32])));
+        let grants = world.bank.admin.grants().unwrap();
+        let other = grants.iter().map(|(grant, _)| grant.id).find(|id| *id != first.grant).unwrap();
+        let request = TrainRequest {
+            charter: world.charter(&key),
+            grant: other,
+            requested_at_ms: world.lab.clock.now_ms(),
+            ..first.clone()
+        };
+        assert_eq!(refused(world.training_of(request, key).open().await), "TRAIN_SESSION_DIFFERS");
+    }
+    assert_eq!(
+        refused(world.training_of(lost.request.body().clone(), lost.key).open().await),
+        "TRAIN_SESSION_DIFFERS"
+    );
+    killed.client = world.client(&world.bank);
+    killed.open().await.unwrap();
+    world.node.stop().await.unwrap();
+}

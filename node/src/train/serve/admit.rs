@@ -167,12 +167,29 @@ impl Desk {
         Ok(())
     }
 
+    /// Whether a session that has no acceptance here was not counted either: it would not be counted again, and what was
+    /// answered in it, before a restore, cannot be known. A kill between the two leaves its folder, and it goes on under
+    /// the grant that it was counted under.
+    fn check_unused(&self, request: &TrainRequest) -> Result<(), Refusal> {
+        let shared = self.provider.shared();
+        let counted = shared.store.train_run(request.session.as_bytes());
+        let counted = counted.map_err(|error| internal(&error.into()))?;
+        let has_folder = SessionFolder::path_of(shared.layout.root(), request.session).exists();
+        match counted {
+            Some(grant) if !has_folder || grant != *request.grant.as_bytes() => {
+                Err(TrainRefusal::SessionDiffers.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn accept_new(&self, request: &Signed<TrainRequest>, arrived_at_ms: u64) -> Result<Session, Refusal> {
         let (shared, body, charter) = (self.provider.shared(), request.body(), &request.body().charter);
         let off_ms = arrived_at_ms.abs_diff(body.requested_at_ms);
         if off_ms > self.provider.config().clock_tolerance_ms {
             return Err(TrainRefusal::Clock { off_ms }.into());
         }
+        self.check_unused(body)?;
         let table = self.table(&body.data_set)?;
         check_name(self, &table.group(), &charter.model)?;
         charter.hold_against(&table.pins()).map_err(TrainRefusal::from)?;
