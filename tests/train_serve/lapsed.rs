@@ -136,6 +136,32 @@ async fn a_session_whose_receipt_is_logged_is_through_though_a_kill_kept_its_jou
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_that_a_kill_kept_back_is_had_though_the_table_is_gone_and_the_grant_ended() {
+    let mut world = World::new().await;
+    let mut training = world.training(5);
+    training.prepared().await;
+    training.block(0).await;
+    training.upload_statistic(Statistic::Residual { block: 1 }).await.unwrap();
+    training.block(1).await;
+    training.parts(scaling(4_000)).await.unwrap();
+    let finish = training.finish_request("joint-1");
+    let receipt = training.finish(&finish).await.unwrap();
+    world = world.killed_before_last_fact(&training, 0).await;
+    training.client = world.client(&world.bank);
+    std::fs::remove_file(world.lab.dir.path().join("features.csv")).unwrap();
+    let id = world.bank.admin.grants().unwrap()[0].0.id.to_string();
+    world.carrier.admin.end_grant(&id).unwrap();
+    world.carrier.taken_over_by(&world.node).await;
+    let other = TrainFinish { steps: [0; 64], ..finish.clone() };
+    assert_eq!(refused(training.finish(&other).await), "GRANT_UNKNOWN");
+    for _ in 0..2 {
+        assert_eq!(training.finish(&finish).await.unwrap(), receipt);
+    }
+    world.node.stop().await.unwrap();
+    assert_eq!(lapses(&world.carrier), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_leaves_service_signs_what_it_answered_until_then() {
     let world = World::new().await;
     let mut training = world.training(5);

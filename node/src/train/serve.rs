@@ -148,7 +148,8 @@ impl TrainProvider {
     ) -> Result<(Held, Returned), Refusal> {
         let claim = self.claim(session)?;
         let work = move |session: &mut Session, desk: &Desk| session.step(desk, &step);
-        self.run_with(claim, partner, work).await.map(|(claim, returned)| (Held { _claim: claim }, returned))
+        let done = self.run_with(claim, partner, |_| false, work).await;
+        done.map(|(claim, returned)| (Held { _claim: claim }, returned))
     }
 
     /// How many bytes an upload must have, if it is due; the session's place is held until they are here.
@@ -159,7 +160,7 @@ impl TrainProvider {
         upload: Upload,
     ) -> Result<(Claim, usize), Refusal> {
         let claim = self.claim(session)?;
-        self.run_with(claim, partner, move |session, _| session.expect(upload)).await
+        self.run_with(claim, partner, |_| false, move |session, _| session.expect(upload)).await
     }
 
     async fn take(
@@ -209,15 +210,16 @@ impl TrainProvider {
         partner: &Partner,
         work: impl FnOnce(&mut Session, &Desk) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        self.run_with(claim, partner, work).await.map(|(_, done)| done)
+        self.run_with(claim, partner, |_| false, work).await.map(|(_, done)| done)
     }
 
     /// Does a session's work where it may block and compute; a session that is not in memory is read first, and one
-    /// that failed is forgotten there.
+    /// that failed is forgotten there. A grant that was ended meanwhile ends its sessions, but for one that `had_all`.
     async fn run_with<T: Send + 'static>(
         &self,
         mut claim: Claim,
         partner: &Partner,
+        had_all: impl FnOnce(&SessionState) -> bool + Send + 'static,
         work: impl FnOnce(&mut Session, &Desk) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<(Claim, T), Refusal> {
         let id = self.session_of(&claim);
@@ -229,8 +231,7 @@ impl TrainProvider {
                     return Err(TrainRefusal::SessionUnknown.into());
                 }
                 desk.check_open(state)?;
-                // A grant that was ended meanwhile ends its sessions.
-                desk.permit(request, desk.provider.now_ms()).map(drop)
+                if had_all(state) { Ok(()) } else { desk.permit(request, desk.provider.now_ms()).map(drop) }
             };
             match claim.as_ref() {
                 Some(session) => may_go_on(session.acceptance(), session.state())?,

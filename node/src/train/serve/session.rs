@@ -144,6 +144,10 @@ impl Session {
         &mut self.folder
     }
 
+    pub(super) fn into_folder(self) -> SessionFolder {
+        self.folder
+    }
+
     pub(super) const fn universe(&self) -> &Universe {
         &self.universe
     }
