@@ -2,7 +2,7 @@
 //! own error, and the session of an honest one goes on.
 
 use windvane_protocols::audit::entry::Event;
-use windvane_protocols::limits::MAX_TRAIN_CHUNK_BYTES;
+use windvane_protocols::limits::{MAX_TRAIN_ATTEMPTS, MAX_TRAIN_CHUNK_BYTES};
 use windvane_protocols::train::record::TrainAnnouncement;
 use windvane_protocols::train::tree::Split;
 
@@ -71,6 +71,24 @@ async fn one_place_has_one_answer() {
     training.contributions(0, &[Decision::Leaf(1)]).await.unwrap();
     training.upload_statistic(residual(1)).await.unwrap();
     assert_eq!(refused(training.contributions(0, &[Decision::Leaf(1)]).await), "TRAIN_STEP_PAST");
+    world.node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_is_answered_as_often_as_a_session_is_opened() {
+    let mut world = World::new().await;
+    let mut training = world.training(5);
+    training.prepared().await;
+    let first = Place::first(0);
+    for _ in 0..MAX_TRAIN_ATTEMPTS - 1 {
+        training.grow(first, &[]).await.unwrap();
+    }
+    world = world.restarted().await;
+    training.client = world.client(&world.bank);
+    training.grow(first, &[]).await.unwrap();
+    assert_eq!(refused(training.grow(first, &[]).await), "TRAIN_ATTEMPTS");
+    // The next one is asked as before.
+    training.grow(Place { block: 0, tree: 1, level: 0 }, &[Decision::Leaf(1)]).await.unwrap();
     world.node.stop().await.unwrap();
 }
 

@@ -75,8 +75,11 @@ pub enum TrainRefusal {
         "the session is known with another request, or from before the provider was restored; take a fresh one"
     )]
     SessionDiffers,
-    /// The session was opened as often as it may.
-    #[error("the session was opened {MAX_TRAIN_ATTEMPTS} times, as often as it may; begin a new training")]
+    /// The session was opened, or its last step was answered, as often as it may.
+    #[error(
+        "the session was opened, or its last step answered, {MAX_TRAIN_ATTEMPTS} times, as often as it may; begin a \
+         new training"
+    )]
     Attempts,
     /// The session is over since it is too old: it has lapsed, or is about to.
     #[error("the session came to no end in its time and was given up; begin a new training")]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use windvane_protocols::limits::MAX_TRAIN_ATTEMPTS;
 use windvane_protocols::oprf::ELEMENT_BYTES;
 use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::score::universe::Universe;
@@ -317,13 +318,17 @@ impl Session {
         }
     }
 
-    /// Answers a step: a new one once it is kept, the last one again.
+    /// Answers a step: a new one once it is kept, the last one again, as often as a session is opened. Every answer is
+    /// another and stays in the journal.
     pub(super) fn step(&mut self, desk: &Desk, step: &Step) -> Result<Returned, Refusal> {
         let steps = &self.folder.state().steps;
         let again = match steps.iter().rposition(|kept| kept.step.is_at(step)) {
             Some(at) if steps[at].step != *step => return Err(TrainRefusal::StepDiffers.into()),
             Some(at) if at + 1 < steps.len() || !self.is_current(step) => {
                 return Err(TrainRefusal::StepPast.into());
+            }
+            Some(at) if steps[at].answers >= MAX_TRAIN_ATTEMPTS => {
+                return Err(TrainRefusal::Attempts.into());
             }
             found => found.is_some(),
         };
