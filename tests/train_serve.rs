@@ -1,6 +1,8 @@
 //! A provider's side of a training, held by a bank that speaks the wire itself: sessions that run to their receipt, go
 //! on after a restart, and refuse whatever is out of order, too long or another's.
 
+use std::time::Duration;
+
 use tokio_stream::StreamExt as _;
 use tonic::Status;
 use tonic::transport::Channel;
@@ -149,6 +151,13 @@ impl World {
         self.node.stop().await.unwrap();
         let node = self.lab.start(&self.carrier).await;
         Self { node, ..self }
+    }
+
+    /// Until so many sessions have a call under way.
+    async fn running(&self, calls: usize) {
+        while self.node.trainings().unwrap().sessions().0 != calls {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     fn client(&self, of: &Party) -> TrainClient<Channel> {

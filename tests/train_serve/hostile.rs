@@ -1,6 +1,8 @@
 //! A bank that comes out of order, asks twice for different things, or sends too much, too little or another's gets its
 //! own error, and the session of an honest one goes on.
 
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use windvane_protocols::audit::entry::Event;
 use windvane_protocols::limits::{MAX_TRAIN_ATTEMPTS, MAX_TRAIN_CHUNK_BYTES};
 use windvane_protocols::train::record::TrainAnnouncement;
@@ -141,6 +143,33 @@ async fn uploads_of_another_length_or_form_are_refused() {
     let headless = vec![UploadRequest::from(TrainUpload::Chunk(vec![0; 64].into()))];
     assert_eq!(refused(training.client.upload(tokio_stream::iter(headless)).await), "TRAIN_ORDER");
     training.upload_statistic(INDICATOR).await.unwrap();
+    world.node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bank_takes_no_more_than_its_share_of_the_places() {
+    let world = World::new().await;
+    let [mut slow, mut slower, mut third] = [5, 6, 7].map(|session| world.training(session));
+    let mut uploads = Vec::new();
+    for training in [&mut slow, &mut slower, &mut third] {
+        training.open().await.unwrap();
+        training.begin().await.unwrap();
+    }
+    for training in [&slow, &slower] {
+        let (out, messages) = mpsc::channel(1);
+        let header = TrainUpload::Header(training.session, TrainUploaded::List);
+        out.send(UploadRequest::from(header)).await.unwrap();
+        let mut client = training.client.clone();
+        let call = tokio::spawn(async move { client.upload(ReceiverStream::new(messages)).await });
+        uploads.push((out, call));
+        world.running(uploads.len()).await;
+    }
+    assert_eq!(refused(third.begin().await), "TRAIN_BUSY");
+    let (out, call) = uploads.remove(0);
+    drop(out);
+    assert_eq!(refused(call.await.unwrap()), "TRAIN_UPLOAD_SIZE");
+    third.upload_list().await.unwrap();
+    drop(uploads);
     world.node.stop().await.unwrap();
 }
 

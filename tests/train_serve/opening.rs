@@ -2,7 +2,6 @@
 
 use std::fs::OpenOptions;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, mkfifoat};
 
@@ -35,13 +34,6 @@ impl Drop for Reading {
     }
 }
 
-/// Until so many sessions have a call under way.
-async fn running(world: &World, calls: usize) {
-    while world.node.trainings().unwrap().sessions().0 < calls {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 /// An answer that does not wait for the table.
 async fn soon<T>(answer: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(10), answer).await.expect("an answer")
@@ -69,7 +61,7 @@ async fn a_bank_opens_one_session_at_a_time_whether_it_waits_for_it_or_not() {
     let reading = Reading::of(&world);
     let mut first = world.training(5);
     let waiting = tokio::spawn(async move { first.open().await.map(drop) });
-    running(&world, 1).await;
+    world.running(1).await;
     let mut second = world.training(6);
     assert_eq!(refused(soon(second.open()).await), "TRAIN_BUSY");
     waiting.abort();
@@ -94,11 +86,11 @@ async fn a_request_is_as_old_as_when_it_came_and_its_grant_permits_when_it_is_ac
     let reading = Reading::of(&world);
     let (begun, opened) = tokio::join!(before.begin(), async {
         let meanwhile = async {
-            running(&world, 2).await;
+            world.running(2).await;
             world.lab.clock.advance_ms(120_000);
             drop(reading);
         };
-        running(&world, 1).await;
+        world.running(1).await;
         tokio::join!(late.open(), meanwhile).0
     });
     assert_eq!(refused(begun), "TRAIN_TABLE");
@@ -107,13 +99,13 @@ async fn a_request_is_as_old_as_when_it_came_and_its_grant_permits_when_it_is_ac
     let reading = Reading::of(&world);
     let (begun, opened) = tokio::join!(before.begin(), async {
         let meanwhile = async {
-            running(&world, 2).await;
+            world.running(2).await;
             let id = world.bank.admin.grants().unwrap()[0].0.id.to_string();
             world.carrier.admin.end_grant(&id).unwrap();
             world.carrier.taken_over_by(&world.node).await;
             drop(reading);
         };
-        running(&world, 1).await;
+        world.running(1).await;
         ended.request = Signed::sign(
             TrainRequest { requested_at_ms: world.lab.clock.now_ms(), ..ended.request.body().clone() },
             world.bank.admin.keys().signing_key(),

@@ -64,12 +64,23 @@ struct Desk {
 #[derive(Debug)]
 struct Slot {
     session: Arc<tokio::sync::Mutex<Option<Session>>>,
+    /// Whose call had it last.
+    whose: Option<PartyId>,
     used_ms: u64,
 }
 
 impl Slot {
     fn new(used_ms: u64) -> Self {
-        Self { session: Arc::default(), used_ms }
+        Self { session: Arc::default(), whose: None, used_ms }
+    }
+
+    /// Whether a call has it: what is held elsewhere has another owner than the map of slots.
+    fn is_held(&self) -> bool {
+        Arc::strong_count(&self.session) > 1
+    }
+
+    fn is_of(&self, peer: &PartyId) -> bool {
+        self.whose.as_ref() == Some(peer)
     }
 }
 
@@ -112,9 +123,7 @@ impl TrainProvider {
     /// How many sessions have a call under way, and how many are in memory.
     pub fn sessions(&self) -> (usize, usize) {
         let slots = self.slots();
-        // What is held elsewhere has another owner than this map.
-        let running = slots.values().filter(|slot| Arc::strong_count(&slot.session) > 1).count();
-        (running, slots.len())
+        (slots.values().filter(|slot| slot.is_held()).count(), slots.len())
     }
 
     /// The tables that are offered.
@@ -132,7 +141,7 @@ impl TrainProvider {
     /// # Errors
     /// [`Refusal`].
     pub(crate) async fn begin(&self, partner: &Partner, begin: TrainBegin) -> Result<(), Refusal> {
-        let claim = self.claim(begin.session)?;
+        let claim = self.claim(begin.session, partner)?;
         self.run(claim, partner, move |session, desk| session.begin(desk, &begin.announcements)).await
     }
 
@@ -146,7 +155,7 @@ impl TrainProvider {
         session: SessionId,
         step: Step,
     ) -> Result<(Held, Returned), Refusal> {
-        let claim = self.claim(session)?;
+        let claim = self.claim(session, partner)?;
         let work = move |session: &mut Session, desk: &Desk| session.step(desk, &step);
         let done = self.run_with(claim, partner, |_| false, work).await;
         done.map(|(claim, returned)| (Held { _claim: claim }, returned))
@@ -159,7 +168,7 @@ impl TrainProvider {
         session: SessionId,
         upload: Upload,
     ) -> Result<(Claim, usize), Refusal> {
-        let claim = self.claim(session)?;
+        let claim = self.claim(session, partner)?;
         self.run_with(claim, partner, |_| false, move |session, _| session.expect(upload)).await
     }
 
@@ -175,29 +184,35 @@ impl TrainProvider {
 
     /// A place for a session that has a folder. A call that finds another one running is refused: the bank sends one
     /// after the other.
-    fn claim(&self, session: SessionId) -> Result<Claim, Refusal> {
+    fn claim(&self, session: SessionId, partner: &Partner) -> Result<Claim, Refusal> {
         if !SessionFolder::path_of(self.desk.provider.shared().layout.root(), session).exists() {
             return Err(TrainRefusal::SessionUnknown.into());
         }
-        self.claim_new(session)
+        self.claim_new(session, &partner.party)
     }
 
-    /// A place for any session: an idle one's where there is no other.
-    fn claim_new(&self, session: SessionId) -> Result<Claim, Refusal> {
+    /// A place for any session: of those that one peer may have calls in, and an idle one's where there is no other. A
+    /// peer that has its share in memory makes room among its own.
+    fn claim_new(&self, session: SessionId, peer: &PartyId) -> Result<Claim, Refusal> {
         if self.desk.provider.is_stopping() {
             return Err(Refusal::Stopping);
         }
-        let (now_ms, most) = (self.desk.provider.now_ms(), self.desk.provider.config().train_sessions);
+        let (now_ms, config) = (self.desk.provider.now_ms(), self.desk.provider.config());
         let mut slots = self.slots();
-        if !slots.contains_key(&session) && slots.len() >= most.max(1) {
-            // What is held elsewhere has another owner than this map.
-            let idle = slots.iter().filter(|(_, slot)| Arc::strong_count(&slot.session) == 1);
+        let theirs = || slots.iter().filter(|(id, slot)| **id != session && slot.is_of(peer));
+        if theirs().filter(|(_, slot)| slot.is_held()).count() >= config.train_sessions_per_peer {
+            return Err(TrainRefusal::Busy.into());
+        }
+        if !slots.contains_key(&session) && slots.len() >= config.train_sessions.max(1) {
+            let has_share = theirs().count() >= config.train_sessions_per_peer;
+            let idle = slots.iter().filter(|(_, slot)| !slot.is_held() && (!has_share || slot.is_of(peer)));
             let oldest = idle.min_by_key(|(_, slot)| slot.used_ms).map(|(id, _)| *id);
             slots.remove(&oldest.ok_or(TrainRefusal::Busy)?);
         }
         let slot = slots.entry(session).or_insert_with(|| Slot::new(now_ms));
-        slot.used_ms = now_ms;
-        Ok(slot.session.clone().try_lock_owned().map_err(|_| TrainRefusal::Busy)?)
+        let claim = slot.session.clone().try_lock_owned().map_err(|_| TrainRefusal::Busy)?;
+        (slot.whose, slot.used_ms) = (Some(peer.clone()), now_ms);
+        Ok(claim)
     }
 
     fn slots(&self) -> MutexGuard<'_, BTreeMap<SessionId, Slot>> {

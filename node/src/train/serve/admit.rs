@@ -87,7 +87,7 @@ impl TrainProvider {
         // Counted before anything is read or kept and before another session makes room, so that a refused request
         // costs nobody anything.
         self.count(request.body())?;
-        let mut claim = self.claim_new(request.body().session)?;
+        let mut claim = self.claim_new(request.body().session, &request.body().charter.requester)?;
         if let Some(session) = claim.as_ref() {
             desk.may_open(&request, session.acceptance(), session.state())?;
         }

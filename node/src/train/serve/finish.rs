@@ -40,7 +40,7 @@ impl TrainProvider {
         partner: &Partner,
         finish: TrainFinish,
     ) -> Result<Signed<TrainReceipt>, Refusal> {
-        let mut claim = self.claim(finish.session)?;
+        let mut claim = self.claim(finish.session, partner)?;
         if let Some(receipt) = self.receipt_of(partner, &finish).await? {
             return Ok(receipt);
         }
