@@ -160,6 +160,11 @@ impl World {
         }
     }
 
+    /// What the carrier keeps of a session.
+    fn folder(&self, training: &Training) -> std::path::PathBuf {
+        self.carrier.config.node.data_dir.join("train-sessions").join(training.session.to_string())
+    }
+
     fn client(&self, of: &Party) -> TrainClient<Channel> {
         let address = self.node.grpc_address().unwrap().to_string();
         TrainClient::new(channel(&of.certificate(), &self.carrier.config.party(), &address).unwrap())
@@ -441,8 +446,8 @@ async fn a_training_runs_to_a_countersigned_receipt_and_a_model_that_waits_for_a
     assert_eq!(code(&training.finish(&other).await.unwrap_err()), "TRAIN_FINISH_DIFFERS");
     countersign(&world, &receipt).await;
     // Nothing that tells of people is left.
-    let folder = world.carrier.config.node.data_dir.join("train-sessions").join(training.session.to_string());
-    let left: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(world.folder(&training)).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(
         left.iter().all(|name| ["acceptance", "receipt", "salt", "journal"].iter().any(|n| name == n)),
         "{left:?}"

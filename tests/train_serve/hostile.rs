@@ -180,7 +180,7 @@ async fn a_session_that_could_not_read_its_folder_goes_on_once_it_can() {
     training.open().await.unwrap();
     training.begin().await.unwrap();
     training.upload_list().await.unwrap();
-    let folder = world.carrier.config.node.data_dir.join("train-sessions").join(training.session.to_string());
+    let folder = world.folder(&training);
     std::fs::rename(folder.join("list"), folder.join("away")).unwrap();
     assert_eq!(refused(training.upload_statistic(INDICATOR).await), "INTERNAL");
     std::fs::rename(folder.join("away"), folder.join("list")).unwrap();

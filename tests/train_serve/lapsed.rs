@@ -33,10 +33,6 @@ fn refused<T>(result: Result<T, Status>) -> String {
 }
 
 impl World {
-    fn folder(&self, training: &Training) -> std::path::PathBuf {
-        self.carrier.config.node.data_dir.join("train-sessions").join(training.session.to_string())
-    }
-
     /// Stops the provider, which ends its upkeep first, has the journal of a session end before its last fact, as after a
     /// kill, and starts the provider again after a time.
     async fn killed_before_last_fact(self, training: &Training, after_ms: u64) -> Self {

@@ -126,13 +126,10 @@ async fn a_session_from_before_a_restore_is_not_opened_again_and_one_that_was_ki
     let text = world.carrier.admin.issue_grant(&grant(train_terms())).unwrap();
     world.bank.admin.accept_grant(&text).unwrap();
     world = world.restarted().await;
-    let folder = |training: &Training| {
-        world.carrier.config.node.data_dir.join("train-sessions").join(training.session.to_string())
-    };
     // A restore brings no session back that was under way; a kill leaves what was written before the acceptance.
-    std::fs::remove_dir_all(folder(&lost)).unwrap();
-    std::fs::remove_file(folder(&killed).join("acceptance")).unwrap();
-    std::fs::write(folder(&killed).join("journal"), "").unwrap();
+    std::fs::remove_dir_all(world.folder(&lost)).unwrap();
+    std::fs::remove_file(world.folder(&killed).join("acceptance")).unwrap();
+    std::fs::write(world.folder(&killed).join("journal"), "").unwrap();
     for known in [&lost, &killed] {
         let (first, key) = (known.request.body(), TrainingKey::derive(&TrainingSeed::from_bytes([9; 32])));
         let grants = world.bank.admin.grants().unwrap();
