@@ -184,6 +184,26 @@ async fn send(party: &Party, address: &str, message: EvaluateRequest) -> Option<
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_was_refused_before_it_counted_is_not_remembered() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let node = lab.start(&carrier).await;
+    let address = node.grpc_address().unwrap().to_string();
+    let bank = lab.bank_files(&[(&carrier, address.clone())], &terms());
+    carrier.taken_over_by(&node).await;
+    let ask = || send(&bank, &address, EvaluateRequest::from(&question(&bank, &carrier, 1)));
+    assert_eq!(ask().await, None);
+    let id = bank.admin.grants().unwrap()[0].0.id.to_string();
+    carrier.admin.end_grant(&id).unwrap();
+    carrier.taken_over_by(&node).await;
+    for _ in 0..2 {
+        assert_eq!(ask().await.as_deref(), Some("GRANT_UNKNOWN"));
+    }
+    assert_eq!(node.provider().unwrap().waiting().sessions, 1);
+    node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hostile_bank_gets_an_error_and_a_log_entry_for_each_attempt() {
     let lab = Lab::new();
     let carrier = lab.carrier("carrier-a", SUBSCRIBERS);

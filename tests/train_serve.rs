@@ -1,6 +1,8 @@
 //! A provider's side of a training, held by a bank that speaks the wire itself: sessions that run to their receipt, go
 //! on after a restart, and refuse whatever is out of order, too long or another's.
 
+use std::time::Duration;
+
 use tokio_stream::StreamExt as _;
 use tonic::Status;
 use tonic::transport::Channel;
@@ -43,6 +45,7 @@ use crate::lab::{self, Lab, Party};
 
 mod hostile;
 mod lapsed;
+mod opening;
 mod parts;
 
 /// Listed rows: every third one is a decoy.
@@ -148,6 +151,18 @@ impl World {
         self.node.stop().await.unwrap();
         let node = self.lab.start(&self.carrier).await;
         Self { node, ..self }
+    }
+
+    /// Until so many sessions have a call under way.
+    async fn running(&self, calls: usize) {
+        while self.node.trainings().unwrap().sessions().0 != calls {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// What the carrier keeps of a session.
+    fn folder(&self, training: &Training) -> std::path::PathBuf {
+        self.carrier.config.node.data_dir.join("train-sessions").join(training.session.to_string())
     }
 
     fn client(&self, of: &Party) -> TrainClient<Channel> {
@@ -431,8 +446,8 @@ async fn a_training_runs_to_a_countersigned_receipt_and_a_model_that_waits_for_a
     assert_eq!(code(&training.finish(&other).await.unwrap_err()), "TRAIN_FINISH_DIFFERS");
     countersign(&world, &receipt).await;
     // Nothing that tells of people is left.
-    let folder = world.carrier.config.node.data_dir.join("train-sessions").join(training.session.to_string());
-    let left: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(world.folder(&training)).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(
         left.iter().all(|name| ["acceptance", "receipt", "salt", "journal"].iter().any(|n| name == n)),
         "{left:?}"

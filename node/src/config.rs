@@ -196,6 +196,9 @@ pub struct ServiceConfig {
     pub psi_memory_mb: usize,
     /// Trainings that are held in memory at a time; others wait on the disk.
     pub train_sessions: usize,
+    /// Calls of trainings of one requester at a time; the others are kept out by one bank where this is not less than
+    /// `train_sessions`.
+    pub train_sessions_per_peer: usize,
     /// After how long a training that is not through is given up.
     pub train_keep_ms: u64,
 }
@@ -224,6 +227,7 @@ impl Default for ServiceConfig {
             psi_jobs_per_peer: 2,
             psi_memory_mb: 512,
             train_sessions: 4,
+            train_sessions_per_peer: 2,
             train_keep_ms: 7 * 86_400_000,
         }
     }
@@ -374,10 +378,14 @@ impl Config {
         if !(1..=64).contains(&self.service.train_sessions) {
             return rule("service.train_sessions", "is 1 to 64");
         }
-        if self.service.psi_jobs_per_peer == 0 {
-            return rule("service.psi_jobs_per_peer", "is at least 1; to permit none, end the grant");
+        let shares = [
+            ("service.psi_jobs_per_peer", self.service.psi_jobs_per_peer),
+            ("service.train_sessions_per_peer", self.service.train_sessions_per_peer),
+        ];
+        match shares.into_iter().find(|(_, share)| *share == 0) {
+            Some((field, _)) => rule(field, "is at least 1; to permit none, end the grant"),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn check_providers(&self) -> Result<(), ConfigError> {
@@ -454,6 +462,7 @@ mod tests {
             ("slow_reader_ms = 30000", "slow_reader_ms = 1", "limits.slow_reader_ms"),
             ("handshakes = 256", "handshake = 256", "handshake"),
             ("psi_jobs_per_peer = 2", "psi_jobs_per_peer = 0", "service.psi_jobs_per_peer"),
+            ("train_sessions_per_peer = 2", "train_sessions_per_peer = 0", "service.train_sessions_per_peer"),
         ] {
             assert!(carrier.contains(from), "{from}");
             let error = Config::parse(&carrier.replacen(from, to, 1)).unwrap_err().to_string();

@@ -272,17 +272,11 @@ impl Provider {
         Ok(question.check(requester, now_ms, self.config.clock_tolerance_ms)?)
     }
 
-    /// Counts, evaluates, signs and logs one session; the entry is durable when this returns. Once `given_up` is through,
-    /// what is not evaluated yet is left; what is, is logged.
+    /// Counts one session; one that is refused was not counted.
     ///
     /// # Errors
     /// [`Refusal`].
-    pub async fn answer(
-        &self,
-        checked: Checked,
-        received_at_ms: u64,
-        given_up: impl Future<Output = ()> + Send,
-    ) -> Result<Answer, Refusal> {
+    pub(crate) async fn admitted(&self, checked: Checked, received_at_ms: u64) -> Result<Admitted, Refusal> {
         if self.stopping.load(Ordering::Relaxed) {
             return Err(Refusal::Stopping);
         }
@@ -314,7 +308,21 @@ impl Provider {
             }
             Ok(member) => Ok(member),
         };
-        let admitted = Admitted { checked, published, member };
+        Ok(Admitted { checked, published, member })
+    }
+
+    /// Evaluates, signs and logs one session; the entry is durable when this returns. Once `given_up` is through, what is
+    /// not evaluated yet is left; what is, is logged.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub(crate) async fn answer(
+        &self,
+        admitted: Admitted,
+        received_at_ms: u64,
+        given_up: impl Future<Output = ()> + Send,
+    ) -> Result<Answer, Refusal> {
+        let requester = admitted.checked.request().body().requester.clone();
         let work = self.shared.observer.work("evaluate");
         let answer = tokio::select! {
             answer = self.evaluate(admitted, received_at_ms) => answer?,

@@ -13,7 +13,7 @@
 //! | epochs and key states | every epoch in the log that the key store lacks becomes a destroyed key: its number is used up |
 //! | publications | a table that is not, byte for byte, the last one that the log says was published is removed, and its keys destroyed: the next epoch serves |
 //! | contexts of scores | epochs begun and tables published go into the ledger; a choice of model that was changed since is forgotten, and an epoch that ended since is taken out of it |
-//! | jobs under way | their folders are not restored: what was sent of them cannot be known, so they are begun anew |
+//! | jobs under way | their folders are not restored: what was sent of them cannot be known, so they are begun anew, under other sessions: those that the log says were accepted are not accepted again |
 //! | what retention or `retire` destroyed | is destroyed again |
 //!
 //! **Where the newest log is gone** (`--log-lost`), what was used since the backup cannot be known, so nothing that

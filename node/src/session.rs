@@ -5,10 +5,14 @@
 //! when the clock goes back and would take it again. A session is forgotten when its request is older than the clock
 //! tolerates by as much again, so that a clock that is put right within the tolerance refuses nobody.
 //!
+//! A session that was refused before it counted is forgotten at once: nothing came of it, so that nothing can be repeated,
+//! and whoever may ask for nothing takes no room.
+//!
 //! The number of sessions and the bytes of their answers are bounded. A session whose answer had to be forgotten, or
 //! was given before a restart, cannot be retried; the caller takes a fresh one.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
@@ -26,6 +30,8 @@ const MAX_SESSIONS: usize = 1 << 20;
 pub struct Slot {
     /// The answer, once there is one. Whoever comes while it is being made waits for it.
     pub answer: OnceCell<Arc<EvaluateResponse>>,
+    /// Whether it counted, so that there may be a receipt though there is no answer.
+    pub counted: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -86,6 +92,17 @@ impl Sessions {
         let slot = Arc::new(Slot::default());
         inner.seen.insert(session, Seen { request: Some(request), slot: Some(slot.clone()) });
         Ok(slot)
+    }
+
+    /// Forgets a session that was refused and never counted, unless another call has it too.
+    pub fn refused(&self, session: SessionId, slot: &Arc<Slot>) {
+        let mut inner = self.lock();
+        let known = inner.seen.get(&session).and_then(|seen| seen.slot.as_ref());
+        let is_known = known.is_some_and(|known| Arc::ptr_eq(known, slot));
+        // One owner is the memory, the other one the call that was refused.
+        if is_known && Arc::strong_count(slot) <= 2 && !slot.counted.load(Ordering::Relaxed) {
+            inner.seen.remove(&session);
+        }
     }
 
     /// Accounts for an answer that was stored, and forgets the oldest answers beyond the limit.
@@ -149,6 +166,24 @@ mod tests {
         slot.answer.get_or_init(|| async { Arc::default() }).await;
         assert!(sessions.slot(session, [1; 64], 1).unwrap().answer.initialized());
         assert_eq!(sessions.slot(session, [2; 64], 1).err(), Some(Refusal::SessionReplayed));
+    }
+
+    #[test]
+    fn a_session_that_was_refused_before_it_counted_is_forgotten_once_no_other_call_has_it() {
+        let (sessions, session) = (sessions(), session(0, 1));
+        let [first, second] = [0, 0].map(|now_ms| sessions.slot(session, [1; 64], now_ms).unwrap());
+        sessions.refused(session, &first);
+        drop(first);
+        assert_eq!(sessions.slot(session, [2; 64], 1).err(), Some(Refusal::SessionReplayed));
+        sessions.refused(session, &second);
+        assert_eq!(sessions.remembered(), 0);
+        let fresh = sessions.slot(session, [2; 64], 1).unwrap();
+        sessions.refused(session, &second);
+        assert_eq!(sessions.remembered(), 1);
+        // One that counted may be in the log, whatever a retry is refused for.
+        fresh.counted.store(true, Ordering::Relaxed);
+        sessions.refused(session, &fresh);
+        assert_eq!(sessions.remembered(), 1);
     }
 
     #[test]

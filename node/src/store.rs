@@ -28,6 +28,7 @@ pub use buckets::StoredBucket;
 pub use condition::StoreCondition;
 pub use idempotency::Remembered;
 pub use publications::{IdError, KnownIds};
+pub(crate) use trust::Enrolled;
 pub use trust::{Issuer, StoredAuthority, TrustVersion};
 pub use verifications::{KeyedAnswer, PendingReceipt, VerificationRow, VerificationWriter};
 
@@ -216,27 +217,6 @@ impl Store {
         connection.execute_batch(retiring::SCHEMA)?;
         connection.execute_batch(retention::SCHEMA)?;
         Ok(Self { connection: Mutex::new(connection) })
-    }
-
-    /// Enrols a partner, or replaces its enrolment; [`Self::renew_partner`] keeps the one before beside it.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn put_partner(
-        &self,
-        party: &str,
-        enrolment: &str,
-        at_ms: u64,
-        entry: &[u8],
-    ) -> Result<(), StoreError> {
-        self.change(entry, |t| {
-            t.execute("DELETE FROM partner_before WHERE party = ?1", [party])?;
-            t.execute(
-                "INSERT INTO partner VALUES (?1, ?2, ?3)
-                 ON CONFLICT (party) DO UPDATE SET enrolment = ?2, at_ms = ?3",
-                params![party, enrolment, int(at_ms)],
-            )
-        })
     }
 
     /// Parts from a partner; the log keeps its enrolment.
@@ -534,7 +514,7 @@ mod tests {
     #[test]
     fn a_change_and_its_entry_commit_together() {
         let (_dir, store) = store();
-        store.put_partner("bank", "enrolment", 1, b"entry").unwrap();
+        store.put_partner("bank", "enrolment", Enrolled::Anew, 1, b"entry").unwrap();
         assert_eq!(store.partners().unwrap(), ["enrolment"]);
         let outbox = store.outbox().unwrap();
         assert_eq!(outbox, [(1, b"entry".to_vec())]);

@@ -1,6 +1,8 @@
 //! Whom a restored node believes: what its log says, and not what the older backup does.
 
+use windvane::identity::Layout;
 use windvane::restore::Restore;
+use windvane::store::Store;
 use windvane_keys::enrolment::Enrolment;
 
 use super::{party_at, restored};
@@ -107,4 +109,31 @@ fn where_the_log_is_lost_every_partner_is_suspended_and_the_operator_is_told_wha
     assert_eq!(admin.functions().unwrap().off_now().1, ["before", "ended", "since"]);
     admin.resume(&name(&since)).unwrap();
     assert_eq!(admin.functions().unwrap().off_now().1, ["before", "ended"]);
+}
+
+#[test]
+fn a_restored_node_believes_no_keys_that_a_partner_replaced_and_the_enrolment_before_a_renewal_still() {
+    let lab = Lab::new();
+    let carrier = lab.party("carrier-a", "");
+    let [renewed, replaced] = ["renewed", "replaced"].map(|name| lab.party(name, ""));
+    for peer in [&renewed, &replaced] {
+        carrier.admin.import_enrolment(&peer.enrolment).unwrap();
+        carrier.admin.import_enrolment(&lab.sign(&peer.admin.renewal_request().unwrap())).unwrap();
+    }
+    let kept = |party: &Party| {
+        let store = Store::open(&Layout::new(party.config.node.data_dir.clone()).state()).unwrap();
+        (store.partners().unwrap(), store.partners_before().unwrap())
+    };
+    assert_eq!(kept(&carrier).1.len(), 2);
+    let repository = lab.dir.path().join("backups");
+    carrier.admin.back_up(&repository, None, &|_, _| ()).unwrap();
+    // Another node of the same name has other keys.
+    let other = Lab::new().party("replaced", "");
+    let anew = lab.sign(&other.admin.enrolment_request().unwrap());
+    carrier.admin.import_enrolment(&anew).unwrap();
+    carrier.admin.import_enrolment(&lab.sign(&renewed.admin.renewal_request().unwrap())).unwrap();
+    let lost = kept(&carrier);
+    assert_eq!(lost.1.len(), 1);
+    let (_, carrier) = restored(&lab, &carrier, &repository, &lab.dir.path().join("restored"));
+    assert_eq!(kept(&carrier), lost);
 }

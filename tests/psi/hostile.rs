@@ -304,6 +304,23 @@ async fn a_list_is_not_read_for_a_request_that_cannot_be_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_from_before_a_restore_is_not_begun_again() {
+    let world = World::new(0..10, &grant(psi_terms(), 0)).await;
+    let session = SessionId::from_bytes([5; 16]);
+    drop(Misuse::opened_with(&world, request(&world, session)).await);
+    world.node.stop().await.unwrap();
+    // A restore brings no folder of what was under way.
+    let folder = world.carrier.config.node.data_dir.join("psi").join(session.to_string());
+    std::fs::remove_dir_all(folder).unwrap();
+    let node = world.lab.start(&world.carrier).await;
+    let world = World { node, ..world };
+    let again = Misuse::connect(&world).await;
+    again.send(opening(&world, request(&world, session), 1)).await;
+    assert_eq!(again.end().await, "JOB_DIFFERS");
+    world.node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_was_accepted_goes_on_however_old_its_request_is() {
     let world = hasty().await;
     let PsiFrame::Open(mut open) = open(&world, SessionId::from_bytes([4; 16]), 1) else { panic!("open") };

@@ -1,8 +1,10 @@
 //! A bank that comes out of order, asks twice for different things, or sends too much, too little or another's gets its
 //! own error, and the session of an honest one goes on.
 
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use windvane_protocols::audit::entry::Event;
-use windvane_protocols::limits::MAX_TRAIN_CHUNK_BYTES;
+use windvane_protocols::limits::{MAX_TRAIN_ATTEMPTS, MAX_TRAIN_CHUNK_BYTES};
 use windvane_protocols::train::record::TrainAnnouncement;
 use windvane_protocols::train::tree::Split;
 
@@ -75,6 +77,24 @@ async fn one_place_has_one_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_step_is_answered_as_often_as_a_session_is_opened() {
+    let mut world = World::new().await;
+    let mut training = world.training(5);
+    training.prepared().await;
+    let first = Place::first(0);
+    for _ in 0..MAX_TRAIN_ATTEMPTS - 1 {
+        training.grow(first, &[]).await.unwrap();
+    }
+    world = world.restarted().await;
+    training.client = world.client(&world.bank);
+    training.grow(first, &[]).await.unwrap();
+    assert_eq!(refused(training.grow(first, &[]).await), "TRAIN_ATTEMPTS");
+    // The next one is asked as before.
+    training.grow(Place { block: 0, tree: 1, level: 0 }, &[Decision::Leaf(1)]).await.unwrap();
+    world.node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn decisions_that_no_node_has_are_refused_and_the_right_ones_still_taken() {
     let world = World::new().await;
     let mut training = world.training(5);
@@ -127,13 +147,40 @@ async fn uploads_of_another_length_or_form_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_bank_takes_no_more_than_its_share_of_the_places() {
+    let world = World::new().await;
+    let [mut slow, mut slower, mut third] = [5, 6, 7].map(|session| world.training(session));
+    let mut uploads = Vec::new();
+    for training in [&mut slow, &mut slower, &mut third] {
+        training.open().await.unwrap();
+        training.begin().await.unwrap();
+    }
+    for training in [&slow, &slower] {
+        let (out, messages) = mpsc::channel(1);
+        let header = TrainUpload::Header(training.session, TrainUploaded::List);
+        out.send(UploadRequest::from(header)).await.unwrap();
+        let mut client = training.client.clone();
+        let call = tokio::spawn(async move { client.upload(ReceiverStream::new(messages)).await });
+        uploads.push((out, call));
+        world.running(uploads.len()).await;
+    }
+    assert_eq!(refused(third.begin().await), "TRAIN_BUSY");
+    let (out, call) = uploads.remove(0);
+    drop(out);
+    assert_eq!(refused(call.await.unwrap()), "TRAIN_UPLOAD_SIZE");
+    third.upload_list().await.unwrap();
+    drop(uploads);
+    world.node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_could_not_read_its_folder_goes_on_once_it_can() {
     let world = World::new().await;
     let mut training = world.training(5);
     training.open().await.unwrap();
     training.begin().await.unwrap();
     training.upload_list().await.unwrap();
-    let folder = world.carrier.config.node.data_dir.join("train-sessions").join(training.session.to_string());
+    let folder = world.folder(&training);
     std::fs::rename(folder.join("list"), folder.join("away")).unwrap();
     assert_eq!(refused(training.upload_statistic(INDICATOR).await), "INTERNAL");
     std::fs::rename(folder.join("away"), folder.join("list")).unwrap();

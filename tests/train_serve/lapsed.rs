@@ -33,10 +33,6 @@ fn refused<T>(result: Result<T, Status>) -> String {
 }
 
 impl World {
-    fn folder(&self, training: &Training) -> std::path::PathBuf {
-        self.carrier.config.node.data_dir.join("train-sessions").join(training.session.to_string())
-    }
-
     /// Stops the provider, which ends its upkeep first, has the journal of a session end before its last fact, as after a
     /// kill, and starts the provider again after a time.
     async fn killed_before_last_fact(self, training: &Training, after_ms: u64) -> Self {
@@ -131,6 +127,32 @@ async fn a_session_whose_receipt_is_logged_is_through_though_a_kill_kept_its_jou
     world = world.killed_before_last_fact(&training, LONG_MS).await.restarted().await;
     training.client = world.client(&world.bank);
     assert_eq!(training.finish(&finish).await.unwrap(), receipt);
+    world.node.stop().await.unwrap();
+    assert_eq!(lapses(&world.carrier), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_that_a_kill_kept_back_is_had_though_the_table_is_gone_and_the_grant_ended() {
+    let mut world = World::new().await;
+    let mut training = world.training(5);
+    training.prepared().await;
+    training.block(0).await;
+    training.upload_statistic(Statistic::Residual { block: 1 }).await.unwrap();
+    training.block(1).await;
+    training.parts(scaling(4_000)).await.unwrap();
+    let finish = training.finish_request("joint-1");
+    let receipt = training.finish(&finish).await.unwrap();
+    world = world.killed_before_last_fact(&training, 0).await;
+    training.client = world.client(&world.bank);
+    std::fs::remove_file(world.lab.dir.path().join("features.csv")).unwrap();
+    let id = world.bank.admin.grants().unwrap()[0].0.id.to_string();
+    world.carrier.admin.end_grant(&id).unwrap();
+    world.carrier.taken_over_by(&world.node).await;
+    let other = TrainFinish { steps: [0; 64], ..finish.clone() };
+    assert_eq!(refused(training.finish(&other).await), "GRANT_UNKNOWN");
+    for _ in 0..2 {
+        assert_eq!(training.finish(&finish).await.unwrap(), receipt);
+    }
     world.node.stop().await.unwrap();
     assert_eq!(lapses(&world.carrier), []);
 }

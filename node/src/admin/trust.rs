@@ -107,23 +107,8 @@ impl Admin {
         let now_ms = self.clock.now_ms();
         self.certificate()?.trust.partner(enrolment, now_ms)?;
         let party = enrolment.request().party();
-        let same_keys = |known: &Enrolment| {
-            let (known, new) = (known.request(), enrolment.request());
-            known.receipt_key() == new.receipt_key() && known.log_key() == new.log_key()
-        };
-        // One that has other keys for receipts or its log is not a renewal: nothing of the old one counts then.
-        match self.known_enrolment(party)? {
-            Some(known) if same_keys(&known) => {
-                Ok(self.store.renew_partner(party.as_str(), pem, now_ms, entry)?)
-            }
-            _ => Ok(self.store.put_partner(party.as_str(), pem, now_ms, entry)?),
-        }
-    }
-
-    fn known_enrolment(&self, party: &PartyId) -> Result<Option<Enrolment>, NodeError> {
-        let known = self.store.partners()?.into_iter().map(|pem| Enrolment::from_pem(&pem));
-        let known = known.collect::<Result<Vec<_>, _>>()?;
-        Ok(known.into_iter().find(|known| known.request().party() == party))
+        let enrolled = self.store.how_enrolled(enrolment)?;
+        Ok(self.store.put_partner(party.as_str(), pem, enrolled, now_ms, entry)?)
     }
 
     /// Ends a partner's enrolment: its calls are refused and its connections closed within moments.

@@ -38,7 +38,7 @@ pub(super) trait Shareable: std::fmt::Debug + Sized + Send + 'static {
 
 /// A session that was admitted, with what it is answered by.
 #[derive(Debug)]
-pub(super) struct Admitted {
+pub(crate) struct Admitted {
     pub checked: Checked,
     /// None where nothing is looked up.
     pub published: Option<Arc<Published>>,

@@ -88,8 +88,8 @@ pub enum PsiRefusal {
         /// What the connection says.
         found: u64,
     },
-    /// The job is known with another request.
-    #[error("the job is known with another request")]
+    /// The job is known with another request, or from before this node was restored.
+    #[error("the job is known with another request, or from before this node was restored; begin a new job")]
     JobDiffers,
     /// The requester keeps a bucket that this node did not finish, or with another hash.
     #[error("bucket {bucket} was not finished here, or with another hash")]

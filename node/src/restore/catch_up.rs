@@ -23,7 +23,7 @@ use crate::retention::class;
 use crate::score::activation::ActiveState;
 use crate::score::folder::ScoreFolder;
 use crate::snapshot::{MANIFEST, disk};
-use crate::store::Store;
+use crate::store::{Enrolled, Store};
 
 /// Entries before the state's own time that are looked at for what the state still means to tell the log.
 const OVERLAP: u64 = 4_096;
@@ -118,7 +118,9 @@ impl<'a> CatchUp<'a> {
     fn enrolled(&mut self, keys: &Keys, enrolment: &[u8], at_ms: u64) -> Result<(), NodeError> {
         let Ok(text) = std::str::from_utf8(enrolment) else { return Ok(()) };
         if keys.party != self.keys.party {
-            return Ok(self.store.replay_partner(keys.party.as_str(), text, at_ms)?);
+            let read = Enrolment::from_pem(text).ok();
+            let enrolled = read.map_or(Ok(Enrolled::Anew), |read| self.store.how_enrolled(&read))?;
+            return Ok(self.store.replay_partner(keys.party.as_str(), text, enrolled, at_ms)?);
         }
         match self.own_key(text) {
             Some(tls) => {

@@ -1,6 +1,7 @@
 //! `windvane.lookup.v1.Lookup`: evaluation, manifests and pages.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use prost::Message as _;
 use tokio::sync::oneshot;
@@ -113,7 +114,10 @@ impl LookupService {
         let answering = async move {
             let answer = slot.answer.get_or_try_init(|| async {
                 let given_up = async move { given_up.await.unwrap_or_default() };
-                let answer = provider.answer(checked, received_at_ms, given_up).await?;
+                let admitted = provider.admitted(checked, received_at_ms).await;
+                let admitted = admitted.inspect_err(|_| provider.sessions().refused(id, &slot))?;
+                slot.counted.store(true, Ordering::Relaxed);
+                let answer = provider.answer(admitted, received_at_ms, given_up).await?;
                 #[cfg(feature = "faults")]
                 crate::faults::after_the_reply(provider.clone(), &answer);
                 let response = EvaluateResponse::from(&answer);

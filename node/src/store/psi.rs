@@ -1,6 +1,6 @@
 //! Set intersections: runs that count against a grant.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 
 use super::{PsiRun, Store, StoreError};
 
@@ -18,6 +18,15 @@ impl Store {
         let sql = "INSERT OR IGNORE INTO psi_run VALUES (?1, ?2, ?3)";
         self.lock().execute(sql, params![session, grant, input])?;
         Ok(())
+    }
+
+    /// Whether a job was accepted, under whichever grant.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn has_psi_run(&self, session: &[u8; 16]) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM psi_run WHERE session = ?1";
+        Ok(self.lock().query_row(sql, [session], |_| Ok(())).optional()?.is_some())
     }
 
     /// The jobs that were accepted under a grant, with their input commitments.

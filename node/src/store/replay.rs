@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use rusqlite::{OptionalExtension as _, params};
 use sha2::{Digest as _, Sha256};
 
-use super::trust::{PUT_AUTHORITY, REMOVE_AUTHORITY};
+use super::trust::{Enrolled, PUT_AUTHORITY, REMOVE_AUTHORITY};
 use super::{Store, StoreError, int};
 
 impl Store {
@@ -13,12 +13,14 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(crate) fn replay_partner(&self, party: &str, enrolment: &str, at_ms: u64) -> Result<(), StoreError> {
-        self.lock().execute(
-            "INSERT INTO partner VALUES (?1, ?2, ?3)
-             ON CONFLICT (party) DO UPDATE SET enrolment = ?2, at_ms = ?3",
-            params![party, enrolment, int(at_ms)],
-        )?;
+    pub(crate) fn replay_partner(
+        &self,
+        party: &str,
+        enrolment: &str,
+        enrolled: Enrolled,
+        at_ms: u64,
+    ) -> Result<(), StoreError> {
+        enrolled.keep(&self.lock(), party, enrolment, at_ms)?;
         Ok(())
     }
 

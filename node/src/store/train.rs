@@ -1,6 +1,6 @@
 //! Trainings: runs that count against a grant.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 
 use super::{Store, StoreError};
 
@@ -12,6 +12,15 @@ impl Store {
     pub fn put_train_run(&self, session: &[u8; 16], grant: &[u8; 16]) -> Result<(), StoreError> {
         self.lock().execute("INSERT OR IGNORE INTO train_run VALUES (?1, ?2)", params![session, grant])?;
         Ok(())
+    }
+
+    /// The grant under which a training was accepted, if it was.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn train_run(&self, session: &[u8; 16]) -> Result<Option<[u8; 16]>, StoreError> {
+        let sql = "SELECT permit FROM train_run WHERE session = ?1";
+        Ok(self.lock().query_row(sql, [session], |row| row.get(0)).optional()?)
     }
 
     /// The trainings that were accepted under a grant.

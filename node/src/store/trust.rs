@@ -1,6 +1,7 @@
 //! Authorities that are bound to parties, revocation lists, and what of a partner's enrolment is renewed.
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
+use windvane_keys::enrolment::Enrolment;
 
 use super::{Store, StoreError, int};
 
@@ -30,29 +31,71 @@ pub type Issuer = [u8; 32];
 /// Authorities, and when each issuer's newest list was imported.
 pub type TrustVersion = (Vec<StoredAuthority>, Vec<(Issuer, i64)>);
 
-impl Store {
-    /// Renews a partner's enrolment; the one before still counts beside it, until its certificate ends.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn renew_partner(
-        &self,
+/// How an enrolment follows the one that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Enrolled {
+    /// With the same keys: the one before still counts beside it, until its certificate ends.
+    Renewed,
+    /// As the first, or with other keys: nothing of one before counts.
+    Anew,
+}
+
+impl Enrolled {
+    /// Keeps the enrolment of a partner.
+    pub(super) fn keep(
+        self,
+        connection: &Connection,
         party: &str,
         enrolment: &str,
         at_ms: u64,
-        entry: &[u8],
-    ) -> Result<(), StoreError> {
-        self.change(entry, |t| {
-            t.execute(
+    ) -> rusqlite::Result<usize> {
+        match self {
+            Self::Renewed => connection.execute(
                 "INSERT OR REPLACE INTO partner_before
                  SELECT party, enrolment, at_ms FROM partner WHERE party = ?1 AND enrolment <> ?2",
                 params![party, enrolment],
-            )?;
-            t.execute(
-                "UPDATE partner SET enrolment = ?2, at_ms = ?3 WHERE party = ?1",
-                params![party, enrolment, int(at_ms)],
-            )
-        })
+            )?,
+            Self::Anew => connection.execute("DELETE FROM partner_before WHERE party = ?1", [party])?,
+        };
+        connection.execute(
+            "INSERT INTO partner VALUES (?1, ?2, ?3)
+             ON CONFLICT (party) DO UPDATE SET enrolment = ?2, at_ms = ?3",
+            params![party, enrolment, int(at_ms)],
+        )
+    }
+}
+
+impl Store {
+    /// How an enrolment follows its party's one so far: only with the same keys for receipts and log does it renew it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn how_enrolled(&self, enrolment: &Enrolment) -> Result<Enrolled, StoreError> {
+        let new = enrolment.request();
+        let renews = |pem: String| {
+            Enrolment::from_pem(&pem).is_ok_and(|known| {
+                let known = known.request();
+                let same_keys = known.receipt_key() == new.receipt_key() && known.log_key() == new.log_key();
+                known.party() == new.party() && same_keys
+            })
+        };
+        let renewed = self.partners()?.into_iter().any(renews);
+        Ok(if renewed { Enrolled::Renewed } else { Enrolled::Anew })
+    }
+
+    /// Keeps a partner's enrolment.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn put_partner(
+        &self,
+        party: &str,
+        enrolment: &str,
+        enrolled: Enrolled,
+        at_ms: u64,
+        entry: &[u8],
+    ) -> Result<(), StoreError> {
+        self.change(entry, |t| enrolled.keep(t, party, enrolment, at_ms))
     }
 
     /// The enrolments before those of [`Store::partners`].

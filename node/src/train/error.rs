@@ -70,11 +70,16 @@ pub enum TrainRefusal {
     /// There is no such session of this bank here.
     #[error("there is no such session here; open it first")]
     SessionUnknown,
-    /// The session is known with another request.
-    #[error("the session is known with another request; take a fresh one")]
+    /// The session is known with another request, or from before this node was restored.
+    #[error(
+        "the session is known with another request, or from before the provider was restored; take a fresh one"
+    )]
     SessionDiffers,
-    /// The session was opened as often as it may.
-    #[error("the session was opened {MAX_TRAIN_ATTEMPTS} times, as often as it may; begin a new training")]
+    /// The session was opened, or its last step was answered, as often as it may.
+    #[error(
+        "the session was opened, or its last step answered, {MAX_TRAIN_ATTEMPTS} times, as often as it may; begin a \
+         new training"
+    )]
     Attempts,
     /// The session is over since it is too old: it has lapsed, or is about to.
     #[error("the session came to no end in its time and was given up; begin a new training")]

@@ -5,16 +5,18 @@
 //! is too old, with a signed record of what it answered (`train/lapse.rs`). Computing happens one call at a time, on two
 //! threads at most, off the runtime's own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedMutexGuard, Semaphore};
 use windvane_keys::enrolment::Partner;
 use windvane_proto::convert::TrainBegin;
+use windvane_protocols::audit::grant::Grant;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::{PartyId, SessionId};
+use windvane_protocols::train::record::{TrainAcceptance, TrainRequest};
 use windvane_protocols::train::step::Step;
-use windvane_protocols::transcript::Hash;
+use windvane_protocols::transcript::{Hash, Signed};
 
 use super::folder::{SessionFolder, SessionState, Upload};
 use super::work::Returned;
@@ -45,8 +47,9 @@ pub struct TrainProvider {
     slots: Mutex<BTreeMap<SessionId, Slot>>,
     /// One call computes at a time.
     computing: Arc<Semaphore>,
-    /// Held while a training is counted against its grant, so that two do not both take the last run.
-    counting: tokio::sync::Mutex<()>,
+    /// Banks of whom a session is being opened, one of each: two do not both take the last run of its grant, and none
+    /// lines up any number of them.
+    opening: Mutex<BTreeSet<PartyId>>,
 }
 
 /// What every session works with. Clones share it.
@@ -61,12 +64,23 @@ struct Desk {
 #[derive(Debug)]
 struct Slot {
     session: Arc<tokio::sync::Mutex<Option<Session>>>,
+    /// Whose call had it last.
+    whose: Option<PartyId>,
     used_ms: u64,
 }
 
 impl Slot {
     fn new(used_ms: u64) -> Self {
-        Self { session: Arc::default(), used_ms }
+        Self { session: Arc::default(), whose: None, used_ms }
+    }
+
+    /// Whether a call has it: what is held elsewhere has another owner than the map of slots.
+    fn is_held(&self) -> bool {
+        Arc::strong_count(&self.session) > 1
+    }
+
+    fn is_of(&self, peer: &PartyId) -> bool {
+        self.whose.as_ref() == Some(peer)
     }
 }
 
@@ -102,16 +116,14 @@ impl TrainProvider {
             desk: Desk { provider, tables, threads },
             slots: Mutex::default(),
             computing: Arc::new(Semaphore::new(1)),
-            counting: tokio::sync::Mutex::default(),
+            opening: Mutex::default(),
         }
     }
 
     /// How many sessions have a call under way, and how many are in memory.
     pub fn sessions(&self) -> (usize, usize) {
         let slots = self.slots();
-        // What is held elsewhere has another owner than this map.
-        let running = slots.values().filter(|slot| Arc::strong_count(&slot.session) > 1).count();
-        (running, slots.len())
+        (slots.values().filter(|slot| slot.is_held()).count(), slots.len())
     }
 
     /// The tables that are offered.
@@ -129,7 +141,7 @@ impl TrainProvider {
     /// # Errors
     /// [`Refusal`].
     pub(crate) async fn begin(&self, partner: &Partner, begin: TrainBegin) -> Result<(), Refusal> {
-        let claim = self.claim(begin.session)?;
+        let claim = self.claim(begin.session, partner)?;
         self.run(claim, partner, move |session, desk| session.begin(desk, &begin.announcements)).await
     }
 
@@ -143,9 +155,10 @@ impl TrainProvider {
         session: SessionId,
         step: Step,
     ) -> Result<(Held, Returned), Refusal> {
-        let claim = self.claim(session)?;
+        let claim = self.claim(session, partner)?;
         let work = move |session: &mut Session, desk: &Desk| session.step(desk, &step);
-        self.run_with(claim, partner, work).await.map(|(claim, returned)| (Held { _claim: claim }, returned))
+        let done = self.run_with(claim, partner, |_| false, work).await;
+        done.map(|(claim, returned)| (Held { _claim: claim }, returned))
     }
 
     /// How many bytes an upload must have, if it is due; the session's place is held until they are here.
@@ -155,8 +168,8 @@ impl TrainProvider {
         session: SessionId,
         upload: Upload,
     ) -> Result<(Claim, usize), Refusal> {
-        let claim = self.claim(session)?;
-        self.run_with(claim, partner, move |session, _| session.expect(upload)).await
+        let claim = self.claim(session, partner)?;
+        self.run_with(claim, partner, |_| false, move |session, _| session.expect(upload)).await
     }
 
     async fn take(
@@ -171,29 +184,35 @@ impl TrainProvider {
 
     /// A place for a session that has a folder. A call that finds another one running is refused: the bank sends one
     /// after the other.
-    fn claim(&self, session: SessionId) -> Result<Claim, Refusal> {
+    fn claim(&self, session: SessionId, partner: &Partner) -> Result<Claim, Refusal> {
         if !SessionFolder::path_of(self.desk.provider.shared().layout.root(), session).exists() {
             return Err(TrainRefusal::SessionUnknown.into());
         }
-        self.claim_new(session)
+        self.claim_new(session, &partner.party)
     }
 
-    /// A place for any session: an idle one's where there is no other.
-    fn claim_new(&self, session: SessionId) -> Result<Claim, Refusal> {
+    /// A place for any session: of those that one peer may have calls in, and an idle one's where there is no other. A
+    /// peer that has its share in memory makes room among its own.
+    fn claim_new(&self, session: SessionId, peer: &PartyId) -> Result<Claim, Refusal> {
         if self.desk.provider.is_stopping() {
             return Err(Refusal::Stopping);
         }
-        let (now_ms, most) = (self.desk.provider.now_ms(), self.desk.provider.config().train_sessions);
+        let (now_ms, config) = (self.desk.provider.now_ms(), self.desk.provider.config());
         let mut slots = self.slots();
-        if !slots.contains_key(&session) && slots.len() >= most.max(1) {
-            // What is held elsewhere has another owner than this map.
-            let idle = slots.iter().filter(|(_, slot)| Arc::strong_count(&slot.session) == 1);
+        let theirs = || slots.iter().filter(|(id, slot)| **id != session && slot.is_of(peer));
+        if theirs().filter(|(_, slot)| slot.is_held()).count() >= config.train_sessions_per_peer {
+            return Err(TrainRefusal::Busy.into());
+        }
+        if !slots.contains_key(&session) && slots.len() >= config.train_sessions.max(1) {
+            let has_share = theirs().count() >= config.train_sessions_per_peer;
+            let idle = slots.iter().filter(|(_, slot)| !slot.is_held() && (!has_share || slot.is_of(peer)));
             let oldest = idle.min_by_key(|(_, slot)| slot.used_ms).map(|(id, _)| *id);
             slots.remove(&oldest.ok_or(TrainRefusal::Busy)?);
         }
         let slot = slots.entry(session).or_insert_with(|| Slot::new(now_ms));
-        slot.used_ms = now_ms;
-        Ok(slot.session.clone().try_lock_owned().map_err(|_| TrainRefusal::Busy)?)
+        let claim = slot.session.clone().try_lock_owned().map_err(|_| TrainRefusal::Busy)?;
+        (slot.whose, slot.used_ms) = (Some(peer.clone()), now_ms);
+        Ok(claim)
     }
 
     fn slots(&self) -> MutexGuard<'_, BTreeMap<SessionId, Slot>> {
@@ -206,33 +225,35 @@ impl TrainProvider {
         partner: &Partner,
         work: impl FnOnce(&mut Session, &Desk) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        self.run_with(claim, partner, work).await.map(|(_, done)| done)
+        self.run_with(claim, partner, |_| false, work).await.map(|(_, done)| done)
     }
 
     /// Does a session's work where it may block and compute; a session that is not in memory is read first, and one
-    /// that failed is forgotten there.
+    /// that failed is forgotten there. A grant that was ended meanwhile ends its sessions, but for one that `had_all`.
     async fn run_with<T: Send + 'static>(
         &self,
         mut claim: Claim,
         partner: &Partner,
+        had_all: impl FnOnce(&SessionState) -> bool + Send + 'static,
         work: impl FnOnce(&mut Session, &Desk) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<(Claim, T), Refusal> {
         let id = self.session_of(&claim);
         let (desk, party) = (self.desk.clone(), partner.party.clone());
         self.compute(move || {
-            // It goes back only once its work is done: one that failed, or broke, is read from the disk next time.
-            let mut session = match claim.take() {
-                Some(session) => session,
-                None => Session::load(&desk, id.ok_or(Refusal::Internal)?)?,
+            let may_go_on = |acceptance: &Signed<TrainAcceptance>, state: &SessionState| {
+                let request = acceptance.body().request.body();
+                if request.charter.requester != party {
+                    return Err(TrainRefusal::SessionUnknown.into());
+                }
+                desk.check_open(state)?;
+                if had_all(state) { Ok(()) } else { desk.permit(request, desk.provider.now_ms()).map(drop) }
             };
-            if *session.requester() != party {
-                return Err(TrainRefusal::SessionUnknown.into());
+            match claim.as_ref() {
+                Some(session) => may_go_on(session.acceptance(), session.state())?,
+                None => *claim = Some(Session::load(&desk, id.ok_or(Refusal::Internal)?, may_go_on)?),
             }
-            desk.check_open(session.state())?;
-            // A grant that was ended meanwhile ends its sessions.
-            let (request, policy) = (session.request(), desk.provider.policy());
-            let grant = policy.grant(&request.grant).ok_or(Refusal::GrantUnknown)?;
-            grant::permit(&grant, request, desk.provider.now_ms())?;
+            // It goes back only once its work is done: one that failed, or broke, is read from the disk next time.
+            let mut session = claim.take().ok_or(Refusal::Internal)?;
             let done = work(&mut session, &desk);
             *claim = Some(session).filter(|session| !session.has_failed());
             done.map(|done| (claim, done))
@@ -263,6 +284,13 @@ impl TrainProvider {
 impl Desk {
     fn party(&self) -> &PartyId {
         self.provider.party()
+    }
+
+    /// The grant of a request, which permits it at this moment.
+    fn permit(&self, request: &TrainRequest, at_ms: u64) -> Result<Grant, Refusal> {
+        let grant = self.provider.policy().grant(&request.grant).ok_or(Refusal::GrantUnknown)?;
+        grant::permit(&grant, request, at_ms)?;
+        Ok(grant)
     }
 
     /// Whether a session may go on.

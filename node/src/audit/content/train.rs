@@ -5,7 +5,7 @@ use windvane_protocols::train::lapse::TrainLapse;
 use windvane_protocols::train::record::{TrainAcceptance, TrainReceipt, TrainRequest};
 use windvane_protocols::transcript::Signed;
 
-use super::{Check, Content, Signature, kept_time, own_time};
+use super::{Check, Content, Signature, kept_time};
 use crate::audit::report::Fault;
 
 impl Content {
@@ -37,7 +37,7 @@ impl Content {
         faults.extend(self.signed(index, Signature::TrainRequest(&acceptance.request), checks));
         faults.extend(self.ours(&request.charter.requester, &request.provider));
         faults.extend(self.made_by("acceptance", &request.provider));
-        faults.extend(own_time("acceptance", at_ms, acceptance.accepted_at_ms));
+        faults.extend(kept_time("acceptance", at_ms, acceptance.accepted_at_ms));
         faults.extend(self.charge_train(acceptance, &request.provider));
         faults.extend(self.jobs.train_accept(index, signed));
         faults.into_iter().map(|fault| fault.of(request.session)).collect()

@@ -319,9 +319,26 @@ fn a_lapse_is_signed_by_the_provider_stands_in_its_own_log_and_is_of_no_later_ti
     assert!(codes(&check(&world, BANK)).contains(code::FOREIGN_RECORD));
 }
 
+const DAY_MS: u64 = 86_400_000;
+
+#[test]
+fn an_acceptance_may_be_logged_long_after_it_was_kept_and_not_before_it_was_made() {
+    let mut world = trained();
+    let index = world.parties[A].first("train accepted");
+    let Event::TrainAccepted(kept) = world.parties[A].entries[index].event.clone() else { panic!() };
+    let mut at = |accepted_at_ms| {
+        let acceptance = TrainAcceptance { accepted_at_ms, ..kept.body().clone() };
+        let acceptance = Signed::sign(acceptance, world.parties[A].key());
+        world.parties[A].entries[index].event = Event::TrainAccepted(Box::new(acceptance));
+        codes(&check(&world, A))
+    };
+    let made = kept.body().accepted_at_ms;
+    assert!(!at(made - DAY_MS).contains(code::TIME_DIFFERS));
+    assert!(at(made + DAY_MS).contains(code::TIME_DIFFERS));
+}
+
 #[test]
 fn a_receipt_may_be_logged_long_after_it_was_kept_and_not_before_it_was_made() {
-    const DAY_MS: u64 = 86_400_000;
     let mut world = trained();
     let index = world.parties[A].first("train completed");
     let Event::TrainCompleted(kept) = world.parties[A].entries[index].event.clone() else { panic!() };

@@ -69,6 +69,10 @@ impl PsiProvider {
         grant::permit(&grant, request, 0, self.provider.now_ms())?;
         if known.as_ref().is_none_or(|known| !known.logged) {
             self.punctual(request)?;
+            // Counted once, it is not counted again: what was sent in it, before its folder went, cannot be known.
+            if known.is_none() && self.is_counted(request)? {
+                return Err(PsiRefusal::JobDiffers.into());
+            }
             self.count(&grant, request)?;
         }
         let scan = self.scan(&input).await?;
@@ -114,8 +118,7 @@ impl PsiProvider {
     }
 
     fn is_counted(&self, request: &PsiRequest) -> Result<bool, PsiError> {
-        let runs = self.provider.shared().store.psi_runs(request.grant.as_bytes())?;
-        Ok(runs.iter().any(|(session, _)| session == request.session.as_bytes()))
+        Ok(self.provider.shared().store.has_psi_run(request.session.as_bytes())?)
     }
 
     /// Counts a new job against its grant, and logs its acceptance: the one that a crash left, if there is one.

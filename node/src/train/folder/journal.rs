@@ -97,6 +97,8 @@ pub struct KeptStep {
     pub step: Step,
     /// What was returned last.
     pub returned: Option<Hash>,
+    /// How often something was.
+    pub answers: u64,
 }
 
 /// What the journal says.
@@ -146,10 +148,12 @@ impl SessionState {
             }
             Fact::Asked { step } => {
                 let step = Step::decode(&hex::decode(step).ok()?).ok()?;
-                self.steps.push(KeptStep { step, returned: None });
+                self.steps.push(KeptStep { step, returned: None, answers: 0 });
             }
             Fact::Answered { returned } => {
-                self.steps.last_mut()?.returned = Some(hash(returned)?);
+                let last = self.steps.last_mut()?;
+                last.returned = Some(hash(returned)?);
+                last.answers += 1;
             }
             Fact::Finishing { asked } => self.finishing = Some(hash(asked)?),
             Fact::Completed { at_ms } => self.completed_at_ms = Some(*at_ms),

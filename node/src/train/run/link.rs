@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use tokio_stream::StreamExt as _;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
@@ -29,10 +30,13 @@ use super::answers::{Answer, Answers};
 use super::cells::cells_of;
 use super::error::{Fault, TrainError};
 
-/// A provider that is busy with the call before, whose connection broke, is asked again so often, with this pause.
-/// For longer than a provider waits for somebody to read an answer.
-const BUSY_TRIES: u32 = 150;
+/// A provider that is busy, with the call before, whose connection broke, or with a table that it reads, is asked again for
+/// as long as an answer is waited for, and for longer than it waits for somebody to read one.
+const BUSY_LEAST: Duration = Duration::from_secs(30);
+
+/// The first pause before that; each is twice as long as the one before, up to the last.
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
+const BUSY_LAST_PAUSE: Duration = Duration::from_secs(3);
 
 /// What a provider says when it is.
 const BUSY: &str = "TRAIN_BUSY";
@@ -264,15 +268,15 @@ impl Link {
     where
         C: Future<Output = Result<T, Status>>,
     {
-        let mut tries = 0;
+        let (begun, patience, mut pause) = (Instant::now(), self.idle.max(BUSY_LEAST), BUSY_PAUSE);
         loop {
             let answered = tokio::time::timeout(self.idle, call()).await;
             let answered = answered.map_err(|_| self.silent(stage))?;
             match answered.map_err(|status| Fault::from(&status)) {
                 Ok(answer) => return Ok(answer),
-                Err(Fault::Refused(error)) if error.code == BUSY && tries < BUSY_TRIES => {
-                    tries += 1;
-                    tokio::time::sleep(BUSY_PAUSE).await;
+                Err(Fault::Refused(error)) if error.code == BUSY && begun.elapsed() < patience => {
+                    tokio::time::sleep(pause).await;
+                    pause = BUSY_LAST_PAUSE.min(2 * pause);
                 }
                 Err(fault) => return Err(TrainError::of(self.party(), stage)(fault)),
             }

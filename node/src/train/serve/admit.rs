@@ -1,11 +1,12 @@
 //! Which trainings a provider takes part in, and how often a session is opened.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use windvane_keys::enrolment::Partner;
 use windvane_protocols::audit::entry::Event;
-use windvane_protocols::audit::grant::Grant;
 use windvane_protocols::limits::MAX_TRAIN_ATTEMPTS;
+use windvane_protocols::party::PartyId;
 use windvane_protocols::train::elgamal::PublicKey;
 use windvane_protocols::train::mask::MaskingKey;
 use windvane_protocols::train::record::{TrainAcceptance, TrainAnnouncement, TrainRequest};
@@ -16,8 +17,29 @@ use super::session::Session;
 use super::table::unusable;
 use super::{Desk, TrainProvider, internal};
 use crate::error::Refusal;
-use crate::train::folder::{Document, Fact, Secret, SessionFolder};
+use crate::train::folder::{Document, Fact, Secret, SessionFolder, SessionState};
 use crate::train::{Stage, TrainRefusal, grant};
+
+/// A bank's place to open a session, until this is dropped.
+struct Opening {
+    provider: Arc<TrainProvider>,
+    bank: PartyId,
+}
+
+impl Opening {
+    /// # Errors
+    /// [`TrainRefusal::Busy`] while a session of the bank is being opened.
+    fn begin(provider: &Arc<TrainProvider>, bank: &PartyId) -> Result<Self, TrainRefusal> {
+        let is_first = provider.opening().insert(bank.clone());
+        is_first.then(|| Self { provider: provider.clone(), bank: bank.clone() }).ok_or(TrainRefusal::Busy)
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.provider.opening().remove(&self.bank);
+    }
+}
 
 /// A session that is new, or whose acceptance may not be in the log.
 struct Accepted {
@@ -45,26 +67,32 @@ impl TrainProvider {
             return Err(TrainRefusal::Signature.into());
         }
         Stage::Opened.reached();
-        let grant = self.desk.provider.policy().grant(&body.grant).ok_or(Refusal::GrantUnknown)?;
-        grant::permit(&grant, body, self.desk.provider.now_ms())?;
-        let this = self.clone();
-        let opened = tokio::spawn(async move { this.admit(request, grant).await });
+        let arrived_at_ms = self.desk.provider.now_ms();
+        self.desk.permit(body, arrived_at_ms)?;
+        let opening = Opening::begin(self, &partner.party)?;
+        let opened = tokio::spawn(async move {
+            let admitted = opening.provider.admit(request, arrived_at_ms).await;
+            drop(opening);
+            admitted
+        });
         opened.await.map_err(|_| Refusal::Internal)?
     }
 
     async fn admit(
         &self,
         request: Signed<TrainRequest>,
-        grant: Grant,
+        arrived_at_ms: u64,
     ) -> Result<Signed<TrainAcceptance>, Refusal> {
-        let (desk, asked, named) = (self.desk.clone(), request.clone(), grant.train.named_features);
+        let (desk, asked) = (self.desk.clone(), request.clone());
         // Counted before anything is read or kept and before another session makes room, so that a refused request
         // costs nobody anything.
-        let _one = self.counting.lock().await;
-        self.count(&grant, request.body())?;
-        let mut claim = self.claim_new(request.body().session)?;
+        self.count(request.body())?;
+        let mut claim = self.claim_new(request.body().session, &request.body().charter.requester)?;
+        if let Some(session) = claim.as_ref() {
+            desk.may_open(&request, session.acceptance(), session.state())?;
+        }
         let in_memory = claim.take();
-        let accepted = self.compute(move || desk.accept(in_memory, &asked, named)).await?;
+        let accepted = self.compute(move || desk.accept(in_memory, &asked, arrived_at_ms)).await?;
         let Accepted { mut session, known } = accepted;
         let (provider, body) = (&self.desk.provider, request.body());
         let acceptance = session.acceptance().clone();
@@ -81,10 +109,15 @@ impl TrainProvider {
         Ok(acceptance)
     }
 
-    fn count(&self, grant: &Grant, request: &TrainRequest) -> Result<(), Refusal> {
+    fn opening(&self) -> MutexGuard<'_, BTreeSet<PartyId>> {
+        self.opening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, request: &TrainRequest) -> Result<(), Refusal> {
+        let grant = self.desk.provider.policy().grant(&request.grant).ok_or(Refusal::GrantUnknown)?;
         let runs = self.desk.provider.shared().store.train_runs(request.grant.as_bytes());
         let runs = runs.map_err(|error| internal(&error.into()))?;
-        Ok(grant::count(grant, request, &runs)?)
+        Ok(grant::count(&grant, request, &runs)?)
     }
 }
 
@@ -94,13 +127,14 @@ impl Desk {
         &self,
         in_memory: Option<Session>,
         request: &Signed<TrainRequest>,
-        named: bool,
+        arrived_at_ms: u64,
     ) -> Result<Accepted, Refusal> {
-        let root = self.provider.shared().layout.root();
+        let (root, id) = (self.provider.shared().layout.root(), request.body().session);
         let session = match in_memory {
             Some(session) => Some(session),
-            None if SessionFolder::path_of(root, request.body().session).exists() => {
-                match Session::load(self, request.body().session) {
+            None if SessionFolder::path_of(root, id).exists() => {
+                let may_open = |known: &_, state: &_| self.may_open(request, known, state);
+                match Session::load(self, id, may_open) {
                     Ok(session) => Some(session),
                     // It died before there was an acceptance.
                     Err(Refusal::Train(TrainRefusal::SessionUnknown)) => None,
@@ -110,26 +144,52 @@ impl Desk {
             None => None,
         };
         let Some(session) = session else {
-            return Ok(Accepted { session: self.accept_new(request, named)?, known: false });
+            return Ok(Accepted { session: self.accept_new(request, arrived_at_ms)?, known: false });
         };
-        if session.acceptance().body().request != *request {
-            return Err(TrainRefusal::SessionDiffers.into());
-        }
-        self.check_open(session.state())?;
-        if session.state().opened >= MAX_TRAIN_ATTEMPTS {
-            return Err(TrainRefusal::Attempts.into());
-        }
         let known = session.state().opened > 0;
         Ok(Accepted { session, known })
     }
 
-    fn accept_new(&self, request: &Signed<TrainRequest>, named: bool) -> Result<Session, Refusal> {
-        let (shared, now_ms) = (self.provider.shared(), self.provider.now_ms());
-        let (body, charter) = (request.body(), &request.body().charter);
-        let off_ms = now_ms.abs_diff(body.requested_at_ms);
+    /// Whether a session that was accepted may be opened once more with a request.
+    fn may_open(
+        &self,
+        request: &Signed<TrainRequest>,
+        known: &Signed<TrainAcceptance>,
+        state: &SessionState,
+    ) -> Result<(), Refusal> {
+        if known.body().request != *request {
+            return Err(TrainRefusal::SessionDiffers.into());
+        }
+        self.check_open(state)?;
+        if state.opened >= MAX_TRAIN_ATTEMPTS {
+            return Err(TrainRefusal::Attempts.into());
+        }
+        Ok(())
+    }
+
+    /// Whether a session that has no acceptance here was not counted either: it would not be counted again, and what was
+    /// answered in it, before a restore, cannot be known. A kill between the two leaves its folder, and it goes on under
+    /// the grant that it was counted under.
+    fn check_unused(&self, request: &TrainRequest) -> Result<(), Refusal> {
+        let shared = self.provider.shared();
+        let counted = shared.store.train_run(request.session.as_bytes());
+        let counted = counted.map_err(|error| internal(&error.into()))?;
+        let has_folder = SessionFolder::path_of(shared.layout.root(), request.session).exists();
+        match counted {
+            Some(grant) if !has_folder || grant != *request.grant.as_bytes() => {
+                Err(TrainRefusal::SessionDiffers.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn accept_new(&self, request: &Signed<TrainRequest>, arrived_at_ms: u64) -> Result<Session, Refusal> {
+        let (shared, body, charter) = (self.provider.shared(), request.body(), &request.body().charter);
+        let off_ms = arrived_at_ms.abs_diff(body.requested_at_ms);
         if off_ms > self.provider.config().clock_tolerance_ms {
             return Err(TrainRefusal::Clock { off_ms }.into());
         }
+        self.check_unused(body)?;
         let table = self.table(&body.data_set)?;
         check_name(self, &table.group(), &charter.model)?;
         charter.hold_against(&table.pins()).map_err(TrainRefusal::from)?;
@@ -139,10 +199,16 @@ impl Desk {
         if !alone && table.config.schema.is_none() {
             return Err(TrainRefusal::SchemaMissing.into());
         }
-        let contents = table.read(alone).map_err(|error| unusable(&error))?;
-        if *contents.universe.digest() != charter.universe {
+        // A charter may name any list of segments: the table is read for none but the provider's own.
+        let universe = table.universe().map_err(|error| unusable(&error))?;
+        if *universe.digest() != charter.universe {
             return Err(TrainRefusal::Universe.into());
         }
+        let contents = table.contents(universe, alone).map_err(|error| unusable(&error))?;
+        // Others were computed for first, and the table may be large: the grant is asked about the moment that the
+        // acceptance names.
+        let accepted_at_ms = self.provider.now_ms();
+        let named = self.permit(body, accepted_at_ms)?.train.named_features;
         // Not a generator that lives longer: the node's is of this thread.
         let mask = MaskingKey::random(&mut rand::rng());
         let announcement = TrainAnnouncement {
@@ -160,7 +226,7 @@ impl Desk {
             bins: features.bins().to_vec(),
             names,
             input: table.commitment(&body.grant, features),
-            accepted_at_ms: now_ms,
+            accepted_at_ms,
         };
         let acceptance = Signed::sign(acceptance, key);
         let keep = || {

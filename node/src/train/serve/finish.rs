@@ -11,13 +11,13 @@ use windvane_protocols::train::step::Step;
 use windvane_protocols::transcript::{Hash, Record as _, Signed, Transcript, commit};
 
 use super::session::Session;
-use super::{Desk, TrainProvider, internal};
+use super::{Claim, Desk, TrainProvider, internal};
 use crate::error::{NodeError, Refusal};
 use crate::score::card::is_model_name;
 use crate::score::folder::{FolderError, ScoreFolder};
 use crate::score::registry::{Description, Registry, RegistryError};
 use crate::train::finished::{ADDED_BY, Finished};
-use crate::train::folder::{Document, Ended, Fact, SessionFolder, Upload};
+use crate::train::folder::{Document, Ended, Fact, SessionFolder, SessionState, Upload};
 use crate::train::{Stage, TrainRefusal};
 
 impl TrainProvider {
@@ -40,19 +40,56 @@ impl TrainProvider {
         partner: &Partner,
         finish: TrainFinish,
     ) -> Result<Signed<TrainReceipt>, Refusal> {
-        let claim = self.claim(finish.session)?;
+        let mut claim = self.claim(finish.session, partner)?;
         if let Some(receipt) = self.receipt_of(partner, &finish).await? {
             return Ok(receipt);
         }
-        let work = move |session: &mut Session, desk: &Desk| session.finish(desk, &finish);
-        let (mut claim, finished) = self.run_with(claim, partner, work).await?;
-        // What fails from here on is read from the disk again, and done again.
-        let mut session = claim.take().ok_or(Refusal::Internal)?;
+        let (mut folder, finished) = match self.left_to_log(&claim, partner, &finish).await? {
+            Some(left) => left,
+            None => {
+                let asked = asked(&finish);
+                let had_all = move |state: &SessionState| state.finishing == Some(asked);
+                let work = move |session: &mut Session, desk: &Desk| session.finish(desk, &finish);
+                let (held, finished) = self.run_with(claim, partner, had_all, work).await?;
+                claim = held;
+                // What fails from here on is read from the disk again, and done again.
+                (claim.take().ok_or(Refusal::Internal)?.into_folder(), finished)
+            }
+        };
         self.log_finished(&finished).await?;
         Stage::Completed.reached();
-        let now_ms = self.desk.provider.now_ms();
-        session.folder().complete(now_ms).map_err(|error| internal(&error))?;
+        folder.complete(self.desk.provider.now_ms()).map_err(|error| internal(&error))?;
+        drop(claim);
         Ok(finished.receipt)
+    }
+
+    /// What a kill, or a log that failed, left of a session that was asked for just this end: its receipt, and its model in
+    /// the registry. Only the log is missing, whatever became of the table and the grant.
+    async fn left_to_log(
+        &self,
+        claim: &Claim,
+        partner: &Partner,
+        finish: &TrainFinish,
+    ) -> Result<Option<(SessionFolder, Finished)>, Refusal> {
+        // What is in memory has the folder, and has come no further than the receipt.
+        if claim.is_some() {
+            return Ok(None);
+        }
+        let (desk, party, id, asked) =
+            (self.desk.clone(), partner.party.clone(), finish.session, asked(finish));
+        let find = move || {
+            let layout = &desk.provider.shared().layout;
+            let folder = SessionFolder::open(layout.root(), id)?;
+            let state = folder.state();
+            if state.finishing != Some(asked) || state.expired_at_ms.is_some() {
+                return Ok(None);
+            }
+            let receipt = folder.read::<TrainReceipt>(Document::Receipt)?;
+            let theirs = receipt.filter(|receipt| receipt.body().request().charter.requester == party);
+            let Some(receipt) = theirs else { return Ok(None) };
+            Ok(Finished::find(layout, receipt)?.map(|finished| (folder, finished)))
+        };
+        self.compute(move || find().map_err(|error: NodeError| internal(&error))).await
     }
 
     /// Has the log hear of a session that is through.

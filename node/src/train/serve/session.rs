@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use windvane_protocols::limits::MAX_TRAIN_ATTEMPTS;
 use windvane_protocols::oprf::ELEMENT_BYTES;
 use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::score::universe::Universe;
@@ -51,8 +52,13 @@ impl Session {
         Self { folder, acceptance, universe, features, mask, threads, work: None, trees, failed: false }
     }
 
-    /// Reads a session from its folder, and takes its steps again.
-    pub(super) fn load(desk: &Desk, id: SessionId) -> Result<Self, Refusal> {
+    /// Reads a session from its folder, and takes its steps again. The table, which may take long, is read last, and only
+    /// for one that `may_go_on`.
+    pub(super) fn load(
+        desk: &Desk,
+        id: SessionId,
+        may_go_on: impl FnOnce(&Signed<TrainAcceptance>, &SessionState) -> Result<(), Refusal>,
+    ) -> Result<Self, Refusal> {
         let shared = desk.provider.shared();
         let read = || {
             let folder = SessionFolder::open(shared.layout.root(), id)?;
@@ -62,7 +68,7 @@ impl Session {
         };
         let (folder, acceptance, mask) = read().map_err(|error| internal(&error))?;
         let acceptance = acceptance.ok_or(TrainRefusal::SessionUnknown)?;
-        desk.check_open(folder.state())?;
+        may_go_on(&acceptance, folder.state())?;
         let request = acceptance.body().request.body();
         let table = desk.table(&request.data_set)?;
         let unit = request.charter.unit_of(&request.provider);
@@ -122,10 +128,6 @@ impl Session {
         Ok(work.part(*scaling, &parts)?)
     }
 
-    pub(super) fn requester(&self) -> &PartyId {
-        &self.charter().requester
-    }
-
     pub(super) const fn acceptance(&self) -> &Signed<TrainAcceptance> {
         &self.acceptance
     }
@@ -141,6 +143,10 @@ impl Session {
 
     pub(super) const fn folder(&mut self) -> &mut SessionFolder {
         &mut self.folder
+    }
+
+    pub(super) fn into_folder(self) -> SessionFolder {
+        self.folder
     }
 
     pub(super) const fn universe(&self) -> &Universe {
@@ -312,13 +318,17 @@ impl Session {
         }
     }
 
-    /// Answers a step: a new one once it is kept, the last one again.
+    /// Answers a step: a new one once it is kept, the last one again, as often as a session is opened. Every answer is
+    /// another and stays in the journal.
     pub(super) fn step(&mut self, desk: &Desk, step: &Step) -> Result<Returned, Refusal> {
         let steps = &self.folder.state().steps;
         let again = match steps.iter().rposition(|kept| kept.step.is_at(step)) {
             Some(at) if steps[at].step != *step => return Err(TrainRefusal::StepDiffers.into()),
             Some(at) if at + 1 < steps.len() || !self.is_current(step) => {
                 return Err(TrainRefusal::StepPast.into());
+            }
+            Some(at) if steps[at].answers >= MAX_TRAIN_ATTEMPTS => {
+                return Err(TrainRefusal::Attempts.into());
             }
             found => found.is_some(),
         };

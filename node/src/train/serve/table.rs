@@ -42,7 +42,7 @@ impl Table<'_> {
     }
 
     /// The list of segments.
-    fn universe(&self) -> Result<Universe, NodeError> {
+    pub(super) fn universe(&self) -> Result<Universe, NodeError> {
         Ok(SignedUniverse::load(&self.config.universe)?.check(&self.pins())?.body().clone())
     }
 
@@ -65,7 +65,11 @@ impl Table<'_> {
 
     /// Everything of it, for a provider that is alone in its unit or one of several.
     pub(super) fn read(&self, alone: bool) -> Result<Contents, NodeError> {
-        let universe = self.universe()?;
+        self.contents(self.universe()?, alone)
+    }
+
+    /// What a table holds beside its list of segments.
+    pub(super) fn contents(&self, universe: Universe, alone: bool) -> Result<Contents, NodeError> {
         let schema = if alone { None } else { self.schema()? };
         let features = self.features(&universe, schema.as_ref().map(Signed::body))?;
         Ok(Contents { universe, schema, features })
