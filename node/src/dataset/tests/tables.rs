@@ -39,6 +39,20 @@ fn equal_rows_collapse_and_differing_ones_are_refused_in_every_family() {
 }
 
 #[test]
+fn a_conflict_costs_its_own_rows_alone_in_a_file_whose_rows_end_with_a_return() {
+    let (before, after) = (with(&[(0, "13800000002")]), with(&[(0, "13800000002"), (4, "停机")]));
+    let mut bench = Bench::tolerant();
+    let rows = file(&[GOOD, before, after, with(&[(0, "13800000003")])]).replace('\n', "\r");
+    bench.import_bytes(rows.as_bytes()).unwrap();
+    let report = bench.build(1).unwrap();
+    assert_eq!((report.rows, report.rejected), (4 + 4, 2));
+    assert_eq!(
+        bench.rejects("build-rejects.csv"),
+        [["3", "key", "DUPLICATE_KEY"], ["4", "key", "DUPLICATE_KEY"]]
+    );
+}
+
+#[test]
 fn presence_families_tell_nothing_but_presence() {
     let mut bench = Bench::new();
     bench.import_bytes(file(&[GOOD]).as_bytes()).unwrap();
