@@ -10,6 +10,9 @@ const SAMPLE_BYTES: u64 = 1 << 20;
 
 const INPUT_BYTES: usize = 1 << 18;
 
+/// What only a file in UTF-8 begins with.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// How a file's bytes are text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -89,6 +92,7 @@ impl<R: Read> Transcoder<R> {
         let is_utf8 = match encoding {
             Encoding::Utf8 => true,
             Encoding::Gb18030 => false,
+            Encoding::Auto if sample.starts_with(BYTE_ORDER_MARK) => true,
             Encoding::Auto => match std::str::from_utf8(&sample) {
                 Ok(_) => true,
                 // A character that the sample's end cuts in two says nothing.
@@ -176,6 +180,12 @@ mod tests {
         for bytes in [text.as_bytes(), &[b"\xEF\xBB\xBF", text.as_bytes()].concat(), &gb18030] {
             assert_eq!(decoded(Encoding::Auto, bytes).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_decides_whatever_follows_it() {
+        let bytes = [BYTE_ORDER_MARK, "姓名\n欧阳".as_bytes(), &[0xC3], b"\n"].concat();
+        assert_eq!(error(Encoding::Auto, &bytes), BadText { line: 2, encoding: "utf-8" });
     }
 
     #[test]
