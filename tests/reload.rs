@@ -1,11 +1,13 @@
 //! What an operator changes while nodes run: no call fails, and who is no longer believed is refused.
 
+use std::fs::OpenOptions;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 use windvane::Node;
@@ -227,6 +229,37 @@ async fn a_table_that_another_epoch_overtook_is_gone_and_is_not_published_if_it_
     assert_eq!(status.published.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [1, 3, 5]);
     assert!(status.built.is_empty());
     assert_eq!(publish().unwrap_err().code(), "NOTHING_BUILT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_that_is_published_while_another_data_set_is_opened_takes_no_answer_from_the_one_before() {
+    let running = Running::start().await;
+    let (carrier, root) = (&running.carrier, &running.carrier.config.node.data_dir);
+    let mut load = Load::on(&running.bank_node);
+    // Whoever opens this table waits until somebody writes.
+    let (ready, another) = (root.join("another"), root.join("datasets/another/epochs"));
+    damaged_copy(&published_dir(root, &"subscribers".parse().unwrap(), 1), &ready);
+    std::fs::remove_file(ready.join("pages")).unwrap();
+    let pipe = running.lab.dir.path().join("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    std::fs::hard_link(&pipe, ready.join("pages")).unwrap();
+    std::fs::create_dir_all(&another).unwrap();
+    std::fs::rename(&ready, another.join("1")).unwrap();
+    carrier.admin.build(&DataSetConfig::carrier(), &()).unwrap();
+    while !carrier.admin.is_flushed().unwrap() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The node has the log's entries by now, and soon waits for the table.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(carrier.admin.publish(&DataSetConfig::carrier()).unwrap().retiring, [1]);
+    std::fs::remove_dir_all(&another).unwrap();
+    let writer = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    load.goes_on().await;
+    carrier.taken_over_by(&running.carrier_node).await;
+    load.goes_on().await;
+    drop(writer);
+    assert!(load.end().await > 40);
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
