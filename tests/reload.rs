@@ -1,7 +1,7 @@
 //! What an operator changes while nodes run: no call fails, and who is no longer believed is refused.
 
 use std::fs::OpenOptions;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -11,9 +11,9 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 use windvane::Node;
-use windvane::admin::GrantTerms;
+use windvane::admin::{Admin, GrantTerms};
 use windvane::audit::reconcile;
-use windvane::clock::Clock;
+use windvane::clock::{Clock, ShiftedClock};
 use windvane::dataset::{DataSetConfig, published_dir};
 use windvane::error::PeerError;
 use windvane::functions::Function;
@@ -229,6 +229,38 @@ async fn a_table_that_another_epoch_overtook_is_gone_and_is_not_published_if_it_
     assert_eq!(status.published.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [1, 3, 5]);
     assert!(status.built.is_empty());
     assert_eq!(publish().unwrap_err().code(), "NOTHING_BUILT");
+}
+
+/// A clock that is two hours ahead once a path stands.
+#[derive(Debug)]
+struct AheadOnce {
+    clock: ShiftedClock,
+    stands: PathBuf,
+}
+
+impl Clock for AheadOnce {
+    fn now_ms(&self) -> u64 {
+        self.clock.now_ms() + if self.stands.exists() { 120 * MINUTE_MS } else { 0 }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_of_the_epoch_before_begins_when_its_successor_is_in_place() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let root = &carrier.config.node.data_dir;
+    let stands = published_dir(root, &"subscribers".parse().unwrap(), 2);
+    let clock = AheadOnce { clock: lab.clock.clone(), stands };
+    let begun_ms = clock.now_ms();
+    let admin = Admin::open(&carrier.config, Arc::new(clock)).unwrap();
+    admin.build(&DataSetConfig::carrier(), &()).unwrap();
+    let published = admin.publish(&DataSetConfig::carrier()).unwrap();
+    assert_eq!(published.retiring, [1]);
+    assert!(published.retiring_until_ms >= begun_ms + 180 * MINUTE_MS, "the overlap is an hour");
+    let state = Connection::open(root.join("state.db")).unwrap();
+    let sql = "SELECT until_ms FROM retiring_epoch WHERE epoch = 1";
+    let noted: i64 = state.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(noted as u64, published.retiring_until_ms);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -111,19 +111,24 @@ impl Admin {
                 });
             }
         };
-        let now_ms = self.clock.now_ms();
-        let until_ms = until_ms(config, now_ms);
-        // First, so that a node that looks in between finds the epoch before answering.
-        self.epochs().announce(name, until_ms)?;
         let manifest = publish(&Publish {
             data_dir: self.layout.root(),
             data_set: name,
             epoch,
             epoch_hours: config.epoch_hours(),
             key: &self.keys.receipt,
-            now_ms,
+            clock: &*self.clock,
         })?;
+        let until_ms = self.announce(config)?;
         self.succeed(config, manifest, until_ms)
+    }
+
+    /// Says until when the epoch before answers. Its time begins when its successor is in place, and is noted before
+    /// that is told of, so that a node that looks in between finds the epoch before answering.
+    fn announce(&self, config: &DataSetConfig) -> Result<u64, NodeError> {
+        let until_ms = self.until_ms(config);
+        self.epochs().announce(config.name(), until_ms)?;
+        Ok(until_ms)
     }
 
     /// Finishes the publication that a kill interrupted, if there is one: its table is in place, and the log does not
@@ -132,11 +137,11 @@ impl Admin {
         let name = config.name();
         let Some(epoch) = self.epochs().interrupted(name)? else { return Ok(None) };
         let manifest = published_manifest(self.layout.root(), name, epoch)?;
-        let until_ms = until_ms(config, self.clock.now_ms());
-        if !self.epochs().told(name)?.contains(&epoch) {
+        let until_ms = match self.epochs().told(name)?.contains(&epoch) {
+            true => self.until_ms(config),
             // Only now does it take the place of the one before.
-            self.epochs().announce(name, until_ms)?;
-        }
+            false => self.announce(config)?,
+        };
         self.succeed(config, manifest, until_ms).map(Some)
     }
 
@@ -194,9 +199,9 @@ impl Admin {
         let now_ms = self.clock.now_ms();
         Epochs { keys: &self.keys.store, store: &self.store, root: self.layout.root(), now_ms }
     }
-}
 
-/// Until when the epoch before answers.
-fn until_ms(config: &DataSetConfig, now_ms: u64) -> u64 {
-    now_ms.saturating_add(u64::from(config.overlap_minutes()) * 60_000)
+    /// Until when the epoch before answers whose successor is published now.
+    fn until_ms(&self, config: &DataSetConfig) -> u64 {
+        self.clock.now_ms().saturating_add(u64::from(config.overlap_minutes()) * 60_000)
+    }
 }

@@ -17,6 +17,7 @@ use super::changes::{ChangeReport, ChangesError, unchecked};
 use super::quality::ImportReport;
 use super::stage::FullStage;
 use super::staging::{StagingError, unchecked_report};
+use crate::clock::Clock;
 use crate::snapshot::disk::{self, DirectoryLock, at};
 use crate::snapshot::{MANIFEST, PageFile, Snapshot, SnapshotError};
 
@@ -36,8 +37,8 @@ pub struct Publish<'a> {
     pub epoch_hours: u32,
     /// The provider's key for receipts, which signs the manifest.
     pub key: &'a ReceiptKey,
-    /// Now, milliseconds of Unix time.
-    pub now_ms: u64,
+    /// Tells the time of publication, which is when the table was checked.
+    pub clock: &'a dyn Clock,
 }
 
 /// Why a table is not published.
@@ -128,8 +129,9 @@ pub fn publish(job: &Publish<'_>) -> Result<Signed<Manifest>, PublishError> {
     }
     let mut manifest = read_draft(&built, epoch)?;
     check(&built, &manifest)?;
-    manifest.published_at_ms = job.now_ms;
-    manifest.not_after_ms = job.now_ms.saturating_add(u64::from(job.epoch_hours) * 3_600_000);
+    let now_ms = job.clock.now_ms();
+    manifest.published_at_ms = now_ms;
+    manifest.not_after_ms = now_ms.saturating_add(u64::from(job.epoch_hours) * 3_600_000);
     let manifest = Signed::sign(manifest, job.key.signing_key());
     disk::write_file(&built.join(MANIFEST), manifest.as_bytes())?;
     FullStage::PublishSigned.reached();

@@ -167,6 +167,34 @@ fn a_table_that_changed_since_its_build_is_not_published() {
     bench.publish(1).unwrap();
 }
 
+/// A clock that damages a table when it is read.
+#[derive(Debug)]
+struct Damaging(PathBuf);
+
+impl crate::clock::Clock for Damaging {
+    fn now_ms(&self) -> u64 {
+        fs::write(&self.0, "damaged").unwrap();
+        NOW
+    }
+}
+
+#[test]
+fn a_table_is_checked_before_the_time_of_its_publication_is_taken() {
+    let mut bench = Bench::new();
+    bench.import_bytes(good_rows(10).as_bytes()).unwrap();
+    bench.build(1).unwrap();
+    let published = publish(&Publish {
+        data_dir: bench.data(),
+        data_set: bench.config.name(),
+        epoch: 1,
+        epoch_hours: 1,
+        key: &bench.receipt,
+        clock: &Damaging(bench.path("built/1/pages")),
+    });
+    assert_eq!(published.unwrap().body().published_at_ms, NOW);
+    assert_eq!(fs::read(bench.path("epochs/1/pages")).unwrap(), b"damaged");
+}
+
 #[test]
 fn a_publication_that_was_interrupted_before_its_rename_is_done_again() {
     let mut bench = Bench::new();
