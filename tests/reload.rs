@@ -19,6 +19,7 @@ use windvane::error::PeerError;
 use windvane::functions::Function;
 use windvane::identity::Layout;
 use windvane::peer::{Ending, Partners, channel, endings};
+use windvane::retire::What;
 use windvane::snapshot::{installed_dir, installed_epochs};
 use windvane::store::Store;
 use windvane::verification::MatchResult;
@@ -261,6 +262,29 @@ async fn the_time_of_the_epoch_before_begins_when_its_successor_is_in_place() {
     let sql = "SELECT until_ms FROM retiring_epoch WHERE epoch = 1";
     let noted: i64 = state.query_row(sql, [], |row| row.get(0)).unwrap();
     assert_eq!(noted as u64, published.retiring_until_ms);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_published_manifest_is_mended_by_what_its_error_says() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let (admin, config, name) = (&carrier.admin, DataSetConfig::carrier(), "subscribers".parse().unwrap());
+    let mut epoch = 1;
+    // Bytes that say nothing, and a signature that is not the node's.
+    let rots: [fn(&mut Vec<u8>); 2] = [|bytes| bytes.truncate(20), |bytes| *bytes.last_mut().unwrap() ^= 1];
+    for rot in rots {
+        let manifest = published_dir(&carrier.config.node.data_dir, &name, epoch).join("manifest");
+        let mut bytes = std::fs::read(&manifest).unwrap();
+        rot(&mut bytes);
+        std::fs::write(&manifest, bytes).unwrap();
+        admin.build(&config, &()).unwrap();
+        let error = admin.publish(&config).unwrap_err();
+        assert_eq!(error.code(), "EPOCH_DAMAGED", "{error}");
+        assert!(error.to_string().contains(&format!("windvane retire epoch subscribers {epoch}")), "{error}");
+        admin.retire(&What::Epoch(name.clone(), epoch), false).unwrap();
+        epoch = admin.publish(&config).unwrap().manifest.body().epoch;
+    }
+    assert_eq!(epoch, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

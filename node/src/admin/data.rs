@@ -11,8 +11,8 @@ use super::Admin;
 use crate::background::at_low_priority;
 use crate::dataset::stage::FullStage;
 use crate::dataset::{
-    Build, BuildReport, DataSetConfig, DataSetStatus, Import, ImportReport, Progress, Publish, build,
-    built_epochs, import, index_staging, publish, published_manifest, status,
+    Build, BuildReport, DataSetConfig, DataSetStatus, Import, ImportReport, Progress, Publish, PublishError,
+    build, built_epochs, import, index_staging, publish, published_manifest, status,
 };
 use crate::error::NodeError;
 use crate::retiring::Epochs;
@@ -137,6 +137,9 @@ impl Admin {
         let name = config.name();
         let Some(epoch) = self.epochs().interrupted(name)? else { return Ok(None) };
         let manifest = published_manifest(self.layout.root(), name, epoch)?;
+        if !manifest.verify(&self.keys.receipt.verifying_key()) {
+            return Err(PublishError::PublishedDamaged { data_set: name.clone(), epoch }.into());
+        }
         let until_ms = match self.epochs().told(name)?.contains(&epoch) {
             true => self.until_ms(config),
             // Only now does it take the place of the one before.

@@ -88,6 +88,17 @@ pub enum PublishError {
         /// The epoch.
         epoch: u64,
     },
+    /// A published manifest is not what was signed. While it stands there, nobody knows what the epoch was.
+    #[error(
+        "the manifest of epoch {epoch} of {data_set}, which is published, is damaged; run: windvane retire epoch \
+         {data_set} {epoch}, then windvane dataset build, windvane dataset publish"
+    )]
+    PublishedDamaged {
+        /// The data set.
+        data_set: DataSet,
+        /// The epoch.
+        epoch: u64,
+    },
 }
 
 impl PublishError {
@@ -103,6 +114,7 @@ impl PublishError {
             Self::Published { .. } => "EPOCH_PUBLISHED",
             Self::Superseded { .. } => "EPOCH_SUPERSEDED",
             Self::Damaged { .. } => "BUILD_DAMAGED",
+            Self::PublishedDamaged { .. } => "EPOCH_DAMAGED",
         }
     }
 }
@@ -174,7 +186,7 @@ fn check(built: &Path, manifest: &Manifest) -> Result<(), PublishError> {
 /// The signed manifest of a published epoch; its signature is not checked.
 ///
 /// # Errors
-/// [`PublishError::Damaged`], or when it cannot be read.
+/// [`PublishError::PublishedDamaged`], or when it cannot be read.
 pub fn published_manifest(
     data_dir: &Path,
     data_set: &DataSet,
@@ -182,7 +194,8 @@ pub fn published_manifest(
 ) -> Result<Signed<Manifest>, PublishError> {
     let path = published_dir(data_dir, data_set, epoch).join(MANIFEST);
     let bytes = read_public(&path, MAX_DOCUMENT_BYTES)?;
-    Signed::from_bytes_unverified(bytes).map_err(|_| PublishError::Damaged { epoch })
+    let damaged = |_| PublishError::PublishedDamaged { data_set: data_set.clone(), epoch };
+    Signed::from_bytes_unverified(bytes).map_err(damaged)
 }
 
 /// Where a published epoch stands, for [`PublishedEpoch::open`].
