@@ -14,7 +14,7 @@ use windvane::Node;
 use windvane::admin::{Admin, GrantTerms};
 use windvane::audit::reconcile;
 use windvane::clock::{Clock, ShiftedClock};
-use windvane::dataset::{DataSetConfig, published_dir};
+use windvane::dataset::{DataSetConfig, EpochSummary, published_dir};
 use windvane::error::PeerError;
 use windvane::functions::Function;
 use windvane::identity::Layout;
@@ -23,6 +23,7 @@ use windvane::retire::What;
 use windvane::snapshot::{installed_dir, installed_epochs};
 use windvane::store::Store;
 use windvane::verification::MatchResult;
+use windvane_keys::rotation::destroy_epoch;
 use windvane_proto::common::v1::HelloRequest;
 use windvane_proto::common::v1::peer_client::PeerClient;
 use windvane_protocols::audit::entry::Event;
@@ -262,6 +263,25 @@ async fn the_time_of_the_epoch_before_begins_when_its_successor_is_in_place() {
     let sql = "SELECT until_ms FROM retiring_epoch WHERE epoch = 1";
     let noted: i64 = state.query_row(sql, [], |row| row.get(0)).unwrap();
     assert_eq!(noted as u64, published.retiring_until_ms);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_of_which_the_keys_are_gone_is_not_published_and_the_one_before_stays() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let (admin, config, name) = (&carrier.admin, DataSetConfig::carrier(), "subscribers".parse().unwrap());
+    admin.build(&config, &()).unwrap();
+    destroy_epoch(&admin.keys().store, &name, 2).unwrap();
+    let error = admin.publish(&config).unwrap_err();
+    assert_eq!(error.code(), "KEY_DESTROYED", "{error}");
+    let numbers = |epochs: Vec<EpochSummary>| epochs.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>();
+    let status = admin.data_set_status(&name).unwrap();
+    assert_eq!((numbers(status.built), numbers(status.published)), (vec![2], vec![1]));
+    // The way out that the error names.
+    admin.end_epoch(&name, 2).unwrap();
+    assert!(admin.data_set_status(&name).unwrap().built.is_empty());
+    admin.build(&config, &()).unwrap();
+    assert_eq!(admin.publish(&config).unwrap().retiring, [1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

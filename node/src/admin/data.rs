@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use windvane_keys::rotation::{create_epoch, next_epoch};
+use windvane_keys::rotation::{create_epoch, load_epoch, next_epoch};
+use windvane_keys::store::StoreError;
 use windvane_protocols::lookup::manifest::Manifest;
 use windvane_protocols::lookup::{DataSet, KeyGroup};
 use windvane_protocols::transcript::Signed;
@@ -11,8 +12,9 @@ use super::Admin;
 use crate::background::at_low_priority;
 use crate::dataset::stage::FullStage;
 use crate::dataset::{
-    Build, BuildReport, DataSetConfig, DataSetStatus, Import, ImportReport, Progress, Publish, PublishError,
-    build, built_epochs, import, index_staging, publish, published_manifest, status,
+    Build, BuildReport, DataSetConfig, DataSetStatus, EpochTables, Import, ImportReport, Progress, Publish,
+    PublishError, build, built_epochs, import, index_staging, publish, published_epochs, published_manifest,
+    status,
 };
 use crate::error::NodeError;
 use crate::retiring::Epochs;
@@ -67,6 +69,8 @@ impl Admin {
         let groups: Vec<_> =
             KeyGroup::partition(config.families()).into_iter().map(|(group, _)| group).collect();
         let epoch = next_epoch(&self.keys.store, name)?;
+        // Where something runs in the data set, no epoch is begun: it could not be ended either.
+        drop(EpochTables::hold(self.layout.root(), name, epoch)?);
         let keys = create_epoch(&self.keys.store, name, epoch, &groups, now_ms, &mut rand::rng())?;
         self.epochs().tell(name, epoch)?;
         self.flush()?;
@@ -97,7 +101,8 @@ impl Admin {
     /// when no other table waits, that is all that there is to do.
     ///
     /// # Errors
-    /// [`NodeError`]; `EPOCH_SUPERSEDED` when the table is older than what is published.
+    /// [`NodeError`]; `EPOCH_SUPERSEDED` when the table is older than what is published, `KEY_DESTROYED` when its epoch was
+    /// ended.
     pub fn publish(&self, config: &DataSetConfig) -> Result<Published, NodeError> {
         let name = config.name();
         let finished = self.finish_publication(config)?;
@@ -111,6 +116,10 @@ impl Admin {
                 });
             }
         };
+        if published_epochs(self.layout.root(), name)?.last().is_none_or(|last| *last < epoch) {
+            // One that is behind is refused for that.
+            self.check_keys(name, epoch)?;
+        }
         let manifest = publish(&Publish {
             data_dir: self.layout.root(),
             data_set: name,
@@ -121,6 +130,20 @@ impl Admin {
         })?;
         let until_ms = self.announce(config)?;
         self.succeed(config, manifest, until_ms)
+    }
+
+    /// An epoch's keys open: a table without them, put in place, would take the data set out of service.
+    fn check_keys(&self, name: &DataSet, epoch: u64) -> Result<(), NodeError> {
+        match load_epoch(&self.keys.store, name, epoch) {
+            Err(StoreError::Destroyed { .. }) => Err(NodeError::Given {
+                code: "KEY_DESTROYED",
+                message: format!(
+                    "epoch {epoch} of {name} was ended and its keys are destroyed; run: windvane dataset end {name} \
+                     --epoch {epoch}, which removes its table, then windvane dataset build"
+                ),
+            }),
+            keys => Ok(keys.map(drop)?),
+        }
     }
 
     /// Says until when the epoch before answers. Its time begins when its successor is in place, and is noted before
@@ -140,6 +163,7 @@ impl Admin {
         if !manifest.verify(&self.keys.receipt.verifying_key()) {
             return Err(PublishError::PublishedDamaged { data_set: name.clone(), epoch }.into());
         }
+        self.check_keys(name, epoch)?;
         let until_ms = match self.epochs().told(name)?.contains(&epoch) {
             true => self.until_ms(config),
             // Only now does it take the place of the one before.

@@ -219,8 +219,8 @@ pub fn built_epochs(data_dir: &Path, data_set: &DataSet) -> Result<Vec<u64>, Fil
     disk::numbered(&DataSetDir::new(data_dir, data_set).built())
 }
 
-/// An epoch's tables, whether published or waiting for that; while there are any, nothing else is imported, built or
-/// published in the data set.
+/// An epoch's tables, whether published or waiting for that; while they are held, nothing else is imported, built or
+/// published in the data set, so that none comes either.
 #[derive(Debug)]
 pub struct EpochTables {
     paths: Vec<PathBuf>,
@@ -235,8 +235,13 @@ impl EpochTables {
     pub fn hold(data_dir: &Path, data_set: &DataSet, epoch: u64) -> Result<Self, PublishError> {
         let dir = DataSetDir::new(data_dir, data_set);
         let mut paths = [dir.epochs(), dir.built()].map(|kind| kind.join(epoch.to_string())).to_vec();
+        // Also without a table: the one of a build that runs is in no place yet.
+        let lock = if dir.path().exists() {
+            Some(DirectoryLock::try_acquire(dir.path())?.ok_or(PublishError::Busy)?)
+        } else {
+            None
+        };
         paths.retain(|table| table.exists());
-        let lock = if paths.is_empty() { None } else { Some(dir.lock()?.ok_or(PublishError::Busy)?) };
         Ok(Self { paths, _lock: lock })
     }
 

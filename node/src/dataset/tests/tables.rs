@@ -227,6 +227,9 @@ fn one_writer_at_a_time() {
     assert_eq!(bench.import_bytes(good_rows(10).as_bytes()).unwrap_err().code(), "DATASET_BUSY");
     assert_eq!(bench.build(1).unwrap_err().code(), "DATASET_BUSY");
     assert_eq!(bench.publish(1).unwrap_err().code(), "DATASET_BUSY");
+    // Of an epoch without a table too: a build may be making it.
+    let held = EpochTables::hold(bench.data(), bench.config.name(), 1);
+    assert_eq!(held.unwrap_err().code(), "DATASET_BUSY");
     drop(lock);
     bench.build(1).unwrap();
 }
