@@ -308,6 +308,22 @@ async fn a_damaged_published_manifest_is_mended_by_what_its_error_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_publication_does_not_wait_for_the_epochs_of_another_data_set() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let root = &carrier.config.node.data_dir;
+    let damaged = published_dir(root, &"another".parse().unwrap(), 2);
+    std::fs::create_dir_all(&damaged).unwrap();
+    std::fs::write(damaged.join("manifest"), "damaged").unwrap();
+    let state = Connection::open(root.join("state.db")).unwrap();
+    state.execute_batch("INSERT INTO retiring_epoch VALUES ('another', 1, 1)").unwrap();
+    carrier.admin.build(&DataSetConfig::carrier(), &()).unwrap();
+    let published = carrier.admin.publish(&DataSetConfig::carrier()).unwrap();
+    assert_eq!(published.manifest.body().epoch, 2);
+    assert!(carrier.admin.is_flushed().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_epoch_that_is_published_while_another_data_set_is_opened_takes_no_answer_from_the_one_before() {
     let running = Running::start().await;
     let (carrier, root) = (&running.carrier, &running.carrier.config.node.data_dir);

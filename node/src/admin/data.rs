@@ -72,7 +72,7 @@ impl Admin {
         // Where something runs in the data set, no epoch is begun: it could not be ended either.
         drop(EpochTables::hold(self.layout.root(), name, epoch)?);
         let keys = create_epoch(&self.keys.store, name, epoch, &groups, now_ms, &mut rand::rng())?;
-        self.epochs().tell(name, epoch)?;
+        self.epochs().tell_made(name, epoch)?;
         self.flush()?;
         FullStage::BuildKeys.reached();
         let job = Build {
@@ -102,7 +102,7 @@ impl Admin {
     ///
     /// # Errors
     /// [`NodeError`]; `EPOCH_SUPERSEDED` when the table is older than what is published, `KEY_DESTROYED` when its epoch was
-    /// ended.
+    /// ended. An error from what a publication ends is given when the log was told of the publication.
     pub fn publish(&self, config: &DataSetConfig) -> Result<Published, NodeError> {
         let name = config.name();
         let finished = self.finish_publication(config)?;
@@ -182,19 +182,18 @@ impl Admin {
         let (name, epoch) = (config.name(), manifest.body().epoch);
         self.record_manifest(&manifest)?;
         FullStage::PublishRecorded.reached();
-        let mut retiring = self.epochs().succeed(name, epoch)?;
+        let epochs = self.epochs();
+        let mut retiring = epochs.succeed(name, epoch)?;
         FullStage::PublishSucceeded.reached();
-        let mut ended = Vec::new();
         if config.overlap_minutes() == 0 {
-            for epoch in std::mem::take(&mut retiring) {
-                self.epochs().end(name, epoch)?;
-                ended.push(epoch);
-            }
+            epochs.begin_end(name, &std::mem::take(&mut retiring))?;
         }
-        let due = self.epochs().end_due()?.into_iter().filter(|(data_set, _)| data_set == name);
-        ended.extend(due.map(|(_, epoch)| epoch));
-        retiring.retain(|epoch| !ended.contains(epoch));
+        let mut ended = Vec::new();
+        let done = epochs.end_due(Some(name), |_, epoch| ended.push(epoch));
+        // Whatever could not be ended: the publication stands.
         self.flush()?;
+        done?;
+        retiring.retain(|epoch| !ended.contains(epoch));
         Ok(Published { manifest, retiring, retiring_until_ms: until_ms, ended })
     }
 
