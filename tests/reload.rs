@@ -1,25 +1,29 @@
 //! What an operator changes while nodes run: no call fails, and who is no longer believed is refused.
 
-use std::path::Path;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 use windvane::Node;
-use windvane::admin::GrantTerms;
+use windvane::admin::{Admin, GrantTerms};
 use windvane::audit::reconcile;
-use windvane::clock::Clock;
-use windvane::dataset::{DataSetConfig, published_dir};
+use windvane::clock::{Clock, ShiftedClock};
+use windvane::dataset::{DataSetConfig, EpochSummary, published_dir};
 use windvane::error::PeerError;
 use windvane::functions::Function;
 use windvane::identity::Layout;
 use windvane::peer::{Ending, Partners, channel, endings};
+use windvane::retire::What;
 use windvane::snapshot::{installed_dir, installed_epochs};
 use windvane::store::Store;
 use windvane::verification::MatchResult;
+use windvane_keys::rotation::destroy_epoch;
 use windvane_proto::common::v1::HelloRequest;
 use windvane_proto::common::v1::peer_client::PeerClient;
 use windvane_protocols::audit::entry::Event;
@@ -227,6 +231,127 @@ async fn a_table_that_another_epoch_overtook_is_gone_and_is_not_published_if_it_
     assert_eq!(status.published.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [1, 3, 5]);
     assert!(status.built.is_empty());
     assert_eq!(publish().unwrap_err().code(), "NOTHING_BUILT");
+}
+
+/// A clock that is two hours ahead once a path stands.
+#[derive(Debug)]
+struct AheadOnce {
+    clock: ShiftedClock,
+    stands: PathBuf,
+}
+
+impl Clock for AheadOnce {
+    fn now_ms(&self) -> u64 {
+        self.clock.now_ms() + if self.stands.exists() { 120 * MINUTE_MS } else { 0 }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_of_the_epoch_before_begins_when_its_successor_is_in_place() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let root = &carrier.config.node.data_dir;
+    let stands = published_dir(root, &"subscribers".parse().unwrap(), 2);
+    let clock = AheadOnce { clock: lab.clock.clone(), stands };
+    let begun_ms = clock.now_ms();
+    let admin = Admin::open(&carrier.config, Arc::new(clock)).unwrap();
+    admin.build(&DataSetConfig::carrier(), &()).unwrap();
+    let published = admin.publish(&DataSetConfig::carrier()).unwrap();
+    assert_eq!(published.retiring, [1]);
+    assert!(published.retiring_until_ms >= begun_ms + 180 * MINUTE_MS, "the overlap is an hour");
+    let state = Connection::open(root.join("state.db")).unwrap();
+    let sql = "SELECT until_ms FROM retiring_epoch WHERE epoch = 1";
+    let noted: i64 = state.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(noted as u64, published.retiring_until_ms);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_of_which_the_keys_are_gone_is_not_published_and_the_one_before_stays() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let (admin, config, name) = (&carrier.admin, DataSetConfig::carrier(), "subscribers".parse().unwrap());
+    admin.build(&config, &()).unwrap();
+    destroy_epoch(&admin.keys().store, &name, 2).unwrap();
+    let error = admin.publish(&config).unwrap_err();
+    assert_eq!(error.code(), "KEY_DESTROYED", "{error}");
+    let numbers = |epochs: Vec<EpochSummary>| epochs.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>();
+    let status = admin.data_set_status(&name).unwrap();
+    assert_eq!((numbers(status.built), numbers(status.published)), (vec![2], vec![1]));
+    // The way out that the error names.
+    admin.end_epoch(&name, 2).unwrap();
+    assert!(admin.data_set_status(&name).unwrap().built.is_empty());
+    admin.build(&config, &()).unwrap();
+    assert_eq!(admin.publish(&config).unwrap().retiring, [1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_published_manifest_is_mended_by_what_its_error_says() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let (admin, config, name) = (&carrier.admin, DataSetConfig::carrier(), "subscribers".parse().unwrap());
+    let mut epoch = 1;
+    // Bytes that say nothing, and a signature that is not the node's.
+    let rots: [fn(&mut Vec<u8>); 2] = [|bytes| bytes.truncate(20), |bytes| *bytes.last_mut().unwrap() ^= 1];
+    for rot in rots {
+        let manifest = published_dir(&carrier.config.node.data_dir, &name, epoch).join("manifest");
+        let mut bytes = std::fs::read(&manifest).unwrap();
+        rot(&mut bytes);
+        std::fs::write(&manifest, bytes).unwrap();
+        admin.build(&config, &()).unwrap();
+        let error = admin.publish(&config).unwrap_err();
+        assert_eq!(error.code(), "EPOCH_DAMAGED", "{error}");
+        assert!(error.to_string().contains(&format!("windvane retire epoch subscribers {epoch}")), "{error}");
+        admin.retire(&What::Epoch(name.clone(), epoch), false).unwrap();
+        epoch = admin.publish(&config).unwrap().manifest.body().epoch;
+    }
+    assert_eq!(epoch, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publication_does_not_wait_for_the_epochs_of_another_data_set() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let root = &carrier.config.node.data_dir;
+    let damaged = published_dir(root, &"another".parse().unwrap(), 2);
+    std::fs::create_dir_all(&damaged).unwrap();
+    std::fs::write(damaged.join("manifest"), "damaged").unwrap();
+    let state = Connection::open(root.join("state.db")).unwrap();
+    state.execute_batch("INSERT INTO retiring_epoch VALUES ('another', 1, 1)").unwrap();
+    carrier.admin.build(&DataSetConfig::carrier(), &()).unwrap();
+    let published = carrier.admin.publish(&DataSetConfig::carrier()).unwrap();
+    assert_eq!(published.manifest.body().epoch, 2);
+    assert!(carrier.admin.is_flushed().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_that_is_published_while_another_data_set_is_opened_takes_no_answer_from_the_one_before() {
+    let running = Running::start().await;
+    let (carrier, root) = (&running.carrier, &running.carrier.config.node.data_dir);
+    let mut load = Load::on(&running.bank_node);
+    // Whoever opens this table waits until somebody writes.
+    let (ready, another) = (root.join("another"), root.join("datasets/another/epochs"));
+    damaged_copy(&published_dir(root, &"subscribers".parse().unwrap(), 1), &ready);
+    std::fs::remove_file(ready.join("pages")).unwrap();
+    let pipe = running.lab.dir.path().join("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    std::fs::hard_link(&pipe, ready.join("pages")).unwrap();
+    std::fs::create_dir_all(&another).unwrap();
+    std::fs::rename(&ready, another.join("1")).unwrap();
+    carrier.admin.build(&DataSetConfig::carrier(), &()).unwrap();
+    while !carrier.admin.is_flushed().unwrap() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The node has the log's entries by now, and soon waits for the table.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(carrier.admin.publish(&DataSetConfig::carrier()).unwrap().retiring, [1]);
+    std::fs::remove_dir_all(&another).unwrap();
+    let writer = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    load.goes_on().await;
+    carrier.taken_over_by(&running.carrier_node).await;
+    load.goes_on().await;
+    drop(writer);
+    assert!(load.end().await > 40);
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
+use windvane::clock::SystemClock;
 use windvane::dataset::{Build, DataSetConfig, Import, Publish, Quality, build, import, publish};
 use windvane_keys::signing::ReceiptKey;
 use windvane_keys::store::MemoryStore;
@@ -63,7 +64,7 @@ fn measure(source: &Path, data_dir: &Path) -> Result<(), Failure> {
 
     let begun = Instant::now();
     let data_set = config.name();
-    publish(&Publish { data_dir, data_set, epoch: 1, epoch_hours: 24, key: &receipt, now_ms })?;
+    publish(&Publish { data_dir, data_set, epoch: 1, epoch_hours: 24, key: &receipt, clock: &SystemClock })?;
     writeln!(out, "publish: {:.2} s", begun.elapsed().as_secs_f64())?;
     Ok(())
 }

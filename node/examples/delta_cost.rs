@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
+use windvane::clock::SystemClock;
 use windvane::dataset::{
     Build, ChangeImport, DataSetConfig, DeltaBuild, Import, Publish, Quality, build, change, delta, import,
     index_staging, publish, published_dir,
@@ -86,7 +87,8 @@ fn main() -> Result<(), Failure> {
         now_ms,
     };
     timed("full: build", || Ok(build(&job, &mut rng, &())?))?;
-    let job = Publish { data_dir, data_set: config.name(), epoch: 1, epoch_hours: 24, key: &receipt, now_ms };
+    let (data_set, clock) = (config.name(), &SystemClock);
+    let job = Publish { data_dir, data_set, epoch: 1, epoch_hours: 24, key: &receipt, clock };
     let manifest = timed("full: publish", || Ok(publish(&job)?))?;
     let dir = published_dir(data_dir, config.name(), 1);
     let published = Snapshot::open(&dir)?;

@@ -77,7 +77,9 @@ impl Layout {
         }
         let listed = std::fs::read_dir(&dir).map_err(NodeError::io(dir.display().to_string()))?;
         let name = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse().ok();
-        Ok(listed.flatten().filter_map(name).collect())
+        let mut names: Vec<_> = listed.flatten().filter_map(name).collect();
+        names.sort();
+        Ok(names)
     }
 
     /// The node's own enrolment, with its certificate.

@@ -420,17 +420,17 @@ impl Provider {
         permitted.then_some(()).ok_or(Refusal::GrantUnknown)
     }
 
-    /// Ends the epochs whose time after their successor's publication is over. Blocks on files.
+    /// Ends the epochs whose time after their successor's publication is over, and those of which a command that was
+    /// interrupted began the end. Blocks on files.
     ///
     /// # Errors
-    /// [`NodeError`]; what is left is tried again the next time.
+    /// The first [`NodeError`]; what is left is tried again the next time, and keeps no other epoch.
     pub fn end_due(&self) -> Result<(), NodeError> {
         let Shared { keys, store, layout, .. } = &self.shared;
         let epochs = Epochs { keys: &keys.store, store, root: layout.root(), now_ms: self.now_ms() };
-        for (data_set, epoch) in epochs.end_due()? {
+        epochs.end_due(None, |data_set, epoch| {
             tracing::info!(code = "EPOCH_ENDED", %data_set, epoch, "an epoch's keys are destroyed");
-        }
-        Ok(())
+        })
     }
 
     /// Tells the logs of a refused call and gives the caller its status.

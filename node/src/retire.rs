@@ -84,7 +84,7 @@ pub(crate) struct Retire<'a> {
 #[derive(Debug, Default)]
 struct Scope {
     /// Of the data set: nothing is imported, built or published in it until it is gone.
-    lock: Option<DirectoryLock>,
+    _lock: Option<DirectoryLock>,
     paths: Vec<PathBuf>,
     epochs: Vec<(DataSet, u64)>,
     grants: Vec<GrantId>,
@@ -142,6 +142,8 @@ impl Retire<'_> {
     }
 
     fn epoch(&self, data_set: &DataSet, epoch: u64) -> Result<Scope, NodeError> {
+        // The end of its keys holds the data set; where that cannot be, nothing is touched.
+        drop(self.hold(data_set)?);
         let folder = self.folder(data_set);
         let mut scope = Scope::default();
         for kind in ["epochs", "built"] {
@@ -156,18 +158,8 @@ impl Retire<'_> {
     }
 
     fn data_set(&self, data_set: &DataSet) -> Result<Scope, NodeError> {
-        let folder = self.folder(data_set);
-        let mut scope = Scope::default();
-        if folder.exists() {
-            let busy = || NodeError::Given {
-                code: "DATASET_BUSY",
-                message: format!(
-                    "an import, build or publication of {data_set} is running; wait for it to end"
-                ),
-            };
-            scope.lock = Some(DirectoryLock::try_acquire(&folder)?.ok_or_else(busy)?);
-        }
-        scope.take(folder);
+        let mut scope = Scope { _lock: self.hold(data_set)?, ..Scope::default() };
+        scope.take(self.folder(data_set));
         let known = epochs(&self.retention.keys.store, data_set)?;
         scope.epochs.extend(known.into_iter().map(|status| (data_set.clone(), status.epoch)));
         scope.grants = self.grants(|grant| {
@@ -176,6 +168,19 @@ impl Retire<'_> {
         self.count(&mut scope)?;
         scope.notes.push(format!("banks keep their snapshots of {data_set}; ask them to retire these"));
         Ok(scope)
+    }
+
+    /// Holds a data set, where there is one: nothing is imported, built or published in it.
+    fn hold(&self, data_set: &DataSet) -> Result<Option<DirectoryLock>, NodeError> {
+        let folder = self.folder(data_set);
+        if !folder.exists() {
+            return Ok(None);
+        }
+        let busy = || NodeError::Given {
+            code: "DATASET_BUSY",
+            message: format!("an import, build or publication of {data_set} is running; wait for it to end"),
+        };
+        DirectoryLock::try_acquire(&folder)?.ok_or_else(busy).map(Some)
     }
 
     fn partner(&self, party: &PartyId) -> Result<Scope, NodeError> {

@@ -28,6 +28,7 @@ pub use buckets::StoredBucket;
 pub use condition::StoreCondition;
 pub use idempotency::Remembered;
 pub use publications::{IdError, KnownIds};
+pub(crate) use retiring::ENDING;
 pub(crate) use trust::Enrolled;
 pub use trust::{Issuer, StoredAuthority, TrustVersion};
 pub use verifications::{KeyedAnswer, PendingReceipt, VerificationRow, VerificationWriter};
@@ -328,9 +329,7 @@ impl Store {
     pub fn queue_entries(&self, entries: &[impl AsRef<[u8]>]) -> Result<(), StoreError> {
         let mut connection = self.lock();
         let t = connection.transaction()?;
-        for entry in entries {
-            t.execute("INSERT INTO outbox (entry) VALUES (?1)", [entry.as_ref()])?;
-        }
+        queue(&t, entries)?;
         Ok(t.commit()?)
     }
 
@@ -487,6 +486,14 @@ impl Store {
 
 /// Write-ahead logging without an `fsync` per commit, for records of verifications: a cut of power may lose the last
 /// moments, of which the log still tells; a killed process loses nothing.
+/// Queues entries for the log, in order, with whatever else a transaction does.
+fn queue(t: &Transaction<'_>, entries: &[impl AsRef<[u8]>]) -> rusqlite::Result<()> {
+    for entry in entries {
+        t.execute("INSERT INTO outbox (entry) VALUES (?1)", [entry.as_ref()])?;
+    }
+    Ok(())
+}
+
 fn connect(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(path)?;
     connection.execute_batch(

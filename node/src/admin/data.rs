@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use windvane_keys::rotation::{create_epoch, next_epoch};
+use windvane_keys::rotation::{create_epoch, load_epoch, next_epoch};
+use windvane_keys::store::StoreError;
 use windvane_protocols::lookup::manifest::Manifest;
 use windvane_protocols::lookup::{DataSet, KeyGroup};
 use windvane_protocols::transcript::Signed;
@@ -11,8 +12,9 @@ use super::Admin;
 use crate::background::at_low_priority;
 use crate::dataset::stage::FullStage;
 use crate::dataset::{
-    Build, BuildReport, DataSetConfig, DataSetStatus, Import, ImportReport, Progress, Publish, build,
-    built_epochs, import, index_staging, publish, published_manifest, status,
+    Build, BuildReport, DataSetConfig, DataSetStatus, EpochTables, Import, ImportReport, Progress, Publish,
+    PublishError, build, built_epochs, import, index_staging, publish, published_epochs, published_manifest,
+    status,
 };
 use crate::error::NodeError;
 use crate::retiring::Epochs;
@@ -67,8 +69,10 @@ impl Admin {
         let groups: Vec<_> =
             KeyGroup::partition(config.families()).into_iter().map(|(group, _)| group).collect();
         let epoch = next_epoch(&self.keys.store, name)?;
+        // Where something runs in the data set, no epoch is begun: it could not be ended either.
+        drop(EpochTables::hold(self.layout.root(), name, epoch)?);
         let keys = create_epoch(&self.keys.store, name, epoch, &groups, now_ms, &mut rand::rng())?;
-        self.epochs().tell(name, epoch)?;
+        self.epochs().tell_made(name, epoch)?;
         self.flush()?;
         FullStage::BuildKeys.reached();
         let job = Build {
@@ -97,7 +101,8 @@ impl Admin {
     /// when no other table waits, that is all that there is to do.
     ///
     /// # Errors
-    /// [`NodeError`]; `EPOCH_SUPERSEDED` when the table is older than what is published.
+    /// [`NodeError`]; `EPOCH_SUPERSEDED` when the table is older than what is published, `KEY_DESTROYED` when its epoch was
+    /// ended. An error from what a publication ends is given when the log was told of the publication.
     pub fn publish(&self, config: &DataSetConfig) -> Result<Published, NodeError> {
         let name = config.name();
         let finished = self.finish_publication(config)?;
@@ -111,19 +116,42 @@ impl Admin {
                 });
             }
         };
-        let now_ms = self.clock.now_ms();
-        let until_ms = until_ms(config, now_ms);
-        // First, so that a node that looks in between finds the epoch before answering.
-        self.epochs().announce(name, until_ms)?;
+        if published_epochs(self.layout.root(), name)?.last().is_none_or(|last| *last < epoch) {
+            // One that is behind is refused for that.
+            self.check_keys(name, epoch)?;
+        }
         let manifest = publish(&Publish {
             data_dir: self.layout.root(),
             data_set: name,
             epoch,
             epoch_hours: config.epoch_hours(),
             key: &self.keys.receipt,
-            now_ms,
+            clock: &*self.clock,
         })?;
+        let until_ms = self.announce(config)?;
         self.succeed(config, manifest, until_ms)
+    }
+
+    /// An epoch's keys open: a table without them, put in place, would take the data set out of service.
+    fn check_keys(&self, name: &DataSet, epoch: u64) -> Result<(), NodeError> {
+        match load_epoch(&self.keys.store, name, epoch) {
+            Err(StoreError::Destroyed { .. }) => Err(NodeError::Given {
+                code: "KEY_DESTROYED",
+                message: format!(
+                    "epoch {epoch} of {name} was ended and its keys are destroyed; run: windvane dataset end {name} \
+                     --epoch {epoch}, which removes its table, then windvane dataset build"
+                ),
+            }),
+            keys => Ok(keys.map(drop)?),
+        }
+    }
+
+    /// Says until when the epoch before answers. Its time begins when its successor is in place, and is noted before
+    /// that is told of, so that a node that looks in between finds the epoch before answering.
+    fn announce(&self, config: &DataSetConfig) -> Result<u64, NodeError> {
+        let until_ms = self.until_ms(config);
+        self.epochs().announce(config.name(), until_ms)?;
+        Ok(until_ms)
     }
 
     /// Finishes the publication that a kill interrupted, if there is one: its table is in place, and the log does not
@@ -132,11 +160,15 @@ impl Admin {
         let name = config.name();
         let Some(epoch) = self.epochs().interrupted(name)? else { return Ok(None) };
         let manifest = published_manifest(self.layout.root(), name, epoch)?;
-        let until_ms = until_ms(config, self.clock.now_ms());
-        if !self.epochs().told(name)?.contains(&epoch) {
-            // Only now does it take the place of the one before.
-            self.epochs().announce(name, until_ms)?;
+        if !manifest.verify(&self.keys.receipt.verifying_key()) {
+            return Err(PublishError::PublishedDamaged { data_set: name.clone(), epoch }.into());
         }
+        self.check_keys(name, epoch)?;
+        let until_ms = match self.epochs().told(name)?.contains(&epoch) {
+            true => self.until_ms(config),
+            // Only now does it take the place of the one before.
+            false => self.announce(config)?,
+        };
         self.succeed(config, manifest, until_ms).map(Some)
     }
 
@@ -150,19 +182,18 @@ impl Admin {
         let (name, epoch) = (config.name(), manifest.body().epoch);
         self.record_manifest(&manifest)?;
         FullStage::PublishRecorded.reached();
-        let mut retiring = self.epochs().succeed(name, epoch)?;
+        let epochs = self.epochs();
+        let mut retiring = epochs.succeed(name, epoch)?;
         FullStage::PublishSucceeded.reached();
-        let mut ended = Vec::new();
         if config.overlap_minutes() == 0 {
-            for epoch in std::mem::take(&mut retiring) {
-                self.epochs().end(name, epoch)?;
-                ended.push(epoch);
-            }
+            epochs.begin_end(name, &std::mem::take(&mut retiring))?;
         }
-        let due = self.epochs().end_due()?.into_iter().filter(|(data_set, _)| data_set == name);
-        ended.extend(due.map(|(_, epoch)| epoch));
-        retiring.retain(|epoch| !ended.contains(epoch));
+        let mut ended = Vec::new();
+        let done = epochs.end_due(Some(name), |_, epoch| ended.push(epoch));
+        // Whatever could not be ended: the publication stands.
         self.flush()?;
+        done?;
+        retiring.retain(|epoch| !ended.contains(epoch));
         Ok(Published { manifest, retiring, retiring_until_ms: until_ms, ended })
     }
 
@@ -194,9 +225,9 @@ impl Admin {
         let now_ms = self.clock.now_ms();
         Epochs { keys: &self.keys.store, store: &self.store, root: self.layout.root(), now_ms }
     }
-}
 
-/// Until when the epoch before answers.
-fn until_ms(config: &DataSetConfig, now_ms: u64) -> u64 {
-    now_ms.saturating_add(u64::from(config.overlap_minutes()) * 60_000)
+    /// Until when the epoch before answers whose successor is published now.
+    fn until_ms(&self, config: &DataSetConfig) -> u64 {
+        self.clock.now_ms().saturating_add(u64::from(config.overlap_minutes()) * 60_000)
+    }
 }

@@ -45,6 +45,8 @@ pub(super) use content::{Content, ContentChunk, Mark};
 pub(super) use journal::{ChangeEntry, Journal, unchecked};
 pub(super) use subject::Print;
 
+use journal::MAX_BEFORE;
+
 /// Rows of one change file.
 pub const MAX_CHANGE_ROWS: usize = 1 << 22;
 
@@ -92,6 +94,12 @@ pub enum ChangesError {
     /// More rows than are taken as changes.
     #[error("the change file has more than {MAX_CHANGE_ROWS} rows; import the full file instead")]
     TooManyRows,
+    /// A subject was listed too often to be changed or deleted by a change file.
+    #[error(
+        "a subject of the change file has more than {MAX_BEFORE} records, the most that a change may replace; import \
+         the full file instead"
+    )]
+    TooManyRecords,
     /// As many change files as may follow one full file.
     #[error(
         "{MAX_CHANGE_FILES} change files were imported since the full file, the most there may be; import the full file"
@@ -140,6 +148,7 @@ impl ChangesError {
             Self::Busy => "DATASET_BUSY",
             Self::ConfigurationChanged { .. } => "CONFIGURATION_CHANGED",
             Self::TooManyRows => "CHANGE_ROWS_LIMIT",
+            Self::TooManyRecords => "CHANGE_RECORDS_LIMIT",
             Self::TooManyFiles => "CHANGE_FILES_LIMIT",
             Self::NoRows { .. } => "NO_ROWS",
             Self::QualityGate { .. } => "QUALITY_GATE",

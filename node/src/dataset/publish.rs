@@ -17,6 +17,7 @@ use super::changes::{ChangeReport, ChangesError, unchecked};
 use super::quality::ImportReport;
 use super::stage::FullStage;
 use super::staging::{StagingError, unchecked_report};
+use crate::clock::Clock;
 use crate::snapshot::disk::{self, DirectoryLock, at};
 use crate::snapshot::{MANIFEST, PageFile, Snapshot, SnapshotError};
 
@@ -36,8 +37,8 @@ pub struct Publish<'a> {
     pub epoch_hours: u32,
     /// The provider's key for receipts, which signs the manifest.
     pub key: &'a ReceiptKey,
-    /// Now, milliseconds of Unix time.
-    pub now_ms: u64,
+    /// Tells the time of publication, which is when the table was checked.
+    pub clock: &'a dyn Clock,
 }
 
 /// Why a table is not published.
@@ -87,6 +88,17 @@ pub enum PublishError {
         /// The epoch.
         epoch: u64,
     },
+    /// A published manifest is not what was signed. While it stands there, nobody knows what the epoch was.
+    #[error(
+        "the manifest of epoch {epoch} of {data_set}, which is published, is damaged; run: windvane retire epoch \
+         {data_set} {epoch}, then windvane dataset build, windvane dataset publish"
+    )]
+    PublishedDamaged {
+        /// The data set.
+        data_set: DataSet,
+        /// The epoch.
+        epoch: u64,
+    },
 }
 
 impl PublishError {
@@ -102,6 +114,7 @@ impl PublishError {
             Self::Published { .. } => "EPOCH_PUBLISHED",
             Self::Superseded { .. } => "EPOCH_SUPERSEDED",
             Self::Damaged { .. } => "BUILD_DAMAGED",
+            Self::PublishedDamaged { .. } => "EPOCH_DAMAGED",
         }
     }
 }
@@ -128,8 +141,9 @@ pub fn publish(job: &Publish<'_>) -> Result<Signed<Manifest>, PublishError> {
     }
     let mut manifest = read_draft(&built, epoch)?;
     check(&built, &manifest)?;
-    manifest.published_at_ms = job.now_ms;
-    manifest.not_after_ms = job.now_ms.saturating_add(u64::from(job.epoch_hours) * 3_600_000);
+    let now_ms = job.clock.now_ms();
+    manifest.published_at_ms = now_ms;
+    manifest.not_after_ms = now_ms.saturating_add(u64::from(job.epoch_hours) * 3_600_000);
     let manifest = Signed::sign(manifest, job.key.signing_key());
     disk::write_file(&built.join(MANIFEST), manifest.as_bytes())?;
     FullStage::PublishSigned.reached();
@@ -172,7 +186,7 @@ fn check(built: &Path, manifest: &Manifest) -> Result<(), PublishError> {
 /// The signed manifest of a published epoch; its signature is not checked.
 ///
 /// # Errors
-/// [`PublishError::Damaged`], or when it cannot be read.
+/// [`PublishError::PublishedDamaged`], or when it cannot be read.
 pub fn published_manifest(
     data_dir: &Path,
     data_set: &DataSet,
@@ -180,7 +194,8 @@ pub fn published_manifest(
 ) -> Result<Signed<Manifest>, PublishError> {
     let path = published_dir(data_dir, data_set, epoch).join(MANIFEST);
     let bytes = read_public(&path, MAX_DOCUMENT_BYTES)?;
-    Signed::from_bytes_unverified(bytes).map_err(|_| PublishError::Damaged { epoch })
+    let damaged = |_| PublishError::PublishedDamaged { data_set: data_set.clone(), epoch };
+    Signed::from_bytes_unverified(bytes).map_err(damaged)
 }
 
 /// Where a published epoch stands, for [`PublishedEpoch::open`].
@@ -204,8 +219,8 @@ pub fn built_epochs(data_dir: &Path, data_set: &DataSet) -> Result<Vec<u64>, Fil
     disk::numbered(&DataSetDir::new(data_dir, data_set).built())
 }
 
-/// An epoch's tables, whether published or waiting for that; while there are any, nothing else is imported, built or
-/// published in the data set.
+/// An epoch's tables, whether published or waiting for that; while they are held, nothing else is imported, built or
+/// published in the data set, so that none comes either.
 #[derive(Debug)]
 pub struct EpochTables {
     paths: Vec<PathBuf>,
@@ -220,8 +235,13 @@ impl EpochTables {
     pub fn hold(data_dir: &Path, data_set: &DataSet, epoch: u64) -> Result<Self, PublishError> {
         let dir = DataSetDir::new(data_dir, data_set);
         let mut paths = [dir.epochs(), dir.built()].map(|kind| kind.join(epoch.to_string())).to_vec();
+        // Also without a table: the one of a build that runs is in no place yet.
+        let lock = if dir.path().exists() {
+            Some(DirectoryLock::try_acquire(dir.path())?.ok_or(PublishError::Busy)?)
+        } else {
+            None
+        };
         paths.retain(|table| table.exists());
-        let lock = if paths.is_empty() { None } else { Some(dir.lock()?.ok_or(PublishError::Busy)?) };
         Ok(Self { paths, _lock: lock })
     }
 

@@ -22,6 +22,7 @@ use windvane_world::{CARRIER_HEADER, Status, Subscriber, World, WorldConfig};
 
 use super::*;
 use crate::risk::Vocabulary;
+use crate::score::test_world::Standing;
 use crate::table::{TableError, TableOptions, TableReader, TableWriter};
 
 mod changes;
@@ -114,7 +115,7 @@ impl Bench {
             epoch,
             epoch_hours: self.config.epoch_hours(),
             key: &self.receipt,
-            now_ms: NOW,
+            clock: &Standing(NOW),
         })
     }
 

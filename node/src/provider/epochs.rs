@@ -48,11 +48,11 @@ impl PublishedEpochs {
     /// # Errors
     /// The first [`NodeError`]; the other data sets are taken over all the same.
     pub(super) fn reload(&self, shared: &Shared) -> Result<(), NodeError> {
-        let (known, retiring) = (self.all(), shared.store.retiring()?);
+        let known = self.all();
         let (mut by_set, mut done) = (HashMap::new(), Ok(()));
         for data_set in shared.layout.data_sets()? {
             let known = known.get(&data_set);
-            let epochs = match epochs_of(shared, known, &retiring, &data_set) {
+            let epochs = match epochs_of(shared, known, &data_set) {
                 Ok(epochs) => epochs,
                 Err(error) => {
                     done = done.and(Err(error));
@@ -107,7 +107,6 @@ impl PublishedEpochs {
 fn epochs_of(
     shared: &Shared,
     known: Option<&DataSetEpochs>,
-    retiring: &[(String, u64, u64)],
     data_set: &DataSet,
 ) -> Result<Option<DataSetEpochs>, NodeError> {
     // What the log is not told of is not served.
@@ -121,6 +120,8 @@ fn epochs_of(
         }
         current => current?,
     };
+    // Read behind what the log was told of: the one that a newer epoch has replaced was announced before.
+    let retiring = shared.store.retiring()?;
     let until = |epoch: &u64| {
         let named = retiring.iter().find(|(name, e, _)| name == data_set.as_str() && e == epoch);
         named.map(|(_, _, until_ms)| (*until_ms, *epoch))

@@ -2,7 +2,8 @@
 //!
 //! A row is cut at commas and line ends by `memchr`. Only a row in which a quotation mark stands goes through
 //! `csv-core`, byte by byte; whether one stands in what was read is asked once for all of it. A test holds both
-//! ways, mixed at random, against the `csv` crate. Line ends are `\n`, `\r\n` and `\r`; blank lines are skipped.
+//! ways, mixed at random, against the `csv` crate. Line ends are `\n`, `\r\n` and `\r`, each of which ends a row and counts
+//! as one line, so that no two rows stand in the same line; blank lines are skipped.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use memchr::{memchr, memchr3};
 
 use super::digest::Digested;
 use super::error::TableError;
-use super::text::{BadText, Encoding, Transcoder};
+use super::text::{BadText, Encoding, Lines, Transcoder};
 use super::{Cells, Row};
 use crate::snapshot::disk::at;
 
@@ -36,8 +37,8 @@ pub(super) struct CsvRows {
     /// The first quotation mark in `start..end`, or `end`.
     quote: usize,
     ended: bool,
-    /// The line in which the byte at `start` stands.
-    line: u64,
+    /// Where the byte at `start` stands.
+    lines: Lines,
     /// Whole rows so far, the header included.
     rows: u64,
     quoted: Quoted,
@@ -85,7 +86,7 @@ impl CsvRows {
             end: 0,
             quote: 0,
             ended: false,
-            line: 1,
+            lines: Lines::FIRST,
             rows: 0,
             quoted: Quoted::new(),
             place: Place { quoted: false, line: 0 },
@@ -112,7 +113,7 @@ impl CsvRows {
     pub(super) fn advance(&mut self) -> Result<bool, TableError> {
         loop {
             self.skip_line_ends();
-            let line = self.line;
+            let line = self.lines.line;
             let split = if self.start < self.end { self.split() } else { Split::Unfinished };
             let quoted = match split {
                 Split::Plain => false,
@@ -145,7 +146,7 @@ impl CsvRows {
     #[inline]
     fn skip_line_ends(&mut self) {
         while let Some(byte @ (b'\n' | b'\r')) = self.buffer[..self.end].get(self.start) {
-            self.line += u64::from(*byte == b'\n');
+            self.lines.pass_end(*byte);
             self.start += 1;
         }
     }
@@ -161,7 +162,7 @@ impl CsvRows {
             self.spans.push(span(from, to));
             from = to + 1;
             if text[to] != b',' {
-                self.line += u64::from(text[to] == b'\n');
+                self.lines.end(text[to]);
                 self.start = from;
                 return Split::Plain;
             }
@@ -180,11 +181,11 @@ impl CsvRows {
     /// Reads the row at `start` through `csv-core`.
     fn read_quoted(&mut self) -> Result<(), TableError> {
         self.quoted.clear();
-        let (first, mut length) = (self.line, 0);
+        let (first, mut length) = (self.lines.line, 0);
         loop {
             let (ended, read) = self.quoted.feed(&self.buffer[self.start..self.end]);
             let taken = &self.buffer[self.start..self.start + read];
-            self.line += memchr::memchr_iter(b'\n', taken).count() as u64;
+            self.lines.pass(taken);
             self.start += read;
             self.quote = self.start;
             length += read;
@@ -210,7 +211,7 @@ impl CsvRows {
         self.buffer.copy_within(self.start..self.end, 0);
         (self.start, self.end, self.quote) = (0, left, self.quote - self.start);
         if left > MAX_ROW_BYTES {
-            return Err(TableError::RowTooLong { path: self.path.clone(), line: self.line });
+            return Err(TableError::RowTooLong { path: self.path.clone(), line: self.lines.line });
         }
         if self.buffer.len() - left < BUFFER_BYTES / 2 {
             self.buffer.resize(self.buffer.len() * 2, 0);

@@ -116,6 +116,22 @@ fn rows_have_numbers_and_the_lines_in_which_they_begin() {
 }
 
 #[test]
+fn no_two_rows_stand_in_the_same_line_however_lines_end() {
+    let bench = Bench::new();
+    let path = bench.file("a.csv", "a\r1\r\r2\n3\r\n\"4\r4\r\n4\"\r5\r\n6");
+    let lines: Vec<_> = read_columns(&path, &["a"]).unwrap().iter().map(|(_, line, _)| *line).collect();
+    assert_eq!(lines, [2, 4, 5, 6, 9, 10]);
+    // A file of many buffers, so that both bytes of an end come apart somewhere.
+    for end in ["\n", "\r", "\r\n"] {
+        for cell in ["1234567", "\"1234567\""] {
+            let rows = format!("a{end}{}", format!("{cell}{end}").repeat(100_000));
+            let found = read_columns(&bench.file("b.csv", rows), &["a"]).unwrap();
+            assert!(found.iter().map(|(_, line, _)| *line).eq(2..=100_001), "{end:?} {cell}");
+        }
+    }
+}
+
+#[test]
 fn gb18030_reads_as_utf8_does() {
     let bench = Bench::new();
     let text = "手机号,姓名\n13812345678,𠮷\n".repeat(2);

@@ -10,6 +10,9 @@ const SAMPLE_BYTES: u64 = 1 << 20;
 
 const INPUT_BYTES: usize = 1 << 18;
 
+/// What only a file in UTF-8 begins with.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// How a file's bytes are text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -37,8 +40,48 @@ pub(super) struct Transcoder<R> {
     source: BufReader<Chain<Cursor<Vec<u8>>, R>>,
     decoder: Decoder,
     read: u64,
-    lines: u64,
+    lines: Lines,
     done: bool,
+}
+
+/// Counts the lines of text that is read piece by piece. A line ends with `\n`, `\r\n` or `\r`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lines {
+    /// The line in which what follows stands, from 1.
+    pub(super) line: u64,
+    /// Whether the last byte was a `\r`, to which a `\n` would belong.
+    after_return: bool,
+}
+
+impl Lines {
+    pub(super) const FIRST: Self = Self { line: 1, after_return: false };
+
+    /// Goes on behind a byte that ends a line and does not follow a `\r` of the same end.
+    #[inline]
+    pub(super) const fn end(&mut self, byte: u8) {
+        (self.line, self.after_return) = (self.line + 1, byte == b'\r');
+    }
+
+    /// Goes on behind the next byte, which is part of a line's end.
+    #[inline]
+    pub(super) const fn pass_end(&mut self, byte: u8) {
+        if self.after_return && byte == b'\n' {
+            self.after_return = false;
+        } else {
+            self.end(byte);
+        }
+    }
+
+    /// Goes on behind text.
+    pub(super) fn pass(&mut self, text: &[u8]) {
+        let mut next = 0;
+        for at in memchr::memchr2_iter(b'\n', b'\r', text) {
+            self.after_return &= at == next;
+            self.pass_end(text[at]);
+            next = at + 1;
+        }
+        self.after_return &= next == text.len();
+    }
 }
 
 impl<R: Read> Transcoder<R> {
@@ -49,6 +92,7 @@ impl<R: Read> Transcoder<R> {
         let is_utf8 = match encoding {
             Encoding::Utf8 => true,
             Encoding::Gb18030 => false,
+            Encoding::Auto if sample.starts_with(BYTE_ORDER_MARK) => true,
             Encoding::Auto => match std::str::from_utf8(&sample) {
                 Ok(_) => true,
                 // A character that the sample's end cuts in two says nothing.
@@ -58,7 +102,7 @@ impl<R: Read> Transcoder<R> {
         let encoding = if is_utf8 { UTF_8 } else { GB18030 };
         let source = BufReader::with_capacity(INPUT_BYTES, Cursor::new(sample).chain(source));
         let decoder = encoding.new_decoder_with_bom_removal();
-        Ok(Self { source, decoder, read: 0, lines: 0, done: false })
+        Ok(Self { source, decoder, read: 0, lines: Lines::FIRST, done: false })
     }
 
     /// The encoding's name in reports.
@@ -95,10 +139,10 @@ impl<R: Read> Transcoder<R> {
         let (result, read, written) = self.decoder.decode_to_utf8_without_replacement(input, out, last);
         self.source.consume(read);
         self.read += read as u64;
-        self.lines += memchr::memchr_iter(b'\n', &out[..written]).count() as u64;
+        self.lines.pass(&out[..written]);
         match result {
             DecoderResult::Malformed(..) => {
-                let bad = BadText { line: self.lines + 1, encoding: self.encoding() };
+                let bad = BadText { line: self.lines.line, encoding: self.encoding() };
                 return Err(io::Error::other(bad));
             }
             DecoderResult::InputEmpty => self.done = last,
@@ -135,6 +179,27 @@ mod tests {
         let (gb18030, _, _) = GB18030.encode(text);
         for bytes in [text.as_bytes(), &[b"\xEF\xBB\xBF", text.as_bytes()].concat(), &gb18030] {
             assert_eq!(decoded(Encoding::Auto, bytes).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_decides_whatever_follows_it() {
+        let bytes = [BYTE_ORDER_MARK, "姓名\n欧阳".as_bytes(), &[0xC3], b"\n"].concat();
+        assert_eq!(error(Encoding::Auto, &bytes), BadText { line: 2, encoding: "utf-8" });
+    }
+
+    #[test]
+    fn lines_end_with_either_byte_or_both_however_the_text_is_cut() {
+        let text = b"a\rb\r\nc\nd\r\re\n\n\r\n\rf\r";
+        let mut whole = Lines::FIRST;
+        whole.pass(text);
+        assert_eq!(whole.line, 11);
+        for cut in 0..=text.len() {
+            let mut lines = Lines::FIRST;
+            lines.pass(&text[..cut]);
+            lines.pass(b"");
+            lines.pass(&text[cut..]);
+            assert_eq!(lines.line, whole.line, "{cut}");
         }
     }
 

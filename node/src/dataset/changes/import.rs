@@ -76,7 +76,7 @@ pub fn change(
     let index = staging_index(&dir, name, &mut staging, &subjects, rng)?;
     let prints: Vec<Print> = read.rows.keys().copied().collect();
     let mut now = current::find(&prints, &journal, &staging, &index, &subjects, job.key)?;
-    let entries = entries(read.rows, &mut now, &mut report);
+    let entries = entries(read.rows, &mut now, &mut report)?;
     check(job, &report, rejects)?;
     Stage::ChangeRead.reached();
     let mut writer = journal.begin(job.key, rng)?;
@@ -314,11 +314,18 @@ fn add(counts: &mut BTreeMap<String, u64>, rule: &str) {
 }
 
 /// What the file does to each subject, counted; subjects that are as they were are left out.
-fn entries(rows: HashMap<Print, Row>, now: &mut Records, report: &mut ChangeReport) -> Vec<ChangeEntry> {
+fn entries(
+    rows: HashMap<Print, Row>,
+    now: &mut Records,
+    report: &mut ChangeReport,
+) -> Result<Vec<ChangeEntry>, ChangesError> {
     let mut entries = Vec::with_capacity(rows.len());
     for (print, row) in rows {
-        let mut before = now.remove(&print).unwrap_or_default();
-        before.truncate(MAX_BEFORE);
+        let before = now.remove(&print).unwrap_or_default();
+        if before.len() > MAX_BEFORE {
+            // Those that were left out would go on answering until the epoch ends.
+            return Err(ChangesError::TooManyRecords);
+        }
         let rule = unexpected(row.first, !before.is_empty());
         rule.into_iter().for_each(|rule| add(&mut report.unexpected, rule));
         let same = |a: &StagedRecord, b: &StagedRecord| a.person == b.person && a.label == b.label;
@@ -340,7 +347,7 @@ fn entries(rows: HashMap<Print, Row>, now: &mut Records, report: &mut ChangeRepo
     }
     // The order of the map is another every time; that of the file should not be.
     entries.sort_unstable_by_key(|entry| entry.print);
-    entries
+    Ok(entries)
 }
 
 fn check(

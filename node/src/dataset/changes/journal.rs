@@ -28,7 +28,7 @@ const INDEX: &str = "index";
 /// Bytes at which a chunk is closed; an entry has at most 256 records of at most four fields and a label.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Records that a subject may have had.
+/// Records that a subject may have had; a change of one with more is refused.
 pub(super) const MAX_BEFORE: usize = u8::MAX as usize;
 
 /// What a change file holds. It has counts only, no identity.

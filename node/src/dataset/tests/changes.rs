@@ -222,6 +222,23 @@ fn the_last_row_of_a_number_wins_and_a_file_that_came_twice_is_refused() {
 }
 
 #[test]
+fn a_number_with_more_records_than_a_change_replaces_is_left_to_the_full_file() {
+    let mut bench = Bench::tolerant();
+    for (records, told) in [(255, None), (256, Some("CHANGE_RECORDS_LIMIT"))] {
+        let row = |at: u32| {
+            let name = format!("张{}", char::from_u32(0x4E00 + at).unwrap());
+            format!("{},{name},{}\n", GOOD[0], GOOD[2..].join(","))
+        };
+        bench.import_bytes((file(&[]) + &(0..records).map(row).collect::<String>()).as_bytes()).unwrap();
+        let changed = change_text(&mut bench, &day_file(&[("删除", GOOD)]));
+        assert_eq!(changed.as_ref().err().map(ChangesError::code), told, "{records}");
+        assert!(changed.is_err() || changed.is_ok_and(|report| report.deleted == 1));
+        let kept = status(bench.data(), bench.config.name()).unwrap().changes.len();
+        assert_eq!(kept, usize::from(told.is_none()));
+    }
+}
+
+#[test]
 fn a_new_full_file_or_another_configuration_asks_for_a_full_publication() {
     let mut bench = three();
     let text = day_file(&[("删除", with(&[(0, "13800000001")]))]);

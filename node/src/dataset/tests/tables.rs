@@ -39,6 +39,20 @@ fn equal_rows_collapse_and_differing_ones_are_refused_in_every_family() {
 }
 
 #[test]
+fn a_conflict_costs_its_own_rows_alone_in_a_file_whose_rows_end_with_a_return() {
+    let (before, after) = (with(&[(0, "13800000002")]), with(&[(0, "13800000002"), (4, "停机")]));
+    let mut bench = Bench::tolerant();
+    let rows = file(&[GOOD, before, after, with(&[(0, "13800000003")])]).replace('\n', "\r");
+    bench.import_bytes(rows.as_bytes()).unwrap();
+    let report = bench.build(1).unwrap();
+    assert_eq!((report.rows, report.rejected), (4 + 4, 2));
+    assert_eq!(
+        bench.rejects("build-rejects.csv"),
+        [["3", "key", "DUPLICATE_KEY"], ["4", "key", "DUPLICATE_KEY"]]
+    );
+}
+
+#[test]
 fn presence_families_tell_nothing_but_presence() {
     let mut bench = Bench::new();
     bench.import_bytes(file(&[GOOD]).as_bytes()).unwrap();
@@ -153,6 +167,34 @@ fn a_table_that_changed_since_its_build_is_not_published() {
     bench.publish(1).unwrap();
 }
 
+/// A clock that damages a table when it is read.
+#[derive(Debug)]
+struct Damaging(PathBuf);
+
+impl crate::clock::Clock for Damaging {
+    fn now_ms(&self) -> u64 {
+        fs::write(&self.0, "damaged").unwrap();
+        NOW
+    }
+}
+
+#[test]
+fn a_table_is_checked_before_the_time_of_its_publication_is_taken() {
+    let mut bench = Bench::new();
+    bench.import_bytes(good_rows(10).as_bytes()).unwrap();
+    bench.build(1).unwrap();
+    let published = publish(&Publish {
+        data_dir: bench.data(),
+        data_set: bench.config.name(),
+        epoch: 1,
+        epoch_hours: 1,
+        key: &bench.receipt,
+        clock: &Damaging(bench.path("built/1/pages")),
+    });
+    assert_eq!(published.unwrap().body().published_at_ms, NOW);
+    assert_eq!(fs::read(bench.path("epochs/1/pages")).unwrap(), b"damaged");
+}
+
 #[test]
 fn a_publication_that_was_interrupted_before_its_rename_is_done_again() {
     let mut bench = Bench::new();
@@ -185,6 +227,9 @@ fn one_writer_at_a_time() {
     assert_eq!(bench.import_bytes(good_rows(10).as_bytes()).unwrap_err().code(), "DATASET_BUSY");
     assert_eq!(bench.build(1).unwrap_err().code(), "DATASET_BUSY");
     assert_eq!(bench.publish(1).unwrap_err().code(), "DATASET_BUSY");
+    // Of an epoch without a table too: a build may be making it.
+    let held = EpochTables::hold(bench.data(), bench.config.name(), 1);
+    assert_eq!(held.unwrap_err().code(), "DATASET_BUSY");
     drop(lock);
     bench.build(1).unwrap();
 }
