@@ -163,7 +163,7 @@ impl Contract {
     }
 
     /// Whether customers are looked up there.
-    pub(super) const fn has_lookups(&self) -> bool {
+    pub(crate) const fn has_lookups(&self) -> bool {
         self.data_set.is_some()
     }
 

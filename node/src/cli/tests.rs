@@ -177,6 +177,11 @@ fn a_node_is_keyed_enrolled_and_checked_from_the_command_line() {
     assert!(verifier.contains("carrier-a"), "{verifier}");
     let end = bad(&["grant", "end", "--config", &config, "00"]);
     assert!(end.starts_with("error GRANT_INVALID: "), "{end}");
+    good(&["function", "off", "--config", &config, "batches"]);
+    for command in [&["check-config", &config][..], &["doctor", "--config", &config]] {
+        let told = good(command);
+        assert!(told.contains(" BATCHES_OFF: ") && told.contains("windvane function on batches"), "{told}");
+    }
 }
 
 #[test]
