@@ -18,7 +18,7 @@ pub struct Facts<'a> {
     pub score: Option<&'a ScoreReport>,
     /// The bank's own code of the customer type, if the call names one.
     pub customer_type: Option<&'a str>,
-    /// The bank's own code of the document type, if the call names one.
+    /// The code of the document's type, if the call names a document.
     pub document_type: Option<&'a str>,
 }
 

@@ -308,7 +308,7 @@ fn customer_and_document_types_are_compared_with_the_call() {
         (Some("personal"), Some("passport"), true),
         (Some("student"), Some("passport"), true),
         (Some("company"), Some("passport"), false),
-        (Some("personal"), Some("id_card"), false),
+        (Some("personal"), Some("resident_id"), false),
         (Some("personal"), None, false),
         (None, Some("passport"), false),
     ] {
