@@ -35,10 +35,11 @@ impl Readiness {
     }
 }
 
-/// Whether a running node can do its work.
+/// Whether a running node can do its work; not, where nobody can say it in time.
 pub async fn readiness(shared: &Shared) -> Readiness {
     let broken = || {
-        let advice = "look at the node's log; start the node again if it stays";
+        let advice = "see whether the disk of data_dir answers, and look at the node's log; start the node again if \
+                      it stays";
         vec![Finding::problem("CHECK_BROKEN", "a check did not end", advice)]
     };
     Readiness::of(look(shared, findings).await.unwrap_or_else(broken))
@@ -202,6 +203,16 @@ pub(super) const fn age(manifest: &Manifest) -> Age {
     Age { built_at_ms: manifest.built_at_ms, until_ms: manifest.not_after_ms }
 }
 
+/// A provider's services by their full names, and under no name all of them.
+pub const SERVICES: [&str; 7] = ["", AUDIT, PEER, LOOKUP, PSI, SCORE, TRAIN];
+
+const AUDIT: &str = "windvane.audit.v1.Audit";
+const PEER: &str = "windvane.common.v1.Peer";
+const LOOKUP: &str = "windvane.lookup.v1.Lookup";
+const PSI: &str = "windvane.psi.v1.Psi";
+const SCORE: &str = "windvane.score.v1.Score";
+const TRAIN: &str = "windvane.train.v1.Train";
+
 /// Which of a provider's services can answer, by their full names, and under no name whether all that are offered can. One
 /// whose function is switched off is not offered, but for lookups: that these are refused is a problem of the whole.
 /// What the node lacks as a bank is no fact about them.
@@ -215,17 +226,11 @@ pub fn services(shared: &Shared, findings: &[Finding]) -> BTreeMap<&'static str,
     let tables = observer.train().is_some_and(|train| train.tables().next().is_some());
     BTreeMap::from([
         ("", !findings.iter().any(|f| f.is_problem() && f.scope != Scope::Bank)),
-        ("windvane.audit.v1.Audit", sound(Scope::Node)),
-        ("windvane.common.v1.Peer", sound(Scope::Node)),
-        (
-            "windvane.lookup.v1.Lookup",
-            offers(Scope::Lookup, Function::Verification, !provider.all_published().is_empty()),
-        ),
-        ("windvane.psi.v1.Psi", offers(Scope::Psi, Function::Screening, lists)),
-        (
-            "windvane.score.v1.Score",
-            offers(Scope::Score, Function::Scoring, !provider.members().groups().is_empty()),
-        ),
-        ("windvane.train.v1.Train", offers(Scope::Train, Function::Training, tables)),
+        (AUDIT, sound(Scope::Node)),
+        (PEER, sound(Scope::Node)),
+        (LOOKUP, offers(Scope::Lookup, Function::Verification, !provider.all_published().is_empty())),
+        (PSI, offers(Scope::Psi, Function::Screening, lists)),
+        (SCORE, offers(Scope::Score, Function::Scoring, !provider.members().groups().is_empty())),
+        (TRAIN, offers(Scope::Train, Function::Training, tables)),
     ])
 }
