@@ -63,7 +63,8 @@ pub fn modes(layout: &Layout) -> Vec<Finding> {
     let below_keys = std::fs::read_dir(layout.keys()).into_iter().flatten().flatten();
     let secrets = below_keys.filter_map(|entry| loose(&entry.path(), 0o077));
     let folder = loose(layout.root(), 0o022);
-    folder.into_iter().chain(loose(&layout.keys(), 0o077)).chain(secrets).collect()
+    let own = [layout.keys(), layout.state()].into_iter().filter_map(|path| loose(&path, 0o077));
+    folder.into_iter().chain(own).chain(secrets).collect()
 }
 
 /// What is switched off, and which partners are suspended of those that `is_partner` knows. Verification is a problem where
@@ -287,5 +288,10 @@ mod tests {
         let found = modes(&layout);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].advice.starts_with("chmod 700 "), "{}", found[0].advice);
+        set(&layout.keys(), 0o700);
+        drop(Store::open(&layout.state()).unwrap());
+        assert_eq!(modes(&layout), []);
+        set(&layout.state(), 0o644);
+        assert!(modes(&layout)[0].advice.starts_with("chmod 600 "));
     }
 }
