@@ -185,6 +185,18 @@ fn a_node_is_keyed_enrolled_and_checked_from_the_command_line() {
 }
 
 #[test]
+fn a_token_that_cannot_be_written_admits_nobody() {
+    let (dir, config) = node_of("bank.toml");
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    good(&["keys", "init", "--config", &config]);
+    let add = ["keys", "token", "add", "core", "--config", &config, "--out"];
+    let lost = bad(&[&add[..], &[&path("nowhere/token")]].concat());
+    assert!(lost.starts_with("error FILE_IO: "), "{lost}");
+    assert!(good(&[&add[..], &[&path("token")]].concat()).contains("is admitted"));
+    assert!(bad(&[&add[..], &[&path("token")]].concat()).starts_with("error ALREADY_EXISTS: "));
+}
+
+#[test]
 fn a_training_that_cannot_be_read_keeps_no_other_out_of_the_list() {
     let (dir, config) = node_of("bank.toml");
     for (id, journal) in [("07", "damaged\n"), ("08", "")] {
