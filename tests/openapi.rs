@@ -38,6 +38,20 @@ fn an_answer_that_fits_is_accepted() {
 }
 
 #[test]
+fn every_route_that_takes_a_place_describes_that_there_may_be_none() {
+    let (document, _) = live();
+    let secured: Vec<_> = document
+        .routes()
+        .into_iter()
+        .filter(|(method, path)| document.operation(method, path).get("security").is_some())
+        .collect();
+    assert_eq!(secured.len(), 3);
+    for (method, path) in secured {
+        assert!(document.operation(&method, &path)["responses"]["429"].is_object(), "{method} {path}");
+    }
+}
+
+#[test]
 #[should_panic(expected = "does not fit")]
 fn an_undescribed_property_is_found() {
     let (document, mut reply) = live();

@@ -129,3 +129,27 @@ async fn an_ended_grant_and_a_purpose_outside_it_are_refused() {
     node.stop().await.unwrap();
     carrier_node.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_grant_for_another_purpose_takes_nothing_from_the_first() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let carrier_node = lab.start(&carrier).await;
+    let (bank, node) = lab.bank(&[(&carrier, &carrier_node)], &terms()).await;
+    let screening = GrantTerms { purposes: vec!["screening".into()], ..terms() };
+    let screening = carrier.admin.issue_grant(&screening).unwrap();
+    let screening = bank.admin.accept_grant(&screening).unwrap().id;
+    carrier.taken_over_by(&carrier_node).await;
+    bank.taken_over_by(&node).await;
+    assert_eq!(error_of(&node, zhang()).await, None);
+    let mut screened = zhang();
+    screened.purpose = "screening".into();
+    assert_eq!(error_of(&node, screened.clone()).await, None);
+    // Neither stands in for the other.
+    carrier.admin.end_grant(&screening.to_string()).unwrap();
+    carrier.taken_over_by(&carrier_node).await;
+    assert_eq!(error_of(&node, screened).await.as_deref(), Some("GRANT_UNKNOWN"));
+    assert_eq!(error_of(&node, zhang()).await, None);
+    node.stop().await.unwrap();
+    carrier_node.stop().await.unwrap();
+}

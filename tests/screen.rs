@@ -101,8 +101,11 @@ impl Scene {
             party.publish(file);
             let grant =
                 GrantTerms { families: vec![Family::Phone], purposes: vec!["screening".into()], ..terms() };
-            let grant = party.admin.issue_grant(&grant).unwrap();
-            self.bank.admin.accept_grant(&grant).unwrap();
+            // A newer one for another purpose is not the one to ask under.
+            for grant in [grant, terms()] {
+                let grant = party.admin.issue_grant(&grant).unwrap();
+                self.bank.admin.accept_grant(&grant).unwrap();
+            }
             party.taken_over_by(node).await;
             self.bank.admin.fetch_snapshot(&party.config.node.party, |_, _| ()).await.unwrap();
         }

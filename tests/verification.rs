@@ -2,15 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use windvane::Node;
+use windvane::admin::{Admin, GrantTerms};
 use windvane::audit::reconcile;
 use windvane::bank::Inquiry;
+use windvane::config::ProviderConfig;
+use windvane::dataset::{CARRIER_DATASET, CARRIER_SCHEMA, DataSetConfig, Quality};
 use windvane::verification::{Colour, MatchResult, VerificationReport};
 use windvane_protocols::identity::{Document, DocumentKind, Name, Person, Phone};
 use windvane_world::{Applicant, ExpectedResult, World, WorldConfig};
 
-use crate::lab::{Lab, Party, bank_of, terms};
+use crate::lab::{Lab, Party, SUBSCRIBERS, bank_of, terms};
 
 const APPLICANTS: usize = 400;
 
@@ -183,4 +187,39 @@ async fn a_provider_that_is_down_is_named_and_the_others_answer() {
     let restarted = lab.start(&party).await;
     running.carriers.push((party, restarted));
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_section_that_names_a_data_set_has_its_own_table_fetched() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let risk = CARRIER_DATASET.replace("name = \"subscribers\"", "name = \"risk\"");
+    let risk = DataSetConfig::parse(&risk, CARRIER_SCHEMA).unwrap().with_quality(Quality::anything());
+    carrier.admin.import(&risk, &lab.dir.path().join("carrier-a.csv"), &()).unwrap();
+    carrier.admin.build(&risk, &()).unwrap();
+    carrier.admin.publish(&risk).unwrap();
+    let node = lab.start(&carrier).await;
+    let data_sets = ["subscribers", "risk"].map(|name| name.parse().unwrap()).to_vec();
+    let address = node.grpc_address().unwrap().to_string();
+    let mut bank = lab.bank_files(&[(&carrier, address)], &GrantTerms { data_sets, ..terms() });
+    carrier.taken_over_by(&node).await;
+    let subscribers = bank.config.providers[0].clone();
+    // For scores alone: there is nothing to be fetched, and nothing is missing.
+    let scorer = ProviderConfig { party: "carrier-b".into(), data_set: None, ..subscribers.clone() };
+    let scored = ProviderConfig { data_set: None, ..subscribers.clone() };
+    let risk = ProviderConfig { data_set: Some("risk".into()), ..subscribers };
+    bank.config.providers.extend([scorer, scored, risk]);
+    bank.admin = Admin::open(&bank.config, Arc::new(lab.clock.clone())).unwrap();
+    for party in [None, Some("carrier-a")] {
+        let sections = bank.admin.fetched_sections(party).unwrap();
+        let named: Vec<_> = sections.iter().map(|section| section.data_set.as_deref()).collect();
+        assert_eq!(named, [Some("subscribers"), Some("risk")]);
+    }
+    for section in bank.admin.fetched_sections(None).unwrap() {
+        let fetched = bank.admin.fetch_section(section, |_, _| ()).await.unwrap();
+        assert_eq!(Some(fetched.manifest.body().data_set.to_string()), section.data_set);
+    }
+    let refused = |party| bank.admin.fetched_sections(Some(party)).unwrap_err().code().to_owned();
+    assert_eq!(["carrier-b", "carrier-c"].map(refused), ["DATA_SET_MISSING", "PROVIDER_UNKNOWN"]);
+    node.stop().await.unwrap();
 }

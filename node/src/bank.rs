@@ -28,6 +28,7 @@ mod breaker;
 mod contract;
 mod countersign;
 pub mod fetch;
+pub(crate) mod granted;
 mod inquiry;
 mod interrupted;
 mod record;
@@ -395,11 +396,13 @@ impl Bank {
         inquiries: &Arc<[Inquiry]>,
     ) -> Result<(Vec<Session>, Planned), BankError> {
         let now_ms = self.shared.clock.now_ms();
+        // A batch has one.
+        let purpose = inquiries[0].purpose.as_str();
         let looked_up = |contract: &&Arc<Contract>| asked == Asked::Verification && contract.has_lookups();
         let session = |c: &Arc<Contract>| Session {
             contract: c.clone(),
             looks_up: true,
-            terms: c.admitted(c.terms(now_ms)),
+            terms: c.admitted(c.terms(Some(purpose), now_ms)),
         };
         let mut sessions: Vec<_> = contracts.iter().filter(looked_up).map(session).collect();
         let active = self.active();
@@ -410,7 +413,7 @@ impl Bank {
             (Some(scoring), _) => {
                 let call = scoring.clone().ask(inquiries.clone()).await?;
                 let restrictions = self.restrictions.read().unwrap_or_else(PoisonError::into_inner).clone();
-                call.plan(&mut sessions, contracts, &restrictions, now_ms)
+                call.plan(&mut sessions, contracts, &restrictions, purpose, now_ms)
             }
             (None, Some(report)) => Planned::Without(Box::new(report.clone())),
             (None, None) if asked == Asked::Score => {

@@ -138,6 +138,11 @@ impl Functions {
         self.configured.has(function) && !self.off().contains(&function.subject())
     }
 
+    /// Whether the configuration leaves a function to the commands.
+    pub(crate) const fn is_configured(&self, function: Function) -> bool {
+        self.configured.has(function)
+    }
+
     /// Whether a function is on.
     ///
     /// # Errors

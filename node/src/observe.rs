@@ -9,6 +9,7 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -158,22 +159,59 @@ impl Observer {
     }
 }
 
-/// Looks at a node where that may block, after whoever looks already; `None` when the look broke.
+/// How long a look may take, with its wait for the one before. It takes milliseconds, on a machine with too much to do
+/// some hundred; a disk that hangs holds it for ever. Prometheus and `windvane doctor` wait for 10 s.
+const LOOK_WITHIN: Duration = Duration::from_secs(5);
+
+/// Looks at a node where that may block, after whoever looks already; `None` when the look broke, or has not ended
+/// within 5 s. One that hangs holds its thread, and no other begins before it ends.
 pub(crate) async fn look<T: Send + 'static>(
     shared: &Shared,
     look: impl FnOnce(&Shared) -> T + Send + 'static,
 ) -> Option<T> {
-    let place = shared.observer.looks.clone().acquire_owned().await.ok()?;
-    let shared = shared.clone();
-    let looked = tokio::task::spawn_blocking(move || {
-        let _place = place;
-        look(&shared)
-    });
-    looked.await.ok()
+    let (shared, looks) = (shared.clone(), shared.observer.looks.clone());
+    in_turn(looks, LOOK_WITHIN, move || look(&shared)).await
+}
+
+async fn in_turn<T: Send + 'static>(
+    looks: Arc<Semaphore>,
+    within: Duration,
+    look: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let looked = async {
+        let place = looks.acquire_owned().await.ok()?;
+        let looked = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            look()
+        });
+        looked.await.ok()
+    };
+    tokio::time::timeout(within, looked).await.ok()?
 }
 
 impl fmt::Debug for Observer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Observer").field("traces", &self.traces()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_look_that_hangs_ends_in_time_and_no_other_begins_beside_it() {
+        let looks = Arc::new(Semaphore::new(1));
+        let within = |milliseconds| Duration::from_millis(milliseconds);
+        let (release, hangs) = mpsc::channel::<()>();
+        let hung = in_turn(looks.clone(), within(20), move || hangs.recv().is_ok()).await;
+        assert_eq!(hung, None);
+        let (begun, begins) = mpsc::channel();
+        let next = in_turn(looks.clone(), within(20), move || begun.send(())).await;
+        assert_eq!((next, begins.recv()), (None, Err(mpsc::RecvError)));
+        release.send(()).unwrap();
+        assert_eq!(in_turn(looks, within(60_000), || 7).await, Some(7));
     }
 }

@@ -5,6 +5,8 @@
 //! the truth**: counters here are a shortcut that is brought up to date from the log at every start, so the
 //! hot path needs no second `fsync`.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -194,11 +196,12 @@ pub struct Counters {
 }
 
 impl Store {
-    /// Opens the file, or makes it.
+    /// Opens the file, or makes it, for its owner alone; SQLite gives its write-ahead log the same mode.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`], [`StoreError::Version`].
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        make_private(path);
         let connection = connect(path)?;
         // An operator was told that a grant is ended before the log has it: that must outlast a cut of power.
         connection.execute_batch("PRAGMA synchronous = FULL;")?;
@@ -503,6 +506,12 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
+/// Makes an empty file for its owner alone, where there is none: SQLite would make it as the umask permits. That it cannot be
+/// made is SQLite's to say.
+fn make_private(path: &Path) {
+    let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+}
+
 /// SQLite's integers are signed; ours are times and counts, far below the border.
 fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
@@ -510,12 +519,27 @@ fn int(value: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn store() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("state.db")).unwrap();
         (dir, store)
+    }
+
+    #[test]
+    fn nobody_but_its_owner_reaches_the_file() {
+        let (dir, store) = store();
+        store.switch_off("function/batches", 1, b"entry").unwrap();
+        for name in ["state.db", "state.db-wal"] {
+            let mode = std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+        let copy = dir.path().join("copy.db");
+        store.copy_to(&copy).unwrap();
+        assert_eq!(std::fs::metadata(copy).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

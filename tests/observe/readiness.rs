@@ -10,6 +10,7 @@ use tonic_health::pb::health_client::HealthClient;
 use windvane::Node;
 use windvane::config::Config;
 use windvane::dataset::DataSetConfig;
+use windvane::functions::Function;
 use windvane::peer::channel;
 
 use super::{Pair, page, shown};
@@ -110,6 +111,36 @@ async fn too_little_room() {
         assert_eq!(failing(&node).await, expected);
         node.stop().await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_switched_off_is_told_and_verification_fails() {
+    let lab = Lab::new();
+    let pair = Pair::start(&lab, shown).await;
+    let parties = [(&pair.carrier, &pair.provider, "bank"), (&pair.bank, &pair.node, "carrier-a")];
+    for (party, node, other) in parties {
+        party.admin.switch(Function::Verification, false).unwrap();
+        party.admin.switch(Function::Screening, false).unwrap();
+        party.taken_over_by(node).await;
+        let (failing, found) = readiness(node).await;
+        assert_eq!(failing, ["VERIFICATION_OFF"]);
+        assert!(found.to_string().contains("windvane function on screening"), "{found}");
+        party.admin.switch(Function::Verification, true).unwrap();
+        party.taken_over_by(node).await;
+        let (failing, found) = readiness(node).await;
+        assert_eq!(failing, NOTHING);
+        let off = found.as_array().unwrap().iter().find(|finding| finding["code"] == "SCREENING_OFF");
+        assert_eq!(off.unwrap()["severity"], "warning", "it keeps no verification from its answer");
+        party.admin.suspend(&other.parse().unwrap()).unwrap();
+        party.taken_over_by(node).await;
+        let (_, found) = readiness(node).await;
+        let suspended = found.as_array().unwrap().iter().filter(|f| f["code"] == "PARTNER_SUSPENDED");
+        let severities: Vec<_> = suspended.map(|finding| finding["severity"].as_str()).collect();
+        // A bank that may not ask cannot work; a provider can.
+        let expected = if other == "bank" { "warning" } else { "problem" };
+        assert_eq!(severities, [Some(expected)], "{found}");
+    }
+    pair.stop().await;
 }
 
 /// A fresh epoch, published and fetched.
@@ -291,6 +322,13 @@ async fn each_service_has_a_health_of_its_own_over_grpc() {
     for service in ["windvane.psi.v1.Psi", "windvane.score.v1.Score", "windvane.train.v1.Train"] {
         told(service, NotServing).await;
     }
+    pair.carrier.admin.switch(Function::Verification, false).unwrap();
+    pair.carrier.taken_over_by(&pair.provider).await;
+    told(lookup, NotServing).await;
+    told("", NotServing).await;
+    pair.carrier.admin.switch(Function::Verification, true).unwrap();
+    pair.carrier.taken_over_by(&pair.provider).await;
+    told(lookup, Serving).await;
     lab.clock.advance_ms(25 * HOUR_MS);
     told(lookup, NotServing).await;
     told("", NotServing).await;

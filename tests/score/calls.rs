@@ -362,6 +362,22 @@ async fn the_end_of_a_grant_a_partner_or_a_section_leaves_nothing_but_the_band()
     scored.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_grant_for_another_purpose_neither_answers_nor_restricts() {
+    let scored = Scored::new(2, 2, 1).await;
+    let (provider, node) = &scored.providers[0];
+    let score = Some(bands(&[("below", 0), ("above", 100)]));
+    let purposes = vec!["screening".into()];
+    let terms =
+        GrantTerms { data_sets: vec![group()], families: Vec::new(), purposes, score, ..lab::terms() };
+    scored.bank.admin.accept_grant(&provider.admin.issue_grant(&terms).unwrap()).unwrap();
+    provider.taken_over_by(node).await;
+    scored.bank.taken_over_by(&scored.bank_node).await;
+    let score = scored.score(&number(23)).await;
+    assert_eq!((score.sum, score.missing), (Some(sum(2, 23)), vec![]));
+    scored.stop().await;
+}
+
 /// A score that says the band alone, and why providers are missing.
 async fn banded(scored: &Scored, missing: &[&str]) {
     let score = scored.score(&number(23)).await;

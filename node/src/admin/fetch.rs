@@ -12,6 +12,7 @@ use windvane_protocols::transcript::Signed;
 
 use super::Admin;
 use crate::bank::fetch::Source;
+use crate::config::ProviderConfig;
 use crate::error::NodeError;
 use crate::functions::{Function, check_job};
 use crate::peer::channel_over;
@@ -40,7 +41,39 @@ impl Fetched {
 }
 
 impl Admin {
-    /// Downloads and installs the current snapshot of a configured provider, and applies its deltas.
+    /// The sections whose tables are fetched: all that name a data set, or a party's. A section without one is for scores
+    /// alone, and nothing is missing there.
+    ///
+    /// # Errors
+    /// [`NodeError`]; `PROVIDER_UNKNOWN` and `DATA_SET_MISSING` for a named party that has no such section.
+    pub fn fetched_sections(&self, party: Option<&str>) -> Result<Vec<&ProviderConfig>, NodeError> {
+        let named = |section: &&ProviderConfig| party.is_none_or(|party| section.party == party);
+        let sections: Vec<_> = self.config.providers.iter().filter(named).collect();
+        let looked_up: Vec<_> = sections.iter().copied().filter(|s| s.data_set.is_some()).collect();
+        match party {
+            Some(party) if sections.is_empty() => Err(NodeError::Given {
+                code: "PROVIDER_UNKNOWN",
+                message: format!("{party} has no [[provider]] section in the configuration"),
+            }),
+            Some(party) if looked_up.is_empty() => Err(no_data_set(party)),
+            _ => Ok(looked_up),
+        }
+    }
+
+    /// [`Admin::fetch_section`] of the first section of a party that names a data set.
+    ///
+    /// # Errors
+    /// [`NodeError`]; those of [`Admin::fetched_sections`] and [`Admin::fetch_section`].
+    pub async fn fetch_snapshot(
+        &self,
+        provider: &str,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<Fetched, NodeError> {
+        let sections = self.fetched_sections(Some(provider))?;
+        self.fetch_section(sections.first().ok_or_else(|| no_data_set(provider))?, progress).await
+    }
+
+    /// Downloads and installs the current snapshot of a provider's data set, and applies its deltas.
     ///
     /// A delta that breaks a rule is refused and noted in the log; what is installed stays. Where the provider's
     /// deltas are others than those applied here, the table goes back to the last publication that both have, the
@@ -50,23 +83,18 @@ impl Admin {
     /// [`NodeError`]; `PARTNER_SUSPENDED` and `VERIFICATION_OFF` before anybody is asked; `SNAPSHOT_INSTALLED` when there
     /// is nothing new. A broken download goes on where it ended when called again. A provider that stalls is given up
     /// after a minute, and a slow one after an hour and 4 ms a page.
-    pub async fn fetch_snapshot(
+    pub async fn fetch_section(
         &self,
-        provider: &str,
+        section: &ProviderConfig,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Fetched, NodeError> {
-        let configured = self.config.providers.iter().find(|p| p.party == provider);
-        let configured = configured.ok_or_else(|| NodeError::Given {
-            code: "PROVIDER_UNKNOWN",
-            message: format!("{provider} has no [[provider]] section in the configuration"),
-        })?;
-        let partner = self.partner(provider)?;
+        let partner = self.partner(&section.party)?;
         check_job(&self.config, &self.store, Function::Verification, &partner.party)?;
-        let data_set = data_set(provider, configured.data_set.as_deref())?;
+        let data_set = data_set(section)?;
         let certificate = self.certificate()?;
-        let channel = channel_over(&self.transport, &certificate, &partner.party, &configured.address)?;
+        let channel = channel_over(&self.transport, &certificate, &partner.party, &section.address)?;
         let room = Room {
-            largest_mb: configured.max_snapshot_mb,
+            largest_mb: section.max_snapshot_mb,
             kept_free_mb: self.config.observability.min_free_disk_mb,
         };
         let mut source = Source::new(&self.layout, &partner, channel, &data_set, room);
@@ -202,12 +230,14 @@ const fn is_the_peers(error: &InstallError) -> bool {
     )
 }
 
-fn data_set(provider: &str, configured: Option<&str>) -> Result<DataSet, NodeError> {
-    let name = configured.ok_or_else(|| NodeError::Given {
+fn no_data_set(party: &str) -> NodeError {
+    NodeError::Given {
         code: "DATA_SET_MISSING",
-        message: format!(
-            "the [[provider]] section of {provider} names no data_set: nothing is looked up there"
-        ),
-    })?;
+        message: format!("no [[provider]] section of {party} names a data_set: nothing is looked up there"),
+    }
+}
+
+fn data_set(section: &ProviderConfig) -> Result<DataSet, NodeError> {
+    let name = section.data_set.as_ref().ok_or_else(|| no_data_set(&section.party))?;
     name.parse().map_err(|error| NodeError::Given { code: "DATA_SET_INVALID", message: format!("{error}") })
 }

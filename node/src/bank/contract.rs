@@ -14,6 +14,7 @@ use windvane_protocols::party::PartyId;
 use windvane_protocols::transcript::Signed;
 
 use super::breaker::{Breaker, BreakerSnapshot, CIRCUIT_OPEN};
+use super::granted::{best, permits};
 use crate::config::ProviderConfig;
 use crate::error::NodeError;
 use crate::peer::{Tls, live_channel};
@@ -162,7 +163,7 @@ impl Contract {
     }
 
     /// Whether customers are looked up there.
-    pub(super) const fn has_lookups(&self) -> bool {
+    pub(crate) const fn has_lookups(&self) -> bool {
         self.data_set.is_some()
     }
 
@@ -183,13 +184,13 @@ impl Contract {
 
     /// The code of what lookups lack now, where customers are looked up there.
     pub(crate) fn lacks(&self, now_ms: u64) -> Option<&'static str> {
-        self.has_lookups().then(|| self.terms(now_ms).err()).flatten()
+        self.has_lookups().then(|| self.terms(None, now_ms).err()).flatten()
     }
 
-    /// What a lookup may run under now, or the code of what is missing.
-    pub(super) fn terms(&self, now_ms: u64) -> Result<SessionTerms, &'static str> {
+    /// What a lookup may run under now, for a purpose or for any, or the code of what is missing.
+    pub(super) fn terms(&self, purpose: Option<&str>, now_ms: u64) -> Result<SessionTerms, &'static str> {
         let data_set = self.data_set.as_ref().ok_or("DATA_SET_MISSING")?;
-        let (partner, grant) = self.grant(Operation::Verify, data_set, now_ms)?;
+        let (partner, grant) = self.grant(Operation::Verify, data_set, purpose, now_ms)?;
         let missing = || self.unopened.as_ref().map_or("SNAPSHOT_MISSING", |unopened| unopened.code);
         let snapshot = self.snapshot.clone().ok_or_else(missing)?;
         let manifest = snapshot.manifest().body();
@@ -208,8 +209,13 @@ impl Contract {
     }
 
     /// What a score alone may run under now, or the code of what is missing.
-    pub(super) fn score_terms(&self, group: &DataSet, now_ms: u64) -> Result<SessionTerms, &'static str> {
-        let (partner, grant) = self.grant(Operation::Score, group, now_ms)?;
+    pub(super) fn score_terms(
+        &self,
+        group: &DataSet,
+        purpose: &str,
+        now_ms: u64,
+    ) -> Result<SessionTerms, &'static str> {
+        let (partner, grant) = self.grant(Operation::Score, group, Some(purpose), now_ms)?;
         Ok(SessionTerms { partner, grant, lookup: None, scores: true })
     }
 
@@ -218,24 +224,16 @@ impl Contract {
         &self,
         operation: Operation,
         data_set: &DataSet,
+        purpose: Option<&str>,
         now_ms: u64,
     ) -> Result<(Arc<Partner>, Grant), &'static str> {
         let partner = self.partner.clone().ok_or("PARTNER_MISSING")?;
         if self.suspended {
             return Err("PARTNER_SUSPENDED");
         }
-        let grant = self.held(operation, data_set, now_ms).ok_or("GRANT_MISSING")?;
+        let permitting = self.grants.iter().filter(|grant| permits(grant, operation, data_set));
+        let grant = best(permitting, purpose, now_ms).ok_or("GRANT_MISSING")?;
         Ok((partner, grant.clone()))
-    }
-
-    /// The newest grant that runs. An expired one is used nonetheless when there is no other: the provider decides, and
-    /// its refusal is evidence.
-    fn held(&self, operation: Operation, data_set: &DataSet, now_ms: u64) -> Option<&Grant> {
-        let permits = |grant: &&Grant| permits(grant, operation, data_set);
-        let runs = |g: &&Grant| (g.not_before_ms..=g.not_after_ms).contains(&now_ms);
-        let mut permitting = self.grants.iter().rev().filter(permits);
-        let newest = permitting.clone().next()?;
-        Some(permitting.find(runs).unwrap_or(newest))
     }
 
     fn accepted_grants(&self, shared: &Shared, partner: &Partner) -> Result<Vec<Grant>, NodeError> {
@@ -291,9 +289,4 @@ impl Contract {
         }
         Ok(Some(Arc::new(snapshot)))
     }
-}
-
-/// Whether a grant names an operation and a data set.
-pub(super) fn permits(grant: &Grant, operation: Operation, data_set: &DataSet) -> bool {
-    grant.operations.contains(&operation) && grant.data_sets.contains(data_set)
 }

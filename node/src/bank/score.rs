@@ -26,7 +26,8 @@ use active::Watch;
 use output::Output;
 
 use super::ask::{Run, Session, offload};
-use super::contract::{Contract, permits};
+use super::contract::{Contract, SessionTerms};
+use super::granted::{names, permits};
 use super::{BankError, Inquiry};
 use crate::score::monitor::Outcome;
 use crate::score::parts::DenseParts;
@@ -159,11 +160,12 @@ impl ScoreCall {
         sessions: &mut Vec<Session>,
         contracts: &[Arc<Contract>],
         restrictions: &Restrictions,
+        purpose: &str,
         now_ms: u64,
     ) -> Planned {
         let mut riding = sessions.clone();
-        self.ride(&mut riding, contracts, now_ms);
-        self.restrict(&riding, restrictions);
+        self.ride(&mut riding, contracts, purpose, now_ms);
+        self.restrict(&riding, restrictions, purpose);
         if self.output == Output::Nothing {
             return Planned::Without(Box::new(self.scoring.without("SCORE_BANDS_DIFFER")));
         }
@@ -171,29 +173,32 @@ impl ScoreCall {
         Planned::Asked(self)
     }
 
-    fn ride(&self, sessions: &mut Vec<Session>, contracts: &[Arc<Contract>], now_ms: u64) {
+    fn ride(&self, sessions: &mut Vec<Session>, contracts: &[Arc<Contract>], purpose: &str, now_ms: u64) {
         let group = &self.question.group;
         for member in self.scoring.members() {
             let riding = sessions.iter_mut().filter(|session| session.contract.party() == member);
             let mut terms = riding.filter_map(|session| session.terms.as_mut().ok());
-            if let Some(terms) = terms.find(|terms| permits(&terms.grant, Operation::Score, group)) {
+            let rides = |terms: &&mut SessionTerms| {
+                permits(&terms.grant, Operation::Score, group) && names(&terms.grant, purpose)
+            };
+            if let Some(terms) = terms.find(rides) {
                 terms.scores = true;
                 continue;
             }
             let Some(contract) = contracts.iter().find(|c| c.party() == member) else { continue };
-            let terms = contract.admitted(contract.score_terms(group, now_ms));
+            let terms = contract.admitted(contract.score_terms(group, purpose, now_ms));
             sessions.push(Session { contract: contract.clone(), looks_up: false, terms });
         }
     }
 
     /// Every provider restricts what is told, by the grant that it is asked under; where that names no bands, or it is not
-    /// asked, by its newest, be that at its end: where a quorum of the others suffices, the sum has its part all the same.
-    fn restrict(&mut self, sessions: &[Session], restrictions: &Restrictions) {
+    /// asked, by its newest for the purpose, be that at its end: where a quorum of the others suffices, the sum has its part all the same.
+    fn restrict(&mut self, sessions: &[Session], restrictions: &Restrictions, purpose: &str) {
         for member in self.scoring.members() {
             let mut riding = sessions.iter().filter(|session| session.contract.party() == member);
             let terms = riding.find_map(|session| session.terms.as_ref().ok().filter(|terms| terms.scores));
             let bands = terms.and_then(|terms| terms.grant.score_bands.as_ref());
-            self.output.restrict(bands.or_else(|| restrictions.of(member, &self.question.group)));
+            self.output.restrict(bands.or_else(|| restrictions.of(member, &self.question.group, purpose)));
         }
     }
 

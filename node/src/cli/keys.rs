@@ -164,8 +164,21 @@ fn list(place: &Place, json: bool) -> Result<Answer, Failure> {
 
 fn add_token(place: &Place, name: &str, out: Option<PathBuf>) -> Result<Answer, Failure> {
     out.as_deref().map_or(Ok(()), |out| place.check_outside(out))?;
-    let token = place.admin()?.admit_caller(name)?;
+    let admin = place.admin()?;
+    let token = admin.admit_caller(name)?;
     let Some(path) = out else { return Ok(Answer::text(token.expose())) };
-    write_private(&path, token.expose().as_bytes())?;
+    if let Err(error) = write_private(&path, token.expose().as_bytes()) {
+        // Nobody has the token, and the name is free again.
+        return Err(match admin.dismiss_caller(name) {
+            Ok(()) => error.into(),
+            Err(_) => Failure::given(
+                "TOKEN_LOST",
+                format!(
+                    "{error}; {name} is admitted, and nobody has its token: run windvane keys token remove \
+                     {name}, and add it again"
+                ),
+            ),
+        });
+    }
     Ok(Answer::text(format!("{name} is admitted; its token is in {}", path.display())))
 }

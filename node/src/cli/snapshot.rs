@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use windvane::admin::{Admin, Fetched};
 use windvane::clock::rfc3339;
+use windvane::config::ProviderConfig;
 use windvane::error::{NodeError, PeerError};
 use windvane_protocols::lookup::manifest::Publication;
 
@@ -17,7 +18,7 @@ use super::{Answer, runtime};
 pub(super) enum SnapshotCommand {
     /// Download and install current snapshots, and apply their deltas; a broken download goes on where it ended
     Fetch {
-        /// The provider; every configured one when not given
+        /// The provider, in all its data sets; every configured one when not given
         provider: Option<String>,
         #[command(flatten)]
         place: Place,
@@ -28,49 +29,52 @@ impl SnapshotCommand {
     pub(super) fn run(self) -> Result<Answer, Failure> {
         let Self::Fetch { provider, place } = self;
         let config = place.load()?;
-        let providers = match provider {
-            Some(provider) => vec![provider],
-            None => config.providers.iter().map(|provider| provider.party.clone()).collect(),
-        };
-        if providers.is_empty() {
+        if provider.is_none() && config.providers.is_empty() {
             return Err(Failure::given(
                 "PROVIDER_MISSING",
                 "the configuration has no [[provider]] section; add one for every contract",
             ));
         }
         let admin = place.admin()?;
-        runtime()?.block_on(fetch_all(&admin, &providers))
+        let sections = admin.fetched_sections(provider.as_deref())?;
+        if sections.is_empty() {
+            return Ok(Answer::text("no [[provider]] section names a data_set: there is nothing to fetch"));
+        }
+        runtime()?.block_on(fetch_all(&admin, &sections))
     }
 }
 
-/// One provider that is down or stalls does not keep the others' tables from being renewed.
-async fn fetch_all(admin: &Admin, providers: &[String]) -> Result<Answer, Failure> {
+/// One table whose provider is down or stalls does not keep the others from being renewed.
+async fn fetch_all(admin: &Admin, sections: &[&ProviderConfig]) -> Result<Answer, Failure> {
     let (mut lines, mut failed) = (Vec::new(), None);
-    for provider in providers {
-        match fetch(admin, provider).await {
-            Ok(line) => lines.push(line),
+    for section in sections {
+        let (party, data_set) = (&section.party, section.data_set.as_deref().unwrap_or_default());
+        match fetch(admin, section, data_set).await {
+            Ok(line) => lines.push(format!("{party}: {line}")),
             Err(error) => {
                 let failure = Failure::from(error);
-                lines.push(format!("{provider}: not fetched, {} ({})", failure.code(), failure.advice()));
+                let (code, advice) = (failure.code(), failure.advice());
+                lines.push(format!("{party}: {data_set} was not fetched, {code} ({advice})"));
                 failed.get_or_insert(failure);
             }
         }
     }
     match failed {
         // Alone, it is told as every command tells its error.
-        Some(failure) if providers.len() == 1 => Err(failure),
+        Some(failure) if sections.len() == 1 => Err(failure),
         failed => Ok(Answer::text(lines.join("\n")).with_failure(failed)),
     }
 }
 
-async fn fetch(admin: &Admin, provider: &str) -> Result<String, NodeError> {
-    let bar = Bar::new(format!("fetching {provider}, pages"), Unit::Things);
-    match admin.fetch_snapshot(provider, |done, total| bar.reach(done, total)).await {
-        Ok(fetched) => Ok(format!("{provider}: {}", told(&fetched))),
+async fn fetch(admin: &Admin, section: &ProviderConfig, data_set: &str) -> Result<String, NodeError> {
+    let party = &section.party;
+    let bar = Bar::new(format!("fetching {data_set} of {party}, pages"), Unit::Things);
+    match admin.fetch_section(section, |done, total| bar.reach(done, total)).await {
+        Ok(fetched) => Ok(told(&fetched)),
         Err(error) if error.code() == "SNAPSHOT_INSTALLED" => {
-            Ok(format!("{provider}: the current snapshot and its deltas are installed already"))
+            Ok(format!("the current snapshot of {data_set} and its deltas are installed already"))
         }
-        Err(NodeError::Peer(error)) => Err(named(provider, error).into()),
+        Err(NodeError::Peer(error)) => Err(named(party, error).into()),
         Err(error) => Err(error),
     }
 }

@@ -177,6 +177,23 @@ fn a_node_is_keyed_enrolled_and_checked_from_the_command_line() {
     assert!(verifier.contains("carrier-a"), "{verifier}");
     let end = bad(&["grant", "end", "--config", &config, "00"]);
     assert!(end.starts_with("error GRANT_INVALID: "), "{end}");
+    good(&["function", "off", "--config", &config, "batches"]);
+    for command in [&["check-config", &config][..], &["doctor", "--config", &config]] {
+        let told = good(command);
+        assert!(told.contains(" BATCHES_OFF: ") && told.contains("windvane function on batches"), "{told}");
+    }
+}
+
+#[test]
+fn a_token_that_cannot_be_written_admits_nobody() {
+    let (dir, config) = node_of("bank.toml");
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    good(&["keys", "init", "--config", &config]);
+    let add = ["keys", "token", "add", "core", "--config", &config, "--out"];
+    let lost = bad(&[&add[..], &[&path("nowhere/token")]].concat());
+    assert!(lost.starts_with("error FILE_IO: "), "{lost}");
+    assert!(good(&[&add[..], &[&path("token")]].concat()).contains("is admitted"));
+    assert!(bad(&[&add[..], &[&path("token")]].concat()).starts_with("error ALREADY_EXISTS: "));
 }
 
 #[test]

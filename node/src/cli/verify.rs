@@ -85,10 +85,11 @@ pub(super) struct VerifyArgs {
 
 /// The document's kind by its code.
 pub(super) fn document_type() -> impl clap::builder::TypedValueParser<Value = DocumentType> {
-    const ALL: [DocumentType; 3] =
-        [DocumentType::ResidentId, DocumentType::Passport, DocumentType::SocialCredit];
-    PossibleValuesParser::new(ALL.map(DocumentType::as_str)).map(|word| {
-        ALL.into_iter().find(|kind| kind.as_str() == word).expect("only these words are let through")
+    PossibleValuesParser::new(DocumentType::ALL.map(DocumentType::as_str)).map(|word| {
+        DocumentType::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+            .expect("only these words are let through")
     })
 }
 

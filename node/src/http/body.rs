@@ -64,6 +64,9 @@ pub enum DocumentType {
 }
 
 impl DocumentType {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::ResidentId, Self::Passport, Self::SocialCredit];
+
     /// The stable code, as in JSON and in rule files.
     pub const fn as_str(self) -> &'static str {
         match self {

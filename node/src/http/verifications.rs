@@ -40,6 +40,9 @@ enum Refused {
     /// No token, or one that is not admitted.
     #[response(status = 401, content_type = "application/problem+json")]
     Unauthenticated(Problem),
+    /// There are too many calls at once; Retry-After says when to ask again.
+    #[response(status = 429, content_type = "application/problem+json")]
+    TooMany(Problem),
     /// The node failed.
     #[response(status = 500, content_type = "application/problem+json")]
     Failed(Problem),
@@ -70,9 +73,6 @@ enum NotAsked {
     /// A field breaks a rule, the body does not fit the schema, or its Idempotency-Key came with another body.
     #[response(status = 422, content_type = "application/problem+json")]
     Refused(Problem),
-    /// There are too many calls at once; Retry-After says when to ask again.
-    #[response(status = 429, content_type = "application/problem+json")]
-    TooMany(Problem),
 }
 
 /// Verifies one person against every contracted provider.

@@ -3,10 +3,11 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::{Finding, Severity};
+use super::{Finding, Scope, Severity};
 use crate::clock::rfc3339;
 use crate::config::ObservabilityConfig;
 use crate::evidence::LogCondition;
+use crate::functions::{Function, Functions};
 use crate::identity::Layout;
 use crate::peer::Ending;
 use crate::policy::{Quota, QuotaName};
@@ -63,7 +64,39 @@ pub fn modes(layout: &Layout) -> Vec<Finding> {
     let below_keys = std::fs::read_dir(layout.keys()).into_iter().flatten().flatten();
     let secrets = below_keys.filter_map(|entry| loose(&entry.path(), 0o077));
     let folder = loose(layout.root(), 0o022);
-    folder.into_iter().chain(loose(&layout.keys(), 0o077)).chain(secrets).collect()
+    let own = [layout.keys(), layout.state()].into_iter().filter_map(|path| loose(&path, 0o077));
+    folder.into_iter().chain(own).chain(secrets).collect()
+}
+
+/// What is switched off, and which partners are suspended of those that `is_partner` knows. Verification is a problem where
+/// it has work, in the scope that `lookups` says, and no finding where it has none. Anything else is given up by itself, so that
+/// the node is as ready as it is wanted; what its configuration keeps off is no more than worth knowing.
+pub fn switched_off(
+    functions: &Functions,
+    lookups: Option<Scope>,
+    is_partner: impl Fn(&str) -> bool,
+) -> Vec<Finding> {
+    let (off, suspended) = functions.off_now();
+    let off = off.into_iter().filter_map(|function| {
+        let by_command = functions.is_configured(function);
+        let advice = if by_command {
+            format!("windvane function on {function}")
+        } else {
+            format!("set {function} = true in [functions] of the configuration, and start the node again")
+        };
+        let (severity, scope) = match function {
+            Function::Verification => (Severity::Problem, lookups?),
+            _ if by_command => (Severity::Warning, Scope::Node),
+            _ => (Severity::Note, Scope::Node),
+        };
+        let what = format!("{function} is switched off, and all calls of it are refused");
+        Some(Finding::new(severity, function.off_code(), what, advice).in_scope(scope))
+    });
+    let suspended = suspended.into_iter().filter(|party| is_partner(party)).map(|party| {
+        let advice = format!("windvane partner resume {party}");
+        Finding::warning("PARTNER_SUSPENDED", "it is suspended here", advice).about(party)
+    });
+    off.chain(suspended).collect()
 }
 
 /// A certificate that ends or has ended, or a revocation list that is overdue.
@@ -150,6 +183,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::FunctionsConfig;
+    use crate::store::Store;
 
     const NOW: u64 = 1_000 * DAY_MS;
 
@@ -213,6 +248,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_switched_off_is_told_with_the_way_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("state.db")).unwrap();
+        let configured = FunctionsConfig { training: false, ..Default::default() };
+        let functions = Functions::open(configured, &store).unwrap();
+        for off in ["function/verification", "function/batches", "partner/bank", "partner/former"] {
+            store.switch_off(off, 1, b"entry").unwrap();
+        }
+        functions.reload(&store).unwrap();
+        let of = |lookups| {
+            let found = switched_off(&functions, lookups, |party| party == "bank");
+            found.iter().map(|found| (found.severity, found.short(), found.scope)).collect::<Vec<_>>()
+        };
+        let others = [
+            (Severity::Warning, "BATCHES_OFF".to_owned(), Scope::Node),
+            (Severity::Note, "TRAINING_OFF".to_owned(), Scope::Node),
+            (Severity::Warning, "bank: PARTNER_SUSPENDED".to_owned(), Scope::Node),
+        ];
+        assert_eq!(of(None), others);
+        assert_eq!(of(Some(Scope::Bank))[0], (Severity::Problem, "VERIFICATION_OFF".to_owned(), Scope::Bank));
+        let advice: Vec<_> =
+            switched_off(&functions, None, |_| false).into_iter().map(|found| found.advice).collect();
+        assert_eq!(advice[0], "windvane function on batches");
+        assert!(advice[1].contains("[functions]"), "{}", advice[1]);
+    }
+
+    #[test]
     fn loose_modes_are_named_with_the_command_that_tightens_them() {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::new(dir.path().to_owned());
@@ -227,5 +289,10 @@ mod tests {
         let found = modes(&layout);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].advice.starts_with("chmod 700 "), "{}", found[0].advice);
+        set(&layout.keys(), 0o700);
+        drop(Store::open(&layout.state()).unwrap());
+        assert_eq!(modes(&layout), []);
+        set(&layout.state(), 0o644);
+        assert!(modes(&layout)[0].advice.starts_with("chmod 600 "));
     }
 }

@@ -69,8 +69,11 @@ pub async fn examine(file: &Path) -> Report {
         found.extend(peers::examine(&config, certificate).await);
     }
     for told in running::examine(&config).await {
-        if !found.iter().any(|known| (&known.code, &known.subject) == (&told.code, &told.subject)) {
-            found.push(told);
+        match found.iter_mut().find(|known| known.short() == told.short()) {
+            // The node knows best how much it weighs.
+            Some(known) if told.severity > known.severity => *known = told,
+            Some(_) => {}
+            None => found.push(told),
         }
     }
     Report::of(found)
@@ -79,7 +82,7 @@ pub async fn examine(file: &Path) -> Report {
 /// What is a step to do before the start is more for a node that should be at work.
 fn weighed(found: Finding) -> Finding {
     let severity = match found.code.as_str() {
-        "EPOCH_EXPIRED" | "DATA_OLD" => Severity::Problem,
+        "EPOCH_EXPIRED" | "DATA_OLD" | "VERIFICATION_OFF" => Severity::Problem,
         code if code.ends_with("CERTIFICATE_EXPIRED") => Severity::Problem,
         _ if found.severity == Severity::Note => Severity::Warning,
         _ => found.severity,

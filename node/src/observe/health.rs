@@ -12,6 +12,7 @@ use windvane_protocols::lookup::manifest::Manifest;
 use super::checks::{self, Age, GRANT_DAYS};
 use super::{Finding, Scope, Severity, look};
 use crate::bank::{Bank, CIRCUIT_OPEN, Contract};
+use crate::functions::Function;
 use crate::peer::endings;
 use crate::provider::{Provider, Shared};
 
@@ -34,10 +35,11 @@ impl Readiness {
     }
 }
 
-/// Whether a running node can do its work.
+/// Whether a running node can do its work; not, where nobody can say it in time.
 pub async fn readiness(shared: &Shared) -> Readiness {
     let broken = || {
-        let advice = "look at the node's log; start the node again if it stays";
+        let advice = "see whether the disk of data_dir answers, and look at the node's log; start the node again if \
+                      it stays";
         vec![Finding::problem("CHECK_BROKEN", "a check did not end", advice)]
     };
     Readiness::of(look(shared, findings).await.unwrap_or_else(broken))
@@ -53,7 +55,21 @@ pub fn findings(shared: &Shared) -> Vec<Finding> {
     if let Some(bank) = observer.bank() {
         found.extend(of_bank(shared, &bank, now_ms));
     }
+    for off in switched_off(shared) {
+        // A bank's contract with a suspended provider says so itself.
+        if !found.iter().any(|known| known.short() == off.short()) {
+            found.push(off);
+        }
+    }
     found
+}
+
+fn switched_off(shared: &Shared) -> Vec<Finding> {
+    let published = shared.observer.provider().is_some_and(|provider| !provider.all_published().is_empty());
+    let asks = || shared.observer.bank().is_some_and(|bank| bank.contracts().iter().any(|c| c.has_lookups()));
+    let lookups = if published { Some(Scope::Lookup) } else { asks().then_some(Scope::Bank) };
+    let is_partner = |party: &str| party.parse().is_ok_and(|party| shared.partners.find(&party).is_some());
+    checks::switched_off(&shared.functions, lookups, is_partner)
 }
 
 /// What every node needs: keys, state, log, room, a certificate.
@@ -187,23 +203,34 @@ pub(super) const fn age(manifest: &Manifest) -> Age {
     Age { built_at_ms: manifest.built_at_ms, until_ms: manifest.not_after_ms }
 }
 
-/// Which of a provider's services can answer, by their full names, and under no name whether all that are offered can.
+/// A provider's services by their full names, and under no name all of them.
+pub const SERVICES: [&str; 7] = ["", AUDIT, PEER, LOOKUP, PSI, SCORE, TRAIN];
+
+const AUDIT: &str = "windvane.audit.v1.Audit";
+const PEER: &str = "windvane.common.v1.Peer";
+const LOOKUP: &str = "windvane.lookup.v1.Lookup";
+const PSI: &str = "windvane.psi.v1.Psi";
+const SCORE: &str = "windvane.score.v1.Score";
+const TRAIN: &str = "windvane.train.v1.Train";
+
+/// Which of a provider's services can answer, by their full names, and under no name whether all that are offered can. One
+/// whose function is switched off is not offered, but for lookups: that these are refused is a problem of the whole.
 /// What the node lacks as a bank is no fact about them.
 pub fn services(shared: &Shared, findings: &[Finding]) -> BTreeMap<&'static str, bool> {
     let observer = &shared.observer;
     let sound =
         |scope| !findings.iter().any(|f| f.is_problem() && (f.scope == Scope::Node || f.scope == scope));
     let Some(provider) = observer.provider() else { return BTreeMap::new() };
-    let offers = |scope, has: bool| has && sound(scope);
+    let offers = |scope, function, has: bool| has && shared.functions.has(function) && sound(scope);
     let lists = observer.psi().is_some_and(|psi| psi.lists().next().is_some());
     let tables = observer.train().is_some_and(|train| train.tables().next().is_some());
     BTreeMap::from([
         ("", !findings.iter().any(|f| f.is_problem() && f.scope != Scope::Bank)),
-        ("windvane.audit.v1.Audit", sound(Scope::Node)),
-        ("windvane.common.v1.Peer", sound(Scope::Node)),
-        ("windvane.lookup.v1.Lookup", offers(Scope::Lookup, !provider.all_published().is_empty())),
-        ("windvane.psi.v1.Psi", offers(Scope::Psi, lists)),
-        ("windvane.score.v1.Score", offers(Scope::Score, !provider.members().groups().is_empty())),
-        ("windvane.train.v1.Train", offers(Scope::Train, tables)),
+        (AUDIT, sound(Scope::Node)),
+        (PEER, sound(Scope::Node)),
+        (LOOKUP, offers(Scope::Lookup, Function::Verification, !provider.all_published().is_empty())),
+        (PSI, offers(Scope::Psi, Function::Screening, lists)),
+        (SCORE, offers(Scope::Score, Function::Scoring, !provider.members().groups().is_empty())),
+        (TRAIN, offers(Scope::Train, Function::Training, tables)),
     ])
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use windvane_keys::enrolment::Partner;
 
-use super::{Finding, Severity, checks};
+use super::{Finding, Scope, Severity, checks};
 use crate::admin::{Admin, Enrolled};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError};
@@ -133,6 +133,14 @@ impl Setup {
             self.note("PARTNER_MISSING", "no partner is enrolled; run windvane partner import");
         }
         let partners = self.believed(enrolled, now_ms);
+        if let Some(functions) = self.need(admin.functions()) {
+            let lookups = config.providers.iter().any(|provider| provider.data_set.is_some())
+                || admin.layout().data_sets().is_ok_and(|data_sets| !data_sets.is_empty());
+            let is_partner = |party: &str| partners.iter().any(|partner| partner.party.as_str() == party);
+            let off = checks::switched_off(&functions, lookups.then_some(Scope::Node), is_partner);
+            // What the configuration itself keeps off is no step to do.
+            off.into_iter().filter(|off| off.severity > Severity::Note).for_each(|off| self.step(Some(off)));
+        }
         if config.http.is_some() {
             contracts::Known { config, partners: &partners, grants: &grants, now_ms }.check(self);
         }

@@ -18,21 +18,26 @@ pub struct Facts<'a> {
     pub score: Option<&'a ScoreReport>,
     /// The bank's own code of the customer type, if the call names one.
     pub customer_type: Option<&'a str>,
-    /// The bank's own code of the document type, if the call names one.
+    /// The code of the document's type, if the call names a document.
     pub document_type: Option<&'a str>,
 }
 
 /// Decides: the worst colour of the rules that fired, with all their reasons and advice.
 ///
 /// Where none fires, a `match` is green (`all_clear`), and so is a score where nothing else was asked; any other result
-/// is yellow (`uncovered`). Sources
-/// without a verdict are named in a last reason (`missing_sources`), and so is a score that there is none of
-/// (`score_missing`), whatever the colour. The restriction is that of the first rule of the worst colour that suggests one.
+/// is yellow (`uncovered`), also where green rules fire of which none names it. Sources without a verdict are named in a
+/// last reason (`missing_sources`), and so is a score that there is none of (`score_missing`), whatever the colour. The
+/// restriction is that of the first rule of the worst colour that suggests one.
 pub fn decide(rules: &Rules, facts: &Facts<'_>) -> Decision {
     let fired = rules.fired(facts);
-    let (colour, mut reasons) = match fired.first() {
-        Some(worst) => (worst.colour, fired.iter().map(|rule| reason_of(rule)).collect()),
-        None => without_rule(facts),
+    let mut reasons: Vec<_> = fired.iter().map(|rule| reason_of(rule)).collect();
+    let colour = match fired.first() {
+        Some(worst) if is_clear(facts) || fired.iter().any(|rule| covers(rule, facts)) => worst.colour,
+        _ => {
+            let (colour, reason) = without_rule(facts);
+            reasons.insert(0, reason);
+            colour
+        }
     };
     reasons.extend(missing_reason(facts.found));
     reasons.extend(facts.score.and_then(score_missing));
@@ -53,21 +58,31 @@ fn reason(rule: &str, zh: impl Into<String>, en: impl Into<String>) -> Reason {
     Reason { rule: rule.to_owned(), zh: zh.into(), en: en.into() }
 }
 
-fn without_rule(facts: &Facts<'_>) -> (Colour, Vec<Reason>) {
+/// Whether nothing was asked that did not come out well.
+fn is_clear(facts: &Facts<'_>) -> bool {
+    match facts.found.result {
+        MatchResult::Match => true,
+        MatchResult::NotAsked => facts.score.is_some_and(|score| score.status == ScoreStatus::Scored),
+        _ => false,
+    }
+}
+
+/// Whether a rule speaks of a result that is not clear: by marking it, or by its name.
+fn covers(rule: &Rule, facts: &Facts<'_>) -> bool {
+    rule.colour != Colour::Green || rule.when.names(facts.found.result)
+}
+
+fn without_rule(facts: &Facts<'_>) -> (Colour, Reason) {
     let [all_clear, uncovered, ..] = BUILT_IN;
-    let result = facts.found.result;
-    let is_scored = facts.score.is_some_and(|score| score.status == ScoreStatus::Scored);
-    if result == MatchResult::NotAsked && is_scored {
-        let reason = reason(all_clear, "未触发风险规则", "No risk rule fired");
-        return (Colour::Green, vec![reason]);
+    if !is_clear(facts) {
+        let en = "No rule covers this result; decide by hand";
+        return (Colour::Yellow, reason(uncovered, "现行规则未覆盖该核验结果，请人工判断", en));
     }
-    if result == MatchResult::Match {
-        let reason =
-            reason(all_clear, "核验一致，未触发风险规则", "The details match and no risk rule fired");
-        return (Colour::Green, vec![reason]);
-    }
-    let en = "No rule covers this result; decide by hand";
-    (Colour::Yellow, vec![reason(uncovered, "现行规则未覆盖该核验结果，请人工判断", en)])
+    let (zh, en) = match facts.found.result {
+        MatchResult::NotAsked => ("未触发风险规则", "No risk rule fired"),
+        _ => ("核验一致，未触发风险规则", "The details match and no risk rule fired"),
+    };
+    (Colour::Green, reason(all_clear, zh, en))
 }
 
 /// Names the missing sources and says what the colour rests on.

@@ -12,6 +12,7 @@ use super::decision::BUILT_IN;
 use super::error::{MAX_CODE_BYTES, RuleError};
 use super::rules::{Rule, Rules, When};
 use super::vocabulary::Vocabulary;
+use crate::http::DocumentType;
 use crate::toml_text;
 use crate::verification::{Advice, Mismatch};
 
@@ -109,7 +110,7 @@ fn when(table: toml::Table, rule: &str, words: &Vocabulary) -> Result<When, Rule
         score_band: fields.codes("score_band")?,
         score_missing: fields.optional("score_missing")?,
         customer_type: fields.codes("customer_type")?,
-        document_type: fields.codes("document_type")?,
+        document_type: document_types(&mut fields)?,
     };
     fields.finish()?;
     if when == When::default() {
@@ -128,6 +129,16 @@ fn tags(fields: &mut Fields<'_>, words: &Vocabulary) -> Result<Option<BTreeSet<S
         return Err(fields.unknown_code("tags_any", tag, words.tags().iter().map(String::as_str)));
     }
     Ok(tags)
+}
+
+/// Unlike a customer's type these are no codes of the bank's: a call names one of the interface's.
+fn document_types(fields: &mut Fields<'_>) -> Result<Option<BTreeSet<String>>, RuleError> {
+    let known = DocumentType::ALL.map(DocumentType::as_str);
+    let types = fields.codes("document_type")?;
+    if let Some(code) = types.iter().flatten().find(|code| !known.contains(&code.as_str())) {
+        return Err(fields.unknown_code("document_type", code, known.into_iter()));
+    }
+    Ok(types)
 }
 
 fn attributes(

@@ -88,6 +88,13 @@ impl When {
             && holds(&self.customer_type, |types| facts.customer_type.is_some_and(|t| types.contains(t)))
             && holds(&self.document_type, |types| facts.document_type.is_some_and(|t| types.contains(t)))
     }
+
+    /// Whether a result is among the conditions, be it by what does not fit.
+    pub(super) fn names(&self, result: MatchResult) -> bool {
+        let by_element = self.mismatch_any.is_some() || self.mismatch_exactly.is_some();
+        self.result.as_ref().is_some_and(|results| results.contains(&result))
+            || (by_element && result == MatchResult::Mismatch)
+    }
 }
 
 fn holds<T>(condition: &Option<T>, test: impl FnOnce(&T) -> bool) -> bool {

@@ -9,6 +9,7 @@ use windvane_protocols::party::PartyId;
 use windvane_protocols::transcript::Signed;
 
 use super::{Route, ScreenError};
+use crate::bank::granted::{best, names, permits};
 use crate::config::Config;
 use crate::error::NodeError;
 use crate::identity::Layout;
@@ -100,18 +101,18 @@ impl<'a> Contracts<'a> {
     }
 
     fn set_gives_tags(&self, party: &PartyId, data_set: &DataSet, purpose: &str) -> Result<(), &'static str> {
-        // The node uses the newest running grant, so that is the one to be held against.
         let ours = |grant: &&Grant| {
             grant.provider == *party
-                && grant.data_sets.contains(data_set)
-                && grant.operations.contains(&Operation::Verify)
+                && permits(grant, Operation::Verify, data_set)
                 && (grant.not_before_ms..=grant.not_after_ms).contains(&self.now_ms)
         };
-        let grant = self.grants.iter().rev().find(ours).ok_or("it granted no lookups")?;
+        // The one that the node would ask under is the one to be held against.
+        let grant = best(self.grants.iter().filter(ours), Some(purpose), self.now_ms);
+        let grant = grant.ok_or("it granted no lookups")?;
         if !grant.families.contains(&Family::Phone) {
             return Err("its grant does not permit the family phone");
         }
-        if !grant.purposes.iter().any(|granted| granted == purpose) {
+        if !names(grant, purpose) {
             return Err("its grant is for other purposes than the plan's");
         }
         if !grant.columns.is_empty() && !grant.columns.iter().any(|column| column == TAGS) {

@@ -2,7 +2,8 @@
 //!
 //! It holds the names of the jobs, whose own folders know how far they are, and the matched rows so far. It is
 //! bound to the plan, the form, and the files by their sizes and times; anything else is refused until the
-//! folder is removed, which begins the screening anew. A finished screening removes it. The plan's words of tags and
+//! folder is removed, which begins the screening anew. A finished screening removes it, its state first: what stands
+//! there without a state is cleared, and not gone on from. The plan's words of tags and
 //! who asks for scores may be others when it is gone on with: no job depends on them, and what the words made of lookups
 //! is dropped.
 //!
@@ -24,7 +25,9 @@ use windvane_protocols::party::SessionId;
 use super::list::HITS;
 use super::{ScreenError, ScreenPlan, rows};
 use crate::clock::rfc3339;
-use crate::snapshot::disk::{DirectoryLock, create_directory, create_file, put_in_place, remove_file};
+use crate::snapshot::disk::{
+    DirectoryLock, create_directory, create_file, put_in_place, remove_file, sync_directory,
+};
 
 const MAX_STATE_BYTES: usize = 1 << 20;
 
@@ -109,7 +112,7 @@ impl Work {
         known.daily && self.state.daily && then != now
     }
 
-    /// Clears what another day left: its answers are about lists of that day.
+    /// Begins where another day left something: its answers are about lists of that day.
     fn begin_anew(&self, known: &State) -> Result<(), ScreenError> {
         tracing::warn!(
             code = "SCREEN_ANEW",
@@ -118,16 +121,16 @@ impl Work {
             "a daily screening of another day was not finished; this day's begins anew, and its lists of changes \
              must reach back to the last finished one"
         );
-        // The state first: without it, nothing that a crash leaves here is gone on from.
-        remove_file(&self.state_path())?;
-        for entry in std::fs::read_dir(&self.path).map_err(ScreenError::io(&self.path))? {
-            remove_file(&entry.map_err(ScreenError::io(&self.path))?.path())?;
-        }
         self.begin()
     }
 
-    /// Copies yesterday's hits, in the daily form, and then writes the state: where that stands, the copy is whole.
+    /// Clears the folder, copies yesterday's hits, in the daily form, and then writes the state: where that stands, the copy
+    /// is whole, and the rest is this screening's own.
     fn begin(&self) -> Result<(), ScreenError> {
+        self.forget()?;
+        for entry in std::fs::read_dir(&self.path).map_err(ScreenError::io(&self.path))? {
+            remove_file(&entry.map_err(ScreenError::io(&self.path))?.path())?;
+        }
         if self.state.daily {
             let (from, to) = (self.state.plan.hits(), self.path.join("hits.tmp"));
             let mut hits = File::open(&from).map_err(ScreenError::io(&from))?;
@@ -209,9 +212,16 @@ impl Work {
         self.keep()
     }
 
-    /// The screening is through: nothing is to be gone on from.
+    /// The screening is through: nothing is to be gone on from, wherever a kill comes between.
     pub(super) fn remove(self) -> Result<(), ScreenError> {
+        self.forget()?;
         std::fs::remove_dir_all(&self.path).map_err(ScreenError::io(&self.path))
+    }
+
+    /// Removes the state; gone from the disk when this returns.
+    fn forget(&self) -> Result<(), ScreenError> {
+        remove_file(&self.state_path())?;
+        Ok(sync_directory(&self.path)?)
     }
 
     fn state_path(&self) -> PathBuf {
@@ -317,6 +327,22 @@ mod tests {
         assert!(!work.result("a.changes").exists());
         drop(work);
         assert_eq!(Work::open(&other, true, midnight + 1).unwrap().began_at_ms(), midnight);
+    }
+
+    #[test]
+    fn what_a_kill_leaves_while_a_finished_screening_is_cleared_is_not_gone_on_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let plan = daily_plan(dir.path());
+        let mut work = Work::open(&plan, true, NOON).unwrap();
+        work.note("a.changes", Some(JOB)).unwrap();
+        let left = [work.result(&rows::step_of(&["a".to_owned()])), work.result("a.changes")];
+        left.iter().for_each(|path| std::fs::write(path, "of before").unwrap());
+        std::fs::write(plan.hits(), "today").unwrap();
+        work.forget().unwrap();
+        drop(work);
+        let work = Work::open(&plan, true, NOON).unwrap();
+        assert_eq!(std::fs::read_to_string(work.hits()).unwrap(), "today");
+        assert_eq!((work.job("a.changes"), left.each_ref().map(|path| path.exists())), (None, [false; 2]));
     }
 
     #[test]

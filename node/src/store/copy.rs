@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
-use super::{Store, StoreError, connect};
+use super::{Store, StoreError, connect, make_private};
 
 /// How often a copy that finds the state locked is tried again.
 const TRIES: u32 = 200;
@@ -23,6 +23,7 @@ impl Store {
     pub fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
         // The copy is one read, and the node's calls do not wait for it.
         let source = self.beside()?;
+        make_private(path);
         let mut target = Connection::open(path)?;
         let copy = Backup::new(&source, &mut target)?;
         for _ in 0..TRIES {

@@ -32,10 +32,19 @@ impl Output {
     }
 }
 
-/// The bands that every provider's newest grant of a group's scores names, whatever became of it since: ended, expired, or
-/// of a provider that is no partner any more, or has no section. Who takes a permission back does not give more with that.
+/// The bands that every provider's newest grant of a group's scores names, for every purpose, whatever became of it since:
+/// ended, expired, or of a provider that is no partner any more, or has no section. Who takes a permission back does not
+/// give more with that.
 #[derive(Debug, Default)]
-pub(in crate::bank) struct Restrictions(BTreeMap<(PartyId, DataSet), Bands>);
+pub(in crate::bank) struct Restrictions(BTreeMap<(PartyId, DataSet), Newest>);
+
+/// What a provider's newest grants say of a group's scores.
+#[derive(Debug, Default)]
+struct Newest {
+    by_purpose: BTreeMap<String, Option<Bands>>,
+    /// Of the newest of all.
+    of_any: Option<Bands>,
+}
 
 impl Restrictions {
     /// Reads the grants that this node ever accepted. Their signatures held then; a key may have been replaced since.
@@ -50,9 +59,11 @@ impl Restrictions {
         Ok(newest)
     }
 
-    /// The provider's bands for the scores of a group, where it named any.
-    pub(super) fn of(&self, provider: &PartyId, group: &DataSet) -> Option<&Bands> {
-        self.0.get(&(provider.clone(), group.clone()))
+    /// The provider's bands for the scores of a group, where it named any for the purpose. Where it granted them for
+    /// other purposes alone, those of its newest grant.
+    pub(super) fn of(&self, provider: &PartyId, group: &DataSet, purpose: &str) -> Option<&Bands> {
+        let newest = self.0.get(&(provider.clone(), group.clone()))?;
+        newest.by_purpose.get(purpose).unwrap_or(&newest.of_any).as_ref()
     }
 
     /// Grants come in the order in which they were accepted.
@@ -61,11 +72,11 @@ impl Restrictions {
             return;
         }
         for group in &grant.data_sets {
-            let of = (grant.provider.clone(), group.clone());
-            match &grant.score_bands {
-                Some(bands) => self.0.insert(of, bands.clone()),
-                None => self.0.remove(&of),
-            };
+            let newest = self.0.entry((grant.provider.clone(), group.clone())).or_default();
+            for purpose in &grant.purposes {
+                newest.by_purpose.insert(purpose.clone(), grant.score_bands.clone());
+            }
+            newest.of_any.clone_from(&grant.score_bands);
         }
     }
 }

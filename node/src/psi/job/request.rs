@@ -23,6 +23,7 @@ use windvane_protocols::transcript::Signed;
 
 use super::{Job, JobRunner};
 use crate::bank::INTERRUPTED;
+use crate::bank::granted::best;
 use crate::psi::engine::lock;
 use crate::psi::folder::{Document, Fact};
 use crate::psi::input::{Scan, input_commitment};
@@ -141,13 +142,12 @@ impl JobRunner {
                 grants.push(body.clone());
             }
         }
-        let runs = |grant: &&Grant| (grant.not_before_ms..=grant.not_after_ms).contains(&now_ms);
         let missing = || {
             let (provider, list) = (&job.checked.provider, &job.checked.list);
             let message = format!("{provider} granted no set intersection with {list} for this purpose");
             given("GRANT_MISSING", message)
         };
-        grants.iter().rev().find(runs).or(grants.last()).cloned().ok_or_else(missing)
+        best(&grants, None, now_ms).cloned().ok_or_else(missing)
     }
 
     /// Notes and logs another connection, on which nothing was said yet.

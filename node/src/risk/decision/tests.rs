@@ -270,6 +270,41 @@ fn a_result_that_no_rule_covers_is_yellow_unless_it_is_a_match() {
     }
 }
 
+#[test]
+fn a_green_rule_covers_the_results_that_it_names_alone() {
+    use MatchResult::{Match, Mismatch, NoRecord, NotAsked, Unavailable};
+    let staff = |more: &str| one_green_rule(&format!("customer_type = [\"staff\"]{more}"));
+    let decided = |rules: &Rules, result, mismatch| {
+        let found = bare(result, mismatch);
+        decide(rules, &Facts { customer_type: Some("staff"), ..facts(&found) })
+    };
+    for result in [Mismatch, NoRecord, Unavailable, NotAsked] {
+        let decision = decided(&staff(""), result, None);
+        assert_eq!((decision.colour, reason_ids(&decision)), (Colour::Yellow, vec!["uncovered", "x"]));
+        assert_eq!(decision.restriction, None);
+    }
+    assert_eq!(reason_ids(&decided(&staff(""), Match, None)), ["x"]);
+    let named = staff(r#", result = ["match", "unavailable"]"#);
+    let decision = decided(&named, Unavailable, None);
+    assert_eq!((decision.colour, reason_ids(&decision)), (Colour::Green, vec!["x"]));
+    assert_eq!(reason_ids(&decided(&named, NoRecord, None)), ["uncovered"]);
+    let excused = staff(r#", mismatch_exactly = ["name"]"#);
+    assert_eq!(decided(&excused, Mismatch, Some(NAME)).colour, Colour::Green);
+    let unscored = ScoreReport::unavailable(&"joint-risk".parse().unwrap(), 1, "fraud-1", "");
+    let score = ScoreReport { status: ScoreStatus::Scored, error: None, ..unscored };
+    let found = bare(NotAsked, None);
+    let alone = Facts { score: Some(&score), customer_type: Some("staff"), ..facts(&found) };
+    assert_eq!(decide(&staff(""), &alone).colour, Colour::Green);
+}
+
+/// A policy with one green rule under the condition.
+fn one_green_rule(when: &str) -> Rules {
+    parsed(&format!(
+        "version = \"t\"\n[[rule]]\nid = \"x\"\ncolour = \"green\"\nzh = \"绿\"\nen = \"green\"\n\
+         restriction = \"none\"\nwhen = {{ {when} }}"
+    ))
+}
+
 /// A policy with one red rule under the condition.
 fn one_rule(when: &str) -> Rules {
     parsed(&format!(
@@ -308,7 +343,7 @@ fn customer_and_document_types_are_compared_with_the_call() {
         (Some("personal"), Some("passport"), true),
         (Some("student"), Some("passport"), true),
         (Some("company"), Some("passport"), false),
-        (Some("personal"), Some("id_card"), false),
+        (Some("personal"), Some("resident_id"), false),
         (Some("personal"), None, false),
         (None, Some("passport"), false),
     ] {

@@ -57,7 +57,7 @@ fn every_field_is_read() {
         attributes = { status = ["closed"], recycled = ["yes", "no"] }
         missing_source = false
         customer_type = ["personal"]
-        document_type = ["身份证"]
+        document_type = ["passport"]
         score_band = ["high"]
         score_missing = true
     "#]);
@@ -82,7 +82,7 @@ fn every_field_is_read() {
             score_band: Some(set(&["high"])),
             score_missing: Some(true),
             customer_type: Some(set(&["personal"])),
-            document_type: Some(set(&["身份证"])),
+            document_type: Some(set(&["passport"])),
         },
     };
     assert_eq!(parse(&text).unwrap(), Rules { version: "t".into(), rules: vec![expected] });
@@ -140,6 +140,10 @@ fn a_malformed_condition_is_refused_with_its_rule_and_its_name() {
         ("missing_source = \"yes\"", "field when.missing_source: invalid type"),
         ("customer_type = [\"\"]", "field when.customer_type is empty"),
         ("document_type = \"passport\"", "field when.document_type: invalid type"),
+        (
+            "document_type = [\"passport\", \"身份证\"]",
+            "field when.document_type: found 身份证, expected one of resident_id, passport, social_credit",
+        ),
     ] {
         let message = refusal(&good_but("when", &format!("when = {{ {condition} }}")));
         assert!(message.starts_with(&format!("rule good: {named}")), "{condition}: {message}");

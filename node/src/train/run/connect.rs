@@ -25,6 +25,7 @@ use super::model::Model;
 use super::plan::Member;
 use super::unit::{JointUnit, each};
 use super::{BankStage, TrainRunner};
+use crate::bank::granted::best;
 use crate::functions::{Function, check_job};
 use crate::peer::channel;
 use crate::policy::is_of_time_or_grant;
@@ -277,7 +278,6 @@ impl TrainRunner {
                 grants.push(body.clone());
             }
         }
-        let runs = |grant: &&Grant| (grant.not_before_ms..=grant.not_after_ms).contains(&now_ms);
         let missing = || {
             let (with, option) =
                 if providers > 1 { ("", "") } else { (" with it alone", " and --train-alone") };
@@ -287,7 +287,7 @@ impl TrainRunner {
             );
             TrainError::given("GRANT_MISSING", message)
         };
-        grants.iter().rev().find(runs).or(grants.last()).map(|grant| grant.id).ok_or_else(missing)
+        best(&grants, None, now_ms).map(|grant| grant.id).ok_or_else(missing)
     }
 
     /// The ways to all providers, by unit.
