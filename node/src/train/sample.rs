@@ -64,6 +64,17 @@ pub enum SampleError {
         /// Rows with label 0.
         negative: usize,
     },
+    /// Rows of one label only are left to train on.
+    #[error(
+        "of the rows that are not held out {positive} have label 1 and {negative} label 0, and a training needs both; \
+         hold out a smaller share with held_out in the plan, or none with held_out = 0"
+    )]
+    Trained {
+        /// Rows with label 1.
+        positive: usize,
+        /// Rows with label 0.
+        negative: usize,
+    },
     /// Rows of one label only are held out.
     #[error(
         "of the rows that are held out {positive} have label 1 and {negative} label 0, and a model is judged by both; \
@@ -107,7 +118,7 @@ impl SampleError {
         match self {
             Self::Table(error) => error.code(),
             Self::Cell { .. } => "TRAIN_CELL",
-            Self::Labels { .. } | Self::HeldOut { .. } => "TRAIN_LABELS",
+            Self::Labels { .. } | Self::Trained { .. } | Self::HeldOut { .. } => "TRAIN_LABELS",
             Self::Rows { .. } => "TRAIN_ROWS",
             Self::Universe { .. } => "TRAIN_UNIVERSE_SMALL",
         }
@@ -157,8 +168,7 @@ impl Sample {
         if let Some(pair) = rows.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             return Err(cell(file.path, pair[1].1, file.number, "REPEATED_NUMBER"));
         }
-        let positive = rows.iter().filter(|row| row.2).count();
-        let negative = rows.len() - positive;
+        let (positive, negative) = by_label(rows.iter().map(|row| row.2));
         if positive == 0 || negative == 0 {
             return Err(SampleError::Labels { path: file.path.to_owned(), positive, negative });
         }
@@ -179,6 +189,16 @@ impl std::fmt::Debug for Sample {
 
 fn cell(path: &Path, line: u64, column: &str, rule: &'static str) -> SampleError {
     SampleError::Cell { path: path.to_owned(), line, column: column.to_owned(), rule }
+}
+
+/// How many have label 1, and how many label 0.
+fn by_label(labels: impl Iterator<Item = bool>) -> (usize, usize) {
+    labels.fold(
+        (0, 0),
+        |(positive, negative), label| {
+            if label { (positive + 1, negative) } else { (positive, negative + 1) }
+        },
+    )
 }
 
 /// What the bank alone knows of a listed row.
@@ -204,7 +224,7 @@ impl Listed {
     /// of the sample, about, are held out.
     ///
     /// # Errors
-    /// [`SampleError::Rows`], [`SampleError::Universe`], [`SampleError::HeldOut`].
+    /// [`SampleError::Rows`], [`SampleError::Universe`], [`SampleError::Trained`], [`SampleError::HeldOut`].
     pub fn draw(
         sample: &Sample,
         rows: u64,
@@ -232,9 +252,13 @@ impl Listed {
         all.sort_unstable_by_key(|(position, _)| *position);
         let (positions, kinds) = all.into_iter().unzip();
         let listed = Self { positions, kinds };
-        let (positive, negative): (Vec<_>, Vec<_>) = listed.judged().partition(|(_, label)| *label);
-        if positive.is_empty() || negative.is_empty() {
-            return Err(SampleError::HeldOut { positive: positive.len(), negative: negative.len() });
+        let (positive, negative) = by_label(listed.labels().into_iter().flatten());
+        if positive == 0 || negative == 0 {
+            return Err(SampleError::Trained { positive, negative });
+        }
+        let (positive, negative) = by_label(listed.judged().map(|(_, label)| label));
+        if positive == 0 || negative == 0 {
+            return Err(SampleError::HeldOut { positive, negative });
         }
         Ok(listed)
     }
