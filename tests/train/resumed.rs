@@ -82,8 +82,13 @@ async fn a_plan_of_other_threads_and_patience_takes_its_training_up_and_another_
     runner.take_up(training, &patient).unwrap();
     let kept = TrainFolder::plan(&world.bank.config.node.data_dir, training).unwrap();
     assert_eq!(kept, Some(patient));
-    let other = TrainPlan { held_out: 25, ..plan };
+    let other = TrainPlan { held_out: 25, ..plan.clone() };
     assert_eq!(runner.unfinished(&other).unwrap(), None);
     assert_eq!(runner.take_up(training, &other).unwrap_err().code(), "TRAIN_FOLDER");
+    // One whose plan is damaged keeps no other from being found or begun.
+    let damaged = runner.begin(&TrainPlan { name: "resumed-2".to_owned(), ..other }).unwrap();
+    let folder = TrainFolder::path_of(&world.bank.config.node.data_dir, damaged);
+    std::fs::write(folder.join("plan.json"), b"{").unwrap();
+    assert_eq!(runner.unfinished(&plan).unwrap(), Some(training));
     world.stopped().await;
 }

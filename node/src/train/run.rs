@@ -165,15 +165,19 @@ impl TrainRunner {
     }
 
     /// The newest training of this plan that is not through; where the node is configured, threads and how long a provider
-    /// may be silent make no other plan.
+    /// may be silent make no other plan. One whose plan cannot be read is passed over, with a warning.
     ///
     /// # Errors
-    /// [`TrainError`].
+    /// [`TrainError`]; one of this plan cannot be read.
     pub fn unfinished(&self, plan: &TrainPlan) -> Result<Option<SessionId>, TrainError> {
         let root = self.layout.root();
         let mut newest = None;
         for training in TrainFolder::list(root)? {
-            if !TrainFolder::plan(root, training)?.is_some_and(|known| known.orders_as(plan)) {
+            let known = TrainFolder::plan(root, training).unwrap_or_else(|error| {
+                tracing::warn!(code = error.code(), %training, %error, "a training's plan cannot be read");
+                None
+            });
+            if !known.is_some_and(|known| known.orders_as(plan)) {
                 continue;
             }
             let state = TrainFolder::peek(root, training)?.unwrap_or_default();
