@@ -77,6 +77,9 @@ pub(super) const LISTED: &str = "listed";
 /// What came of it.
 const REPORT: &str = "report.json";
 
+/// Under which code the log tells of a session whose training ended early for what another provider said or did.
+const STOPPED: &str = "TRAIN_STOPPED";
+
 /// How far a training is, for whoever watches.
 pub trait TrainProgress: Send + Sync {
     /// So many blocks of so many are through; the area under the curve of what is held out, where anything is.
@@ -281,14 +284,18 @@ impl TrainRunner {
         Ok(report)
     }
 
-    /// Notes an early end in folder and log; the error itself goes to the caller.
+    /// Notes an early end in folder and log; the error itself goes to the caller. A session whose receipt is logged has its
+    /// end, and one whose provider has nothing to do with the error is not told under its code.
     async fn failed(&self, job: &Job, error: &TrainError) {
         let (code, at_ms) = (error.code().to_owned(), self.clock.now_ms());
         let noted = job.folder().note(&Fact::Ended { code: code.clone(), at_ms });
-        let events = job.checked.members().map(|member| {
+        let open =
+            job.checked.members().filter(|member| !job.folder().state().has_receipt(member.party.as_str()));
+        let events = open.map(|member| {
             let asked = job.folder().read::<TrainRequest>(&member.party, Document::Request).ok().flatten();
             let session = asked.map(|request| request.body().session);
-            Event::Failed { session, peer: member.party.clone(), code: code.clone() }
+            let code: &str = if error.is_about(&member.party) { &code } else { STOPPED };
+            Event::Failed { session, peer: member.party.clone(), code: code.to_owned() }
         });
         let logged = self.log.append(at_ms, events.collect()).await.map_err(TrainError::from);
         if let Err(error) = noted.and(logged) {

@@ -230,6 +230,14 @@ impl TrainError {
         }
     }
 
+    /// Whether a provider has to do with it: everybody has where the error names nobody.
+    pub(super) fn is_about(&self, provider: &PartyId) -> bool {
+        match self {
+            Self::Provider { providers, .. } => providers.split(", ").any(|name| name == provider.as_str()),
+            _ => true,
+        }
+    }
+
     /// Names the provider and what was being done.
     pub(super) fn of<F: Into<Fault>>(provider: &PartyId, stage: &'static str) -> impl Fn(F) -> Self + use<F> {
         let providers = provider.to_string();
