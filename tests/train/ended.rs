@@ -1,6 +1,9 @@
-//! Ends that do not come to everybody at once: one provider refuses its own, or is why there is none.
+//! Ends that do not come to everybody at once: one provider refuses its own, and a bank that does not come to countersign.
+
+use rusqlite::Connection;
 
 use super::*;
+use crate::lab::bank_of;
 
 /// Has a provider hold a model of this folder once the first block is through.
 struct Taken(PathBuf);
@@ -70,4 +73,29 @@ async fn a_session_is_not_told_under_the_code_of_another_provider() {
     let told =
         [("carrier-a", "TRAIN_STOPPED"), ("carrier-b", "TRAIN_STOPPED"), ("police", "PEER_UNAVAILABLE")];
     assert_eq!(failed.collect::<Vec<_>>(), told.map(|(peer, code)| (peer.to_owned(), code.to_owned())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receipts_that_only_the_log_has_are_countersigned_by_the_next_start_of_the_banks_node() {
+    let mut world = World::new().await;
+    let training = world.begun(&world.small_plan("uncountersigned-1"));
+    let state = Connection::open(world.bank.config.node.data_dir.join("state.db")).unwrap();
+    let full = "CREATE TRIGGER full BEFORE INSERT ON uncountersigned BEGIN SELECT RAISE(ABORT, 'full'); END";
+    state.execute_batch(full).unwrap();
+    world.go_on(training).await.unwrap_err();
+    state.execute_batch("DROP TRIGGER full").unwrap();
+    world.know(&world.addresses(), "[http]\nlisten = \"127.0.0.1:0\"\n");
+    // Longer than a test runs.
+    world.bank.config.verification.countersign_interval_ms = 600_000;
+    let node = world.lab.start(&world.bank).await;
+    for party in UNITS.concat() {
+        assert_eq!(bank_of(&node).uncountersigned(party, 10).unwrap().len(), 1, "{party}");
+    }
+    bank_of(&node).countersign().await;
+    node.stop().await.unwrap();
+    let (bank, providers, _lab) = world.stopped().await;
+    let logs: Vec<_> = std::iter::once(&bank).chain(&providers).map(Party::log_dir).collect();
+    let agreed = reconcile(&logs);
+    assert!(agreed.is_ok(), "{agreed}");
+    assert!(agreed.pairs.iter().all(|pair| (pair.jobs_agreed, pair.countersigned) == (1, 1)), "{agreed}");
 }
