@@ -72,6 +72,25 @@ async fn a_request_whose_time_or_grant_is_over_is_signed_afresh_and_others_keep_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_forgot_a_session_ends_the_training_and_no_clock_is_blamed() {
+    let mut world = World::new().await;
+    let training = world.without_police("forgotten").await;
+    world.stop("carrier-a").await;
+    // As a restore from a backup does.
+    let sessions = world.providers["carrier-a"].0.config.node.data_dir.join("train-sessions");
+    std::fs::remove_dir_all(sessions).unwrap();
+    world.lab.clock.advance_ms(OUTAGE_MS);
+    world.started("carrier-a").await;
+    world.started("police").await;
+    let error = world.go_on(training).await.unwrap_err();
+    assert_eq!(error.code(), "TRAIN_SESSION_UNKNOWN");
+    let text = error.to_string();
+    assert!(text.contains("carrier-a") && text.contains("windvane train --anew"), "{text}");
+    assert!(!text.contains("clock") && !text.contains("--resume"), "{text}");
+    world.stopped().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_plan_of_other_threads_and_patience_takes_its_training_up_and_another_plan_does_not() {
     let world = World::new().await;
     let plan = world.plan("resumed-1");

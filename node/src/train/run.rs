@@ -65,6 +65,7 @@ pub use report::{Charts, ProviderReport, TrainReport};
 pub use stage::BankStage;
 pub use trees::{TrainedTrees, training_seed};
 
+use error::ANEW;
 use inputs::Inputs;
 use job::{Job, Secrets};
 use journal::Fact;
@@ -330,7 +331,7 @@ impl TrainRunner {
             }
             None if !folder.state().is_new() => {
                 let path = folder.path().join(LISTED);
-                let what = "it is gone, and providers were asked with it; begin a new training".to_owned();
+                let what = format!("it is gone, and providers were asked with it; {ANEW}");
                 return Err(TrainError::Folder { path, what });
             }
             None => {

@@ -16,7 +16,7 @@ use windvane_protocols::train::record::{TrainAcceptance, TrainAnnouncement, Trai
 use windvane_protocols::transcript::{Hash, Signed};
 
 use super::answers::Answers;
-use super::error::{Fault, TrainError};
+use super::error::{ANEW, Fault, TrainError};
 use super::folder::Document;
 use super::job::{Job, blocking};
 use super::journal::Fact;
@@ -112,6 +112,7 @@ impl TrainRunner {
             for (i, answer) in due.into_iter().zip(self.open_some(job, asked).await?) {
                 match answer {
                     Ok(acceptance) => opened[i] = Some(acceptance),
+                    Err(error) if requests[i].accepted => return Err(error.of_accepted()),
                     Err(error) if requests[i].can_be_renewed(&error) => refused.push((i, error)),
                     Err(error) => return Err(error),
                 }
@@ -161,8 +162,8 @@ impl TrainRunner {
                 }
                 Some(_) => {
                     let path = job.folder().of(&member.party);
-                    let what = "its request was made for another list or other numbers; begin a new training";
-                    return Err(TrainError::Folder { path, what: what.to_owned() });
+                    let what = format!("its request was made for another list or other numbers; {ANEW}");
+                    return Err(TrainError::Folder { path, what });
                 }
                 None => self.sign(job, member, &charter).await?,
             };
@@ -365,7 +366,7 @@ fn kept_acceptances(job: &Job) -> Result<Vec<Signed<TrainAcceptance>>, TrainErro
     let kept = |member: &Member| {
         let folder = job.folder();
         let kept = folder.read::<TrainAcceptance>(&member.party, Document::Acceptance)?;
-        let (path, what) = (folder.of(&member.party), "its acceptance is not there".to_owned());
+        let (path, what) = (folder.of(&member.party), format!("its acceptance is not there; {ANEW}"));
         kept.ok_or(TrainError::Folder { path, what })
     };
     job.checked.members().map(kept).collect()
