@@ -16,10 +16,15 @@ impl World {
         self.know(&self.addresses(), "");
     }
 
-    /// Under which session a provider was asked last.
-    fn asked(&self, training: SessionId, party: &str) -> SessionId {
+    /// What a provider was asked with last.
+    fn request(&self, training: SessionId, party: &str) -> TrainRequest {
         let bytes = std::fs::read(self.receipt(training, party).with_file_name("request")).unwrap();
-        Signed::<TrainRequest>::from_bytes_unverified(bytes).unwrap().body().session
+        Signed::<TrainRequest>::from_bytes_unverified(bytes).unwrap().body().clone()
+    }
+
+    /// Under which session that was.
+    fn asked(&self, training: SessionId, party: &str) -> SessionId {
+        self.request(training, party).session
     }
 
     /// A small training that one provider was not there for, often enough that it tells by whom it is opened again.
@@ -87,6 +92,37 @@ async fn a_provider_that_forgot_a_session_ends_the_training_and_no_clock_is_blam
     let text = error.to_string();
     assert!(text.contains("carrier-a") && text.contains("windvane train --anew"), "{text}");
     assert!(!text.contains("clock") && !text.contains("--resume"), "{text}");
+    world.stopped().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_training_is_under_the_newest_grant_that_permits_it_and_has_runs_left() {
+    let world = World::new().await;
+    let police = &world.providers["police"];
+    let issued = |change: &dyn Fn(&mut TrainTerms)| {
+        let mut terms = grant("police");
+        change(terms.train.as_mut().unwrap());
+        let grant = police.0.admin.issue_grant(&terms).unwrap();
+        world.bank.admin.accept_grant(&grant).unwrap();
+        police.0.admin.grants().unwrap().last().unwrap().0.id
+    };
+    let first = police.0.admin.grants().unwrap()[0].0.id;
+    let once = issued(&|terms| terms.runs = 1);
+    issued(&|terms| terms.max_rows = 10);
+    police.0.taken_over_by(police.1.as_ref().unwrap()).await;
+    for (name, under) in [("once", once), ("again", first)] {
+        let mut plan = world.plan(name);
+        (plan.model.blocks, plan.model.trees) = (Some(1), Some(1));
+        let training = world.begun(&plan);
+        world.go_on(training).await.unwrap();
+        assert_eq!(world.request(training, "police").grant, under, "{name}");
+    }
+    // Where all are used up or permit less, that is what it is told.
+    police.0.admin.end_grant(&first.to_string()).unwrap();
+    world.bank.admin.end_grant(&first.to_string()).unwrap();
+    police.0.taken_over_by(police.1.as_ref().unwrap()).await;
+    let error = world.go_on(world.begun(&world.plan("none"))).await.unwrap_err();
+    assert_eq!(error.code(), "GRANT_EXHAUSTED");
     world.stopped().await;
 }
 
