@@ -32,6 +32,7 @@ use windvane_protocols::train::tree::ABSENT;
 use crate::lab::{self, Lab, Party, events};
 
 mod crafted;
+mod ended;
 mod kills;
 mod lapsed;
 mod recorded;

@@ -5,6 +5,7 @@ pub mod boosting;
 pub mod charter;
 pub mod context;
 pub mod decode;
+pub mod draw;
 pub mod elgamal;
 pub mod growth;
 pub mod histogram;

@@ -184,7 +184,7 @@ fn in_score(parts: &[&str]) -> Option<Kind> {
 
 fn in_training(parts: &[&str]) -> Option<Kind> {
     Some(match parts {
-        ["plan.json" | "inputs.json" | "journal" | "logged" | "model" | "report.json"] => Kind::Training,
+        ["plan.json" | "inputs.json" | "journal" | "model" | "report.json"] => Kind::Training,
         [_party, "request" | "acceptance" | "receipt"] => Kind::Training,
         ["secrets" | "listed"] => Kind::TrainingSealed,
         [name] if name.starts_with("block-") => Kind::TrainingSealed,

@@ -126,6 +126,11 @@ fn explain_from(shared: &Shared, from: u64, concerns: impl Fn(&SessionId) -> boo
             Ok(Event::PsiCompleted(receipt)) if receipt.body().request().requester == shared.keys.party => {
                 uncountersigned.insert(receipt.digest(), receipt.body().request().provider.clone());
             }
+            Ok(Event::TrainCompleted(receipt))
+                if receipt.body().request().charter.requester == shared.keys.party =>
+            {
+                uncountersigned.insert(receipt.digest(), receipt.body().request().provider.clone());
+            }
             Ok(Event::Countersigned(signed)) => {
                 for receipt in &signed.body().receipts {
                     uncountersigned.remove(receipt);

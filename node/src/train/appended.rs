@@ -23,8 +23,10 @@ pub(super) fn read_lines(
     loop {
         number += 1;
         let damaged = || {
-            let text =
-                format!("line {number} is damaged; put the file back as it was, or begin a new training");
+            let text = format!(
+                "line {number} is damaged; put the file back as it was, or have the bank begin a new training with \
+                 `windvane train --anew`"
+            );
             Error::new(ErrorKind::InvalidData, text)
         };
         let mut line = Vec::new();

@@ -1,6 +1,6 @@
 //! A training held against its grant, before anything moves; an auditor does the same with both logs.
 
-use windvane_protocols::audit::grant::{Grant, GrantError, Operation, TrainTerms, Use};
+use windvane_protocols::audit::grant::{Grant, GrantError, GrantId, Operation, TrainTerms, Use};
 use windvane_protocols::train::record::TrainRequest;
 
 use super::TrainRefusal;
@@ -42,6 +42,26 @@ pub(crate) fn permit(grant: &Grant, request: &TrainRequest, now_ms: u64) -> Resu
         Some((what, found, limit)) => Err(TrainRefusal::Terms { what, found, limit }.into()),
         None => Ok(()),
     }
+}
+
+/// The request under the newest grant that permits it; the newest comes last. Those that are `used_up` are asked under no
+/// more. Where none permits it and none is used up, it is made under the newest running grant, or the newest at all: the
+/// provider decides, and its refusal is evidence.
+pub(crate) fn choose(
+    grants: &[Grant],
+    used_up: &[GrantId],
+    now_ms: u64,
+    request: impl Fn(&Grant) -> TrainRequest,
+) -> Option<TrainRequest> {
+    let left = grants.iter().rev().filter(|grant| !used_up.contains(&grant.id));
+    let mut requests = left.map(|grant| (grant, request(grant)));
+    let permitted = requests.find(|(grant, request)| permit(grant, request, now_ms).is_ok());
+    let runs = |grant: &&Grant| (grant.not_before_ms..=grant.not_after_ms).contains(&now_ms);
+    let newest = || {
+        let newest = grants.iter().rev().find(runs).or(grants.last());
+        newest.filter(|_| used_up.is_empty()).map(&request)
+    };
+    permitted.map(|(_, request)| request).or_else(newest)
 }
 
 /// Whether a training with so many providers may be under these terms: with one, no masks hide what it contributes.

@@ -181,15 +181,22 @@ impl Ranking {
             }
             steps.push(step);
         }
-        if let Some(last) = steps.pop_if(|last| last.rows() < least) {
-            let pooled = steps.pop().map_or(last, |before| before.with(&last));
+        // The last one has nothing behind it to be pooled with, and pooled with those before it it may violate their order.
+        while let [.., before, last] = &steps[..]
+            && (last.rows() < least || !before.is_below(last))
+        {
+            let pooled = before.with(last);
+            steps.truncate(steps.len() - 2);
             steps.push(pooled);
         }
-        let knots = steps.iter().flat_map(Step::knots).collect();
-        Calibration::new(knots).unwrap_or_else(|_| self.flat())
+        let knots: Vec<_> = steps.iter().flat_map(Step::knots).collect();
+        if knots.is_empty() {
+            return self.flat();
+        }
+        Calibration::new(knots).expect("pooled steps ascend, and there are no more than there may be")
     }
 
-    /// Where nothing can be told apart, and where no score is in the calibration's range.
+    /// Where no score is in the calibration's range.
     fn flat(&self) -> Calibration {
         let probability = (self.prevalence() * f64::from(ONE)) as u32;
         Calibration::new(vec![Knot { sum: 0, probability }]).expect("one knot with a probability")
@@ -365,6 +372,29 @@ mod tests {
         assert!(found.calibration_error(&calibration) < 0.05);
         let rows: u64 = found.reliability(&calibration, 10).iter().map(|group| group.rows).sum();
         assert_eq!(rows, found.rows());
+    }
+
+    #[test]
+    fn a_last_step_that_is_pooled_into_a_violator_is_pooled_further_and_keeps_the_other_steps() {
+        let rows = |ties: &[(i64, usize, usize)]| -> Vec<_> {
+            let of = |&(score, positive, negative): &(i64, usize, usize)| {
+                let labels = [(true, positive), (false, negative)];
+                labels.map(|(label, count)| std::iter::repeat_n((score, label), count))
+            };
+            ties.iter().flat_map(of).flatten().collect()
+        };
+        // 1/19 and 0/2 together are below 68/932.
+        let found = ranking(&rows(&[(0, 0, 1_000), (1, 68, 932), (2, 1, 19), (3, 0, 2)])).calibration();
+        let knot = |sum, probability| Knot { sum, probability };
+        assert_eq!(found.knots(), [knot(0, 499), knot(1, 67_937), knot(3, 67_937)]);
+        // Few of one class, wherever they fall.
+        for draw in 0..500_i64 {
+            let mixed =
+                |row: i64| (row + 1_000 * draw + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as i64) >> 33;
+            let drawn: Vec<_> = (0..1_000).map(|row| (mixed(row).rem_euclid(200), row < 10)).collect();
+            let found = ranking(&drawn).calibration();
+            assert!(found.knots().is_sorted_by(|a, b| a.sum < b.sum && a.probability <= b.probability));
+        }
     }
 
     #[test]

@@ -65,6 +65,7 @@ pub use report::{Charts, ProviderReport, TrainReport};
 pub use stage::BankStage;
 pub use trees::{TrainedTrees, training_seed};
 
+use error::ANEW;
 use inputs::Inputs;
 use job::{Job, Secrets};
 use journal::Fact;
@@ -76,6 +77,9 @@ pub(super) const PLAN: &str = "plan.json";
 pub(super) const LISTED: &str = "listed";
 /// What came of it.
 const REPORT: &str = "report.json";
+
+/// Under which code the log tells of a session whose training ended early for what another provider said or did.
+const STOPPED: &str = "TRAIN_STOPPED";
 
 /// How far a training is, for whoever watches.
 pub trait TrainProgress: Send + Sync {
@@ -165,15 +169,19 @@ impl TrainRunner {
     }
 
     /// The newest training of this plan that is not through; where the node is configured, threads and how long a provider
-    /// may be silent make no other plan.
+    /// may be silent make no other plan. One whose plan cannot be read is passed over, with a warning.
     ///
     /// # Errors
-    /// [`TrainError`].
+    /// [`TrainError`]; one of this plan cannot be read.
     pub fn unfinished(&self, plan: &TrainPlan) -> Result<Option<SessionId>, TrainError> {
         let root = self.layout.root();
         let mut newest = None;
         for training in TrainFolder::list(root)? {
-            if !TrainFolder::plan(root, training)?.is_some_and(|known| known.orders_as(plan)) {
+            let known = TrainFolder::plan(root, training).unwrap_or_else(|error| {
+                tracing::warn!(code = error.code(), %training, %error, "a training's plan cannot be read");
+                None
+            });
+            if !known.is_some_and(|known| known.orders_as(plan)) {
                 continue;
             }
             let state = TrainFolder::peek(root, training)?.unwrap_or_default();
@@ -277,14 +285,18 @@ impl TrainRunner {
         Ok(report)
     }
 
-    /// Notes an early end in folder and log; the error itself goes to the caller.
+    /// Notes an early end in folder and log; the error itself goes to the caller. A session whose receipt is logged has its
+    /// end, and one whose provider has nothing to do with the error is not told under its code.
     async fn failed(&self, job: &Job, error: &TrainError) {
         let (code, at_ms) = (error.code().to_owned(), self.clock.now_ms());
         let noted = job.folder().note(&Fact::Ended { code: code.clone(), at_ms });
-        let events = job.checked.members().map(|member| {
+        let open =
+            job.checked.members().filter(|member| !job.folder().state().has_receipt(member.party.as_str()));
+        let events = open.map(|member| {
             let asked = job.folder().read::<TrainRequest>(&member.party, Document::Request).ok().flatten();
             let session = asked.map(|request| request.body().session);
-            Event::Failed { session, peer: member.party.clone(), code: code.clone() }
+            let code: &str = if error.is_about(&member.party) { &code } else { STOPPED };
+            Event::Failed { session, peer: member.party.clone(), code: code.to_owned() }
         });
         let logged = self.log.append(at_ms, events.collect()).await.map_err(TrainError::from);
         if let Err(error) = noted.and(logged) {
@@ -319,7 +331,7 @@ impl TrainRunner {
             }
             None if !folder.state().is_new() => {
                 let path = folder.path().join(LISTED);
-                let what = "it is gone, and providers were asked with it; begin a new training".to_owned();
+                let what = format!("it is gone, and providers were asked with it; {ANEW}");
                 return Err(TrainError::Folder { path, what });
             }
             None => {

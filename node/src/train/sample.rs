@@ -8,17 +8,14 @@
 
 use std::path::{Path, PathBuf};
 
-use rand::SeedableRng as _;
-use rand_chacha::ChaCha20Rng;
-use sha2::{Digest as _, Sha512};
 use windvane_protocols::identity::Phone;
 use windvane_protocols::limits::MAX_TRAINING_ROWS;
 use windvane_protocols::score::universe::Universe;
 use windvane_protocols::train::binning::{Binned, BinningError};
 use windvane_protocols::train::boosting::Row;
+use windvane_protocols::train::draw::{HeldOut, decoys};
 use windvane_protocols::train::tree::ABSENT;
 use windvane_protocols::transcript::{Reader, Record, Transcript, TranscriptError};
-use zeroize::Zeroizing;
 
 use super::features::Features;
 use crate::dataset::{Position, Progress};
@@ -26,9 +23,6 @@ use crate::table::{TableError, TableOptions, TableReader};
 
 /// Lines between two reports of progress.
 const REPORT_ROWS: u64 = 1 << 16;
-
-/// Shares are in hundredths.
-const HUNDRED: u64 = 100;
 
 /// A table of numbers and labels, CSV or Parquet.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +59,17 @@ pub enum SampleError {
     Labels {
         /// The file.
         path: PathBuf,
+        /// Rows with label 1.
+        positive: usize,
+        /// Rows with label 0.
+        negative: usize,
+    },
+    /// Rows of one label only are left to train on.
+    #[error(
+        "of the rows that are not held out {positive} have label 1 and {negative} label 0, and a training needs both; \
+         hold out a smaller share with held_out in the plan, or none with held_out = 0"
+    )]
+    Trained {
         /// Rows with label 1.
         positive: usize,
         /// Rows with label 0.
@@ -113,7 +118,7 @@ impl SampleError {
         match self {
             Self::Table(error) => error.code(),
             Self::Cell { .. } => "TRAIN_CELL",
-            Self::Labels { .. } | Self::HeldOut { .. } => "TRAIN_LABELS",
+            Self::Labels { .. } | Self::Trained { .. } | Self::HeldOut { .. } => "TRAIN_LABELS",
             Self::Rows { .. } => "TRAIN_ROWS",
             Self::Universe { .. } => "TRAIN_UNIVERSE_SMALL",
         }
@@ -163,8 +168,7 @@ impl Sample {
         if let Some(pair) = rows.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             return Err(cell(file.path, pair[1].1, file.number, "REPEATED_NUMBER"));
         }
-        let positive = rows.iter().filter(|row| row.2).count();
-        let negative = rows.len() - positive;
+        let (positive, negative) = by_label(rows.iter().map(|row| row.2));
         if positive == 0 || negative == 0 {
             return Err(SampleError::Labels { path: file.path.to_owned(), positive, negative });
         }
@@ -185,6 +189,16 @@ impl std::fmt::Debug for Sample {
 
 fn cell(path: &Path, line: u64, column: &str, rule: &'static str) -> SampleError {
     SampleError::Cell { path: path.to_owned(), line, column: column.to_owned(), rule }
+}
+
+/// How many have label 1, and how many label 0.
+fn by_label(labels: impl Iterator<Item = bool>) -> (usize, usize) {
+    labels.fold(
+        (0, 0),
+        |(positive, negative), label| {
+            if label { (positive + 1, negative) } else { (positive, negative + 1) }
+        },
+    )
 }
 
 /// What the bank alone knows of a listed row.
@@ -210,7 +224,7 @@ impl Listed {
     /// of the sample, about, are held out.
     ///
     /// # Errors
-    /// [`SampleError::Rows`], [`SampleError::Universe`], [`SampleError::HeldOut`].
+    /// [`SampleError::Rows`], [`SampleError::Universe`], [`SampleError::Trained`], [`SampleError::HeldOut`].
     pub fn draw(
         sample: &Sample,
         rows: u64,
@@ -228,17 +242,23 @@ impl Listed {
         if wanted > others {
             return Err(SampleError::Universe { wanted, others });
         }
-        let mut all: Vec<_> = decoys(sample, others, wanted, seed).map(|at| (at, Kind::Decoy)).collect();
-        let key = expand(seed, "windvane/train-held-out/v1");
+        let own: Vec<_> = sample.0.iter().map(|(at, _)| *at).collect();
+        let drawn = decoys(seed, &own, rows, wanted).into_iter();
+        let mut all: Vec<_> = drawn.map(|at| (at, Kind::Decoy)).collect();
+        let held_out = HeldOut::new(seed, held_out);
         all.extend(sample.0.iter().map(|&(at, label)| {
-            (at, if is_held_out(&key, at, held_out) { Kind::HeldOut(label) } else { Kind::Training(label) })
+            (at, if held_out.has(at) { Kind::HeldOut(label) } else { Kind::Training(label) })
         }));
         all.sort_unstable_by_key(|(position, _)| *position);
         let (positions, kinds) = all.into_iter().unzip();
         let listed = Self { positions, kinds };
-        let (positive, negative): (Vec<_>, Vec<_>) = listed.judged().partition(|(_, label)| *label);
-        if positive.is_empty() || negative.is_empty() {
-            return Err(SampleError::HeldOut { positive: positive.len(), negative: negative.len() });
+        let (positive, negative) = by_label(listed.labels().into_iter().flatten());
+        if positive == 0 || negative == 0 {
+            return Err(SampleError::Trained { positive, negative });
+        }
+        let (positive, negative) = by_label(listed.judged().map(|(_, label)| label));
+        if positive == 0 || negative == 0 {
+            return Err(SampleError::HeldOut { positive, negative });
         }
         Ok(listed)
     }
@@ -351,34 +371,6 @@ impl Record for Listed {
         let kinds = kinds.filter(|kinds| kinds.len() == positions.len()).ok_or(form.clone())?;
         if positions.is_sorted_by(|a, b| a < b) { Ok(Self { positions, kinds }) } else { Err(form) }
     }
-}
-
-/// Draws distinct positions that are not the sample's: places among the others, moved behind the sample's rows that
-/// stand before them.
-fn decoys(sample: &Sample, others: u64, wanted: u64, seed: &[u8; 32]) -> impl Iterator<Item = u64> {
-    let mut rng = ChaCha20Rng::from_seed(*expand(seed, "windvane/train-decoys/v1"));
-    let drawn = rand::seq::index::sample(&mut rng, others as usize, wanted as usize);
-    let mut places: Vec<_> = drawn.into_iter().map(|place| place as u64).collect();
-    places.sort_unstable();
-    let mut before = 0;
-    places.into_iter().map(move |place| {
-        while sample.0.get(before).is_some_and(|(at, _)| *at <= place + before as u64) {
-            before += 1;
-        }
-        place + before as u64
-    })
-}
-
-fn is_held_out(key: &[u8; 32], position: u64, share: u64) -> bool {
-    let hash = Sha512::new().chain_update(key).chain_update(position.to_be_bytes()).finalize();
-    let number = u64::from_be_bytes(*hash.first_chunk().expect("a hash has 64 bytes"));
-    u128::from(number) * u128::from(HUNDRED) < u128::from(share) << 64
-}
-
-/// Another secret for each purpose: the first half of SHA-512 over a transcript.
-fn expand(seed: &[u8; 32], purpose: &'static str) -> Zeroizing<[u8; 32]> {
-    let digest = Zeroizing::new(Transcript::new(purpose).bytes("seed", seed).digest());
-    Zeroizing::new(*digest.first_chunk().expect("a hash has 64 bytes"))
 }
 
 #[cfg(test)]

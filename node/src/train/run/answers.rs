@@ -16,7 +16,7 @@ use windvane_protocols::train::record::StepHash;
 use windvane_protocols::train::step::{MAX_LEVEL_PAIRS, Place, Step, returned_digest};
 use windvane_protocols::transcript::{Hash, Reader, Record, Transcript, TranscriptError};
 
-use super::error::TrainError;
+use super::error::{ANEW, TrainError};
 use crate::train::appended::append;
 
 /// Ciphertexts of one answer: both statistics of all cells of a level, or a contribution or part for each row.
@@ -111,7 +111,8 @@ impl Answers {
                 read => read?,
             }
             let length = length_of(header).ok_or_else(|| {
-                let text = "the length of an answer is damaged; put the file back as it was, or begin a new training";
+                let text =
+                    format!("the length of an answer is damaged; put the file back as it was, or {ANEW}");
                 std::io::Error::new(std::io::ErrorKind::InvalidData, text)
             })?;
             let mut bytes = Vec::new();

@@ -16,7 +16,7 @@ use windvane_protocols::train::record::{TrainAcceptance, TrainAnnouncement, Trai
 use windvane_protocols::transcript::{Hash, Signed};
 
 use super::answers::Answers;
-use super::error::{Fault, TrainError};
+use super::error::{ANEW, Fault, TrainError};
 use super::folder::Document;
 use super::job::{Job, blocking};
 use super::journal::Fact;
@@ -25,7 +25,6 @@ use super::model::Model;
 use super::plan::Member;
 use super::unit::{JointUnit, each};
 use super::{BankStage, TrainRunner};
-use crate::bank::granted::best;
 use crate::functions::{Function, check_job};
 use crate::peer::channel;
 use crate::policy::is_of_time_or_grant;
@@ -62,15 +61,12 @@ struct Asked {
     accepted: bool,
     /// Whether an earlier run signed it.
     earlier: bool,
+    /// Grants whose runs are used up, as the provider says.
+    used_up: Vec<GrantId>,
 }
 
-impl Asked {
-    /// Whether a fresh request can mend what it was refused for.
-    fn can_be_renewed(&self, error: &TrainError) -> bool {
-        let of_request = is_of_time_or_grant(error.code()) || error.code() == "TRAIN_TERMS";
-        self.earlier && !self.accepted && of_request
-    }
-}
+/// What a provider says of a grant whose runs are used up.
+const USED_UP: &str = "GRANT_EXHAUSTED";
 
 impl TrainRunner {
     /// Opens a session with every provider, and brings them everything before the first block.
@@ -113,14 +109,18 @@ impl TrainRunner {
             for (i, answer) in due.into_iter().zip(self.open_some(job, asked).await?) {
                 match answer {
                     Ok(acceptance) => opened[i] = Some(acceptance),
-                    Err(error) if requests[i].can_be_renewed(&error) => refused.push((i, error)),
-                    Err(error) => return Err(error),
+                    Err(error) if requests[i].accepted => return Err(error.of_accepted()),
+                    Err(error) => match self.other_request(job, i, &mut requests[i], &error)? {
+                        Some(other) => refused.push((i, error, other)),
+                        None => return Err(error),
+                    },
                 }
             }
-            for (i, error) in &refused {
-                self.renew(job, *i, &mut requests[*i], error.code()).await?;
+            let renewed = !refused.is_empty();
+            for (i, error, other) in refused {
+                self.renew(job, i, &mut requests[i], error.code(), other).await?;
             }
-            if !refused.is_empty() {
+            if renewed {
                 links = self.links(job, requests, traffic)?;
             }
         }
@@ -162,25 +162,29 @@ impl TrainRunner {
                 }
                 Some(_) => {
                     let path = job.folder().of(&member.party);
-                    let what = "its request was made for another list or other numbers; begin a new training";
-                    return Err(TrainError::Folder { path, what: what.to_owned() });
+                    let what = format!("its request was made for another list or other numbers; {ANEW}");
+                    return Err(TrainError::Folder { path, what });
                 }
-                None => self.sign(job, member, &charter).await?,
+                None => {
+                    let request = self.request(job, member, &charter, &[])?;
+                    self.sign(job, member, request.ok_or_else(|| missing(job, member))?).await?
+                }
             };
             let acceptance = job.folder().read::<TrainAcceptance>(&member.party, Document::Acceptance)?;
-            requests.push(Asked { request, accepted: acceptance.is_some(), earlier });
+            let accepted = acceptance.is_some();
+            requests.push(Asked { request, accepted, earlier, used_up: Vec::new() });
         }
         Ok(requests)
     }
 
-    /// Signs a request to a provider under a fresh session; keeps and logs it.
+    /// Signs a request to a provider; keeps and logs it.
     async fn sign(
         &self,
         job: &Job,
         member: &Member,
-        charter: &Charter,
+        request: TrainRequest,
     ) -> Result<Signed<TrainRequest>, TrainError> {
-        let request = Signed::sign(self.request(job, member, charter)?, self.keys.signing_key());
+        let request = Signed::sign(request, self.keys.signing_key());
         job.folder().keep(&member.party, Document::Request, &request)?;
         self.log_request(job, &request).await?;
         Ok(request)
@@ -197,14 +201,44 @@ impl TrainRunner {
         job.folder().note(&Fact::Requested { provider, session })
     }
 
-    /// Gives a refused request up, which binds nobody, and signs another one, of now and under the grant of now.
-    async fn renew(&self, job: &Job, index: usize, asked: &mut Asked, code: &str) -> Result<(), TrainError> {
-        let member = job.checked.members().nth(index).expect("there is a request for every member");
-        let (given_up, peer) = (asked.request.body(), member.party.clone());
-        let event = Event::Failed { session: Some(given_up.session), peer, code: code.to_owned() };
+    /// The request that may mend what one that nobody accepted was refused for: one of now where an earlier run signed it, or
+    /// one under another grant where the runs of its own are used up.
+    fn other_request(
+        &self,
+        job: &Job,
+        index: usize,
+        asked: &mut Asked,
+        error: &TrainError,
+    ) -> Result<Option<TrainRequest>, TrainError> {
+        let (code, refused) = (error.code(), asked.request.body());
+        if code == USED_UP {
+            asked.used_up.push(refused.grant);
+        } else if !asked.earlier || !(is_of_time_or_grant(code) || code == "TRAIN_TERMS") {
+            return Ok(None);
+        }
+        let member = member_of(job, index);
+        match self.request(job, member, &refused.charter, &asked.used_up)? {
+            None if asked.used_up.is_empty() => Err(missing(job, member)),
+            other => Ok(other),
+        }
+    }
+
+    /// Gives a refused request up, which binds nobody, and signs the other one.
+    async fn renew(
+        &self,
+        job: &Job,
+        index: usize,
+        asked: &mut Asked,
+        code: &str,
+        other: TrainRequest,
+    ) -> Result<(), TrainError> {
+        let member = member_of(job, index);
+        let (session, peer) = (Some(asked.request.body().session), member.party.clone());
+        let event = Event::Failed { session, peer, code: code.to_owned() };
         self.log.append(self.clock.now_ms(), vec![event]).await?;
-        let request = self.sign(job, member, &given_up.charter).await?;
-        *asked = Asked { request, accepted: false, earlier: false };
+        let request = self.sign(job, member, other).await?;
+        let used_up = std::mem::take(&mut asked.used_up);
+        *asked = Asked { request, accepted: false, earlier: false, used_up };
         Ok(())
     }
 
@@ -242,25 +276,32 @@ impl TrainRunner {
         self.partners.find(party).ok_or_else(missing)
     }
 
-    fn request(&self, job: &Job, member: &Member, charter: &Charter) -> Result<TrainRequest, TrainError> {
-        let now_ms = self.clock.now_ms();
-        Ok(TrainRequest {
-            session: SessionId::from_bytes(rand::random()),
+    /// A request under a fresh session and the grant of now, none of those that are used up; `None` where there is no other.
+    fn request(
+        &self,
+        job: &Job,
+        member: &Member,
+        charter: &Charter,
+        used_up: &[GrantId],
+    ) -> Result<Option<TrainRequest>, TrainError> {
+        let (now_ms, session) = (self.clock.now_ms(), SessionId::from_bytes(rand::random()));
+        let under = |grant: &Grant| TrainRequest {
+            session,
             charter: charter.clone(),
             provider: member.party.clone(),
-            grant: self.grant(job, member, now_ms)?,
+            grant: grant.id,
             purpose: job.checked.plan.purpose.clone(),
             data_set: member.data_set.clone(),
             seed: job.secrets.commitment(member.party.as_str()),
             software: self.software,
             configuration: self.configuration,
             requested_at_ms: now_ms,
-        })
+        };
+        Ok(grant::choose(&self.grants(job, member)?, used_up, now_ms, under))
     }
 
-    /// The newest running grant for the training. An expired one is used when there is no other: the provider decides,
-    /// and its refusal is evidence.
-    fn grant(&self, job: &Job, member: &Member, now_ms: u64) -> Result<GrantId, TrainError> {
+    /// The grants for the training's purpose that were not ended, the newest last.
+    fn grants(&self, job: &Job, member: &Member) -> Result<Vec<Grant>, TrainError> {
         let partner = self.partner(&member.party)?;
         let mut grants = Vec::new();
         let providers = job.checked.members().count();
@@ -278,16 +319,7 @@ impl TrainRunner {
                 grants.push(body.clone());
             }
         }
-        let missing = || {
-            let (with, option) =
-                if providers > 1 { ("", "") } else { (" with it alone", " and --train-alone") };
-            let message = format!(
-                "{} granted no training{with} on {} for this purpose; ask it for one with --train-runs{option}",
-                member.party, member.data_set
-            );
-            TrainError::given("GRANT_MISSING", message)
-        };
-        best(&grants, None, now_ms).map(|grant| grant.id).ok_or_else(missing)
+        Ok(grants)
     }
 
     /// The ways to all providers, by unit.
@@ -337,6 +369,22 @@ impl TrainRunner {
     }
 }
 
+/// Whom a request by its index is for.
+fn member_of(job: &Job, index: usize) -> &Member {
+    job.checked.members().nth(index).expect("there is a request for every member")
+}
+
+/// A provider granted nothing that a training could be under.
+fn missing(job: &Job, member: &Member) -> TrainError {
+    let alone = job.checked.members().count() == 1;
+    let (with, option) = if alone { (" with it alone", " and --train-alone") } else { ("", "") };
+    let message = format!(
+        "{} granted no training{with} on {} for this purpose; ask it for one with --train-runs{option}",
+        member.party, member.data_set
+    );
+    TrainError::given("GRANT_MISSING", message)
+}
+
 /// Checks an acceptance, and that it is the same every time.
 fn accepted(
     job: &Job,
@@ -365,7 +413,7 @@ fn kept_acceptances(job: &Job) -> Result<Vec<Signed<TrainAcceptance>>, TrainErro
     let kept = |member: &Member| {
         let folder = job.folder();
         let kept = folder.read::<TrainAcceptance>(&member.party, Document::Acceptance)?;
-        let (path, what) = (folder.of(&member.party), "its acceptance is not there".to_owned());
+        let (path, what) = (folder.of(&member.party), format!("its acceptance is not there; {ANEW}"));
         kept.ok_or(TrainError::Folder { path, what })
     };
     job.checked.members().map(kept).collect()

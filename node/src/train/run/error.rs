@@ -19,6 +19,9 @@ use crate::error::{NodeError, PeerError};
 use crate::train::features::FeatureError;
 use crate::train::sample::SampleError;
 
+/// The way out where nothing else goes on.
+pub(in crate::train) const ANEW: &str = "begin a new training with `windvane train --anew`";
+
 /// What a provider, or several carriers that grow trees as one, did wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -50,29 +53,29 @@ pub enum Fault {
         expected: &'static str,
     },
     /// Ciphertexts that are none, or that decrypt to nothing.
-    #[error("its ciphertexts do not hold: {0}; begin a new training, and ask the provider why")]
+    #[error("its ciphertexts do not hold: {0}; {ANEW}, and ask the provider why")]
     Ciphertext(#[from] ElGamalError),
     /// Sums that cannot be.
-    #[error("its sums do not hold: {0}; begin a new training, and ask the provider why")]
+    #[error("its sums do not hold: {0}; {ANEW}, and ask the provider why")]
     Sums(#[from] GrowthError),
     /// Groups that cannot be.
-    #[error("its groups do not hold: {0}; begin a new training, and ask the provider why")]
+    #[error("its groups do not hold: {0}; {ANEW}, and ask the provider why")]
     Groups(#[from] PartitionError),
     /// A row has a contribution that no trees of the block add up to; a decoy has any. Which row is not told: the
     /// error goes to people who talk to the provider.
-    #[error("a row's contribution is not one that the block's trees can make; begin a new training")]
+    #[error("a row's contribution is not one that the block's trees can make; {ANEW}")]
     Contribution,
     /// A row has a sum of parts that no parts add up to; a decoy has any.
-    #[error("a row's sum of parts is not one that parts can make; begin a new training")]
+    #[error("a row's sum of parts is not one that parts can make; {ANEW}")]
     Parts,
     /// It keeps an upload under another digest than was sent.
-    #[error("it keeps {what} under another digest than was sent; begin a new training")]
+    #[error("it keeps {what} under another digest than was sent; {ANEW}")]
     Digest {
         /// Of what.
         what: &'static str,
     },
     /// Its acceptance does not hold.
-    #[error("its acceptance does not hold: {what}; begin a new training")]
+    #[error("its acceptance does not hold: {what}; {ANEW}")]
     Acceptance {
         /// What is wrong.
         what: &'static str,
@@ -89,7 +92,23 @@ pub enum Fault {
 }
 
 /// What a provider says of a training that nothing brings to its end any more.
-const OVER: [&str; 2] = ["TRAIN_ATTEMPTS", "TRAIN_EXPIRED"];
+const OVER: [&str; 12] = [
+    "TRAIN_ANNOUNCEMENTS_DIFFER",
+    "TRAIN_ATTEMPTS",
+    "TRAIN_DECISION_DIFFERS",
+    "TRAIN_ENDED",
+    "TRAIN_EXPIRED",
+    "TRAIN_FINISH_DIFFERS",
+    "TRAIN_SESSION_DIFFERS",
+    UNKNOWN,
+    "TRAIN_STEP_PAST",
+    "TRAIN_TABLE_CHANGED",
+    "TRAIN_TRANSCRIPT",
+    "TRAIN_UPLOAD_DIFFERS",
+];
+
+/// What it says of a session that it does not know.
+const UNKNOWN: &str = "TRAIN_SESSION_UNKNOWN";
 
 /// What it says of a name that is taken.
 const TAKEN: &str = "TRAIN_MODEL_EXISTS";
@@ -112,6 +131,22 @@ impl From<&Status> for Fault {
 }
 
 impl Fault {
+    /// What a refusal means of a session that its provider has accepted, to which all others are bound: no other request takes
+    /// its place. A provider that knows it looks at its request's age no more, so that one which does has forgotten it, as one
+    /// that was restored from a backup.
+    pub(super) fn of_accepted(self) -> Self {
+        match self {
+            Self::Refused(error) if error.code == "CLOCK_SKEW" => {
+                let message = "it does not know the session any more that it has accepted".to_owned();
+                Self::Over(PeerError { code: UNKNOWN.to_owned(), message, ..error })
+            }
+            Self::Refused(error) if ["GRANT_EXPIRED", "GRANT_UNKNOWN"].contains(&error.code.as_str()) => {
+                Self::Over(error)
+            }
+            other => other,
+        }
+    }
+
     fn code(&self) -> &str {
         match self {
             Self::Refused(error) | Self::Over(error) | Self::Taken(error) => &error.code,
@@ -158,7 +193,7 @@ pub enum TrainError {
     #[error(transparent)]
     Charter(#[from] CharterError),
     /// A file is not what the training began with.
-    #[error("{path} changed since the training began; put the old one back, or begin a new training")]
+    #[error("{path} changed since the training began; put the old one back, or {ANEW}")]
     InputChanged {
         /// The file.
         path: PathBuf,
@@ -230,6 +265,24 @@ impl TrainError {
         }
     }
 
+    /// Whether a provider has to do with it: everybody has where the error names nobody.
+    pub(super) fn is_about(&self, provider: &PartyId) -> bool {
+        match self {
+            Self::Provider { providers, .. } => providers.split(", ").any(|name| name == provider.as_str()),
+            _ => true,
+        }
+    }
+
+    /// [`Fault::of_accepted`], where a provider is at fault.
+    pub(super) fn of_accepted(self) -> Self {
+        match self {
+            Self::Provider { providers, stage, fault } => {
+                Self::Provider { providers, stage, fault: fault.of_accepted() }
+            }
+            other => other,
+        }
+    }
+
     /// Names the provider and what was being done.
     pub(super) fn of<F: Into<Fault>>(provider: &PartyId, stage: &'static str) -> impl Fn(F) -> Self + use<F> {
         let providers = provider.to_string();
@@ -274,5 +327,31 @@ mod tests {
         let error = WireError::Size { field: "pairs", found: 9, limit: 8 };
         assert!(matches!(Fault::from(&Status::from(error.clone())), Fault::Wire(wire) if wire == error));
         assert!(matches!(Fault::from(&Status::invalid_argument("a provider's")), Fault::Refused(_)));
+    }
+
+    #[test]
+    fn a_session_that_its_provider_forgot_is_over_and_a_clock_is_blamed_only_before_it_was_accepted() {
+        let refused = |code: &str| {
+            let message = "synchronise the clocks".to_owned();
+            Fault::from(PeerError { code: code.to_owned(), message, retry_after_ms: None })
+        };
+        assert!(matches!(refused("CLOCK_SKEW"), Fault::Refused(_)));
+        let forgotten = refused("CLOCK_SKEW").of_accepted();
+        assert_eq!(forgotten.code(), "TRAIN_SESSION_UNKNOWN");
+        let text = forgotten.to_string();
+        assert!(text.contains("--anew") && !text.contains("--resume") && !text.contains("clock"), "{text}");
+        assert!(matches!(refused("GRANT_EXPIRED").of_accepted(), Fault::Over(_)));
+        assert!(matches!(refused("TRAIN_BUSY").of_accepted(), Fault::Refused(_)));
+    }
+
+    #[test]
+    fn who_is_to_begin_a_new_training_is_told_how_and_not_to_go_on_with_this_one() {
+        for code in OVER {
+            let error = PeerError { code: code.to_owned(), message: String::new(), retry_after_ms: None };
+            let text = Fault::from(error).to_string();
+            assert!(text.contains("windvane train --anew") && !text.contains("--resume"), "{code}: {text}");
+        }
+        let changed = TrainError::InputChanged { path: "features.csv".into() };
+        assert!(changed.to_string().contains("windvane train --anew"), "{changed}");
     }
 }

@@ -14,6 +14,7 @@ use super::connect::Joint;
 use super::error::{Fault, TrainError};
 use super::folder::Document;
 use super::job::{Job, blocking};
+use super::journal::Fact;
 use super::link::Link;
 use super::model::{Judged, Model, own_trees, unit_trees};
 use super::parts::{self, Scales};
@@ -48,8 +49,13 @@ impl TrainRunner {
     ) -> Result<Finished, TrainError> {
         let (model, judged) = self.model(job, joint, standing).await?;
         BankStage::Model.reached();
-        let receipts = self.receipts(job, joint, standing, &model).await?;
+        let ends = self.receipts(job, joint, standing, &model).await?;
         BankStage::Receipts.reached();
+        let came =
+            joint.links().zip(&ends).filter_map(|(link, end)| Some((link.party(), end.as_ref().ok()?)));
+        self.log_receipts(job, &model, &came.collect::<Vec<_>>()).await?;
+        BankStage::Logged.reached();
+        let receipts = ends.into_iter().collect::<Result<Vec<_>, _>>()?;
         let digest = match &receipts[..] {
             [alone] => alone.digest(),
             several => {
@@ -58,8 +64,6 @@ impl TrainRunner {
             }
         };
         let metrics = metrics(&model, &judged);
-        self.log_receipts(job, joint, &model, &receipts).await?;
-        BankStage::Logged.reached();
         let (own, group) = (own_parts(job, &model, standing), Self::group_of(job).clone());
         let folder = ScoreFolder::new(&self.layout).group(&group);
         let description = Description {
@@ -107,14 +111,14 @@ impl TrainRunner {
         Ok((model, judged))
     }
 
-    /// Asks all providers for their receipts, and checks them.
+    /// Asks all providers for their receipts, checks them and keeps those that hold, whatever becomes of the others.
     async fn receipts(
         &self,
         job: &Arc<Job>,
         joint: &Joint,
         standing: &Standing,
         model: &Model,
-    ) -> Result<Vec<Signed<TrainReceipt>>, TrainError> {
+    ) -> Result<Vec<Result<Signed<TrainReceipt>, TrainError>>, TrainError> {
         let mut asked = Vec::new();
         let mut acceptances = joint.acceptances.iter();
         let announcements = joint.announcements();
@@ -130,22 +134,22 @@ impl TrainRunner {
             }
         }
         let expected: Vec<_> = asked.iter().map(|(.., finish, told)| (finish.steps, told.clone())).collect();
-        let receipts = each(asked.into_iter().map(|(link, known, finish, _)| async move {
-            match known {
+        let ends = each(asked.into_iter().map(|(link, known, finish, _)| async move {
+            Ok(match known {
                 Some(receipt) => Ok(receipt),
-                None => link.finish(&finish).await,
-            }
+                None => link.finish(&finish).await.map_err(TrainError::of_accepted),
+            })
         }));
-        let receipts = receipts.await?;
-        for (i, (link, receipt)) in joint.links().zip(&receipts).enumerate() {
+        let mut ends = ends.await?;
+        for (i, (link, end)) in joint.links().zip(&mut ends).enumerate() {
             let (steps, contributions) = &expected[i];
-            let what = self.fault(link, joint, i, standing, model, receipt, steps, contributions);
-            if let Some(what) = what {
-                return Err(TrainError::of(link.party(), "finishing")(Fault::Receipt { what }));
+            let Ok(receipt) = end else { continue };
+            match self.fault(link, joint, i, standing, model, receipt, steps, contributions) {
+                None => job.folder().keep(link.party(), Document::Receipt, receipt)?,
+                Some(what) => *end = Err(TrainError::of(link.party(), "finishing")(Fault::Receipt { what })),
             }
-            job.folder().keep(link.party(), Document::Receipt, receipt)?;
         }
-        Ok(receipts)
+        Ok(ends)
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is held against another field")]
@@ -180,24 +184,27 @@ impl TrainRunner {
     async fn log_receipts(
         &self,
         job: &Job,
-        joint: &Joint,
         model: &Model,
-        receipts: &[Signed<TrainReceipt>],
+        receipts: &[(&PartyId, &Signed<TrainReceipt>)],
     ) -> Result<(), TrainError> {
         let result = commit(&job.secrets.result_salt(), model.encode().as_bytes());
-        let logged = job.folder().path().join("logged");
-        if !logged.exists() {
-            let events = receipts.iter().flat_map(|receipt| {
-                let session = receipt.body().request().session;
-                [Event::TrainCompleted(Box::new(receipt.clone())), Event::TrainResult { session, result }]
-            });
-            self.log.append(self.clock.now_ms(), events.collect()).await?;
-            windvane_keys::files::write_private(&logged, b"")?;
+        let mut fresh = receipts.to_vec();
+        fresh.retain(|(provider, _)| !job.folder().state().has_receipt(provider.as_str()));
+        let events = fresh.iter().flat_map(|(_, receipt)| {
+            let session = receipt.body().request().session;
+            let completed = Event::TrainCompleted(Box::new((*receipt).clone()));
+            [completed, Event::TrainResult { session, result }]
+        });
+        let events: Vec<_> = events.collect();
+        if !events.is_empty() {
+            self.log.append(self.clock.now_ms(), events).await?;
         }
-        for (link, receipt) in joint.links().zip(receipts) {
-            self.store.queue_receipt(link.party().as_str(), &receipt.digest())?;
-            if let Err(error) = self.countersign(link.party()).await {
-                let provider = link.party();
+        for (provider, receipt) in fresh {
+            self.store.queue_receipt(provider.as_str(), &receipt.digest())?;
+            job.folder().note(&Fact::Receipt { provider: provider.to_string() })?;
+        }
+        for (provider, _) in receipts {
+            if let Err(error) = self.countersign(provider).await {
                 tracing::warn!(code = error.code(), %provider, %error, "receipts wait for a countersignature");
             }
         }

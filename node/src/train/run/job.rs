@@ -13,7 +13,7 @@ use windvane_protocols::train::parameters::LABEL;
 use windvane_protocols::transcript::{Hash, Transcript};
 use zeroize::Zeroizing;
 
-use super::error::TrainError;
+use super::error::{ANEW, TrainError};
 use super::folder::TrainFolder;
 use super::growing::Decryption;
 use super::journal::Fact;
@@ -181,7 +181,7 @@ impl Job {
         match folder.state().encrypted(number) {
             Some(known) if known == hex => {}
             Some(_) => {
-                let what = "a statistic is not what was encrypted before; begin a new training".to_owned();
+                let what = format!("a statistic is not what was encrypted before; {ANEW}");
                 return Err(TrainError::Folder { path: folder.path().to_owned(), what });
             }
             None => folder.note(&Fact::Encrypted { statistic: number, digest: hex })?,

@@ -1,6 +1,6 @@
 //! The journal of a training at the bank: a fact a line, and what all of them say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,8 @@ pub(super) enum Fact {
     Encrypted { statistic: u64, digest: String },
     /// A block is through and kept.
     Block { number: u16, auc: Option<f64>, at_ms: u64 },
+    /// The receipt of a provider is logged, and waits to be countersigned or is.
+    Receipt { provider: String },
     /// The training ended early.
     Ended { code: String, at_ms: u64 },
     /// Everything is done.
@@ -37,6 +39,8 @@ pub struct TrainState {
     attempts: BTreeMap<String, u64>,
     /// By a statistic's number, the digest of its ciphertexts.
     encrypted: BTreeMap<u64, String>,
+    /// Providers whose receipt is logged.
+    receipts: BTreeSet<String>,
     /// How well the model ranked what was held out, where anything was, after each block that is through.
     pub blocks: Vec<Option<f64>>,
     /// The code of the last early end, unless the training went on after it.
@@ -78,6 +82,11 @@ impl TrainState {
         self.encrypted.get(&statistic).map(String::as_str)
     }
 
+    /// Whether a provider's receipt is logged.
+    pub(super) fn has_receipt(&self, provider: &str) -> bool {
+        self.receipts.contains(provider)
+    }
+
     pub(super) fn take(&mut self, fact: &Fact) {
         match fact {
             Fact::Requested { provider, session } => {
@@ -96,6 +105,9 @@ impl TrainState {
                 self.blocks.truncate(usize::from(*number));
                 self.blocks.push(*auc);
                 self.last_ms = *at_ms;
+            }
+            Fact::Receipt { provider } => {
+                self.receipts.insert(provider.clone());
             }
             Fact::Ended { code, at_ms } => {
                 self.ended = Some(code.clone());

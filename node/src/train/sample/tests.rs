@@ -77,15 +77,23 @@ fn all_other_numbers_can_be_decoys_and_no_more_than_there_are() {
 }
 
 #[test]
-fn rows_of_one_label_are_not_held_out() {
-    let rare = Sample((0..2_000).map(|row| (3 * row, row == 7)).collect());
-    let held_out = |seed: u8| Listed::draw(&rare, 20_000, 2, 20, &[seed; 32]);
-    let refused = (0..64).find_map(|seed| held_out(seed).err()).unwrap();
-    assert_eq!(refused.code(), "TRAIN_LABELS");
-    assert!(refused.to_string().contains("0 have label 1") && refused.to_string().contains("held_out"));
-    // The one row of its label is held out under some seed, and with nothing held out all are judged.
-    assert!((0..64).any(|seed| held_out(seed).is_ok()));
-    assert_eq!(Listed::draw(&rare, 20_000, 2, 0, &SEED).unwrap().judged().count(), 2_000);
+fn rows_of_one_label_are_neither_held_out_nor_trained_on_alone() {
+    let rare = |positive| Sample((0..2_000).map(|row| (3 * row, row % 100 == 7 && row < positive)).collect());
+    let draw = |positive, seed: u8| Listed::draw(&rare(positive), 20_000, 2, 20, &[seed; 32]);
+    // One row of a label is either held out or trained on, and the other needs one too.
+    let mut refused = BTreeSet::new();
+    for seed in 0..64 {
+        let error = draw(100, seed).unwrap_err();
+        assert_eq!(error.code(), "TRAIN_LABELS");
+        let text = error.to_string();
+        assert!(text.contains("0 have label 1") && text.contains("held_out"), "{text}");
+        refused.insert(matches!(error, SampleError::Trained { positive: 0, .. }));
+    }
+    assert_eq!(refused.len(), 2);
+    let listed = (0..64).find_map(|seed| draw(300, seed).ok()).unwrap();
+    assert!(listed.labels().contains(&Some(true)) && listed.judged().any(|(_, label)| label));
+    // With nothing held out all are judged.
+    assert_eq!(Listed::draw(&rare(100), 20_000, 2, 0, &SEED).unwrap().judged().count(), 2_000);
 }
 
 #[test]
