@@ -4,6 +4,7 @@ use windvane_protocols::audit::grant::{Grant, GrantError, GrantId, Operation, Tr
 use windvane_protocols::train::record::TrainRequest;
 
 use super::TrainRefusal;
+use crate::bank::granted::best;
 use crate::error::Refusal;
 
 /// What must be so of a request.
@@ -56,11 +57,7 @@ pub(crate) fn choose(
     let left = grants.iter().rev().filter(|grant| !used_up.contains(&grant.id));
     let mut requests = left.map(|grant| (grant, request(grant)));
     let permitted = requests.find(|(grant, request)| permit(grant, request, now_ms).is_ok());
-    let runs = |grant: &&Grant| (grant.not_before_ms..=grant.not_after_ms).contains(&now_ms);
-    let newest = || {
-        let newest = grants.iter().rev().find(runs).or(grants.last());
-        newest.filter(|_| used_up.is_empty()).map(&request)
-    };
+    let newest = || best(grants, None, now_ms).filter(|_| used_up.is_empty()).map(&request);
     permitted.map(|(_, request)| request).or_else(newest)
 }
 
