@@ -252,6 +252,56 @@ fn a_destroyed_secret_is_in_no_file_neither_clear_nor_sealed() {
 }
 
 #[test]
+fn a_wipe_that_was_interrupted_is_made_up_for_before_a_key_counts_as_destroyed() {
+    let (dir, store) = file_store();
+    let root = dir.path().join("keys");
+    let [first, other] =
+        [1, 2].map(|epoch| KeyRecord::with_public(oprf(epoch, KeyGroup::Match), vec![1; 32], 1));
+    store.insert(&first, &secret(1)).unwrap();
+    let sealed = fs::read(store_file(&root, &first.id)).unwrap();
+    store.destroy(&first.id).unwrap();
+    let open = || FileStore::open(&root, &passphrase("correct horse")).map(drop);
+    let writers: [&dyn Fn() -> Result<(), StoreError>; 4] = [
+        &|| store.destroy(&first.id),
+        &|| store.insert(&other, &secret(2)),
+        &|| store.advance(&other.id, State::Retiring),
+        &open,
+    ];
+    for write in writers {
+        let left = ["wipe", "tmp"].map(|ending| root.join(format!("{}.key.{ending}", first.id)));
+        let links = [0, 1].map(|at| dir.path().join(format!("link-{at}")));
+        for (left, link) in left.iter().zip(&links) {
+            fs::write(left, &sealed).unwrap();
+            fs::hard_link(left, link).unwrap();
+        }
+        write().unwrap();
+        assert!(left.iter().all(|left| !left.exists()));
+        for link in links {
+            assert!(fs::read(&link).unwrap().iter().all(|byte| *byte == 0));
+            fs::remove_file(link).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_key_of_which_nothing_was_replaced_yet_is_not_wiped() {
+    let (dir, store) = file_store();
+    let root = dir.path().join("keys");
+    let record = KeyRecord::with_public(Purpose::Log, vec![1; 32], 1);
+    store.insert(&record, &secret(1)).unwrap();
+    let left = root.join(format!("{}.key.wipe", record.id));
+    fs::hard_link(store_file(&root, &record.id), &left).unwrap();
+    store.advance(&record.id, State::Retiring).unwrap();
+    assert_eq!((store.secret(&record.id).unwrap(), left.exists()), (secret(1), false));
+    // What cannot be overwritten is an error, and nothing counts as done.
+    fs::create_dir(&left).unwrap();
+    assert_eq!(store.destroy(&record.id).unwrap_err().code(), "FILE_IO");
+    assert_eq!(store.secret(&record.id).unwrap(), secret(1));
+    fs::remove_dir(&left).unwrap();
+    store.destroy(&record.id).unwrap();
+}
+
+#[test]
 fn printing_a_store_shows_no_secret() {
     let (_dir, files) = file_store();
     let memory = MemoryStore::new();
