@@ -16,7 +16,10 @@ use std::path::{Path, PathBuf};
 use windvane_protocols::secret::Secret;
 use windvane_protocols::transcript::{Reader, Transcript, TranscriptError};
 
-use super::{KeyStore, MAX_PUBLIC_BYTES, MAX_SECRET_BYTES, StoreError, admit, next_state, oldest_first};
+use super::{
+    KeyStore, MAX_KEYS, MAX_PUBLIC_BYTES, MAX_SECRET_BYTES, StoreError, admit, next_state, oldest_first,
+    outlived,
+};
 use crate::files::{self, DirectoryLock, TEMPORARY, WIPING, io_error};
 use crate::kek::{Kek, KekError, Sealed};
 use crate::passphrase::Passphrase;
@@ -28,9 +31,6 @@ const EXTENSION: &str = "key";
 
 /// Largest key file: secret, public half, and under 1 KiB of labels, purpose and tag.
 const MAX_FILE_BYTES: usize = MAX_SECRET_BYTES + MAX_PUBLIC_BYTES + 1_024;
-
-/// Most files in a store; daily epochs of two keys for ten data sets fill it in 27 years.
-const MAX_FILES: usize = 200_000;
 
 /// A store in a directory, opened with its passphrase.
 pub struct FileStore {
@@ -108,7 +108,7 @@ impl FileStore {
             if path.extension().is_some_and(|found| found == extension) {
                 paths.push(path);
             }
-            if paths.len() > MAX_FILES {
+            if paths.len() > MAX_KEYS {
                 return Err(StoreError::Damaged { path: self.directory.clone() });
             }
         }
@@ -176,9 +176,14 @@ fn kek_error(directory: &Path, file: &Path) -> impl FnOnce(KekError) -> StoreErr
 impl KeyStore for FileStore {
     fn insert(&self, record: &KeyRecord, secret: &Secret<Vec<u8>>) -> Result<(), StoreError> {
         let _lock = self.lock()?;
-        admit(&self.read_all()?, record, secret)?;
+        let present = self.read_all()?;
+        admit(&present, record, secret)?;
         let file = self.seal(record, secret.expose())?;
         files::write_private(&self.path_of(&record.id), &file)?;
+        // Last: without the new record these are what keeps the numbers from being used again. A crash leaves them to the next.
+        for id in outlived(&present, record) {
+            files::remove_if_present(&self.path_of(&id))?;
+        }
         Ok(())
     }
 

@@ -123,6 +123,37 @@ fn a_purpose_has_one_active_key_and_epochs_only_grow() {
 }
 
 #[test]
+fn a_scoring_groups_next_key_leaves_no_record_of_its_destroyed_ones() {
+    on_both(|store| {
+        let insert = |group: &str, epoch| {
+            let purpose = Purpose::Score { group: group.parse().unwrap(), epoch };
+            let record = KeyRecord::with_public(purpose, vec![1; 32], epoch);
+            store.insert(&record, &secret(1)).map(|()| record)
+        };
+        let alive = insert("one", 1).unwrap();
+        for (group, epoch) in [("one", 2), ("other", 3)] {
+            store.destroy(&insert(group, epoch).unwrap().id).unwrap();
+        }
+        let log = KeyRecord::with_public(Purpose::Log, vec![1; 32], 4);
+        store.insert(&log, &secret(1)).unwrap();
+        store.destroy(&log.id).unwrap();
+        insert("one", 5).unwrap();
+        let left = store.records().unwrap().into_iter().map(|record| record.created_at_ms);
+        assert_eq!(left.collect::<Vec<_>>(), [1, 3, 4, 5]);
+        assert_eq!(store.secret(&alive.id).unwrap(), secret(1));
+        assert_eq!(insert("one", 2).unwrap_err().code(), "EPOCH_REUSED");
+    });
+}
+
+#[test]
+fn a_full_store_takes_no_key() {
+    let record = |epoch| KeyRecord::with_public(oprf(epoch, KeyGroup::Match), vec![1; 32], 1);
+    let full = vec![record(1); MAX_KEYS];
+    assert_eq!(admit(&full, &record(2), &secret(1)).unwrap_err().code(), "KEY_STORE_FULL");
+    admit(&full[1..], &record(2), &secret(1)).unwrap();
+}
+
+#[test]
 fn empty_and_oversized_parts_are_refused() {
     on_both(|store| {
         let record = |public| KeyRecord::with_public(Purpose::Log, vec![0; public], 1);
