@@ -374,6 +374,20 @@ fn a_place_that_cannot_be_written_is_an_error_and_leaves_nothing() {
 }
 
 #[test]
+fn a_key_that_is_being_overwritten_is_in_no_backup() {
+    let lab = Lab::new();
+    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
+    let keys = carrier.config.node.data_dir.join("keys");
+    for left in ["old.key.wipe", "new.key.tmp"] {
+        std::fs::write(keys.join(left), b"sealed").unwrap();
+    }
+    let made = carrier.admin.back_up(&lab.dir.path().join("backups"), None, &|_, _| ()).unwrap();
+    let copied = std::fs::read_dir(made.path.join("keys")).unwrap();
+    let names: Vec<_> = copied.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(names.len() > 1 && names.iter().all(|name| name == "kek" || name.ends_with(".key")), "{names:?}");
+}
+
+#[test]
 fn a_repository_keeps_so_many_and_shares_what_did_not_change() {
     let lab = Lab::new();
     let carrier = lab.carrier("carrier-a", SUBSCRIBERS);

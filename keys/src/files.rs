@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
@@ -164,7 +164,7 @@ pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 }
 
 fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-    let temporary = temporary_of(path);
+    let temporary = with_extension(path, TEMPORARY);
     remove_if_present(&temporary)?;
     let mut file = OpenOptions::new()
         .write(true)
@@ -177,13 +177,16 @@ fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     sync_directory(parent_of(path))
 }
 
-/// The extension of files that a crash may leave behind.
+/// What a file's name is followed by as long as its new content is not whole.
 pub(crate) const TEMPORARY: &str = "tmp";
 
-fn temporary_of(path: &Path) -> PathBuf {
+/// What the name of a file that was replaced is followed by until its bytes are overwritten.
+pub(crate) const WIPING: &str = "wipe";
+
+fn with_extension(path: &Path, extension: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".");
-    name.push(TEMPORARY);
+    name.push(extension);
     name.into()
 }
 
@@ -207,12 +210,29 @@ fn sync_directory(path: &Path) -> Result<(), FileError> {
 }
 
 /// Replaces a file, then overwrites the bytes that stood there, so that they do not linger in another
-/// link to the file or, on file systems that write in place, on the disk.
+/// link to the file or, on file systems that write in place, on the disk. Until they are overwritten they have a name,
+/// under which [`wipe_leftover`] finds them after a crash or a disk's error; nothing may stand under it before.
 pub(crate) fn replace_and_wipe(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let mut old = OpenOptions::new().write(true).open(path).map_err(io_error(path))?;
+    let old = with_extension(path, WIPING);
+    fs::hard_link(path, &old).map_err(io_error(&old))?;
+    sync_directory(parent_of(path))?;
     // The new file first: a crash in between leaves a readable store, never a wiped file under the name.
     write_private(path, bytes)?;
-    wipe(&mut old).map_err(io_error(path))
+    wipe_and_remove(&old)
+}
+
+/// Overwrites and removes what an interrupted replacement or writing left behind under a name with [`WIPING`] or
+/// [`TEMPORARY`]. A file that was not replaced yet stands under its own name too: it loses the other one alone.
+pub(crate) fn wipe_leftover(path: &Path) -> Result<(), FileError> {
+    let inode = |path: &Path| {
+        let metadata = fs::metadata(path).map_err(io_error(path))?;
+        Ok::<_, FileError>((metadata.dev(), metadata.ino()))
+    };
+    if if_there(inode(&path.with_extension("")))? != Some(inode(path)?) {
+        return wipe_and_remove(path);
+    }
+    remove_if_present(path)?;
+    sync_directory(parent_of(path))
 }
 
 /// Overwrites a file's bytes, and then removes it.
@@ -344,5 +364,23 @@ mod tests {
         assert_eq!(fs::read(&link).unwrap(), [0; 6]);
         wipe_and_remove(&link).unwrap();
         assert!(path.exists() && !link.exists());
+    }
+
+    #[test]
+    fn what_was_not_wiped_is_wiped_later_and_what_was_not_replaced_never() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("private"), dir.path().join("link"));
+        let old = with_extension(&path, WIPING);
+        write_private(&path, b"secret").unwrap();
+        fs::hard_link(&path, &link).unwrap();
+        // A kill before the new file, and one behind it.
+        fs::hard_link(&path, &old).unwrap();
+        wipe_leftover(&old).unwrap();
+        assert_eq!((fs::read(&path).unwrap(), old.exists()), (b"secret".to_vec(), false));
+        fs::hard_link(&path, &old).unwrap();
+        write_private(&path, b"tombstone").unwrap();
+        wipe_leftover(&old).unwrap();
+        assert_eq!((fs::read(&path).unwrap(), old.exists()), (b"tombstone".to_vec(), false));
+        assert_eq!(fs::read(&link).unwrap(), [0; 6]);
     }
 }

@@ -1,7 +1,7 @@
 //! A provider's secrets of a scoring group's epochs: its share of the group's key, and the key of its own table.
 //!
 //! One key an epoch, whose public half is the provider's share of the group's public key. An epoch's number only
-//! grows and is never used again, not after destruction either.
+//! grows and is never used again, not after destruction either: the record of the group's newest key stays.
 
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::oprf::PrivateKey;

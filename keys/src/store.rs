@@ -3,7 +3,8 @@
 //! Promised by every store: a key's state only goes on, from pending over active and retiring to destroyed; a
 //! destroyed key leaves a record but no secret, and every other's is given out; a data set's oblivious PRF epoch only grows, whatever its key groups, and no group
 //! gets a second key in it, not after destruction either; so it is with the epochs of a scoring group, which have one
-//! key each; of every other purpose there is at most one active key, and one pending.
+//! key each, and whose destroyed keys leave no record once the group has a key of a later epoch; of every other purpose
+//! there is at most one active key, and one pending. No store takes more than [`MAX_KEYS`].
 
 use std::fmt;
 use std::path::PathBuf;
@@ -28,13 +29,16 @@ pub const MAX_SECRET_BYTES: usize = 4_096;
 /// Longest public half: certificates need under 1,000 bytes.
 pub const MAX_PUBLIC_BYTES: usize = 4_096;
 
+/// Most keys in a store, destroyed ones too; daily epochs of two keys for ten data sets fill it in 27 years.
+pub const MAX_KEYS: usize = 200_000;
+
 /// Where keys are kept.
 pub trait KeyStore: fmt::Debug + Send + Sync {
     /// Takes a new key, active or pending.
     ///
     /// # Errors
-    /// [`StoreError`] when the identifier is there, when the purpose has a key in this state, and when an epoch
-    /// does not grow.
+    /// [`StoreError`] when the identifier is there, when the purpose has a key in this state, when an epoch does not
+    /// grow, and when the store is full.
     fn insert(&self, record: &KeyRecord, secret: &Secret<Vec<u8>>) -> Result<(), StoreError>;
 
     /// A key's secret, unless it was destroyed.
@@ -123,6 +127,12 @@ pub enum StoreError {
         /// The directory.
         path: PathBuf,
     },
+    /// The store has as many keys as it may.
+    #[error(
+        "the key store has {MAX_KEYS} keys, destroyed ones too, and takes no other; a node in this one's place begins with \
+         an empty one"
+    )]
+    Full,
     /// The operating system has no randomness, or the key derivation no memory.
     #[error("no randomness, or not enough memory to derive the key-encryption key")]
     Resources,
@@ -217,6 +227,7 @@ impl StoreError {
             Self::Damaged { .. } => "KEY_STORE_DAMAGED",
             Self::NoStore { .. } => "NO_KEY_STORE",
             Self::Exists { .. } => "KEY_STORE_EXISTS",
+            Self::Full => "KEY_STORE_FULL",
             Self::Resources => "KEY_STORE_RESOURCES",
             Self::NotFound { .. } => "KEY_NOT_FOUND",
             Self::Destroyed { .. } => "KEY_DESTROYED",
@@ -235,6 +246,9 @@ impl StoreError {
 /// The rules of the module documentation, for a key that would join these.
 fn admit(present: &[KeyRecord], new: &KeyRecord, secret: &Secret<Vec<u8>>) -> Result<(), StoreError> {
     check_form(new, secret)?;
+    if present.len() >= MAX_KEYS {
+        return Err(StoreError::Full);
+    }
     if present.iter().any(|record| record.id == new.id) {
         return Err(StoreError::Duplicate { id: new.id });
     }
@@ -295,6 +309,15 @@ fn check_score_epoch(present: &[KeyRecord], name: &DataSet, new: u64) -> Result<
         }),
         _ => Ok(()),
     }
+}
+
+/// The destroyed keys among these whose records a new one makes needless: those of its scoring group, which it is above.
+fn outlived(present: &[KeyRecord], new: &KeyRecord) -> Vec<KeyId> {
+    let Purpose::Score { group: name, .. } = &new.purpose else { return Vec::new() };
+    let is_of_group =
+        |record: &&KeyRecord| matches!(&record.purpose, Purpose::Score { group, .. } if group == name);
+    let destroyed = present.iter().filter(|record| record.state == State::Destroyed);
+    destroyed.filter(is_of_group).map(|record| record.id).collect()
 }
 
 /// Whether a key may be moved on: `None` when it is there already.

@@ -151,13 +151,14 @@ impl Epochs<'_> {
     pub(crate) fn end(&self, data_set: &DataSet, epoch: u64) -> Result<(), NodeError> {
         // Held before the keys go: a table whose keys are gone is of no use to anybody.
         let tables = EpochTables::hold(self.root, data_set, epoch)?;
-        let is_over = self.keys_of(data_set, epoch)?.iter().all(is_gone);
-        if is_over && !self.is_noted(data_set, epoch)? {
+        let known = self.keys_of(data_set, epoch)?;
+        if known.iter().all(is_gone) && !self.is_noted(data_set, epoch)? {
             // The log was told.
             return Ok(tables.remove()?);
         }
         self.begin_end(data_set, &[epoch])?;
-        if !is_over {
+        if !known.is_empty() {
+            // Also where all count as destroyed: one whose bytes an earlier end could not overwrite is an error.
             destroy_epoch(self.keys, data_set, epoch)?;
         }
         let keys = self.keys_of(data_set, epoch)?;

@@ -170,6 +170,16 @@ async fn a_changed_input_does_not_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_list_whose_key_columns_changed_is_another_list() {
+    let (mut world, plan, job, _) = bank_killed("ecdh", "bucket-finished:2").await;
+    world.carrier.config.lists[0].key_columns = vec!["note".into()];
+    let world = world.restarted().await;
+    assert_eq!(world.go_on(job).await.unwrap_err().code(), "LIST_CHANGED");
+    assert!(!plan.output.exists());
+    world.node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bank_killed_behind_its_last_bucket_reports_repeated_rows_all_the_same() {
     let (world, plan, job) = prepared("ecdh").await;
     let text = std::fs::read_to_string(&plan.input).unwrap();

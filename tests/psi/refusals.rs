@@ -90,6 +90,14 @@ async fn a_minimum_cannot_be_avoided() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn fewer_rows_than_the_minimum_are_not_counted() {
+    for mode in ["cardinality", "minimum"] {
+        let counted = |plan: &mut windvane::psi::JobPlan| plan.mode = mode.into();
+        assert_eq!(refused(&grant(psi_terms(), 61), counted).await, "GRANT_MINIMUM", "{mode}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn parameters_that_cannot_be_are_refused() {
     let tiny = |plan: &mut windvane::psi::JobPlan| plan.bucket_rows = 0;
     assert_eq!(refused(&grant(psi_terms(), 0), tiny).await, "PARAMETERS_INVALID");
@@ -130,6 +138,8 @@ async fn the_same_file_comes_once_unless_the_grant_says_otherwise() {
     assert_eq!(lines(&first.output).len(), 50);
     let again = world.plan("again", 0..60);
     assert_eq!(world.run(&again).await.unwrap_err().code(), "REPEATED_INPUT");
+    // The items of another column are another input.
+    world.run(&windvane::psi::JobPlan { key_columns: vec!["id".into()], ..again }).await.unwrap();
     world.run(&world.plan("other", 0..61)).await.unwrap();
     world.node.stop().await.unwrap();
 }

@@ -310,6 +310,22 @@ async fn a_bank_that_begins_one_setup_after_the_other_is_told_to_wait_and_fills_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_group_has_so_many_epochs_that_are_not_retired_and_no_more() {
+    let (mut group, terms) = after_one_epoch().await;
+    let dir = |epoch| epoch_dir(&group.providers[0], epoch);
+    for epoch in 2..=64 {
+        std::fs::create_dir(dir(epoch)).unwrap();
+        std::fs::copy(dir(1).join("evidence"), dir(epoch).join("evidence")).unwrap();
+    }
+    let mut misuse = Misuse::of(&group, &group.bank, 0);
+    let next = GroupTerms { epoch: 65, ..terms };
+    assert_eq!(misuse.announce(&next).await.unwrap_err(), "SCORE_EPOCHS_STAND");
+    std::fs::write(dir(64).join("retired"), b"{}").unwrap();
+    misuse.announce(&next).await.unwrap();
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_provider_killed_after_its_confirmation_gives_it_again_and_finishes() {
     let (mut group, terms) = after_one_epoch().await;
     let announcements = all_announce(&group, &terms).await;

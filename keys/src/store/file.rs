@@ -4,6 +4,10 @@
 //! in clear, a nonce, and the secret sealed with AES-256-GCM, the header as associated data. A destroyed key
 //! keeps its file, sealed anew around nothing. Directory 0700, files 0600; writes are atomic, and a lock
 //! on the directory keeps writers, among processes too, from each other and from readers.
+//!
+//! `<id>.key.wipe` is a file that was replaced and whose bytes are not overwritten yet, `*.tmp` one that is not whole:
+//! whoever opens the store or writes to it overwrites and removes both first, and fails where it cannot. The file
+//! system has to have hard links.
 
 use std::fmt;
 use std::fs;
@@ -12,8 +16,11 @@ use std::path::{Path, PathBuf};
 use windvane_protocols::secret::Secret;
 use windvane_protocols::transcript::{Reader, Transcript, TranscriptError};
 
-use super::{KeyStore, MAX_PUBLIC_BYTES, MAX_SECRET_BYTES, StoreError, admit, next_state, oldest_first};
-use crate::files::{self, DirectoryLock, TEMPORARY, io_error};
+use super::{
+    KeyStore, MAX_KEYS, MAX_PUBLIC_BYTES, MAX_SECRET_BYTES, StoreError, admit, next_state, oldest_first,
+    outlived,
+};
+use crate::files::{self, DirectoryLock, TEMPORARY, WIPING, io_error};
 use crate::kek::{Kek, KekError, Sealed};
 use crate::passphrase::Passphrase;
 use crate::record::{KeyId, KeyRecord, State};
@@ -24,9 +31,6 @@ const EXTENSION: &str = "key";
 
 /// Largest key file: secret, public half, and under 1 KiB of labels, purpose and tag.
 const MAX_FILE_BYTES: usize = MAX_SECRET_BYTES + MAX_PUBLIC_BYTES + 1_024;
-
-/// Most files in a store; daily epochs of two keys for ten data sets fill it in 27 years.
-const MAX_FILES: usize = 200_000;
 
 /// A store in a directory, opened with its passphrase.
 pub struct FileStore {
@@ -69,7 +73,7 @@ impl FileStore {
         let file = files::read_private(&path, MAX_FILE_BYTES).map_err(or_absent)?;
         let kek = Kek::open(&file, passphrase).map_err(kek_error(directory, &path))?;
         let store = Self { directory: directory.to_owned(), kek };
-        store.remove_leftovers()?;
+        drop(store.lock()?);
         store.records()?;
         Ok(store)
     }
@@ -88,13 +92,13 @@ impl FileStore {
         Ok(())
     }
 
-    /// Removes what a crash between writing and renaming left behind.
-    fn remove_leftovers(&self) -> Result<(), StoreError> {
-        let _lock = DirectoryLock::exclusive(&self.directory)?;
-        for path in self.files_ending(TEMPORARY)? {
-            files::remove_if_present(&path)?;
+    /// Holds the store for one writer, and overwrites and removes what an earlier one was kept from.
+    fn lock(&self) -> Result<DirectoryLock, StoreError> {
+        let lock = DirectoryLock::exclusive(&self.directory)?;
+        for extension in [TEMPORARY, WIPING] {
+            self.files_ending(extension)?.iter().try_for_each(|path| files::wipe_leftover(path))?;
         }
-        Ok(())
+        Ok(lock)
     }
 
     fn files_ending(&self, extension: &str) -> Result<Vec<PathBuf>, StoreError> {
@@ -104,7 +108,7 @@ impl FileStore {
             if path.extension().is_some_and(|found| found == extension) {
                 paths.push(path);
             }
-            if paths.len() > MAX_FILES {
+            if paths.len() > MAX_KEYS {
                 return Err(StoreError::Damaged { path: self.directory.clone() });
             }
         }
@@ -171,10 +175,15 @@ fn kek_error(directory: &Path, file: &Path) -> impl FnOnce(KekError) -> StoreErr
 
 impl KeyStore for FileStore {
     fn insert(&self, record: &KeyRecord, secret: &Secret<Vec<u8>>) -> Result<(), StoreError> {
-        let _lock = DirectoryLock::exclusive(&self.directory)?;
-        admit(&self.read_all()?, record, secret)?;
+        let _lock = self.lock()?;
+        let present = self.read_all()?;
+        admit(&present, record, secret)?;
         let file = self.seal(record, secret.expose())?;
         files::write_private(&self.path_of(&record.id), &file)?;
+        // Last: without the new record these are what keeps the numbers from being used again. A crash leaves them to the next.
+        for id in outlived(&present, record) {
+            files::remove_if_present(&self.path_of(&id))?;
+        }
         Ok(())
     }
 
@@ -191,7 +200,7 @@ impl KeyStore for FileStore {
         if to == State::Destroyed {
             return self.destroy(id);
         }
-        let _lock = DirectoryLock::exclusive(&self.directory)?;
+        let _lock = self.lock()?;
         let Some(record) = next_state(&self.read_all()?, id, to)? else { return Ok(()) };
         let (_, secret) = self.find_file(id)?;
         let file = self.seal(&record, secret.expose())?;
@@ -206,7 +215,7 @@ impl KeyStore for FileStore {
     }
 
     fn destroy(&self, id: &KeyId) -> Result<(), StoreError> {
-        let _lock = DirectoryLock::exclusive(&self.directory)?;
+        let _lock = self.lock()?;
         let (mut record, _) = self.find_file(id)?;
         if record.state == State::Destroyed {
             return Ok(());

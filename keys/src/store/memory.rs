@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use windvane_protocols::secret::Secret;
 
-use super::{KeyStore, StoreError, admit, next_state, oldest_first};
+use super::{KeyStore, StoreError, admit, next_state, oldest_first, outlived};
 use crate::record::{KeyId, KeyRecord, State};
 
 /// Records, with their secrets until they are destroyed.
@@ -35,6 +35,9 @@ impl KeyStore for MemoryStore {
         let present: Vec<_> = keys.values().map(|(record, _)| record.clone()).collect();
         admit(&present, record, secret)?;
         keys.insert(record.id, (record.clone(), Some(secret.clone())));
+        for id in outlived(&present, record) {
+            keys.remove(&id);
+        }
         Ok(())
     }
 

@@ -123,6 +123,37 @@ fn a_purpose_has_one_active_key_and_epochs_only_grow() {
 }
 
 #[test]
+fn a_scoring_groups_next_key_leaves_no_record_of_its_destroyed_ones() {
+    on_both(|store| {
+        let insert = |group: &str, epoch| {
+            let purpose = Purpose::Score { group: group.parse().unwrap(), epoch };
+            let record = KeyRecord::with_public(purpose, vec![1; 32], epoch);
+            store.insert(&record, &secret(1)).map(|()| record)
+        };
+        let alive = insert("one", 1).unwrap();
+        for (group, epoch) in [("one", 2), ("other", 3)] {
+            store.destroy(&insert(group, epoch).unwrap().id).unwrap();
+        }
+        let log = KeyRecord::with_public(Purpose::Log, vec![1; 32], 4);
+        store.insert(&log, &secret(1)).unwrap();
+        store.destroy(&log.id).unwrap();
+        insert("one", 5).unwrap();
+        let left = store.records().unwrap().into_iter().map(|record| record.created_at_ms);
+        assert_eq!(left.collect::<Vec<_>>(), [1, 3, 4, 5]);
+        assert_eq!(store.secret(&alive.id).unwrap(), secret(1));
+        assert_eq!(insert("one", 2).unwrap_err().code(), "EPOCH_REUSED");
+    });
+}
+
+#[test]
+fn a_full_store_takes_no_key() {
+    let record = |epoch| KeyRecord::with_public(oprf(epoch, KeyGroup::Match), vec![1; 32], 1);
+    let full = vec![record(1); MAX_KEYS];
+    assert_eq!(admit(&full, &record(2), &secret(1)).unwrap_err().code(), "KEY_STORE_FULL");
+    admit(&full[1..], &record(2), &secret(1)).unwrap();
+}
+
+#[test]
 fn empty_and_oversized_parts_are_refused() {
     on_both(|store| {
         let record = |public| KeyRecord::with_public(Purpose::Log, vec![0; public], 1);
@@ -249,6 +280,56 @@ fn a_destroyed_secret_is_in_no_file_neither_clear_nor_sealed() {
     store.destroy(&record.id).unwrap();
     assert_eq!((anywhere(sealed), anywhere(&sealed[..16]), anywhere(b"known secret")), (0, 0, 0));
     assert_eq!(store.records().unwrap()[0].public, record.public);
+}
+
+#[test]
+fn a_wipe_that_was_interrupted_is_made_up_for_before_a_key_counts_as_destroyed() {
+    let (dir, store) = file_store();
+    let root = dir.path().join("keys");
+    let [first, other] =
+        [1, 2].map(|epoch| KeyRecord::with_public(oprf(epoch, KeyGroup::Match), vec![1; 32], 1));
+    store.insert(&first, &secret(1)).unwrap();
+    let sealed = fs::read(store_file(&root, &first.id)).unwrap();
+    store.destroy(&first.id).unwrap();
+    let open = || FileStore::open(&root, &passphrase("correct horse")).map(drop);
+    let writers: [&dyn Fn() -> Result<(), StoreError>; 4] = [
+        &|| store.destroy(&first.id),
+        &|| store.insert(&other, &secret(2)),
+        &|| store.advance(&other.id, State::Retiring),
+        &open,
+    ];
+    for write in writers {
+        let left = ["wipe", "tmp"].map(|ending| root.join(format!("{}.key.{ending}", first.id)));
+        let links = [0, 1].map(|at| dir.path().join(format!("link-{at}")));
+        for (left, link) in left.iter().zip(&links) {
+            fs::write(left, &sealed).unwrap();
+            fs::hard_link(left, link).unwrap();
+        }
+        write().unwrap();
+        assert!(left.iter().all(|left| !left.exists()));
+        for link in links {
+            assert!(fs::read(&link).unwrap().iter().all(|byte| *byte == 0));
+            fs::remove_file(link).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_key_of_which_nothing_was_replaced_yet_is_not_wiped() {
+    let (dir, store) = file_store();
+    let root = dir.path().join("keys");
+    let record = KeyRecord::with_public(Purpose::Log, vec![1; 32], 1);
+    store.insert(&record, &secret(1)).unwrap();
+    let left = root.join(format!("{}.key.wipe", record.id));
+    fs::hard_link(store_file(&root, &record.id), &left).unwrap();
+    store.advance(&record.id, State::Retiring).unwrap();
+    assert_eq!((store.secret(&record.id).unwrap(), left.exists()), (secret(1), false));
+    // What cannot be overwritten is an error, and nothing counts as done.
+    fs::create_dir(&left).unwrap();
+    assert_eq!(store.destroy(&record.id).unwrap_err().code(), "FILE_IO");
+    assert_eq!(store.secret(&record.id).unwrap(), secret(1));
+    fs::remove_dir(&left).unwrap();
+    store.destroy(&record.id).unwrap();
 }
 
 #[test]

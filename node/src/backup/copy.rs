@@ -26,6 +26,9 @@ const NOT_FILES: [&str; 6] = ["state.db", "state.db-wal", "state.db-shm", "log",
 /// Names of what is being made, beside those that begin as [`disk::UNFINISHED`] does.
 const MAKING: [&str; 2] = [".adding", ".publishing"];
 
+/// Ends of names of what is not whole, and of keys that are being overwritten.
+const ENDING: [&str; 2] = [".tmp", ".wipe"];
+
 /// Folders of jobs: a job that runs changes its journal at any time, and a kill leaves it as a copy does.
 const JOBS: [&str; 3] = ["psi/", "train/", "train-sessions/"];
 
@@ -310,7 +313,8 @@ fn list(root: &Path, only_files: bool) -> Result<Files, NodeError> {
             let unnamed = || BackupError::Name { path: entry.path() };
             let name = name.to_str().ok_or_else(unnamed)?;
             let mut prefixes = disk::UNFINISHED.iter().chain(&MAKING);
-            let unfinished = prefixes.any(|prefix| name.starts_with(prefix)) || name.ends_with(".tmp");
+            let unfinished = prefixes.any(|prefix| name.starts_with(prefix))
+                || ENDING.iter().any(|extension| name.ends_with(extension));
             if unfinished || (only_files && folder.is_empty() && NOT_FILES.contains(&name)) {
                 continue;
             }

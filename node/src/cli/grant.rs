@@ -123,7 +123,8 @@ struct PsiArgs {
     /// Set intersection: the same file may come again
     #[arg(long, requires = "psi_runs")]
     psi_repeated_input: bool,
-    /// Set intersection: smallest result that may be released (ecdh only)
+    /// Set intersection: smallest result that may be released, and fewest rows of the requester's file (ecdh only). How many
+    /// match is told below it too, so a requester that adds numbers which nobody has can count for a single person
     #[arg(long, value_name = "N", requires = "psi_runs", default_value_t = 0)]
     psi_minimum: u64,
 }

@@ -56,8 +56,11 @@ pub enum PsiRefusal {
         /// The column.
         column: String,
     },
-    /// The grant asks for a minimum that the request does not keep.
-    #[error("the grant asks for a minimum of {minimum}; take the mode `minimum` or `cardinality`")]
+    /// The grant asks for a minimum that the request's mode does not keep, or its rows do not reach.
+    #[error(
+        "the grant asks for a minimum of {minimum}; take the mode `minimum` or `cardinality`, and a table of at least as \
+         many rows"
+    )]
     Minimum {
         /// The grant's minimum.
         minimum: u64,

@@ -43,13 +43,14 @@ pub(crate) fn permit(
     if let Some((_, column)) = columns.iter().enumerate().find(unfit) {
         return Err(PsiRefusal::Column { column: column.clone() }.into());
     }
-    // The count alone never names anybody, so it may be had below the minimum.
+    // A count is had below the minimum too, but not over fewer rows: it would say more of each. Rows that match nothing can be
+    // added, so a minimum holds back whom a result names, and not what counts over chosen rows tell.
     let kept = match request.mode {
         Mode::Cardinality => true,
         Mode::MinimumThenRelease => request.minimum >= grant.minimum_result.max(1),
         _ => grant.minimum_result == 0,
     };
-    if !kept {
+    if !kept || request.rows < grant.minimum_result {
         return Err(PsiRefusal::Minimum { minimum: grant.minimum_result }.into());
     }
     Ok(())

@@ -152,12 +152,21 @@ impl InputFile {
     }
 }
 
-/// A commitment to a file and its key: the same for the same file under the same grant, and nothing to anybody
-/// who lacks the node's key.
-pub(super) fn input_commitment(keys: &NodeKeys, grant: &GrantId, digest: &[u8; 32], key: &str) -> [u8; 32] {
+/// A commitment to a file and its key, the columns of which are named in the order of its fields: the same for the same
+/// items of the same file under the same grant, and nothing to anybody who lacks the node's key.
+pub(super) fn input_commitment(
+    keys: &NodeKeys,
+    grant: &GrantId,
+    digest: &[u8; 32],
+    key: &str,
+    key_columns: &[String],
+) -> [u8; 32] {
     let salt = Transcript::new("windvane/psi-input-salt/v1").bytes("grant", grant.as_bytes());
     let salt = commit(keys.lookup.secret().expose(), salt.as_bytes());
-    let item = Transcript::new("windvane/psi-input/v1").bytes("file", digest).text("key", key);
+    let item = Transcript::new("windvane/psi-input/v1")
+        .bytes("file", digest)
+        .text("key", key)
+        .list("key column", key_columns.iter());
     commit(&salt, item.as_bytes())
 }
 

@@ -291,10 +291,12 @@ impl JobRunner {
         let folder = lock(&job.folder);
         let summary = Summary::of(&folder, &parameters, &self.keys.storage)?;
         if summary.result == JobResult::Released {
+            let plan = &job.checked.plan;
             let is_input = |digest: &_| {
-                input_commitment(&self.keys, &request.grant, digest, &request.key) == request.input
+                let (grant, key) = (&request.grant, &request.key);
+                input_commitment(&self.keys, grant, digest, key, &plan.key_columns) == request.input
             };
-            super::result::write(&job.checked.plan, &folder, &parameters, &self.keys.storage, is_input)?;
+            super::result::write(plan, &folder, &parameters, &self.keys.storage, is_input)?;
         }
         Ok(summary)
     }

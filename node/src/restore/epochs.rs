@@ -11,7 +11,7 @@ use windvane_protocols::secret::Secret;
 
 use crate::error::NodeError;
 
-/// An epoch's place: its data set or scoring group, and its number.
+/// An epoch's place: its data set and its number.
 type Place = (DataSet, u64);
 
 /// Keys that the log knows of.
@@ -19,7 +19,8 @@ type Place = (DataSet, u64);
 pub(super) struct KnownKeys {
     /// Public halves by epoch, with what each is for.
     oprf: BTreeMap<Place, BTreeMap<KeyGroup, Vec<u8>>>,
-    score: BTreeMap<Place, Vec<u8>>,
+    /// The newest epoch of each scoring group with its public half: all numbers below it are used up by it.
+    score: BTreeMap<DataSet, (u64, Vec<u8>)>,
     destroyed: BTreeSet<(String, Vec<u8>)>,
     others: BTreeSet<String>,
 }
@@ -34,7 +35,12 @@ impl KnownKeys {
             Ok(Purpose::Oprf { data_set, epoch, group }) => {
                 self.oprf.entry((data_set, epoch)).or_default().insert(group, public.to_vec());
             }
-            Ok(Purpose::Score { group, epoch }) => drop(self.score.insert((group, epoch), public.to_vec())),
+            Ok(Purpose::Score { group, epoch }) => {
+                let newest = self.score.entry(group).or_default();
+                if epoch >= newest.0 {
+                    *newest = (epoch, public.to_vec());
+                }
+            }
             _ => drop(self.others.insert(purpose.to_owned())),
         }
     }
@@ -46,7 +52,7 @@ impl KnownKeys {
             let records = keys.into_iter().map(|(group, public)| (purpose(group), public));
             use_up(store, records.collect())?;
         }
-        for ((group, epoch), public) in self.score {
+        for (group, (epoch, public)) in self.score {
             use_up(store, vec![(Purpose::Score { group, epoch }, public)])?;
         }
         for record in store.records()? {
@@ -116,4 +122,32 @@ pub(super) fn data_sets(store: &FileStore) -> Result<BTreeSet<DataSet>, NodeErro
         _ => None,
     };
     Ok(store.records()?.into_iter().filter_map(name).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use windvane_keys::passphrase::Passphrase;
+
+    use super::*;
+
+    #[test]
+    fn one_record_uses_up_all_numbers_of_a_scoring_group() {
+        let dir = tempfile::tempdir().unwrap();
+        let passphrase = Passphrase::new(b"correct horse".to_vec()).unwrap();
+        let store = FileStore::create(&dir.path().join("keys"), &passphrase).unwrap();
+        let mut known = KnownKeys::default();
+        for epoch in [1, 2, 4, 3] {
+            for state in [State::Active, State::Destroyed] {
+                known.take(&format!("score/joint-risk/{epoch}"), &[epoch; 32], state.as_str());
+            }
+        }
+        known.apply(&store).unwrap();
+        let left: Vec<_> =
+            store.records().unwrap().into_iter().map(|r| (r.purpose.to_string(), r.state)).collect();
+        assert_eq!(left, [("score/joint-risk/4".to_owned(), State::Destroyed)]);
+        let purpose = Purpose::Score { group: "joint-risk".parse().unwrap(), epoch: 3 };
+        let record = KeyRecord::with_public(purpose, vec![9; 32], 1);
+        let refused = store.insert(&record, &Secret::new(vec![1; 32])).unwrap_err();
+        assert_eq!(refused.code(), "EPOCH_REUSED");
+    }
 }

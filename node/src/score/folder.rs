@@ -253,6 +253,16 @@ impl GroupFolder {
         Ok(numbered(&self.path.join("epochs"))?)
     }
 
+    /// The finished epochs that are not retired, ascending.
+    ///
+    /// # Errors
+    /// [`FolderError::File`].
+    pub fn standing_epochs(&self) -> Result<Vec<u64>, FolderError> {
+        let mut epochs = self.epochs()?;
+        epochs.retain(|epoch| self.epoch(*epoch).is_finished() && !self.epoch(*epoch).is_retired());
+        Ok(epochs)
+    }
+
     /// An epoch's folder, whether it is there or not.
     pub fn epoch(&self, epoch: u64) -> EpochFolder {
         EpochFolder { epoch, path: self.path.join("epochs").join(epoch.to_string()) }

@@ -88,11 +88,7 @@ impl Loaded {
 
     /// Adds a group's finished epochs that are not retired to `now`.
     fn epochs(&self, shared: &Shared, folder: &GroupFolder, now: &mut Self) -> Result<(), NodeError> {
-        for epoch in folder.epochs()? {
-            let dir = folder.epoch(epoch);
-            if !dir.is_finished() || dir.is_retired() {
-                continue;
-            }
+        for epoch in folder.standing_epochs()? {
             let key = (folder.group().clone(), epoch);
             let member = match self.epochs.get(&key) {
                 Some(member) => Ok(member.clone()),

@@ -34,6 +34,14 @@ pub enum ScoreRefusal {
         /// The largest that may be begun.
         largest: u64,
     },
+    /// As many epochs of the group stand here as may.
+    #[error(
+        "{standing} epochs of this group are not retired here, as many as may; `score retire` ends one for good"
+    )]
+    EpochsStand {
+        /// How many there are.
+        standing: usize,
+    },
     /// There is no such setup that waits for this.
     #[error(
         "no setup under these terms waits here for {stage}; the node may have been restarted: begin the next epoch"
@@ -68,6 +76,7 @@ impl ScoreRefusal {
             Self::Terms(_) => "SCORE_TERMS_INVALID",
             Self::EpochUsed { .. } => "SCORE_EPOCH_USED",
             Self::EpochTooLarge { .. } => "SCORE_EPOCH_TOO_LARGE",
+            Self::EpochsStand { .. } => "SCORE_EPOCHS_STAND",
             Self::SetupUnknown { .. } => "SCORE_SETUP_UNKNOWN",
             Self::RoundRepeated { .. } => "SCORE_ROUND_REPEATED",
             Self::SetupInvalid(_) => "SCORE_SETUP_INVALID",
@@ -79,7 +88,9 @@ impl ScoreRefusal {
     pub(crate) const fn grpc(&self) -> Code {
         match self {
             Self::GroupUnknown | Self::TableUnknown => Code::NotFound,
-            Self::TermsDiffer { .. } | Self::SetupUnknown { .. } => Code::FailedPrecondition,
+            Self::TermsDiffer { .. } | Self::EpochsStand { .. } | Self::SetupUnknown { .. } => {
+                Code::FailedPrecondition
+            }
             Self::EpochUsed { .. } | Self::RoundRepeated { .. } => Code::AlreadyExists,
             Self::Busy => Code::ResourceExhausted,
             _ => Code::InvalidArgument,

@@ -8,8 +8,9 @@
 //! One step at a time, for all groups: setups are rare, and a step takes milliseconds. A step is carried out whole even
 //! when its caller hangs up.
 //!
-//! No grant limits a bank here, so what it can make a provider log and keep is: a group's setups begin at a pace, a
-//! confirmation is told of once however often it is asked for, and of a setup that is given up nothing stays on the disk.
+//! No grant limits a bank here, so what it can make a provider log and keep is: a group's setups begin at a pace, and none
+//! where 64 epochs of the group are not retired; a confirmation is told of once however often it is asked for; and of a setup
+//! that is given up nothing stays on the disk but the record of its key, until the group's next one is confirmed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,6 +44,10 @@ use crate::provider::Provider;
 
 /// The newest epochs of a group among which a setup is looked for after a restart.
 const RECENT_EPOCHS: usize = 4;
+
+/// The finished epochs of a group that are not retired, beyond which no setup of it begins: each costs a key, evidence and
+/// memory, and a bank needs the one that it scores with and a few to go back to.
+const STANDING_EPOCHS: usize = 64;
 
 /// Setups of a group that may begin at once, where none did for long.
 const SETUPS_AT_ONCE: u64 = 16;
@@ -170,6 +175,7 @@ impl Rounds {
             return Err(Refusal::Stopping);
         }
         groups.admit(&terms.group)?;
+        self.check_room(&terms.group).await?;
         let shared = self.provider.shared();
         let (party, key) = (&shared.keys.party, shared.keys.signing_key());
         let step = announce(charter.clone(), party, key, &mut rand::rng()).map_err(ScoreRefusal::from)?;
@@ -185,6 +191,16 @@ impl Rounds {
         let begun = Running { plan, charter, announcement: announcement.clone(), waiting };
         groups.running.insert(group, begun);
         Ok(announcement)
+    }
+
+    /// Whether another epoch of a group may stand here.
+    async fn check_room(&self, group: &DataSet) -> Result<(), Refusal> {
+        let folder = ScoreFolder::new(&self.provider.shared().layout).group(group);
+        let standing = blocking(move || folder.standing_epochs()).await?.map_err(folder_refusal)?.len();
+        if standing >= STANDING_EPOCHS {
+            return Err(ScoreRefusal::EpochsStand { standing }.into());
+        }
+        Ok(())
     }
 
     async fn dealt(

@@ -104,7 +104,7 @@ pub struct Grant {
     pub purposes: Vec<String>,
     /// Which label fields the requester may use; empty means all of the schema.
     pub columns: Vec<String>,
-    /// Smallest set result that may be released; 0 means no minimum.
+    /// Smallest set result that may be released, and fewest rows of the requester; 0 means no minimum.
     pub minimum_result: u64,
     /// What set intersections it permits; nothing unless its operations name them.
     pub psi: PsiTerms,

@@ -113,7 +113,7 @@ pub struct PsiAcceptance {
     pub parameters: Parameters,
     /// The provider's half of the salt.
     pub nonce: [u8; 32],
-    /// Salted commitment to the provider's list.
+    /// Salted commitment to the provider's list and its key columns.
     pub input: [u8; 32],
     /// Milliseconds of Unix time.
     pub accepted_at_ms: u64,

@@ -63,7 +63,8 @@ impl JobRunner {
             return Ok(Some(Sent::Useless(request, code)));
         }
         let body = request.body();
-        let commitment = input_commitment(&self.keys, &body.grant, &scan.digest, &body.key);
+        let columns = &job.checked.plan.key_columns;
+        let commitment = input_commitment(&self.keys, &body.grant, &scan.digest, &body.key, columns);
         if body.rows != scan.rows || body.input != commitment {
             return Err(PsiError::InputChanged { path: job.checked.input().path });
         }
@@ -114,7 +115,7 @@ impl JobRunner {
             protocol: job.checked.protocol,
             mode: job.checked.mode,
             minimum,
-            input: input_commitment(&self.keys, &grant.id, &scan.digest, &key),
+            input: input_commitment(&self.keys, &grant.id, &scan.digest, &key, &plan.key_columns),
             key,
             payload_columns: plan.payload_columns.clone(),
             rows: scan.rows,

@@ -77,13 +77,15 @@ impl PsiProvider {
         }
         let scan = self.scan(&input).await?;
         grant::permit(&grant, request, scan.rows, self.provider.now_ms())?;
-        let commitment = self.input_commitment(request, &scan);
+        let commitment = self.input_commitment(request, &input, &scan);
         if known.as_ref().is_some_and(|known| known.acceptance.body().input != commitment) {
             return Err(PsiRefusal::ListChanged.into());
         }
         let acceptance = match known {
             Some(Known { acceptance, logged: true }) => acceptance,
-            known => self.accept(open, &grant, &scan, known.map(|known| known.acceptance)).await?,
+            known => {
+                self.accept(open, &grant, &scan, commitment, known.map(|known| known.acceptance)).await?
+            }
         };
         Ok((acceptance, (input, scan)))
     }
@@ -127,6 +129,7 @@ impl PsiProvider {
         open: &PsiOpen,
         grant: &Grant,
         scan: &Scan,
+        commitment: [u8; 32],
         earlier: Option<Signed<PsiAcceptance>>,
     ) -> Result<Signed<PsiAcceptance>, PsiError> {
         let (shared, now_ms) = (self.provider.shared(), self.provider.now_ms());
@@ -141,7 +144,7 @@ impl PsiProvider {
             parameters,
             request: open.request.clone(),
             nonce: rand::random(),
-            input: self.input_commitment(request, scan),
+            input: commitment,
             accepted_at_ms: now_ms,
         };
         let _one = self.counting.lock().await;
@@ -202,8 +205,8 @@ impl PsiProvider {
     }
 
     /// A commitment that tells the requester nothing, and that this node finds again for the same list.
-    fn input_commitment(&self, request: &PsiRequest, scan: &Scan) -> [u8; 32] {
-        let shared = self.provider.shared();
-        input_commitment(&shared.keys, &request.grant, &scan.digest, &request.key)
+    fn input_commitment(&self, request: &PsiRequest, input: &InputFile, scan: &Scan) -> [u8; 32] {
+        let keys = &self.provider.shared().keys;
+        input_commitment(keys, &request.grant, &scan.digest, &request.key, &input.key_columns)
     }
 }
