@@ -345,7 +345,8 @@ impl std::fmt::Debug for Listed {
 
 /// Positions as eight big-endian bytes, kinds as one: 0 a decoy, 1 and 2 to train on, 3 and 4 held out, by label.
 impl Record for Listed {
-    const DOMAIN: &'static str = "windvane/train-listed/v1";
+    // What v1 names was drawn by another procedure, which nobody has any more to hold a list against.
+    const DOMAIN: &'static str = "windvane/train-listed/v2";
 
     fn write(&self, t: Transcript) -> Transcript {
         let positions: Vec<_> = self.positions.iter().flat_map(|at| at.to_be_bytes()).collect();

@@ -122,7 +122,7 @@ impl Answers {
         while let Some(bytes) = read().map_err(TrainError::io(&self.path))? {
             let answer = Answer::decode(&bytes).map_err(|error| TrainError::Folder {
                 path: self.path.clone(),
-                what: format!("an answer is damaged: {error}"),
+                what: format!("an answer is damaged: {error}; put the file back as it was, or {ANEW}"),
             })?;
             let begin = end + HEADER_BYTES;
             end = begin + bytes.len() as u64;

@@ -137,7 +137,7 @@ impl TrainRunner {
         let ends = each(asked.into_iter().map(|(link, known, finish, _)| async move {
             Ok(match known {
                 Some(receipt) => Ok(receipt),
-                None => link.finish(&finish).await.map_err(TrainError::of_accepted),
+                None => link.finish(&finish).await,
             })
         }));
         let mut ends = ends.await?;

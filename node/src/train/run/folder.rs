@@ -29,7 +29,7 @@ use windvane_protocols::party::{PartyId, SessionId};
 use windvane_protocols::transcript::{Record, Signed};
 use zeroize::Zeroizing;
 
-use super::error::TrainError;
+use super::error::{ANEW, TrainError};
 use super::journal::{Fact, TrainState, read_journal};
 use super::plan::TrainPlan;
 use super::report::TrainReport;
@@ -262,7 +262,7 @@ impl TrainFolder {
         let Some(body) = self.unseal(name, key)? else { return Ok(None) };
         let damaged = |error: windvane_protocols::transcript::TranscriptError| TrainError::Folder {
             path: self.path.join(name),
-            what: error.to_string(),
+            what: format!("{error}; {ANEW}"),
         };
         T::decode(&body).map(Some).map_err(damaged)
     }

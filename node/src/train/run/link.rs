@@ -116,7 +116,7 @@ impl Link {
             self.traffic.receive(response.acceptance.len());
             Ok(response)
         };
-        let response = self.ask("opening the session", call).await?;
+        let response = self.call("opening the session", call).await?;
         Signed::try_from(response).map_err(TrainError::of(self.party(), "opening the session"))
     }
 
@@ -263,8 +263,16 @@ impl Link {
         Signed::try_from(response).map_err(TrainError::of(self.party(), stage))
     }
 
-    /// Makes a call, again and again while the provider is busy with the session.
+    /// [`Self::call`] in a session that the provider has accepted.
     async fn ask<T, C>(&self, stage: &'static str, call: impl Fn() -> C) -> Result<T, TrainError>
+    where
+        C: Future<Output = Result<T, Status>>,
+    {
+        self.call(stage, call).await.map_err(TrainError::of_accepted)
+    }
+
+    /// Makes a call, again and again while the provider is busy with the session.
+    async fn call<T, C>(&self, stage: &'static str, call: impl Fn() -> C) -> Result<T, TrainError>
     where
         C: Future<Output = Result<T, Status>>,
     {
@@ -287,7 +295,7 @@ impl Link {
         match tokio::time::timeout(self.idle, stream.next()).await.map_err(|_| self.silent(stage))? {
             None => Ok(None),
             Some(Ok(message)) => Ok(Some(message)),
-            Some(Err(status)) => Err(TrainError::of(self.party(), stage)(&status)),
+            Some(Err(status)) => Err(TrainError::of(self.party(), stage)(&status).of_accepted()),
         }
     }
 
