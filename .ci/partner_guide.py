@@ -1,6 +1,6 @@
 """Runs the blocks of the partner guide, taken from node/README.md, on a clean Debian: debootstrap, the package, a
 booted systemd with its own network of one loopback, both parties, and the first verification, whose answer is
-checked. Needs root, dpkg-dev, and a release build; the mirror is this machine's own.
+checked. Needs root, dpkg-dev, and a build of windvane; the mirror is this machine's own.
 
     python3 .ci/partner_guide.py [--program target/release/windvane | --deb FILE]
 """

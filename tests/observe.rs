@@ -115,7 +115,7 @@ async fn metrics_have_known_values_after_known_calls() {
         (&quota("limit", "match", "day"), 10_000_000.0),
         (&quota("limit", "match", "total"), 100_000_000.0),
         ("windvane_receipts_open", 0.0),
-        ("windvane_sessions_remembered", 5.0),
+        ("windvane_sessions_remembered", 4.0),
         ("windvane_connections", 1.0),
         ("windvane_log_size_entries", pair.provider.log().size() as f64),
         ("windvane_log_entries_total", pair.provider.log().stats().entries as f64),

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use windvane_keys::record::{KeyRecord, State};
 use windvane_keys::rotation::{activate_epoch, destroy_epoch, epochs, retire_epoch};
-use windvane_keys::store::FileStore;
+use windvane_keys::store::{FileStore, StoreError};
 use windvane_protocols::audit::entry::{Entry, Event};
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::transcript::Record as _;
@@ -87,9 +87,14 @@ impl Epochs<'_> {
     /// are to end, and it is active. That comes last, so that [`Self::interrupted`] finds what was not done. Gives the
     /// epochs that retire.
     pub(crate) fn succeed(&self, data_set: &DataSet, current: u64) -> Result<Vec<u64>, NodeError> {
-        let (retiring, useless) = self.before(data_set, current)?;
-        for epoch in &retiring {
-            self.advance(data_set, *epoch, State::Retiring)?;
+        let (mut retiring, mut useless) = self.before(data_set, current)?;
+        for epoch in std::mem::take(&mut retiring) {
+            match self.advance(data_set, epoch, State::Retiring) {
+                Ok(()) => retiring.push(epoch),
+                // Its time was over, and a running node ended it.
+                Err(NodeError::Keys(StoreError::Destroyed { .. })) => useless.push(epoch),
+                Err(error) => return Err(error),
+            }
         }
         self.begin_end(data_set, &useless)?;
         self.advance(data_set, current, State::Active)?;
@@ -138,12 +143,16 @@ impl Epochs<'_> {
     /// Whether a later epoch is published and told of. What stands there of the epoch itself does not matter.
     fn has_successor(&self, data_set: &DataSet, epoch: u64) -> Result<bool, NodeError> {
         let published = published_epochs(self.root, data_set)?;
+        let mut none = Ok(false);
         for later in published.into_iter().rev().take_while(|later| *later > epoch) {
-            if is_told(self.store, self.root, data_set, later)? {
-                return Ok(true);
+            match is_told(self.store, self.root, data_set, later) {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                // One that is damaged says nothing of those before it.
+                Err(error) => none = none.and(Err(error)),
             }
         }
-        Ok(false)
+        none
     }
 
     /// Ends one epoch: the keys first, because they are what is secret, then its table, which was published or waits for
@@ -165,8 +174,14 @@ impl Epochs<'_> {
         if !keys.iter().all(is_gone) {
             return Err(still_there(&format!("a key of epoch {epoch} of {data_set}")));
         }
-        tables.remove()?;
         let entries = self.entries(keys, State::Destroyed);
+        if let Err(error) = tables.remove() {
+            // The keys are gone now, whenever their table is.
+            if !known.iter().all(is_gone) {
+                self.store.queue_entries(&entries)?;
+            }
+            return Err(error.into());
+        }
         Ok(self.store.complete_end(data_set.as_str(), epoch, &entries)?)
     }
 

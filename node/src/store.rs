@@ -487,8 +487,6 @@ impl Store {
     }
 }
 
-/// Write-ahead logging without an `fsync` per commit, for records of verifications: a cut of power may lose the last
-/// moments, of which the log still tells; a killed process loses nothing.
 /// Queues entries for the log, in order, with whatever else a transaction does.
 fn queue(t: &Transaction<'_>, entries: &[impl AsRef<[u8]>]) -> rusqlite::Result<()> {
     for entry in entries {
@@ -497,6 +495,8 @@ fn queue(t: &Transaction<'_>, entries: &[impl AsRef<[u8]>]) -> rusqlite::Result<
     Ok(())
 }
 
+/// Write-ahead logging without an `fsync` per commit, for records of verifications: a cut of power may lose the last
+/// moments, of which the log still tells; a killed process loses nothing.
 fn connect(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(path)?;
     connection.execute_batch(

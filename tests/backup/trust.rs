@@ -128,7 +128,8 @@ fn a_restored_node_believes_no_keys_that_a_partner_replaced_and_the_enrolment_be
     let repository = lab.dir.path().join("backups");
     carrier.admin.back_up(&repository, None, &|_, _| ()).unwrap();
     // Another node of the same name has other keys.
-    let other = Lab::new().party("replaced", "");
+    let elsewhere = Lab::new();
+    let other = elsewhere.party("replaced", "");
     let anew = lab.sign(&other.admin.enrolment_request().unwrap());
     carrier.admin.import_enrolment(&anew).unwrap();
     carrier.admin.import_enrolment(&lab.sign(&renewed.admin.renewal_request().unwrap())).unwrap();

@@ -35,6 +35,12 @@ fn problems(report: &Report) -> Vec<String> {
 
 const NOTHING: [&str; 0] = [];
 
+/// An address at which nobody listens.
+fn closed() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn healthy_nodes_have_no_problems_and_the_provider_answers() {
     let lab = Lab::new();
@@ -68,14 +74,10 @@ async fn what_is_wrong_with_a_provider_is_named() {
     let provider =
         |party: &str, address: &str| format!("[[provider]]\nparty = \"{party}\"\naddress = \"{address}\"\n");
     let address = |node: &Node| node.grpc_address().unwrap().to_string();
-    let closed = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().to_string()
-    };
     let more = [
         provider("carrier-b", &address(&stranger_node)),
         provider("carrier-c", &address(&foreign_node)),
-        provider("carrier-d", &closed),
+        provider("carrier-d", &closed()),
     ];
     fs::write(&path, format!("{text}{}", more.concat())).unwrap();
     let mut found = problems(&examine(&path).await);
@@ -124,6 +126,16 @@ async fn a_node_that_does_not_show_itself_is_asked_over_rest_and_else_known_by_i
     let report = examine(&carrier).await;
     assert!(codes(&report, Severity::Warning).contains(&"OBSERVABILITY_OFF".to_owned()), "{}", report.text());
     assert!(!report.text().contains("healthy"), "{}", report.text());
+    // One whose log is open, and that does not answer where it is asked, is not to be started once more.
+    let text = fs::read_to_string(&bank).unwrap();
+    let address = pair.node.http_address().unwrap().to_string();
+    fs::write(&bank, text.replacen(&address, &closed(), 1)).unwrap();
+    let found = codes(&examine(&bank).await, Severity::Warning);
+    assert!(
+        found.contains(&"NODE_SILENT".to_owned()) && !found.contains(&"NODE_DOWN".to_owned()),
+        "{found:?}"
+    );
+    fs::write(&bank, text).unwrap();
     pair.stop().await;
     for path in [bank, carrier] {
         let report = examine(&path).await;

@@ -8,13 +8,14 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use windvane::Node;
+use windvane::admin::GrantTerms;
 use windvane::config::Config;
 use windvane::dataset::DataSetConfig;
 use windvane::functions::Function;
 use windvane::peer::channel;
 
 use super::{Pair, page, shown};
-use crate::lab::{HEADER, Lab, Party, SUBSCRIBERS, bank_of, terms, zhang};
+use crate::lab::{HEADER, Lab, Party, SUBSCRIBERS, bank_of, error_of, terms, zhang};
 
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
@@ -111,6 +112,21 @@ async fn too_little_room() {
         assert_eq!(failing(&node).await, expected);
         node.stop().await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_for_another_purpose_that_no_table_serves_takes_no_readiness() {
+    let lab = Lab::new();
+    let pair = Pair::start(&lab, shown).await;
+    // The table's epoch is longer than this grant permits.
+    let other = GrantTerms { purposes: vec!["screening".into()], epoch_hours: 1, ..terms() };
+    let other = pair.carrier.admin.issue_grant(&other).unwrap();
+    pair.bank.admin.accept_grant(&other).unwrap();
+    pair.carrier.taken_over_by(&pair.provider).await;
+    pair.bank.taken_over_by(&pair.node).await;
+    assert_eq!(error_of(&pair.node, zhang()).await, None);
+    assert_eq!(failing(&pair.node).await, NOTHING);
+    pair.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

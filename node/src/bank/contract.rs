@@ -182,9 +182,12 @@ impl Contract {
         self.grants.iter().map(|grant| grant.not_after_ms).max()
     }
 
-    /// The code of what lookups lack now, where customers are looked up there.
+    /// The code of what lookups lack now, where customers are looked up there; nothing where those for any purpose lack
+    /// nothing.
     pub(crate) fn lacks(&self, now_ms: u64) -> Option<&'static str> {
-        self.has_lookups().then(|| self.terms(None, now_ms).err()).flatten()
+        let lacking = self.has_lookups().then(|| self.terms(None, now_ms).err()).flatten()?;
+        let mut purposes = self.grants.iter().flat_map(|grant| &grant.purposes);
+        (!purposes.any(|purpose| self.terms(Some(purpose), now_ms).is_ok())).then_some(lacking)
     }
 
     /// What a lookup may run under now, for a purpose or for any, or the code of what is missing.

@@ -91,7 +91,7 @@ pub enum PublishError {
     /// A published manifest is not what was signed. While it stands there, nobody knows what the epoch was.
     #[error(
         "the manifest of epoch {epoch} of {data_set}, which is published, is damaged; run: windvane retire epoch \
-         {data_set} {epoch}, then windvane dataset build, windvane dataset publish"
+         {data_set} {epoch} --yes-destroy PARTY with this node's name, then windvane dataset build, windvane dataset publish"
     )]
     PublishedDamaged {
         /// The data set.

@@ -1,7 +1,7 @@
 //! Checks that a running node and the commands share. Each gives nothing where all is well.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Finding, Scope, Severity};
 use crate::clock::rfc3339;
@@ -64,12 +64,18 @@ pub fn modes(layout: &Layout) -> Vec<Finding> {
     let below_keys = std::fs::read_dir(layout.keys()).into_iter().flatten().flatten();
     let secrets = below_keys.filter_map(|entry| loose(&entry.path(), 0o077));
     let folder = loose(layout.root(), 0o022);
-    let own = [layout.keys(), layout.state()].into_iter().filter_map(|path| loose(&path, 0o077));
+    // SQLite makes the two beside the state file with its mode, and leaves them when that is changed.
+    let state = ["", "-wal", "-shm"].map(|ending| {
+        let mut path = layout.state().into_os_string();
+        path.push(ending);
+        PathBuf::from(path)
+    });
+    let own = [layout.keys()].into_iter().chain(state).filter_map(|path| loose(&path, 0o077));
     folder.into_iter().chain(own).chain(secrets).collect()
 }
 
 /// What is switched off, and which partners are suspended of those that `is_partner` knows. Verification is a problem where
-/// it has work, in the scope that `lookups` says, and no finding where it has none. Anything else is given up by itself, so that
+/// a command took its work, in the scope that `lookups` says, and no finding where it had none. Anything else is given up by itself, so that
 /// the node is as ready as it is wanted; what its configuration keeps off is no more than worth knowing.
 pub fn switched_off(
     functions: &Functions,
@@ -85,7 +91,7 @@ pub fn switched_off(
             format!("set {function} = true in [functions] of the configuration, and start the node again")
         };
         let (severity, scope) = match function {
-            Function::Verification => (Severity::Problem, lookups?),
+            Function::Verification if by_command => (Severity::Problem, lookups?),
             _ if by_command => (Severity::Warning, Scope::Node),
             _ => (Severity::Note, Scope::Node),
         };
@@ -294,5 +300,10 @@ mod tests {
         assert_eq!(modes(&layout), []);
         set(&layout.state(), 0o644);
         assert!(modes(&layout)[0].advice.starts_with("chmod 600 "));
+        set(&layout.state(), 0o600);
+        let log = layout.state().with_extension("db-wal");
+        std::fs::write(&log, []).unwrap();
+        set(&log, 0o644);
+        assert_eq!(modes(&layout)[0].advice, format!("chmod 600 {}", log.display()));
     }
 }

@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 use windvane_keys::enrolment::Enrolment;
 use windvane_keys::files::write_public;
 use windvane_keys::identity::TlsKey;
+use windvane_keys::score::destroy_member_keys;
 use windvane_protocols::audit::destruction::Destruction;
 use windvane_protocols::audit::entry::{Entry, Event, Keys};
 use windvane_protocols::lookup::DataSet;
@@ -233,6 +234,10 @@ impl<'a> CatchUp<'a> {
                 let mut ledger = folder.ledger()?;
                 if *epoch > ledger.ledger().last_epoch(group).unwrap_or(0) {
                     ledger.begin(group, *epoch)?;
+                }
+                if state == "retired" {
+                    // Its key's own entry may be missing, where a kill came before it.
+                    destroy_member_keys(&self.keys.store, group, *epoch)?;
                 }
                 let (group, epoch) = (folder.group(group), folder.group(group).epoch(*epoch));
                 if state == "retired" && epoch.path().exists() {

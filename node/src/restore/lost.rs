@@ -38,8 +38,8 @@ pub(super) fn end_everything(
     ];
     notes.push(format!(
         "whom the node distrusted since {} is not known here: before the start, import the newest revocation list of \
-         every authority, and repeat what was done since with `partner trust`, `partner distrust`, `partner end`, \
-         `partner suspend` and `function off`",
+         every authority, and repeat what was done since with `partner trust`, `partner distrust`, `partner end` and \
+         `function off`",
         rfc3339(since_ms)
     ));
     for pem in store.partners()? {
@@ -48,7 +48,8 @@ pub(super) fn end_everything(
         let told = entry(Event::Switched { subject: subject.clone(), action });
         match store.switch_off(&subject, now_ms, &told) {
             Ok(()) => notes.push(format!(
-                "partner {party} is suspended: `windvane partner resume {party}` when that is done, if it is to be believed"
+                "partner {party} is suspended: `windvane partner resume {party}` when that is done, if it is to be believed \
+                 and was not suspended since"
             )),
             Err(StoreError::Exists { .. }) => {
                 notes.push(format!("partner {party} was suspended before the backup, and still is"));

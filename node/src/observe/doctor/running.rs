@@ -35,6 +35,13 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
             let what = if ready { "the node runs and is ready" } else { "the node runs and is not ready" };
             std::iter::once(Finding::note("NODE_RUNS", what, "")).chain(findings).collect()
         }
+        _ if is_held(&Layout::new(config.node.data_dir.clone()).log()) => {
+            let what =
+                format!("a process has the node's log open, and none answers at http://{address}/readyz");
+            let advice = "run windvane doctor where the node runs, with its configuration; where it does, the node hangs: \
+                          restart it";
+            vec![Finding::warning("NODE_SILENT", what, advice)]
+        }
         _ => vec![down(format!("no node answers at http://{address}/readyz"))],
     };
     if shown.is_none() {
