@@ -65,7 +65,7 @@ async fn a_session_is_not_told_under_the_code_of_another_provider() {
     world.stop("police").await;
     let error = world.go_on(world.begun(&world.small_plan("stopped-1"))).await.unwrap_err();
     assert_eq!(error.code(), "PEER_UNAVAILABLE");
-    let (bank, ..) = world.stopped().await;
+    let (bank, _, _lab) = world.stopped().await;
     let failed = events(&bank).into_iter().filter_map(|event| match event {
         Event::Failed { peer, code, .. } => Some((peer.to_string(), code)),
         _ => None,
