@@ -92,7 +92,8 @@ pub const DECISION_MISSING: &str = "DECISION_MISSING";
 
 /// Difference: one party's log lacks a session that the other's has.
 pub const SESSION_MISSING: &str = "SESSION_MISSING";
-/// Difference: the provider answered, and the requester's log has neither the receipt nor a reason.
+/// Difference: the provider answered, and the requester's log has neither the receipt nor a reason, or the requester
+/// countersigned the receipt that its log lacks: then no reason counts.
 pub const ANSWER_NOT_RECEIVED: &str = "ANSWER_NOT_RECEIVED";
 /// Difference: a request that nobody answered, and for which no log has a reason.
 pub const UNEXPLAINED: &str = "UNEXPLAINED";

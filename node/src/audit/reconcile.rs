@@ -206,7 +206,9 @@ impl<'a> Comparison<'a> {
         self.notes.push(note);
     }
 
+    /// As [`Self::unanswered`].
     fn job_without_receipt(&mut self, id: SessionId, completed: bool, places: Vec<Place>) {
+        let signed_for = self.answering.jobs.find(&id).is_some_and(|job| job.countersigned.is_some());
         let here = self.asking.sessions.failure(&id);
         let there = self.answering.sessions.failure(&id).filter(|_| !completed);
         if !completed && self.answering.jobs.is_training(&id) {
@@ -216,7 +218,7 @@ impl<'a> Comparison<'a> {
             );
             self.notes.push(note);
         }
-        if let Some((_, code)) = here.or(there) {
+        if let Some((_, code)) = here.or(there).filter(|_| !signed_for) {
             *self.report.explained.entry(code.clone()).or_default() += 1;
             return;
         }
@@ -224,7 +226,10 @@ impl<'a> Comparison<'a> {
             true => (code::ANSWER_NOT_RECEIVED, self.requester),
             false => (code::UNEXPLAINED, self.provider),
         };
-        let text = "the job did not come to a receipt in both logs, and no log says why".to_owned();
+        let text = match signed_for {
+            true => format!("{} countersigned the job's receipt, and its log lacks it", self.requester),
+            false => "the job did not come to a receipt in both logs, and no log says why".to_owned(),
+        };
         self.lack(code, lacking, places, Some(id), text);
     }
 
@@ -345,15 +350,20 @@ impl<'a> Comparison<'a> {
     }
 
     /// The requester has no receipt. Its log may say why, or the provider's that it refused; a provider that
-    /// answered has refused nothing.
+    /// answered has refused nothing, and a requester that countersigned the receipt had it, whatever it says.
     fn unanswered(&mut self, both: &Both<'_>) {
+        let signed_for = both.answering.is_some_and(|session| session.countersigned.is_some());
         let here = self.asking.sessions.failure(&both.id);
         let there = self.answering.sessions.failure(&both.id).filter(|_| both.answered().is_none());
-        if let Some((_, code)) = here.or(there) {
+        if let Some((_, code)) = here.or(there).filter(|_| !signed_for) {
             *self.report.explained.entry(code.clone()).or_default() += 1;
         } else if both.answered().is_some() {
-            let text =
-                format!("{} answered, and the log of {} lacks the receipt", self.provider, self.requester);
+            let text = match signed_for {
+                true => format!("{} countersigned the receipt, and its log lacks it", self.requester),
+                false => {
+                    format!("{} answered, and the log of {} lacks the receipt", self.provider, self.requester)
+                }
+            };
             self.lack(code::ANSWER_NOT_RECEIVED, self.requester, self.places(both), Some(both.id), text);
         } else {
             let text = "the request was not answered, and no log says why".to_owned();

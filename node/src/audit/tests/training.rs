@@ -167,6 +167,21 @@ fn what_is_lacking_in_one_log_is_named() {
 }
 
 #[test]
+fn a_reason_of_the_bank_explains_no_job_away_of_which_it_countersigned_the_receipt() {
+    let mut world = trained();
+    let removed = ["train completed", "countersigned", "train result"];
+    world.parties[BANK].entries.retain(|entry| !removed.contains(&entry.event.kind()));
+    let peer = world.parties[A].id.clone();
+    world.log(BANK, Event::Failed { session: Some(SESSION), peer, code: "DEADLINE_EXCEEDED".into() });
+    let report = compare(&world);
+    assert!(report.logs.iter().all(AuditReport::is_ok), "each log by itself is good: {report}");
+    assert_eq!(difference_codes(&world), [code::ANSWER_NOT_RECEIVED]);
+    // Without the countersignature nobody can tell.
+    world.parties[A].entries.retain(|entry| entry.event.kind() != "countersigned");
+    assert_eq!(difference_codes(&world), [""; 0]);
+}
+
+#[test]
 fn a_receipt_without_its_request_or_acceptance_or_with_a_wrong_signature_is_found() {
     for (party, kind) in [(BANK, "train requested"), (A, "train accepted")] {
         let mut world = trained();
