@@ -13,7 +13,8 @@ pub const LOG_KEY_DIFFERS: &str = "LOG_KEY_DIFFERS";
 pub const ENTRY_MALFORMED: &str = "ENTRY_MALFORMED";
 /// An entry's time lies before an earlier entry's.
 pub const TIME_BACKWARDS: &str = "TIME_BACKWARDS";
-/// A record that the node itself signed has another time than its entry.
+/// A record that the node itself signed has another time than its entry, or a provider's acceptance or receipt names a time at
+/// which the request in it was not made yet, a lookup's also one at which it was long over.
 pub const TIME_DIFFERS: &str = "TIME_DIFFERS";
 /// A public key in an entry is not a usable key.
 pub const KEY_INVALID: &str = "KEY_INVALID";

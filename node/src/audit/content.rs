@@ -29,12 +29,13 @@ use super::jobs::Jobs;
 use super::keyring::{Keyring, Signers};
 use super::report::{Fault, Finding};
 use super::sessions::Sessions;
+use crate::clock::is_before;
 
 /// How far entries may step back in time, and a node's own signed records differ from their entries. Appends
 /// race each other by milliseconds, a batch's entries carry the time at which it began (at most a minute
-/// earlier), and an operator corrects a clock; a node tolerates the same 5 minutes between its clock and a
-/// peer's unless configured otherwise. The same time a node has to take over that a grant was ended.
-pub(super) const TIME_TOLERANCE_MS: u64 = 300_000;
+/// earlier), and an operator corrects a clock; a node tolerates no more than the same 5 minutes between its clock and a
+/// peer's. The same time a node has to take over that a grant was ended.
+pub(super) const TIME_TOLERANCE_MS: u64 = crate::clock::MAX_TOLERANCE_MS;
 
 /// Entries that are decoded and checked at a time: enough for every core, and few megabytes.
 const CHUNK: usize = 4_096;
@@ -384,6 +385,7 @@ impl Content {
             faults.extend(own_time("receipt", at_ms, receipt.received_at_ms));
             faults.extend(own_time("receipt", at_ms, receipt.answered_at_ms));
         }
+        faults.extend(received_time(request.requested_at_ms, receipt.received_at_ms));
         let epoch = (request.provider.clone(), request.data_set.clone(), request.epoch);
         let epoch_hours = self.epochs.get(&epoch).copied();
         faults.extend(self.grants.charge(index, receipt, epoch_hours, &own));
@@ -444,6 +446,20 @@ impl Content {
 /// A record that is kept before it is logged may be older than its entry, by whatever lay between, but not younger.
 fn kept_time(what: &str, entry_ms: u64, record_ms: u64) -> Option<Fault> {
     (record_ms > entry_ms).then(|| own_time(what, entry_ms, record_ms)).flatten()
+}
+
+/// A provider answers a request at once, or refuses it for its time: its grant is judged by the moment that it names.
+fn received_time(requested_ms: u64, received_ms: u64) -> Option<Fault> {
+    let off_ms = received_ms.abs_diff(requested_ms);
+    let text =
+        || format!("the provider says that it received the request {off_ms} ms away from the request's time");
+    (off_ms > TIME_TOLERANCE_MS).then(|| Fault::new(code::TIME_DIFFERS, text()))
+}
+
+/// A job is accepted when it is asked for or later ([`is_before`]).
+fn accepted_time(requested_ms: u64, accepted_ms: u64) -> Option<Fault> {
+    let text = || format!("the job was accepted {} ms before it was asked for", requested_ms - accepted_ms);
+    is_before(accepted_ms, requested_ms).then(|| Fault::new(code::TIME_DIFFERS, text()))
 }
 
 fn own_time(what: &str, entry_ms: u64, record_ms: u64) -> Option<Fault> {

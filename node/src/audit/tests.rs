@@ -155,6 +155,20 @@ fn a_receipt_that_does_not_fit_its_request_is_found() {
 }
 
 #[test]
+fn a_receipt_that_says_it_was_asked_for_at_another_time_is_found_in_both_logs() {
+    let edited = |party, change: fn(&mut Receipt)| {
+        tampered(party, "answered", |world, event| edit_receipt(world, event, change))
+    };
+    for party in [BANK, A] {
+        let later = edited(party, |receipt| receipt.received_at_ms += 300_001);
+        let earlier = edited(party, |receipt| receipt.received_at_ms -= 300_001);
+        for codes in [later, earlier] {
+            assert!(codes.contains(code::TIME_DIFFERS), "{codes:?}");
+        }
+    }
+}
+
+#[test]
 fn repeated_sessions_are_found() {
     let mut world = World::usual();
     for (party, kind) in [(BANK, "requested"), (BANK, "answered"), (A, "answered")] {

@@ -13,6 +13,7 @@ use windvane_protocols::transcript::Signed;
 
 use super::request::Sent;
 use super::{Job, JobRunner};
+use crate::clock::is_before;
 use crate::error::PeerError;
 use crate::peer::channel;
 use crate::psi::engine::{Watch, lock};
@@ -132,6 +133,9 @@ impl JobRunner {
         let body = acceptance.body();
         if body.request != *request {
             return refuse("it is about another request");
+        }
+        if is_before(body.accepted_at_ms, request.body().requested_at_ms) {
+            return refuse("it is of a time before the request");
         }
         let sizes = body.parameters.sizes();
         let ours = PsiAcceptance::parameters(request.body(), sizes.sender_rows, sizes.payload_bytes);
