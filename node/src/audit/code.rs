@@ -82,7 +82,7 @@ pub const RESTORED_AHEAD: &str = "RESTORED_AHEAD";
 pub const RELEASE_DIFFERS: &str = "RELEASE_DIFFERS";
 /// The same input came again under a grant that does not permit it.
 pub const INPUT_REPEATED: &str = "INPUT_REPEATED";
-/// A provider published two tables of a joint score under one context.
+/// A provider published two tables of a joint score under one context. As a difference: the two logs have different ones.
 pub const SECOND_TABLE: &str = "SECOND_TABLE";
 /// A release request is not signed by the requester.
 pub const RELEASE_SIGNATURE: &str = "RELEASE_SIGNATURE";
@@ -104,7 +104,8 @@ pub const RECEIPT_DIFFERS: &str = "RECEIPT_DIFFERS";
 pub const COUNTERSIGNATURE_MISSING: &str = "COUNTERSIGNATURE_MISSING";
 /// Difference: one party's log lacks a grant that the other's has.
 pub const GRANT_MISSING: &str = "GRANT_MISSING";
-/// Difference: the provider's log lacks a manifest that the requester installed.
+/// Difference: the provider's log lacks a manifest that the requester installed, of a snapshot, a delta or a table of a joint
+/// score.
 pub const MANIFEST_MISSING: &str = "MANIFEST_MISSING";
 /// Difference: a party's log has other keys than those that its partner enrolled.
 pub const KEYS_DIFFER: &str = "KEYS_DIFFER";

@@ -61,7 +61,7 @@ pub(super) struct Content {
     /// What every publication id names, with its first entry.
     ids: HashMap<PublicationId, (u64, Hash)>,
     /// Tables of joint scores by provider and context, with their first entries.
-    tables: HashMap<(PartyId, Hash), (u64, TableRoot)>,
+    pub(super) tables: HashMap<(PartyId, Hash), (u64, TableRoot)>,
     /// Parties whose grants or sessions name this log's own party.
     pub(super) partners: BTreeSet<PartyId>,
     /// Times of the first and the last entry.

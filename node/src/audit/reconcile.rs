@@ -133,6 +133,7 @@ impl<'a> Comparison<'a> {
         self.keys(self.provider, self.answering, self.requester, self.asking);
         self.grants();
         self.manifests();
+        self.tables();
         let sessions = self.sessions();
         self.report.sessions = sessions.len() as u64;
         let mut both: Vec<_> = sessions
@@ -297,6 +298,30 @@ impl<'a> Comparison<'a> {
             let text = format!("the log of {} lacks a manifest that the requester installed", self.provider);
             let places = vec![place(self.requester, entry)];
             self.lack(code::MANIFEST_MISSING, self.provider, places, None, text);
+        }
+    }
+
+    /// As [`Self::manifests`], and a table is the same in both logs: two under one context would give away the differences of
+    /// their parts.
+    fn tables(&mut self) {
+        let installed = self.asking.tables.iter().filter(|((provider, _), _)| provider == self.provider);
+        let mut installed: Vec<_> =
+            installed.map(|(key, (entry, root))| (*entry, *root, self.answering.tables.get(key))).collect();
+        installed.sort_unstable();
+        for (entry, root, theirs) in installed {
+            let mut places = vec![place(self.requester, entry)];
+            match theirs {
+                None => {
+                    let text = format!("the log of {} lacks a table that the requester has", self.provider);
+                    self.lack(code::MANIFEST_MISSING, self.provider, places, None, text);
+                }
+                Some((_, published)) if *published == root => {}
+                Some((published, _)) => {
+                    places.push(place(self.provider, *published));
+                    let text = "the logs have different tables under one context".to_owned();
+                    self.add(code::SECOND_TABLE, None, places, text);
+                }
+            }
         }
     }
 

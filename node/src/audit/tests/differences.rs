@@ -265,6 +265,25 @@ fn a_grant_that_only_one_party_ended_is_noted() {
 }
 
 #[test]
+fn a_table_of_a_joint_score_that_the_provider_has_otherwise_or_not_at_all_is_named() {
+    let compared = |published: Option<u8>| {
+        let mut world = World::usual();
+        if let Some(root) = published {
+            let event = world.table(A, root);
+            world.log(A, event);
+        }
+        let event = world.table(A, 1);
+        world.log(BANK, event);
+        let report = compare(&world);
+        assert!(report.logs.iter().all(AuditReport::is_ok), "each log by itself is good: {report}");
+        report
+    };
+    assert_eq!(differences(&compared(Some(1))), []);
+    assert_eq!(differences(&compared(Some(2))), [(code::SECOND_TABLE, None, None)]);
+    assert_eq!(differences(&compared(None)), [(code::MANIFEST_MISSING, Some("carrier-a"), None)]);
+}
+
+#[test]
 fn logs_that_cannot_be_compared_are_named() {
     let world = World::usual();
     let (bank, a) = (world.seal(BANK), world.seal(A));
