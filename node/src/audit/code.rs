@@ -50,7 +50,8 @@ pub const REQUEST_MISSING: &str = "REQUEST_MISSING";
 pub const REQUEST_DIFFERS: &str = "REQUEST_DIFFERS";
 /// A receipt is of a protocol that this version does not know.
 pub const PROTOCOL_UNKNOWN: &str = "PROTOCOL_UNKNOWN";
-/// A receipt counts other elements than were requested.
+/// A receipt counts other elements than were requested, or a set intersection was accepted over other rows, or in another way,
+/// than were.
 pub const COUNTS_DIFFER: &str = "COUNTS_DIFFER";
 /// A receipt, or the end of a grant, names a grant that is not in the log before it.
 pub const GRANT_UNKNOWN: &str = "GRANT_UNKNOWN";

@@ -15,6 +15,7 @@ use super::*;
 use crate::evidence::verify::code as files;
 
 mod differences;
+mod intersection;
 mod training;
 mod trust;
 mod world;

@@ -85,6 +85,10 @@ impl Content {
         let request = acceptance.request.body();
         let mut faults = self.grants.charge_psi(acceptance, &self.jobs.runs(&request.grant), own);
         faults.extend(accepted_time(request.requested_at_ms, acceptance.accepted_at_ms));
+        if !acceptance.follows_its_request() {
+            let text = "the acceptance is of other rows, or otherwise computed, than its request asks for";
+            faults.push(Fault::new(code::COUNTS_DIFFER, text));
+        }
         faults
     }
 

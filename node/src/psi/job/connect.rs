@@ -138,8 +138,7 @@ impl JobRunner {
             return refuse("it is of a time before the request");
         }
         let sizes = body.parameters.sizes();
-        let ours = PsiAcceptance::parameters(request.body(), sizes.sender_rows, sizes.payload_bytes);
-        if ours.ok() != Some(body.parameters) {
+        if !body.follows_its_request() {
             return refuse("its parameters do not follow from the sizes");
         }
         if request.body().payload_columns.is_empty() != (sizes.payload_bytes == 0) && sizes.sender_rows > 0 {
