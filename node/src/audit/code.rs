@@ -34,6 +34,8 @@ pub const RECEIPT_SIGNATURE: &str = "RECEIPT_SIGNATURE";
 pub const GRANT_SIGNATURE: &str = "GRANT_SIGNATURE";
 /// A manifest is not signed by its provider.
 pub const MANIFEST_SIGNATURE: &str = "MANIFEST_SIGNATURE";
+/// A provider published one epoch of a data set with two manifests.
+pub const SECOND_MANIFEST: &str = "SECOND_MANIFEST";
 /// A delta follows a publication that is not in the log before it. That an id is used twice has the code of
 /// [`windvane_protocols::lookup::delta::DeltaError::IdReused`].
 pub const DELTA_BASE: &str = "DELTA_BASE";

@@ -56,8 +56,8 @@ pub(super) struct Content {
     pub(super) jobs: Jobs,
     /// Digests of all manifests and deltas, with their entries and providers.
     pub(super) manifests: HashMap<Hash, (u64, PartyId)>,
-    /// How long every epoch goes on, in hours.
-    epochs: HashMap<(PartyId, DataSet, u64), u64>,
+    /// What every epoch was published with, first.
+    epochs: HashMap<(PartyId, DataSet, u64), Epoch>,
     /// What every publication id names, with its first entry.
     ids: HashMap<PublicationId, (u64, Hash)>,
     /// Tables of joint scores by provider and context, with their first entries.
@@ -76,6 +76,16 @@ pub(super) struct Content {
     has_first: bool,
     /// Entries that are not read yet.
     pending: Vec<(u64, Vec<u8>)>,
+}
+
+/// An epoch, by the manifest that published it.
+#[derive(Debug, Clone, Copy)]
+struct Epoch {
+    /// The manifest's entry.
+    entry: u64,
+    manifest: Hash,
+    /// How long it goes on.
+    hours: u64,
 }
 
 /// A signature to check.
@@ -387,7 +397,7 @@ impl Content {
         }
         faults.extend(received_time(request.requested_at_ms, receipt.received_at_ms));
         let epoch = (request.provider.clone(), request.data_set.clone(), request.epoch);
-        let epoch_hours = self.epochs.get(&epoch).copied();
+        let epoch_hours = self.epochs.get(&epoch).map(|epoch| epoch.hours);
         faults.extend(self.grants.charge(index, receipt, epoch_hours, &own));
         faults.into_iter().map(|fault| fault.of(request.session)).collect()
     }

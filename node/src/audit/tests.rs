@@ -252,6 +252,29 @@ fn uses_outside_their_grant_are_found() {
 }
 
 #[test]
+fn an_epoch_has_one_manifest() {
+    for party in [BANK, A] {
+        let mut world = World::usual();
+        let Event::Published(signed) =
+            world.parties[party].entries[world.parties[party].first("published")].event.clone()
+        else {
+            panic!()
+        };
+        let key = world.parties[A].key().clone();
+        world.log(party, Event::Published(signed.clone()));
+        assert!(check(&world, party).is_ok(), "the same once more says nothing new");
+        let mut manifest = signed.body().clone();
+        manifest.publications[0].id = [9; 16];
+        manifest.epoch += 1;
+        world.log(party, Event::Published(Signed::sign(manifest.clone(), &key)));
+        assert!(check(&world, party).is_ok());
+        manifest.publications[0].id = [10; 16];
+        world.log(party, Event::Published(Signed::sign(manifest, &key)));
+        assert_eq!(codes(&check(&world, party)), set([code::SECOND_MANIFEST]));
+    }
+}
+
+#[test]
 fn a_use_after_the_end_of_its_grant_is_found_and_one_under_way_is_not() {
     let mut world = World::new();
     let id = world.grants[0].id;
