@@ -91,7 +91,8 @@ pub const SECOND_TABLE: &str = "SECOND_TABLE";
 pub const RELEASE_SIGNATURE: &str = "RELEASE_SIGNATURE";
 /// A training was given up by its provider, and went on, was completed or was given up otherwise in the same log.
 pub const SESSION_LAPSED: &str = "SESSION_LAPSED";
-/// A session was answered, and nothing was decided about some of its customers.
+/// A session was answered, and nothing was decided about some of its customers; or a requester has the receipt of a set
+/// intersection or training and, before it, no commitment to its result.
 pub const DECISION_MISSING: &str = "DECISION_MISSING";
 
 /// Difference: one party's log lacks a session that the other's has.

@@ -103,6 +103,14 @@ fn a_set_intersection_holds_in_both_logs_and_reconciles() {
 }
 
 #[test]
+fn a_bank_without_the_result_of_a_set_intersection_that_was_completed_is_found() {
+    let mut world = intersected(|_| ());
+    let index = world.parties[BANK].first("psi result");
+    world.parties[BANK].entries.remove(index);
+    assert_eq!(codes(&check(&world, BANK)), set([code::DECISION_MISSING]));
+}
+
+#[test]
 fn an_acceptance_of_other_rows_or_another_mode_than_were_asked_for_is_found() {
     let differs = [set([code::COUNTS_DIFFER]), set([code::COUNTS_DIFFER])];
     let accepted = |change: fn(&mut PsiRequest)| {

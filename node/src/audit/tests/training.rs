@@ -129,11 +129,11 @@ fn train_at(
     world.log(BANK, Event::TrainRequested(Box::new(request)));
     world.log(A, Event::TrainAccepted(Box::new(acceptance)));
     world.log(A, Event::TrainAttempted { session, peer, number: 1 });
+    world.log(BANK, Event::TrainResult { session, result: [9; 32] });
     for party in [A, BANK] {
         world.log(party, Event::TrainCompleted(Box::new(receipt.clone())));
         world.log(party, Event::Countersigned(countersignature.clone()));
     }
-    world.log(BANK, Event::TrainResult { session, result: [9; 32] });
 }
 
 fn trained() -> World {
@@ -191,6 +191,16 @@ fn a_reason_of_the_bank_explains_no_job_away_of_which_it_countersigned_the_recei
     // Without the countersignature nobody can tell.
     world.parties[A].entries.retain(|entry| entry.event.kind() != "countersigned");
     assert_eq!(difference_codes(&world), [""; 0]);
+}
+
+#[test]
+fn a_bank_without_the_result_of_a_training_that_was_completed_is_found() {
+    let mut world = trained();
+    let index = world.parties[BANK].first("train result");
+    let result = world.parties[BANK].entries.remove(index);
+    assert_eq!(codes(&check(&world, BANK)), set([code::DECISION_MISSING]));
+    world.log(BANK, result.event);
+    assert_eq!(codes(&check(&world, BANK)), set([code::DECISION_MISSING]), "it comes first");
 }
 
 #[test]
