@@ -9,7 +9,7 @@
 //! **Promised.** All failures are named, each with a stable [`code`], not the first. Without any help a single
 //! log shows any change by somebody who lacks its log key, and any record that its signer did not make. With
 //! the other side's log, it also shows what a party changed, removed or added in its own log and signed
-//! anew, as far as it concerns a session, a receipt, a grant, a manifest or a key that both have.
+//! anew, as far as it concerns a session, a receipt, a grant, a manifest, a table or a key that both have.
 //!
 //! **Not promised.** That the keys are the right ones: compare the log keys and the authorities' fingerprints,
 //! which every report names, with what the parties published, or give the key. What a party says in its own

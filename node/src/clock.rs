@@ -40,6 +40,17 @@ impl Clock for ShiftedClock {
     }
 }
 
+/// How far the clocks of two parties may be apart at most: what a node can be told to tolerate
+/// (`service.clock_tolerance_ms`), and what an audit takes for granted.
+pub(crate) const MAX_TOLERANCE_MS: u64 = 300_000;
+
+/// Whether an acceptance names a moment before its request's by more than clocks may be apart. A provider accepts a request
+/// that is no younger and no older than its tolerance, and what it does first takes time: later it may be, earlier not. By
+/// this moment it is held against the grant, which may have ended since.
+pub(crate) const fn is_before(accepted_ms: u64, requested_ms: u64) -> bool {
+    accepted_ms.saturating_add(MAX_TOLERANCE_MS) < requested_ms
+}
+
 /// A moment as RFC 3339 text, UTC.
 pub fn rfc3339(ms: u64) -> String {
     i64::try_from(ms)

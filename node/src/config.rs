@@ -7,6 +7,7 @@ use serde::Deserialize;
 use windvane_protocols::lookup::DataSet;
 use windvane_protocols::party::PartyId;
 
+use crate::clock::MAX_TOLERANCE_MS;
 use crate::toml_text;
 
 mod breaker;
@@ -178,7 +179,7 @@ pub struct VerificationConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServiceConfig {
-    /// How far a request's time may be from this clock; sessions are remembered twice as long.
+    /// How far a request's time may be from this clock, five minutes at most; sessions are remembered twice as long.
     pub clock_tolerance_ms: u64,
     /// Bytes of answers that are kept for retries.
     pub stored_answer_bytes: usize,
@@ -378,6 +379,12 @@ impl Config {
         if !(1..=64).contains(&self.service.train_sessions) {
             return rule("service.train_sessions", "is 1 to 64");
         }
+        if self.service.clock_tolerance_ms > MAX_TOLERANCE_MS {
+            return rule(
+                "service.clock_tolerance_ms",
+                "is at most 300000; an audit takes no more for granted",
+            );
+        }
         let shares = [
             ("service.psi_jobs_per_peer", self.service.psi_jobs_per_peer),
             ("service.train_sessions_per_peer", self.service.train_sessions_per_peer),
@@ -468,6 +475,17 @@ mod tests {
             let error = Config::parse(&carrier.replacen(from, to, 1)).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn a_clock_may_be_off_by_as_much_as_an_audit_takes_for_granted() {
+        let (_, carrier) = SAMPLES[1];
+        let tolerating = |ms: u64| {
+            Config::parse(&carrier.replacen("_tolerance_ms = 60000", &format!("_tolerance_ms = {ms}"), 1))
+        };
+        assert!(tolerating(MAX_TOLERANCE_MS).is_ok());
+        let error = tolerating(MAX_TOLERANCE_MS + 1).unwrap_err().to_string();
+        assert!(error.contains("service.clock_tolerance_ms"), "{error}");
     }
 
     #[test]

@@ -13,7 +13,8 @@ pub const LOG_KEY_DIFFERS: &str = "LOG_KEY_DIFFERS";
 pub const ENTRY_MALFORMED: &str = "ENTRY_MALFORMED";
 /// An entry's time lies before an earlier entry's.
 pub const TIME_BACKWARDS: &str = "TIME_BACKWARDS";
-/// A record that the node itself signed has another time than its entry.
+/// A record that the node itself signed has another time than its entry, or a provider's acceptance or receipt names a time at
+/// which the request in it was not made yet, a lookup's also one at which it was long over.
 pub const TIME_DIFFERS: &str = "TIME_DIFFERS";
 /// A public key in an entry is not a usable key.
 pub const KEY_INVALID: &str = "KEY_INVALID";
@@ -33,6 +34,8 @@ pub const RECEIPT_SIGNATURE: &str = "RECEIPT_SIGNATURE";
 pub const GRANT_SIGNATURE: &str = "GRANT_SIGNATURE";
 /// A manifest is not signed by its provider.
 pub const MANIFEST_SIGNATURE: &str = "MANIFEST_SIGNATURE";
+/// A provider published one epoch of a data set with two manifests.
+pub const SECOND_MANIFEST: &str = "SECOND_MANIFEST";
 /// A delta follows a publication that is not in the log before it. That an id is used twice has the code of
 /// [`windvane_protocols::lookup::delta::DeltaError::IdReused`].
 pub const DELTA_BASE: &str = "DELTA_BASE";
@@ -49,7 +52,8 @@ pub const REQUEST_MISSING: &str = "REQUEST_MISSING";
 pub const REQUEST_DIFFERS: &str = "REQUEST_DIFFERS";
 /// A receipt is of a protocol that this version does not know.
 pub const PROTOCOL_UNKNOWN: &str = "PROTOCOL_UNKNOWN";
-/// A receipt counts other elements than were requested.
+/// A receipt counts other elements than were requested, or a set intersection was accepted over other rows, or in another way,
+/// than were.
 pub const COUNTS_DIFFER: &str = "COUNTS_DIFFER";
 /// A receipt, or the end of a grant, names a grant that is not in the log before it.
 pub const GRANT_UNKNOWN: &str = "GRANT_UNKNOWN";
@@ -81,18 +85,20 @@ pub const RESTORED_AHEAD: &str = "RESTORED_AHEAD";
 pub const RELEASE_DIFFERS: &str = "RELEASE_DIFFERS";
 /// The same input came again under a grant that does not permit it.
 pub const INPUT_REPEATED: &str = "INPUT_REPEATED";
-/// A provider published two tables of a joint score under one context.
+/// A provider published two tables of a joint score under one context. As a difference: the two logs have different ones.
 pub const SECOND_TABLE: &str = "SECOND_TABLE";
 /// A release request is not signed by the requester.
 pub const RELEASE_SIGNATURE: &str = "RELEASE_SIGNATURE";
 /// A training was given up by its provider, and went on, was completed or was given up otherwise in the same log.
 pub const SESSION_LAPSED: &str = "SESSION_LAPSED";
-/// A session was answered, and nothing was decided about some of its customers.
+/// A session was answered, and nothing was decided about some of its customers; or a requester has the receipt of a set
+/// intersection or training and, before it, no commitment to its result.
 pub const DECISION_MISSING: &str = "DECISION_MISSING";
 
 /// Difference: one party's log lacks a session that the other's has.
 pub const SESSION_MISSING: &str = "SESSION_MISSING";
-/// Difference: the provider answered, and the requester's log has neither the receipt nor a reason.
+/// Difference: the provider answered, and the requester's log has neither the receipt nor a reason, or the requester
+/// countersigned the receipt that its log lacks: then no reason counts.
 pub const ANSWER_NOT_RECEIVED: &str = "ANSWER_NOT_RECEIVED";
 /// Difference: a request that nobody answered, and for which no log has a reason.
 pub const UNEXPLAINED: &str = "UNEXPLAINED";
@@ -102,7 +108,8 @@ pub const RECEIPT_DIFFERS: &str = "RECEIPT_DIFFERS";
 pub const COUNTERSIGNATURE_MISSING: &str = "COUNTERSIGNATURE_MISSING";
 /// Difference: one party's log lacks a grant that the other's has.
 pub const GRANT_MISSING: &str = "GRANT_MISSING";
-/// Difference: the provider's log lacks a manifest that the requester installed.
+/// Difference: the provider's log lacks a manifest that the requester installed, of a snapshot, a delta or a table of a joint
+/// score.
 pub const MANIFEST_MISSING: &str = "MANIFEST_MISSING";
 /// Difference: a party's log has other keys than those that its partner enrolled.
 pub const KEYS_DIFFER: &str = "KEYS_DIFFER";

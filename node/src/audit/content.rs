@@ -29,12 +29,13 @@ use super::jobs::Jobs;
 use super::keyring::{Keyring, Signers};
 use super::report::{Fault, Finding};
 use super::sessions::Sessions;
+use crate::clock::is_before;
 
 /// How far entries may step back in time, and a node's own signed records differ from their entries. Appends
 /// race each other by milliseconds, a batch's entries carry the time at which it began (at most a minute
-/// earlier), and an operator corrects a clock; a node tolerates the same 5 minutes between its clock and a
-/// peer's unless configured otherwise. The same time a node has to take over that a grant was ended.
-pub(super) const TIME_TOLERANCE_MS: u64 = 300_000;
+/// earlier), and an operator corrects a clock; a node tolerates no more than the same 5 minutes between its clock and a
+/// peer's. The same time a node has to take over that a grant was ended.
+pub(super) const TIME_TOLERANCE_MS: u64 = crate::clock::MAX_TOLERANCE_MS;
 
 /// Entries that are decoded and checked at a time: enough for every core, and few megabytes.
 const CHUNK: usize = 4_096;
@@ -55,12 +56,12 @@ pub(super) struct Content {
     pub(super) jobs: Jobs,
     /// Digests of all manifests and deltas, with their entries and providers.
     pub(super) manifests: HashMap<Hash, (u64, PartyId)>,
-    /// How long every epoch goes on, in hours.
-    epochs: HashMap<(PartyId, DataSet, u64), u64>,
+    /// What every epoch was published with, first.
+    epochs: HashMap<(PartyId, DataSet, u64), Epoch>,
     /// What every publication id names, with its first entry.
     ids: HashMap<PublicationId, (u64, Hash)>,
     /// Tables of joint scores by provider and context, with their first entries.
-    tables: HashMap<(PartyId, Hash), (u64, TableRoot)>,
+    pub(super) tables: HashMap<(PartyId, Hash), (u64, TableRoot)>,
     /// Parties whose grants or sessions name this log's own party.
     pub(super) partners: BTreeSet<PartyId>,
     /// Times of the first and the last entry.
@@ -75,6 +76,16 @@ pub(super) struct Content {
     has_first: bool,
     /// Entries that are not read yet.
     pending: Vec<(u64, Vec<u8>)>,
+}
+
+/// An epoch, by the manifest that published it.
+#[derive(Debug, Clone, Copy)]
+struct Epoch {
+    /// The manifest's entry.
+    entry: u64,
+    manifest: Hash,
+    /// How long it goes on.
+    hours: u64,
 }
 
 /// A signature to check.
@@ -384,8 +395,9 @@ impl Content {
             faults.extend(own_time("receipt", at_ms, receipt.received_at_ms));
             faults.extend(own_time("receipt", at_ms, receipt.answered_at_ms));
         }
+        faults.extend(received_time(request.requested_at_ms, receipt.received_at_ms));
         let epoch = (request.provider.clone(), request.data_set.clone(), request.epoch);
-        let epoch_hours = self.epochs.get(&epoch).copied();
+        let epoch_hours = self.epochs.get(&epoch).map(|epoch| epoch.hours);
         faults.extend(self.grants.charge(index, receipt, epoch_hours, &own));
         faults.into_iter().map(|fault| fault.of(request.session)).collect()
     }
@@ -444,6 +456,20 @@ impl Content {
 /// A record that is kept before it is logged may be older than its entry, by whatever lay between, but not younger.
 fn kept_time(what: &str, entry_ms: u64, record_ms: u64) -> Option<Fault> {
     (record_ms > entry_ms).then(|| own_time(what, entry_ms, record_ms)).flatten()
+}
+
+/// A provider answers a request at once, or refuses it for its time: its grant is judged by the moment that it names.
+fn received_time(requested_ms: u64, received_ms: u64) -> Option<Fault> {
+    let off_ms = received_ms.abs_diff(requested_ms);
+    let text =
+        || format!("the provider says that it received the request {off_ms} ms away from the request's time");
+    (off_ms > TIME_TOLERANCE_MS).then(|| Fault::new(code::TIME_DIFFERS, text()))
+}
+
+/// A job is accepted when it is asked for or later ([`is_before`]).
+fn accepted_time(requested_ms: u64, accepted_ms: u64) -> Option<Fault> {
+    let text = || format!("the job was accepted {} ms before it was asked for", requested_ms - accepted_ms);
+    is_before(accepted_ms, requested_ms).then(|| Fault::new(code::TIME_DIFFERS, text()))
 }
 
 fn own_time(what: &str, entry_ms: u64, record_ms: u64) -> Option<Fault> {

@@ -293,11 +293,15 @@ fn protocol(found: &str, expected: &str) -> Vec<Fault> {
     (found != expected).then(fault).into_iter().collect()
 }
 
-/// What a receipt needs before it in the log of `party`.
+/// What a receipt needs before it in the log of `party`: a requester commits to its result before the receipt is there.
 fn missing(job: &Job, party: &PartyId, acceptance: &Hash) -> Option<Fault> {
     if *party == job.requester && job.requested.is_none() {
         let text = "no entry before this one has the request that the receipt answers";
         return Some(Fault::new(code::REQUEST_MISSING, text));
+    }
+    if *party == job.requester && job.resulted.is_none() {
+        let text = "no entry before this one commits to the job's result";
+        return Some(Fault::new(code::DECISION_MISSING, text));
     }
     if *party == job.provider && job.accepted.is_none_or(|(_, accepted)| accepted != *acceptance) {
         let text = "no entry before this one has the acceptance that the receipt carries";

@@ -133,6 +133,7 @@ impl<'a> Comparison<'a> {
         self.keys(self.provider, self.answering, self.requester, self.asking);
         self.grants();
         self.manifests();
+        self.tables();
         let sessions = self.sessions();
         self.report.sessions = sessions.len() as u64;
         let mut both: Vec<_> = sessions
@@ -206,7 +207,9 @@ impl<'a> Comparison<'a> {
         self.notes.push(note);
     }
 
+    /// As [`Self::unanswered`].
     fn job_without_receipt(&mut self, id: SessionId, completed: bool, places: Vec<Place>) {
+        let signed_for = self.answering.jobs.find(&id).is_some_and(|job| job.countersigned.is_some());
         let here = self.asking.sessions.failure(&id);
         let there = self.answering.sessions.failure(&id).filter(|_| !completed);
         if !completed && self.answering.jobs.is_training(&id) {
@@ -216,7 +219,7 @@ impl<'a> Comparison<'a> {
             );
             self.notes.push(note);
         }
-        if let Some((_, code)) = here.or(there) {
+        if let Some((_, code)) = here.or(there).filter(|_| !signed_for) {
             *self.report.explained.entry(code.clone()).or_default() += 1;
             return;
         }
@@ -224,7 +227,10 @@ impl<'a> Comparison<'a> {
             true => (code::ANSWER_NOT_RECEIVED, self.requester),
             false => (code::UNEXPLAINED, self.provider),
         };
-        let text = "the job did not come to a receipt in both logs, and no log says why".to_owned();
+        let text = match signed_for {
+            true => format!("{} countersigned the job's receipt, and its log lacks it", self.requester),
+            false => "the job did not come to a receipt in both logs, and no log says why".to_owned(),
+        };
         self.lack(code, lacking, places, Some(id), text);
     }
 
@@ -295,6 +301,30 @@ impl<'a> Comparison<'a> {
         }
     }
 
+    /// As [`Self::manifests`], and a table is the same in both logs: two under one context would give away the differences of
+    /// their parts.
+    fn tables(&mut self) {
+        let installed = self.asking.tables.iter().filter(|((provider, _), _)| provider == self.provider);
+        let mut installed: Vec<_> =
+            installed.map(|(key, (entry, root))| (*entry, *root, self.answering.tables.get(key))).collect();
+        installed.sort_unstable();
+        for (entry, root, theirs) in installed {
+            let mut places = vec![place(self.requester, entry)];
+            match theirs {
+                None => {
+                    let text = format!("the log of {} lacks a table that the requester has", self.provider);
+                    self.lack(code::MANIFEST_MISSING, self.provider, places, None, text);
+                }
+                Some((_, published)) if *published == root => {}
+                Some((published, _)) => {
+                    places.push(place(self.provider, *published));
+                    let text = "the logs have different tables under one context".to_owned();
+                    self.add(code::SECOND_TABLE, None, places, text);
+                }
+            }
+        }
+    }
+
     fn session(&mut self, both: &Both<'_>) {
         match (both.received(), both.answered()) {
             (Some(received), Some(answered)) => self.answered(both, received, answered),
@@ -345,15 +375,20 @@ impl<'a> Comparison<'a> {
     }
 
     /// The requester has no receipt. Its log may say why, or the provider's that it refused; a provider that
-    /// answered has refused nothing.
+    /// answered has refused nothing, and a requester that countersigned the receipt had it, whatever it says.
     fn unanswered(&mut self, both: &Both<'_>) {
+        let signed_for = both.answering.is_some_and(|session| session.countersigned.is_some());
         let here = self.asking.sessions.failure(&both.id);
         let there = self.answering.sessions.failure(&both.id).filter(|_| both.answered().is_none());
-        if let Some((_, code)) = here.or(there) {
+        if let Some((_, code)) = here.or(there).filter(|_| !signed_for) {
             *self.report.explained.entry(code.clone()).or_default() += 1;
         } else if both.answered().is_some() {
-            let text =
-                format!("{} answered, and the log of {} lacks the receipt", self.provider, self.requester);
+            let text = match signed_for {
+                true => format!("{} countersigned the receipt, and its log lacks it", self.requester),
+                false => {
+                    format!("{} answered, and the log of {} lacks the receipt", self.provider, self.requester)
+                }
+            };
             self.lack(code::ANSWER_NOT_RECEIVED, self.requester, self.places(both), Some(both.id), text);
         } else {
             let text = "the request was not answered, and no log says why".to_owned();

@@ -15,6 +15,7 @@ use super::*;
 use crate::evidence::verify::code as files;
 
 mod differences;
+mod intersection;
 mod training;
 mod trust;
 mod world;
@@ -155,6 +156,20 @@ fn a_receipt_that_does_not_fit_its_request_is_found() {
 }
 
 #[test]
+fn a_receipt_that_says_it_was_asked_for_at_another_time_is_found_in_both_logs() {
+    let edited = |party, change: fn(&mut Receipt)| {
+        tampered(party, "answered", |world, event| edit_receipt(world, event, change))
+    };
+    for party in [BANK, A] {
+        let later = edited(party, |receipt| receipt.received_at_ms += 300_001);
+        let earlier = edited(party, |receipt| receipt.received_at_ms -= 300_001);
+        for codes in [later, earlier] {
+            assert!(codes.contains(code::TIME_DIFFERS), "{codes:?}");
+        }
+    }
+}
+
+#[test]
 fn repeated_sessions_are_found() {
     let mut world = World::usual();
     for (party, kind) in [(BANK, "requested"), (BANK, "answered"), (A, "answered")] {
@@ -234,6 +249,29 @@ fn uses_outside_their_grant_are_found() {
     world.run(1);
     assert_eq!(codes(&check(&world, A)), set([code::GRANT_UNKNOWN]));
     assert_eq!(codes(&check(&world, BANK)), set([code::GRANT_UNKNOWN]));
+}
+
+#[test]
+fn an_epoch_has_one_manifest() {
+    for party in [BANK, A] {
+        let mut world = World::usual();
+        let Event::Published(signed) =
+            world.parties[party].entries[world.parties[party].first("published")].event.clone()
+        else {
+            panic!()
+        };
+        let key = world.parties[A].key().clone();
+        world.log(party, Event::Published(signed.clone()));
+        assert!(check(&world, party).is_ok(), "the same once more says nothing new");
+        let mut manifest = signed.body().clone();
+        manifest.publications[0].id = [9; 16];
+        manifest.epoch += 1;
+        world.log(party, Event::Published(Signed::sign(manifest.clone(), &key)));
+        assert!(check(&world, party).is_ok());
+        manifest.publications[0].id = [10; 16];
+        world.log(party, Event::Published(Signed::sign(manifest, &key)));
+        assert_eq!(codes(&check(&world, party)), set([code::SECOND_MANIFEST]));
+    }
 }
 
 #[test]

@@ -139,6 +139,13 @@ impl PsiAcceptance {
         })
     }
 
+    /// Whether they are those that the request and the provider's own sizes give.
+    pub fn follows_its_request(&self) -> bool {
+        let sizes = self.parameters.sizes();
+        let follows = Self::parameters(self.request.body(), sizes.sender_rows, sizes.payload_bytes);
+        follows.ok() == Some(self.parameters)
+    }
+
     /// The salt under which both parties hash their items.
     pub fn salt(&self) -> [u8; PSI_SALT_BYTES] {
         psi_salt(&self.request.body().nonce, &self.nonce)

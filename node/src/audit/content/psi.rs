@@ -4,7 +4,7 @@ use windvane_protocols::party::PartyId;
 use windvane_protocols::psi::{PsiAcceptance, PsiReceipt, PsiRelease, PsiRequest};
 use windvane_protocols::transcript::Signed;
 
-use super::{Check, Content, Signature, kept_time, own_time};
+use super::{Check, Content, Signature, accepted_time, kept_time, own_time};
 use crate::audit::code;
 use crate::audit::report::Fault;
 
@@ -82,7 +82,14 @@ impl Content {
     }
 
     fn charge(&self, acceptance: &PsiAcceptance, own: &PartyId) -> Vec<Fault> {
-        self.grants.charge_psi(acceptance, &self.jobs.runs(&acceptance.request.body().grant), own)
+        let request = acceptance.request.body();
+        let mut faults = self.grants.charge_psi(acceptance, &self.jobs.runs(&request.grant), own);
+        faults.extend(accepted_time(request.requested_at_ms, acceptance.accepted_at_ms));
+        if !acceptance.follows_its_request() {
+            let text = "the acceptance is of other rows, or otherwise computed, than its request asks for";
+            faults.push(Fault::new(code::COUNTS_DIFFER, text));
+        }
+        faults
     }
 
     pub(super) fn made_by(&self, what: &str, party: &PartyId) -> Option<Fault> {

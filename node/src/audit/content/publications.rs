@@ -1,11 +1,12 @@
-//! Manifests and deltas: every publication id names one signed record, and every delta follows one.
+//! Manifests and deltas: every epoch has one manifest, every publication id names one signed record, and every delta follows
+//! one.
 
 use windvane_protocols::lookup::delta::{Delta, check_id};
 use windvane_protocols::lookup::manifest::Manifest;
 use windvane_protocols::lookup::row::PublicationId;
 use windvane_protocols::transcript::{Hash, Signed};
 
-use super::{Check, Content, Signature};
+use super::{Check, Content, Epoch, Signature};
 use crate::audit::code;
 use crate::audit::report::Fault;
 
@@ -18,9 +19,14 @@ impl Content {
     ) -> Vec<Fault> {
         let (body, digest) = (signed.body(), signed.digest());
         self.manifests.entry(digest).or_insert((index, body.provider.clone()));
-        let epoch = (body.provider.clone(), body.data_set.clone(), body.epoch);
-        self.epochs.entry(epoch).or_insert(body.hours());
         let mut faults = self.signed(index, Signature::Manifest(signed), checks);
+        let epoch = (body.provider.clone(), body.data_set.clone(), body.epoch);
+        let fresh = Epoch { entry: index, manifest: digest, hours: body.hours() };
+        let known = *self.epochs.entry(epoch).or_insert(fresh);
+        if known.manifest != digest {
+            let text = format!("the epoch was published with another manifest in entry {}", known.entry);
+            faults.push(Fault::new(code::SECOND_MANIFEST, text));
+        }
         faults.extend(body.publications.iter().filter_map(|p| self.named(index, p.id, digest)));
         faults
     }

@@ -5,7 +5,7 @@ use windvane_protocols::train::lapse::TrainLapse;
 use windvane_protocols::train::record::{TrainAcceptance, TrainReceipt, TrainRequest};
 use windvane_protocols::transcript::Signed;
 
-use super::{Check, Content, Signature, kept_time};
+use super::{Check, Content, Signature, accepted_time, kept_time};
 use crate::audit::report::Fault;
 
 impl Content {
@@ -93,6 +93,9 @@ impl Content {
     }
 
     fn charge_train(&self, acceptance: &TrainAcceptance, own: &PartyId) -> Vec<Fault> {
-        self.grants.charge_train(acceptance, &self.jobs.trainings(&acceptance.request.body().grant), own)
+        let request = acceptance.request.body();
+        let mut faults = self.grants.charge_train(acceptance, &self.jobs.trainings(&request.grant), own);
+        faults.extend(accepted_time(request.requested_at_ms, acceptance.accepted_at_ms));
+        faults
     }
 }

@@ -178,6 +178,33 @@ fn an_answer_that_was_lost_is_a_difference_unless_the_bank_said_why() {
 }
 
 #[test]
+fn a_reason_of_the_bank_explains_no_answer_away_that_it_countersigned() {
+    let mut world = World::usual();
+    let index = world.parties[BANK].first("answered");
+    let session = session_of(&world, BANK, index);
+    let Event::Answered(receipt) = world.parties[BANK].entries[index].event.clone() else { panic!() };
+    let key = world.parties[BANK].key().clone();
+    world.parties[BANK].entries.retain(|entry| match &entry.event {
+        Event::Answered(answered) => *answered != receipt,
+        Event::Decided(decided) => decided.asked.iter().all(|asked| asked.session.to_string() != session),
+        _ => true,
+    });
+    for entry in &mut world.parties[BANK].entries {
+        let Event::Countersigned(signed) = &mut entry.event else { continue };
+        let mut body = signed.body().clone();
+        body.receipts.retain(|digest| *digest != receipt.digest());
+        *signed = Signed::sign(body, &key);
+    }
+    let (peer, asked) = (world.parties[A].id.clone(), receipt.body().request.body().session);
+    world.log(BANK, Event::Failed { session: Some(asked), peer, code: "DEADLINE_EXCEEDED".into() });
+    let report = compare(&world);
+    assert!(report.logs.iter().all(AuditReport::is_ok), "each log by itself is good: {report}");
+    let lacks = (code::ANSWER_NOT_RECEIVED, Some("bank"), Some(session.as_str()));
+    assert_eq!(differences(&report), [lacks]);
+    assert!(report.pairs.iter().all(|pair| pair.explained.is_empty()), "{report}");
+}
+
+#[test]
 fn a_request_that_nobody_answered_is_a_difference_unless_somebody_said_why() {
     let mut world = World::new();
     let session = world.run(1)[0];
@@ -235,6 +262,25 @@ fn a_grant_that_only_one_party_ended_is_noted() {
     assert_eq!(report.notes, [format!("grant {id} was ended in the log of carrier-a alone")]);
     world.log(BANK, Event::GrantEnded(id));
     assert_eq!(compare(&world).notes, [""; 0]);
+}
+
+#[test]
+fn a_table_of_a_joint_score_that_the_provider_has_otherwise_or_not_at_all_is_named() {
+    let compared = |published: Option<u8>| {
+        let mut world = World::usual();
+        if let Some(root) = published {
+            let event = world.table(A, root);
+            world.log(A, event);
+        }
+        let event = world.table(A, 1);
+        world.log(BANK, event);
+        let report = compare(&world);
+        assert!(report.logs.iter().all(AuditReport::is_ok), "each log by itself is good: {report}");
+        report
+    };
+    assert_eq!(differences(&compared(Some(1))), []);
+    assert_eq!(differences(&compared(Some(2))), [(code::SECOND_TABLE, None, None)]);
+    assert_eq!(differences(&compared(None)), [(code::MANIFEST_MISSING, Some("carrier-a"), None)]);
 }
 
 #[test]

@@ -57,6 +57,17 @@ fn charter(world: &World) -> Charter {
 
 /// What both sides log of a training from its request to its countersignature.
 fn train(world: &mut World, session: SessionId, names: &[&str], change: impl Fn(&mut Charter)) {
+    train_at(world, session, names, (0, 0), change);
+}
+
+/// The same, going on some time after the request, with an acceptance that says that it was made some time before that.
+fn train_at(
+    world: &mut World,
+    session: SessionId,
+    names: &[&str],
+    (after_ms, before_ms): (u64, u64),
+    change: impl Fn(&mut Charter),
+) {
     let (bank, carrier) = (world.parties[BANK].key().clone(), world.parties[A].key().clone());
     let mut charter = charter(world);
     change(&mut charter);
@@ -79,13 +90,14 @@ fn train(world: &mut World, session: SessionId, names: &[&str], change: impl Fn(
         requested_at_ms: world.now_ms,
     };
     let request = Signed::sign(request, &bank);
+    world.now_ms += after_ms;
     let acceptance = TrainAcceptance {
         request: request.clone(),
         announcement: Signed::sign(announcement, &carrier),
         bins: vec![3; 2],
         names: names.iter().map(|name| (*name).to_owned()).collect(),
         input: [3; 32],
-        accepted_at_ms: world.now_ms,
+        accepted_at_ms: world.now_ms - before_ms,
     };
     let acceptance = Signed::sign(acceptance, &carrier);
     let receipt = TrainReceipt {
@@ -117,11 +129,11 @@ fn train(world: &mut World, session: SessionId, names: &[&str], change: impl Fn(
     world.log(BANK, Event::TrainRequested(Box::new(request)));
     world.log(A, Event::TrainAccepted(Box::new(acceptance)));
     world.log(A, Event::TrainAttempted { session, peer, number: 1 });
+    world.log(BANK, Event::TrainResult { session, result: [9; 32] });
     for party in [A, BANK] {
         world.log(party, Event::TrainCompleted(Box::new(receipt.clone())));
         world.log(party, Event::Countersigned(countersignature.clone()));
     }
-    world.log(BANK, Event::TrainResult { session, result: [9; 32] });
 }
 
 fn trained() -> World {
@@ -164,6 +176,31 @@ fn what_is_lacking_in_one_log_is_named() {
         world.parties[party].entries.remove(index);
         assert!(difference_codes(&world).contains(&expected), "{kind}");
     }
+}
+
+#[test]
+fn a_reason_of_the_bank_explains_no_job_away_of_which_it_countersigned_the_receipt() {
+    let mut world = trained();
+    let removed = ["train completed", "countersigned", "train result"];
+    world.parties[BANK].entries.retain(|entry| !removed.contains(&entry.event.kind()));
+    let peer = world.parties[A].id.clone();
+    world.log(BANK, Event::Failed { session: Some(SESSION), peer, code: "DEADLINE_EXCEEDED".into() });
+    let report = compare(&world);
+    assert!(report.logs.iter().all(AuditReport::is_ok), "each log by itself is good: {report}");
+    assert_eq!(difference_codes(&world), [code::ANSWER_NOT_RECEIVED]);
+    // Without the countersignature nobody can tell.
+    world.parties[A].entries.retain(|entry| entry.event.kind() != "countersigned");
+    assert_eq!(difference_codes(&world), [""; 0]);
+}
+
+#[test]
+fn a_bank_without_the_result_of_a_training_that_was_completed_is_found() {
+    let mut world = trained();
+    let index = world.parties[BANK].first("train result");
+    let result = world.parties[BANK].entries.remove(index);
+    assert_eq!(codes(&check(&world, BANK)), set([code::DECISION_MISSING]));
+    world.log(BANK, result.event);
+    assert_eq!(codes(&check(&world, BANK)), set([code::DECISION_MISSING]), "it comes first");
 }
 
 #[test]
@@ -325,16 +362,25 @@ const DAY_MS: u64 = 86_400_000;
 fn an_acceptance_may_be_logged_long_after_it_was_kept_and_not_before_it_was_made() {
     let mut world = trained();
     let index = world.parties[A].first("train accepted");
-    let Event::TrainAccepted(kept) = world.parties[A].entries[index].event.clone() else { panic!() };
-    let mut at = |accepted_at_ms| {
-        let acceptance = TrainAcceptance { accepted_at_ms, ..kept.body().clone() };
-        let acceptance = Signed::sign(acceptance, world.parties[A].key());
-        world.parties[A].entries[index].event = Event::TrainAccepted(Box::new(acceptance));
+    let made = acceptance(&world).body().accepted_at_ms;
+    let mut at = |at_ms| {
+        world.parties[A].entries[index].at_ms = at_ms;
         codes(&check(&world, A))
     };
-    let made = kept.body().accepted_at_ms;
-    assert!(!at(made - DAY_MS).contains(code::TIME_DIFFERS));
-    assert!(at(made + DAY_MS).contains(code::TIME_DIFFERS));
+    assert!(!at(made + DAY_MS).contains(code::TIME_DIFFERS));
+    assert!(at(made - DAY_MS).contains(code::TIME_DIFFERS));
+}
+
+#[test]
+fn a_training_may_be_accepted_long_after_it_was_asked_for_and_not_before() {
+    let accepted = |after_ms: u64, before_ms: u64| {
+        let mut world = World::with(permits);
+        train_at(&mut world, SESSION, &[], (after_ms, before_ms), |_| ());
+        [BANK, A].map(|party| codes(&check(&world, party)).contains(code::TIME_DIFFERS))
+    };
+    assert_eq!(accepted(DAY_MS / 2, 0), [false; 2]);
+    assert_eq!(accepted(0, 300_000), [false; 2]);
+    assert_eq!(accepted(0, 300_001), [true; 2]);
 }
 
 #[test]

@@ -25,6 +25,8 @@ use windvane_protocols::lookup::provider::{Circumstances, EpochKeys};
 use windvane_protocols::lookup::schema::Schema;
 use windvane_protocols::oprf::PrivateKey;
 use windvane_protocols::party::{PartyId, SessionId};
+use windvane_protocols::score::table::manifest::TableManifest;
+use windvane_protocols::score::table::parts::{Coverage, PartTerms};
 use windvane_protocols::secret::Secret;
 use windvane_protocols::transcript::{Record as _, Signed};
 
@@ -230,6 +232,21 @@ impl World {
         self.log(BANK, Event::Published(signed));
         self.manifests.push(manifest);
         self.epochs.push(keys);
+    }
+
+    /// A carrier's table of a joint score, of which its root alone matters here.
+    pub(super) fn table(&self, carrier: usize, root: u8) -> Event {
+        let manifest = TableManifest {
+            provider: self.parties[carrier].id.clone(),
+            group: "risk".parse().unwrap(),
+            epoch: 1,
+            context: [7; 64],
+            segments: 1,
+            root: [root; 32],
+            parts: PartTerms { default: 0, distinct: 1, coverage: Coverage::Alone, overlap_permille: 1_000 },
+            built_at_ms: self.now_ms,
+        };
+        Event::ScorePublished(Signed::sign(manifest, self.parties[carrier].key()))
     }
 
     /// Both carriers are asked about some customers, and the bank decides.

@@ -13,6 +13,7 @@ use windvane_protocols::transcript::Signed;
 
 use super::request::Sent;
 use super::{Job, JobRunner};
+use crate::clock::is_before;
 use crate::error::PeerError;
 use crate::peer::channel;
 use crate::psi::engine::{Watch, lock};
@@ -133,9 +134,11 @@ impl JobRunner {
         if body.request != *request {
             return refuse("it is about another request");
         }
+        if is_before(body.accepted_at_ms, request.body().requested_at_ms) {
+            return refuse("it is of a time before the request");
+        }
         let sizes = body.parameters.sizes();
-        let ours = PsiAcceptance::parameters(request.body(), sizes.sender_rows, sizes.payload_bytes);
-        if ours.ok() != Some(body.parameters) {
+        if !body.follows_its_request() {
             return refuse("its parameters do not follow from the sizes");
         }
         if request.body().payload_columns.is_empty() != (sizes.payload_bytes == 0) && sizes.sender_rows > 0 {

@@ -75,8 +75,9 @@ impl JobRunner {
             let folder = lock(&job.folder);
             Summary::of(&folder, &parameters, &self.keys.storage)?.commit(&folder.secret("result-salt")?)
         };
+        // The result first: a log that is read or cut in between has no receipt without it.
         let events =
-            vec![Event::PsiCompleted(Box::new(receipt.clone())), Event::PsiResult { session, result }];
+            vec![Event::PsiResult { session, result }, Event::PsiCompleted(Box::new(receipt.clone()))];
         self.log.append(self.clock.now_ms(), events).await?;
         // From here on somebody countersigns it, whatever ends the job.
         countersign_later(&self.store, &receipt)?;

@@ -25,6 +25,7 @@ use super::model::Model;
 use super::plan::Member;
 use super::unit::{JointUnit, each};
 use super::{BankStage, TrainRunner};
+use crate::clock::is_before;
 use crate::functions::{Function, check_job};
 use crate::peer::channel;
 use crate::policy::is_of_time_or_grant;
@@ -398,6 +399,9 @@ fn accepted(
     }
     if acceptance.body().request != *request {
         return refuse("it is about another request");
+    }
+    if is_before(acceptance.body().accepted_at_ms, request.body().requested_at_ms) {
+        return refuse("it is of a time before the request");
     }
     let known = job.folder().read::<TrainAcceptance>(link.party(), Document::Acceptance)?;
     match known {

@@ -180,7 +180,8 @@ impl TrainRunner {
         faults.into_iter().find(|(fault, _)| *fault).map(|(_, what)| what)
     }
 
-    /// Logs receipts and the result once, and countersigns.
+    /// Logs the result and receipts once, and countersigns. The result comes first: a log that is read or cut in between has
+    /// no receipt without it.
     async fn log_receipts(
         &self,
         job: &Job,
@@ -193,7 +194,7 @@ impl TrainRunner {
         let events = fresh.iter().flat_map(|(_, receipt)| {
             let session = receipt.body().request().session;
             let completed = Event::TrainCompleted(Box::new((*receipt).clone()));
-            [completed, Event::TrainResult { session, result }]
+            [Event::TrainResult { session, result }, completed]
         });
         let events: Vec<_> = events.collect();
         if !events.is_empty() {
