@@ -7,7 +7,7 @@
 //!
 //! `WINDVANE_CRASH_CALLS=all` makes every counted system call fail and kill in turn; without it a spread of them.
 
-#![expect(clippy::print_stderr, reason = "what was hit, or was not run, must be said")]
+#![expect(clippy::print_stderr, reason = "what was hit is wanted in the output")]
 
 use std::collections::BTreeMap;
 
@@ -24,6 +24,7 @@ mod recovery;
 mod retire;
 mod scenario;
 
+use crate::say::say;
 use calls::{Effect, Fault, Sample};
 use process::{Ended, Template};
 use recovery::recover;
@@ -65,7 +66,7 @@ impl Tally {
 /// Makes system calls of a scenario fail, or kill, one after another.
 async fn in_turn(scenario: Scenario, sample: Sample) {
     if !calls::available() {
-        eprintln!("NOT RUN: {scenario:?} on a failing disk needs strace and the right to trace");
+        say(format_args!("NOT RUN: {scenario:?} on a failing disk needs strace and the right to trace"));
         return;
     }
     let template = Template::new().await;

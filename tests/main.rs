@@ -18,6 +18,7 @@ mod quotas;
 mod recorder;
 mod reload;
 mod retention;
+mod say;
 mod scan;
 mod score;
 mod screen;

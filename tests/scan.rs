@@ -33,13 +33,14 @@ pub(crate) use record::append;
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
 use places::{Kind, Place, census, places};
 use searcher::Searcher;
+
+use crate::say::say;
 
 /// Everything that the node and its dependencies can say.
 const FILTER: &str = "trace";
@@ -66,7 +67,7 @@ fn nothing_that_a_node_leaves_behind_holds_an_identity() {
     account(&places);
     let (needles, seconds) = (searcher.len(), begun.elapsed().as_secs_f64());
     let line = format!("{needles} needles, {planted} plants found, {} finds", found.len());
-    writeln!(std::io::stderr(), "{line}, {seconds:.1} s of which {operated:.1} s operations").unwrap();
+    say(format_args!("{line}, {seconds:.1} s of which {operated:.1} s operations"));
     assert!(
         found.is_empty(),
         "identities were found:\n{}",
@@ -76,12 +77,11 @@ fn nothing_that_a_node_leaves_behind_holds_an_identity() {
 
 /// Says what was scanned.
 fn account(places: &[Place]) {
-    let mut out = std::io::stderr();
     for (kind, (count, bytes)) in census(places) {
-        writeln!(out, "{kind}: {count} places, {bytes} bytes").unwrap();
+        say(format_args!("{kind}: {count} places, {bytes} bytes"));
     }
     let bytes: usize = places.iter().map(|place| place.bytes.len()).sum();
-    writeln!(out, "in all {} places, {bytes} bytes", places.len()).unwrap();
+    say(format_args!("in all {} places, {bytes} bytes", places.len()));
 }
 
 /// Runs the operations in a process whose output is kept.

@@ -58,6 +58,7 @@ use windvane::verification::{Colour, MatchResult, Mismatch, VerificationReport};
 use windvane_world::Date;
 
 use crate::lab::{Lab, bank_of, inquiry, terms};
+use crate::say::say;
 use figures::Table;
 use subscribers::{Subscriber, read, rows};
 
@@ -74,7 +75,7 @@ const TOLERANCE: f64 = 0.01;
 
 /// The feature file's text, from the folder of real data that `WINDVANE_DATA` names or the one beside the workspace; says
 /// why where there is none.
-#[expect(clippy::print_stderr, reason = "a skipped test must say so")]
+#[expect(clippy::print_stderr, reason = "the seed is wanted in the output")]
 pub(crate) fn feature_file() -> Option<String> {
     let data = std::env::var("WINDVANE_DATA");
     let data = data.unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data").to_owned());
@@ -82,7 +83,7 @@ pub(crate) fn feature_file() -> Option<String> {
     let text = std::fs::read_to_string(&path);
     match &text {
         Ok(_) => eprintln!("seed {SEED}"),
-        Err(error) => eprintln!("SKIPPED: the real subscribers are not at {path}: {error}"),
+        Err(error) => say(format_args!("NOT RUN: the real subscribers are not at {path}: {error}")),
     }
     text.ok()
 }

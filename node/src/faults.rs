@@ -24,6 +24,8 @@ pub enum Bug {
     LogAfterReply,
     /// A delta is published under an id that an earlier epoch's publication has.
     PublicationIdReused,
+    /// A task of the node panics after the reply.
+    PanicAfterReply,
 }
 
 /// The publication ids of a provider that draws one of them again.
@@ -52,6 +54,7 @@ pub(crate) fn after_the_reply(provider: Arc<Provider>, answer: &Answer) {
                 provider.policy().recount(body.request.body(), body.scored, body.received_at_ms);
             }
             Bug::PublicationIdReused => {}
+            Bug::PanicAfterReply => panic!("a deliberate bug"),
             Bug::LogAfterReply => {
                 let entry = Entry::new(body.answered_at_ms, Event::Answered(Box::new(receipt.clone())));
                 let requester = body.request.body().requester.clone();

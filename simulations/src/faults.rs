@@ -28,7 +28,8 @@
 //! clock, which does not know of virtual hours.
 //!
 //! **Invariants** ([`ledger`]) are held at every answer and whenever a log is read, and at the end of a seed by the
-//! auditor's own code: every log by itself and both sides of every call against each other.
+//! auditor's own code: every log by itself and both sides of every call against each other. A table says of each how
+//! often it was held. A panic of whatever runs for a seed is a violation ([`panics`]).
 //!
 //! # What is the same for one seed
 //!
@@ -49,6 +50,7 @@ pub mod ledger;
 pub mod machine;
 pub mod net;
 pub mod operation;
+pub mod panics;
 pub mod people;
 pub mod report;
 pub mod run;

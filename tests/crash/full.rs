@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use super::process::{ROOT, Template, Told};
 use super::recovery::recover_at;
 use super::scenario::Scenario;
+use crate::say::say;
 
 const PLACE: &str = "WINDVANE_TEST_PLACE";
 
@@ -31,7 +32,7 @@ async fn a_full_disk_is_a_stated_error_and_work_goes_on_when_there_is_room() {
     let done = done.unwrap();
     let errors = String::from_utf8_lossy(&done.stderr);
     if done.status.code() == Some(99) || errors.contains("unshare:") {
-        eprintln!("NOT RUN: a full disk needs root and mount namespaces");
+        say("NOT RUN: a full disk needs root and mount namespaces");
         return;
     }
     assert!(done.status.success(), "{errors}");

@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde::Serialize;
 use windvane_world::write_carrier_stream;
 
-use super::{BASE, filesystem, process, show};
+use super::{BASE, conclude, filesystem, process};
 use crate::admin::Admin;
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -51,10 +51,7 @@ impl BuildBench {
     pub fn run(&self) -> Result<BuildFigures, DemoError> {
         let place = Place::new(self.dir.as_deref(), Path::new(BASE))?;
         let figures = self.measure(place.path());
-        place.remove();
-        let figures = figures?;
-        show(&figures, self.json)?;
-        Ok(figures)
+        conclude(&place, self.json, figures, |_| None)
     }
 
     fn measure(&self, dir: &Path) -> Result<BuildFigures, DemoError> {

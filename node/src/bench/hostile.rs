@@ -16,7 +16,7 @@ use tokio::task::block_in_place;
 use windvane_protocols::party::PartyId;
 
 use super::load::Load;
-use super::{filesystem, in_place, process};
+use super::{filesystem, judged_in_place, process};
 use crate::config::Config;
 use crate::demo::{DemoError, note, percentile, read_cases, rounded, simulate};
 use crate::error::NodeError;
@@ -76,6 +76,19 @@ pub struct HostileFigures {
     pub filesystem: String,
     /// Attack by attack.
     pub attacks: Vec<AttackFigures>,
+    /// Whether no honest verification failed.
+    pub good: bool,
+}
+
+impl HostileFigures {
+    /// What was wrong, if anything.
+    fn wrong(&self) -> Option<String> {
+        let failed = |figures: &AttackFigures| {
+            let why = figures.honest_failure.as_deref()?;
+            Some(format!("an honest verification failed under {}: {why}", figures.attack.as_str()))
+        };
+        self.attacks.iter().find_map(failed)
+    }
 }
 
 /// What one attack did.
@@ -105,9 +118,10 @@ impl HostileBench {
     /// Measures and prints; progress goes to standard error. Needs a runtime of several threads.
     ///
     /// # Errors
-    /// [`DemoError`].
+    /// [`DemoError`]; [`DemoError::Wrong`] after figures that are not good.
     pub async fn run(&self) -> Result<HostileFigures, DemoError> {
-        in_place(self.dir.as_deref(), self.json, async |dir| self.measure(dir).await).await
+        let measure = async |dir: &Path| self.measure(dir).await;
+        judged_in_place(self.dir.as_deref(), self.json, measure, HostileFigures::wrong).await
     }
 
     async fn measure(&self, dir: &Path) -> Result<HostileFigures, DemoError> {
@@ -127,7 +141,8 @@ impl HostileBench {
             attacks.push(self.one(&fleet, &plan.program, &load, attack).await?);
         }
         block_in_place(|| fleet.stop())?;
-        Ok(HostileFigures { per_second: self.per_second, filesystem, attacks })
+        let good = attacks.iter().all(|figures: &AttackFigures| figures.honest_failure.is_none());
+        Ok(HostileFigures { per_second: self.per_second, filesystem, attacks, good })
     }
 
     async fn one(

@@ -4,7 +4,7 @@
 //! The hits of both are compared with the truth, customer by customer, with their tags. One carrier; every 20th
 //! number stands on its list.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -267,19 +267,21 @@ async fn screen(
 fn compare(path: &Path, expected: &BTreeMap<String, &'static str>) -> Result<(), DemoError> {
     let wrong = |what: String| DemoError::Wrong(format!("{}: {what}", path.display()));
     let mut reader = csv::Reader::from_path(path).map_err(|error| wrong(error.to_string()))?;
-    let mut found = 0;
+    let mut found = BTreeSet::new();
     for record in reader.records() {
         let record = record.map_err(|error| wrong(error.to_string()))?;
         if record.get(3) != expected.get(&record[0]).copied() {
             return Err(wrong(format!("{} is not listed so", &record[0])));
         }
-        found += 1;
+        if !found.insert(record[0].to_owned()) {
+            return Err(wrong(format!("{} is listed twice", &record[0])));
+        }
     }
     // Every hit is one that must be, and none comes twice.
-    if found == expected.len() {
+    if found.len() == expected.len() {
         Ok(())
     } else {
-        Err(wrong(format!("{found} hits, {} expected", expected.len())))
+        Err(wrong(format!("{} hits, {} expected", found.len(), expected.len())))
     }
 }
 
@@ -332,5 +334,8 @@ mod tests {
         {
             assert!(compare(&path, &truth(wrong)).is_err());
         }
+        // As many rows as there are hits.
+        std::fs::write(&path, "客户号,网点,来源,标签\nKH1,W1,a,bulk_sms\nKH1,W1,a,bulk_sms\n").unwrap();
+        assert!(compare(&path, &truth(&right)).is_err());
     }
 }

@@ -63,7 +63,7 @@ pub(super) enum BenchCommand {
     },
     /// Change certificates, revocation list, epochs and snapshots under load, each twice, and revoke a peer
     Reload {
-        /// How long the load lasts
+        /// How long the load lasts; when the changes take longer, the figures are not good and the command fails
         #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(5..=3_600))]
         seconds: u64,
         /// Verifications a second
@@ -132,7 +132,7 @@ pub(super) enum BenchCommand {
         #[command(flatten)]
         place: Place,
     },
-    /// Measure a carrier's node, and an honest bank's verifications, while a partner attacks
+    /// Measure a carrier's node, and an honest bank's verifications, none of which may fail, while a partner attacks
     Hostile {
         /// How long each attack runs, and the quiet load before it
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]

@@ -1,6 +1,6 @@
 //! What was promised, and what the logs say: the invariants that hold at every moment.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -41,11 +41,13 @@ pub enum Invariant {
     Publications,
     /// A node starts again on what its last run left, and stops when it is told to.
     Recovery,
+    /// Nothing panics.
+    Panics,
 }
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Quota,
         Self::Grant,
         Self::Acknowledged,
@@ -55,6 +57,7 @@ impl Invariant {
         Self::Revocation,
         Self::Publications,
         Self::Recovery,
+        Self::Panics,
     ];
 }
 
@@ -100,6 +103,9 @@ impl fmt::Display for Promise {
     }
 }
 
+/// How often each invariant was held against what happened.
+pub type Checks = BTreeMap<Invariant, u64>;
+
 /// One machine's log, as far as it was read.
 #[derive(Debug, Default)]
 struct Log {
@@ -119,7 +125,7 @@ struct Inner {
     kept: HashSet<(&'static str, Promise)>,
     logs: HashMap<&'static str, Log>,
     violations: Vec<Violation>,
-    checks: u64,
+    checks: Checks,
 }
 
 /// What was promised and seen in one seed.
@@ -142,7 +148,7 @@ impl Ledger {
 
     /// Holds a condition.
     pub fn hold(&self, invariant: Invariant, operation: u64, condition: bool, text: impl FnOnce() -> String) {
-        self.lock().checks += 1;
+        *self.lock().checks.entry(invariant).or_default() += 1;
         if !condition {
             self.violate(invariant, operation, text());
         }
@@ -158,9 +164,9 @@ impl Ledger {
         self.lock().violations.clone()
     }
 
-    /// Conditions that were held so far.
-    pub fn checks(&self) -> u64 {
-        self.lock().checks
+    /// Conditions that were held so far, by invariant.
+    pub fn checks(&self) -> Checks {
+        self.lock().checks.clone()
     }
 
     /// Entries that were read in all logs.
@@ -180,16 +186,17 @@ impl Ledger {
         let mut inner = self.lock();
         let inner = &mut *inner;
         let log = inner.logs.entry(machine).or_default();
-        let mut found = Vec::new();
-        if let Err(text) = log.read(dir, again, &mut inner.checks, &mut found) {
-            found.push((Invariant::AppendOnly, format!("the log of {machine}: {text}")));
+        let mut found = Found { checks: &mut inner.checks, told: Vec::new() };
+        if let Err(text) = log.read(dir, again, &mut found) {
+            found.tell(Invariant::AppendOnly, format!("the log of {machine}: {text}"));
         }
-        for promise in log.kept(dir, &mut found) {
+        let kept = log.kept(dir, &mut found);
+        let told = found.told.into_iter();
+        inner.violations.extend(told.map(|(invariant, text)| Violation { invariant, operation, text }));
+        for promise in kept {
             inner.promised.remove(&(machine, promise));
             inner.kept.insert((machine, promise));
         }
-        let told = found.into_iter().map(|(invariant, text)| Violation { invariant, operation, text });
-        inner.violations.extend(told);
     }
 
     /// What was said in replies of a machine must have been seen by now: its log is published and read.
@@ -204,7 +211,7 @@ impl Ledger {
 
     fn settle_those(&self, operation: u64, which: impl Fn(&(&'static str, Promise)) -> bool) {
         let mut inner = self.lock();
-        inner.checks += 1;
+        *inner.checks.entry(Invariant::Acknowledged).or_default() += 1;
         let open: Vec<_> = inner.promised.extract_if(|promise, _| which(promise)).collect();
         for ((machine, promise), since) in open {
             let text = format!("the log of {machine} lacks {promise}, acknowledged in operation {since}");
@@ -217,15 +224,34 @@ impl Ledger {
     }
 }
 
-type Found = Vec<(Invariant, String)>;
+/// What is found in a log, beside how often was looked.
+struct Found<'a> {
+    checks: &'a mut Checks,
+    told: Vec<(Invariant, String)>,
+}
+
+impl Found<'_> {
+    /// Holds a condition.
+    fn hold(&mut self, invariant: Invariant, condition: bool, text: impl FnOnce() -> String) {
+        *self.checks.entry(invariant).or_default() += 1;
+        if !condition {
+            self.tell(invariant, text());
+        }
+    }
+
+    /// An invariant does not hold.
+    fn tell(&mut self, invariant: Invariant, text: impl Into<String>) {
+        self.told.push((invariant, text.into()));
+    }
+}
 
 impl Log {
     /// Checks what was read before, as far as that is cheap.
-    fn read(&mut self, dir: &Path, again: u64, checks: &mut u64, found: &mut Found) -> Result<(), String> {
+    fn read(&mut self, dir: &Path, again: u64, found: &mut Found<'_>) -> Result<(), String> {
         let reader = LogReader::open(dir).map_err(|error| error.to_string())?;
         let checkpoint = reader.checkpoint().unverified().clone();
         let size = self.entries.len() as u64;
-        *checks += 1;
+        *found.checks.entry(Invariant::AppendOnly).or_default() += 1;
         if checkpoint.size < size {
             return Err(format!("it has {} entries, and had {size}", checkpoint.size));
         }
@@ -238,22 +264,20 @@ impl Log {
         if size > 0 {
             let index = again % size;
             let entry = reader.entries(index).next().transpose().map_err(|error| error.to_string())?;
-            *checks += 1;
-            if entry.map(|(_, bytes)| digest(&bytes)) != Some(self.entries[index as usize]) {
-                found.push((Invariant::AppendOnly, format!("entry {index} has changed")));
-            }
+            let same = entry.map(|(_, bytes)| digest(&bytes)) == Some(self.entries[index as usize]);
+            found.hold(Invariant::AppendOnly, same, || format!("entry {index} has changed"));
         }
         self.checkpoints.push(checkpoint);
         Ok(())
     }
 
     /// Takes new entries; gives what they keep of what was promised.
-    fn kept(&mut self, dir: &Path, found: &mut Found) -> Vec<Promise> {
+    fn kept(&mut self, dir: &Path, found: &mut Found<'_>) -> Vec<Promise> {
         let mut kept = Vec::new();
         let Ok(reader) = LogReader::open(dir) else { return kept };
         for entry in reader.entries(self.entries.len() as u64) {
             let Ok((_, bytes)) = entry else {
-                found.push((Invariant::AppendOnly, "a published entry cannot be read".to_owned()));
+                found.tell(Invariant::AppendOnly, "a published entry cannot be read");
                 return kept;
             };
             self.entries.push(digest(&bytes));
@@ -277,45 +301,40 @@ impl Log {
                 Ok(Event::Decided(decided)) => kept.push(Promise::Decided(decided.verification)),
                 Ok(_) => {}
                 Err(error) => {
-                    found.push((Invariant::AppendOnly, format!("an entry does not parse: {error}")));
+                    found.tell(Invariant::AppendOnly, format!("an entry does not parse: {error}"));
                 }
             }
         }
         kept
     }
 
-    fn published(&mut self, id: PublicationId, digest: Hash, found: &mut Found) {
-        if *self.publications.entry(id).or_insert(digest) != digest {
-            let text = format!("publication id {} names two publications", hex::encode(id));
-            found.push((Invariant::Publications, text));
-        }
+    fn published(&mut self, id: PublicationId, digest: Hash, found: &mut Found<'_>) {
+        let is_one = *self.publications.entry(id).or_insert(digest) == digest;
+        found.hold(Invariant::Publications, is_one, || {
+            format!("publication id {} names two publications", hex::encode(id))
+        });
     }
 
-    fn answered(&mut self, receipt: &Receipt, found: &mut Found) {
+    fn answered(&mut self, receipt: &Receipt, found: &mut Found<'_>) {
         let request = receipt.request.body();
-        if !self.answered.insert(request.session) {
-            let text = format!("session {} was answered twice", request.session);
-            found.push((Invariant::Receipts, text));
-        }
+        let first = self.answered.insert(request.session);
+        found.hold(Invariant::Receipts, first, || format!("session {} was answered twice", request.session));
         let Some(grant) = self.grants.get(&request.grant) else {
-            return found.push((Invariant::Grant, format!("an answer under no grant: {}", request.grant)));
+            return found.tell(Invariant::Grant, format!("an answer under no grant: {}", request.grant));
         };
-        if !(grant.not_before_ms..=grant.not_after_ms).contains(&receipt.received_at_ms) {
-            found.push((Invariant::Grant, format!("an answer outside of the time of {}", grant.id)));
-        }
+        let in_time = (grant.not_before_ms..=grant.not_after_ms).contains(&receipt.received_at_ms);
+        found.hold(Invariant::Grant, in_time, || format!("an answer outside of the time of {}", grant.id));
         let day = receipt.received_at_ms / DAY_MS;
         for &(group, count) in &receipt.elements {
             let used = self.used.entry((grant.id, group)).or_default();
             *used += count;
             let of_day = self.days.entry((grant.id, group, day)).or_default();
             *of_day += count;
-            if *used > grant.total || *of_day > grant.per_day {
-                let text = format!(
-                    "grant {}: {used} of {} in all, {of_day} of {} in the day",
-                    grant.id, grant.total, grant.per_day
-                );
-                found.push((Invariant::Quota, text));
-            }
+            let (in_all, in_day) = (*used, *of_day);
+            found.hold(Invariant::Quota, in_all <= grant.total && in_day <= grant.per_day, || {
+                let (id, total, per_day) = (grant.id, grant.total, grant.per_day);
+                format!("grant {id}: {in_all} of {total} in all, {in_day} of {per_day} in the day")
+            });
         }
     }
 }

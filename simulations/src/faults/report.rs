@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::ledger::{Invariant, Violation};
+use super::ledger::{Checks, Invariant, Violation};
 use super::net::Counts;
 use super::run::Ran;
 
@@ -16,8 +16,8 @@ use super::run::Ran;
 pub struct Failed {
     /// The seed.
     pub seed: u64,
-    /// Operations that it was given: with fewer or more it runs otherwise.
-    pub operations: u64,
+    /// The command that runs it again.
+    pub again: String,
     /// What does not hold.
     pub violation: Violation,
 }
@@ -37,8 +37,8 @@ pub struct Report {
     pub network: BTreeMap<&'static str, u64>,
     /// Entries of all logs, each audited at its seed's end.
     pub entries: u64,
-    /// Conditions that were held while operations ran.
-    pub checks: u64,
+    /// Conditions that were held while operations ran and as logs were read, by invariant: every one is named.
+    pub checks: Checks,
     /// Violations by invariant: every invariant is named.
     pub invariants: BTreeMap<Invariant, u64>,
     /// The violations.
@@ -68,13 +68,14 @@ impl Report {
             *self.outcomes.entry(outcome).or_default() += count;
         }
         self.entries += ran.entries;
-        self.checks += ran.checks;
         for invariant in Invariant::ALL {
             self.invariants.entry(invariant).or_default();
+            *self.checks.entry(invariant).or_default() +=
+                ran.checks.get(&invariant).copied().unwrap_or_default();
         }
         for violation in ran.violations {
             *self.invariants.entry(violation.invariant).or_default() += 1;
-            self.violations.push(Failed { seed: ran.seed, operations: ran.planned, violation });
+            self.violations.push(Failed { seed: ran.seed, again: ran.again.clone(), violation });
         }
         self.last.extend(ran.last);
         self.virtual_s += ran.virtual_time.as_secs_f64();
@@ -125,16 +126,16 @@ impl fmt::Display for Report {
         }
         writeln!(f, "outcomes")?;
         self.outcomes.iter().try_for_each(|(said, count)| writeln!(f, "  {said:<28}{count:>12}"))?;
-        writeln!(f, "violations, after {} checks and the audit of {} entries", self.checks, self.entries)?;
+        let checks: u64 = self.checks.values().sum();
+        writeln!(f, "violations, after {checks} checks and the audit of {} entries", self.entries)?;
         for (invariant, count) in &self.invariants {
-            writeln!(f, "  {:<28}{count:>12}", format!("{invariant:?}"))?;
+            let checks = self.checks.get(invariant).copied().unwrap_or_default();
+            writeln!(f, "  {:<28}{count:>12} in {checks:>10} checks", format!("{invariant:?}"))?;
         }
         self.last.iter().try_for_each(|line| writeln!(f, "  {line}"))?;
-        for Failed { seed, operations, violation: Violation { invariant, operation, text } } in
-            &self.violations
-        {
+        for Failed { seed, again, violation: Violation { invariant, operation, text } } in &self.violations {
             writeln!(f, "seed {seed}, operation {operation}: {invariant:?}: {text}")?;
-            writeln!(f, "  again: faults --seed {seed} --seeds 1 --operations {operations}")?;
+            writeln!(f, "  again: {again}")?;
         }
         Ok(())
     }

@@ -17,10 +17,11 @@ use windvane_protocols::audit::entry::Entry;
 use windvane_protocols::transcript::Record as _;
 
 use super::SimulationError;
-use super::ledger::{Invariant, Violation};
+use super::ledger::{Checks, Invariant, Violation};
 use super::machine::{Machine, Place};
 use super::net::{Counts, Network, Rates};
 use super::operation::Operation;
+use super::panics::Panics;
 use super::template::{CARRIERS, Template};
 use super::time::{Outside, virtual_time};
 use super::world::World;
@@ -56,19 +57,34 @@ pub struct Plan {
     pub bug: Option<windvane::faults::Bug>,
 }
 
+impl Plan {
+    /// The command that runs it again: with other operations it runs otherwise.
+    fn again(&self) -> String {
+        let Self { seed, operations, accidents, .. } = self;
+        let calm = if *accidents { "" } else { " --calm" };
+        #[cfg(feature = "bugs")]
+        let bug = self.bug.and_then(|bug| clap::ValueEnum::to_possible_value(&bug));
+        #[cfg(feature = "bugs")]
+        let bug = bug.map_or(String::new(), |bug| format!(" --bug {}", bug.get_name()));
+        #[cfg(not(feature = "bugs"))]
+        let bug = "";
+        format!("faults --seed {seed} --seeds 1 --operations {operations}{calm}{bug}")
+    }
+}
+
 /// What became of one seed.
 #[derive(Debug, Default)]
 pub struct Ran {
     /// The seed.
     pub seed: u64,
-    /// Operations that it was to begin.
-    pub planned: u64,
+    /// The command that runs it again.
+    pub again: String,
     /// Operations carried out, by name.
     pub operations: BTreeMap<&'static str, u64>,
     /// How calls ended, by what they said.
     pub outcomes: BTreeMap<String, u64>,
-    /// Conditions that were held.
-    pub checks: u64,
+    /// Conditions that were held, by invariant.
+    pub checks: Checks,
     /// Entries in all logs at the end.
     pub entries: u64,
     /// What does not hold.
@@ -88,6 +104,7 @@ pub struct Ran {
 pub fn run(template: &Template, plan: &Plan, counts: &Arc<Counts>) -> Result<Ran, SimulationError> {
     let root = template.dir().join(format!("seed-{}", plan.seed));
     let outside = Arc::<Outside>::default();
+    let watch = Panics::watch();
     let runtime = virtual_time(&outside)?;
     let ran = runtime.block_on(async {
         let network = Network::new(plan.seed, plan.rates, counts.clone());
@@ -99,7 +116,7 @@ pub fn run(template: &Template, plan: &Plan, counts: &Arc<Counts>) -> Result<Ran
             bug: plan.bug,
         };
         let world = Arc::new(World::new(template, &place)?);
-        conduct(&world, plan).await
+        conduct(&world, plan, watch.panics()).await
     });
     // What is left of fallen nodes must not outlive their files.
     runtime.shutdown_timeout(Duration::from_secs(10));
@@ -116,19 +133,20 @@ struct Ended {
     outcome: String,
 }
 
-async fn conduct(world: &Arc<World>, plan: &Plan) -> Result<Ran, SimulationError> {
+async fn conduct(world: &Arc<World>, plan: &Plan, panics: &Panics) -> Result<Ran, SimulationError> {
     let began = tokio::time::Instant::now();
     for machine in &world.machines {
         machine.start().await?;
     }
     let keepers: Vec<_> = (0..).zip(&world.machines).map(|(i, m)| keep_up(world, m, plan.seed, i)).collect();
-    let mut ended = operate(world, plan).await;
+    let mut ended = operate(world, plan, panics).await;
     let begun = ended.iter().map(|ended| ended.number + 1).max().unwrap_or(0);
     finish(world, begun, &keepers).await;
+    hold_panics(world, panics, begun);
     ended.sort_by_key(|ended| ended.number);
     let mut ran = Ran {
         seed: plan.seed,
-        planned: plan.operations,
+        again: plan.again(),
         entries: world.ledger.entries(),
         checks: world.ledger.checks(),
         violations: world.ledger.violations(),
@@ -149,8 +167,15 @@ async fn conduct(world: &Arc<World>, plan: &Plan) -> Result<Ran, SimulationError
     Ok(ran)
 }
 
-/// Begins operations until there were enough, or something does not hold.
-async fn operate(world: &Arc<World>, plan: &Plan) -> Vec<Ended> {
+/// What panicked since this was held last: a task of an operation or of a node, or a thread.
+fn hold_panics(world: &World, panics: &Panics, number: u64) {
+    let told = panics.take();
+    world.ledger.hold(Invariant::Panics, number, told.is_empty(), || told.join("; "));
+}
+
+/// Begins operations until there were enough, or something does not hold. What becomes of one that panics stands among
+/// the panics.
+async fn operate(world: &Arc<World>, plan: &Plan, panics: &Panics) -> Vec<Ended> {
     let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
     let places = Arc::new(Semaphore::new(UNDER_WAY));
     let mut under_way = JoinSet::new();
@@ -164,9 +189,9 @@ async fn operate(world: &Arc<World>, plan: &Plan) -> Vec<Ended> {
         }
         sleep(Duration::from_secs_f64(pause / 1_000.0)).await;
         let place = places.clone().acquire_owned().await;
-        let world = world.clone();
+        let performing = world.clone();
         under_way.spawn(async move {
-            let outcome = world.perform(operation, number).await;
+            let outcome = performing.perform(operation, number).await;
             drop(place);
             Ended { number, operation, outcome }
         });
@@ -174,6 +199,7 @@ async fn operate(world: &Arc<World>, plan: &Plan) -> Vec<Ended> {
         while let Some(done) = under_way.try_join_next() {
             ended.extend(done.ok());
         }
+        hold_panics(world, panics, number);
     }
     let rest = async {
         while let Some(done) = under_way.join_next().await {
@@ -204,11 +230,8 @@ fn keep_up(world: &Arc<World>, machine: &Arc<Machine>, seed: u64, index: u64) ->
 async fn raise(world: &World, machine: &Arc<Machine>) {
     machine.bury().await;
     machine.mend();
-    if machine.up().is_none()
-        && let Err(error) = machine.start().await
-    {
-        let text = format!("{} does not start: {}: {error}", machine.name(), error.code());
-        world.ledger.violate(Invariant::Recovery, u64::MAX, text);
+    if machine.up().is_none() {
+        world.hold_recovery(machine, "does not start", machine.start().await, u64::MAX);
     }
 }
 
@@ -225,9 +248,7 @@ async fn finish(world: &Arc<World>, number: u64, keepers: &[JoinHandle<()>]) {
     settle(world).await;
     for machine in &world.machines {
         let _operator = machine.operator.lock().await;
-        if let Err(error) = machine.stop().await {
-            world.ledger.violate(Invariant::Recovery, number, format!("{}: {error}", machine.name()));
-        }
+        world.hold_recovery(machine, "does not stop", machine.stop().await, number);
     }
     let dirs: Vec<_> = world.machines.iter().map(|machine| machine.data_dir().join("log")).collect();
     for (machine, dir) in world.machines.iter().zip(&dirs) {

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::runtime::{Builder, Runtime};
 use windvane::bank::Bank;
 
+use super::panics::inherited;
+
 /// Threads outside of the runtime that work for it: each bank's, which keeps records.
 #[derive(Debug, Default)]
 pub struct Outside(Mutex<Vec<Weak<Bank>>>);
@@ -29,7 +31,8 @@ impl Outside {
     }
 }
 
-/// A runtime of one thread whose time is virtual: it stands while there is work, here or outside.
+/// A runtime of one thread whose time is virtual: it stands while there is work, here or outside. Its blocking threads are
+/// of the seed that this thread is of.
 ///
 /// # Errors
 /// The system's.
@@ -38,6 +41,7 @@ pub fn virtual_time(outside: &Arc<Outside>) -> io::Result<Runtime> {
     Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
+        .on_thread_start(inherited())
         // The runtime looks for work once more before it sleeps, and so before its time jumps.
         .on_thread_park(move || outside.wait())
         .build()

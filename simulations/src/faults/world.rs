@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use windvane::clock::Clock as _;
+use windvane::error::NodeError;
 use windvane::peer::transport::Transport;
 use windvane::verification::{ProviderAnswer, VerificationReport};
 use windvane_protocols::audit::grant::GrantId;
@@ -410,19 +411,29 @@ impl World {
         }
     }
 
+    /// Holds that a machine was started or stopped.
+    pub(super) fn hold_recovery(
+        &self,
+        machine: &Machine,
+        what: &str,
+        done: Result<(), NodeError>,
+        number: u64,
+    ) {
+        let (name, failed) = (machine.name(), done.err());
+        self.ledger.hold(Invariant::Recovery, number, failed.is_none(), || {
+            failed.map_or_else(String::new, |error| format!("{name} {what}: {}: {error}", error.code()))
+        });
+    }
+
     async fn restart(&self, machine: usize, rest: Duration, number: u64) -> Outcome {
         let machine = &self.machines[machine];
         let _operator = machine.operator.lock().await;
         if machine.is_ailing() || machine.up().is_none() {
             return "down".into();
         }
-        if let Err(error) = machine.stop().await {
-            self.ledger.violate(Invariant::Recovery, number, format!("{}: {error}", machine.name()));
-        }
+        self.hold_recovery(machine, "does not stop", machine.stop().await, number);
         sleep(rest).await;
-        if let Err(error) = machine.start().await {
-            self.ledger.violate(Invariant::Recovery, number, format!("{}: {error}", machine.name()));
-        }
+        self.hold_recovery(machine, "does not start", machine.start().await, number);
         "done".into()
     }
 

@@ -15,6 +15,7 @@ use windvane_protocols::transcript::Record as _;
 use super::super::clock::MachineClock;
 use super::super::desk::{Acknowledged, DeskError};
 use super::super::disk::Mode;
+use super::super::ledger::Invariant;
 use super::super::machine::{Machine, Place};
 use super::super::net::{Network, Rates};
 use super::super::operation::Operation;
@@ -110,6 +111,27 @@ fn a_countersignature_that_could_not_be_logged_is_not_acknowledged_when_it_comes
         carrier.stop().await.unwrap();
         let told = events(carrier).iter().filter(|event| matches!(event, Event::Countersigned(_))).count();
         assert_eq!(told, 1);
+    });
+}
+
+#[test]
+fn a_peer_that_is_revoked_is_refused_and_that_is_held() {
+    in_a_calm_world(async |world, _| {
+        let ask = Operation::Ask { carrier: 0, known: KNOWN };
+        let held = || world.ledger.checks().get(&Invariant::Revocation).copied().unwrap_or_default();
+        assert_eq!(world.perform(ask, 0).await, "answered");
+        let revoke = Operation::Revoke { requester: 1, lasting: Duration::from_secs(3) };
+        let asks = async {
+            // Longer than a revocation may take, and shorter than this one lasts.
+            sleep(Duration::from_millis(6_500)).await;
+            let before = held();
+            (before, world.perform(ask, 2).await, held())
+        };
+        let (revoked, (before, outcome, after)) = tokio::join!(world.perform(revoke, 1), asks);
+        assert_eq!((revoked.as_str(), before, after), ("renewed", 0, 1));
+        assert_ne!(outcome, "answered");
+        assert_eq!(world.perform(ask, 3).await, "answered");
+        assert!(world.ledger.is_clean(), "{:?}", world.ledger.violations());
     });
 }
 

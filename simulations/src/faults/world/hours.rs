@@ -26,15 +26,15 @@ impl World {
         sleep(ENDED_WITHIN).await;
         let bank = &self.machines[0];
         let stops = bank.up().is_some() && !bank.is_ailing();
-        if stops && let Err(error) = bank.stop().await {
-            self.ledger.violate(Invariant::Recovery, number, format!("{}: {error}", bank.name()));
+        if stops {
+            self.hold_recovery(bank, "does not stop", bank.stop().await, number);
         }
         let moved = self.move_clocks(i64::from(hours) * 3_600_000).await.unwrap_or_else(|error| {
             self.ledger.violate(Invariant::Recovery, number, format!("a state cannot be read: {error}"));
             false
         });
-        if stops && let Err(error) = bank.start().await {
-            self.ledger.violate(Invariant::Recovery, number, format!("{}: {error}", bank.name()));
+        if stops {
+            self.hold_recovery(bank, "does not start", bank.start().await, number);
         }
         if moved { "done".into() } else { "put off".into() }
     }
