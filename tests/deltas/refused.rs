@@ -131,7 +131,9 @@ async fn a_manifest_from_the_future_is_refused_beyond_the_clocks_tolerance_and_n
     // One within the tolerance is held by the next rule: its publication is another manifest's.
     forgery.forger.offer_manifest(&published(tolerance_ms));
     assert_eq!(forgery.fetch().await.unwrap_err().code(), "PUBLICATION_ID_REUSED");
-    let noted = failures(&forgery.trial.bank.0, &forgery.trial.bank.1).await;
+    let (bank, node) = &forgery.trial.bank;
+    bank.taken_over_by(node).await;
+    let noted = failures(bank, node).await;
     assert!(noted.iter().any(|code| code == "MANIFEST_TIME"), "{noted:?}");
 }
 
