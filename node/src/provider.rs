@@ -499,9 +499,13 @@ impl Provider {
         let (oldest_ms, own) = (self.oldest_ms(), self.party());
         for entry in self.shared.log.entries_from(from)? {
             let (index, bytes) = entry?;
+            let Ok(Entry { event, .. }) = Entry::decode(&bytes) else { continue };
             // Where the node asks too, the log has receipts of which others are the provider.
-            match Entry::decode(&bytes).map(|entry| entry.event) {
-                Ok(Event::Answered(receipt)) if receipt.body().request.body().provider == *own => {
+            if let Some(receipt) = event.receipt().filter(|receipt| receipt.provider == own) {
+                self.receipts.expect(receipt.digest, receipt.requester.clone(), index);
+            }
+            match event {
+                Event::Answered(receipt) if receipt.body().request.body().provider == *own => {
                     let request = receipt.body().request.body();
                     if index >= settled.counted {
                         self.policy.recount(request, receipt.body().scored, receipt.body().received_at_ms);
@@ -509,9 +513,8 @@ impl Provider {
                     if request.requested_at_ms >= oldest_ms {
                         self.sessions.mark_used(request.session);
                     }
-                    self.receipts.expect(receipt.digest(), request.requester.clone(), index);
                 }
-                Ok(Event::PsiAccepted(acceptance)) => {
+                Event::PsiAccepted(acceptance) => {
                     let request = acceptance.body().request.body();
                     self.shared.store.put_psi_run(
                         request.session.as_bytes(),
@@ -519,20 +522,13 @@ impl Provider {
                         &request.input,
                     )?;
                 }
-                Ok(Event::PsiCompleted(receipt)) if receipt.body().request().provider == *own => {
-                    self.receipts.expect(receipt.digest(), receipt.body().request().requester.clone(), index);
-                }
-                Ok(Event::TrainAccepted(acceptance)) => {
+                Event::TrainAccepted(acceptance) => {
                     self.put_train_run(acceptance.body().request.body())?;
                 }
-                Ok(Event::TrainLapsed(lapse)) => {
+                Event::TrainLapsed(lapse) => {
                     self.put_train_run(lapse.body().request())?;
                 }
-                Ok(Event::TrainCompleted(receipt)) if receipt.body().request().provider == *own => {
-                    let requester = receipt.body().request().charter.requester.clone();
-                    self.receipts.expect(receipt.digest(), requester, index);
-                }
-                Ok(Event::Countersigned(signed)) => {
+                Event::Countersigned(signed) => {
                     // Receipts from before `from` are settled already.
                     self.receipts.settle(&signed.body().receipts, &signed.body().requester);
                 }

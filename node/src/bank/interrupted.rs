@@ -115,29 +115,26 @@ fn explain_from(shared: &Shared, from: u64, concerns: impl Fn(&SessionId) -> boo
                 let request = request.body();
                 open.insert(request.session, request.provider.clone());
             }
-            // Where the node answers too, the log has receipts of which others are the requester.
-            Ok(Event::Answered(receipt)) if receipt.body().request.body().requester == shared.keys.party => {
-                let request = receipt.body().request.body();
-                if concerns(&request.session) {
-                    open.remove(&request.session);
-                    uncountersigned.insert(receipt.digest(), request.provider.clone());
-                }
-            }
-            Ok(Event::PsiCompleted(receipt)) if receipt.body().request().requester == shared.keys.party => {
-                uncountersigned.insert(receipt.digest(), receipt.body().request().provider.clone());
-            }
-            Ok(Event::TrainCompleted(receipt))
-                if receipt.body().request().charter.requester == shared.keys.party =>
-            {
-                uncountersigned.insert(receipt.digest(), receipt.body().request().provider.clone());
-            }
             Ok(Event::Countersigned(signed)) => {
                 for receipt in &signed.body().receipts {
                     uncountersigned.remove(receipt);
                 }
             }
             Ok(Event::Failed { session: Some(session), .. }) => drop(open.remove(&session)),
-            _ => {}
+            Ok(event) => {
+                // Where the node answers too, the log has receipts of which others are the requester.
+                let ours = event.receipt().filter(|receipt| *receipt.requester == shared.keys.party);
+                let Some(receipt) = ours else { continue };
+                if let Event::Answered(answered) = &event {
+                    let session = answered.body().request.body().session;
+                    if !concerns(&session) {
+                        continue;
+                    }
+                    open.remove(&session);
+                }
+                uncountersigned.insert(receipt.digest, receipt.provider.clone());
+            }
+            Err(_) => {}
         }
     }
     for (receipt, provider) in uncountersigned {

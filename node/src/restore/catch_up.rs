@@ -76,6 +76,9 @@ impl<'a> CatchUp<'a> {
 
     fn take(&mut self, at_ms: u64, event: Event) -> Result<(), NodeError> {
         let own = &self.keys.party;
+        if let Some(receipt) = event.receipt().filter(|receipt| receipt.provider != own) {
+            self.uncountersigned.insert(receipt.digest, receipt.provider.clone());
+        }
         match event {
             Event::Enrolled { keys, enrolment } => self.enrolled(&keys, &enrolment, at_ms)?,
             Event::Granted(signed) => {
@@ -92,16 +95,6 @@ impl<'a> CatchUp<'a> {
             Event::Key { purpose, public, state } => self.known_keys.take(&purpose, &public, &state),
             Event::Published(signed) => self.published(signed)?,
             Event::DeltaPublished(signed) => self.delta_published(&signed)?,
-            Event::Answered(signed) if signed.body().request.body().provider != *own => {
-                let provider = signed.body().request.body().provider.clone();
-                self.uncountersigned.insert(signed.digest(), provider);
-            }
-            Event::PsiCompleted(signed) if signed.body().request().provider != *own => {
-                self.uncountersigned.insert(signed.digest(), signed.body().request().provider.clone());
-            }
-            Event::TrainCompleted(signed) if signed.body().request().provider != *own => {
-                self.uncountersigned.insert(signed.digest(), signed.body().request().provider.clone());
-            }
             Event::Countersigned(signed) => {
                 for receipt in &signed.body().receipts {
                     self.uncountersigned.remove(receipt);

@@ -389,7 +389,38 @@ impl Record for Entry {
     }
 }
 
+/// A receipt that an entry brings, which its requester is to countersign.
+#[derive(Debug, Clone, Copy)]
+pub struct Brought<'a> {
+    /// Its digest, by which it is countersigned.
+    pub digest: Hash,
+    /// Who asked.
+    pub requester: &'a PartyId,
+    /// Who signed it.
+    pub provider: &'a PartyId,
+}
+
 impl Event {
+    /// The receipt that the entry brings: of a lookup, a set intersection or a training.
+    pub fn receipt(&self) -> Option<Brought<'_>> {
+        let (digest, requester, provider) = match self {
+            Self::Answered(receipt) => {
+                let request = receipt.body().request.body();
+                (receipt.digest(), &request.requester, &request.provider)
+            }
+            Self::PsiCompleted(receipt) => {
+                let request = receipt.body().request();
+                (receipt.digest(), &request.requester, &request.provider)
+            }
+            Self::TrainCompleted(receipt) => {
+                let request = receipt.body().request();
+                (receipt.digest(), &request.charter.requester, &request.provider)
+            }
+            _ => return None,
+        };
+        Some(Brought { digest, requester, provider })
+    }
+
     /// The name of the kind, as it stands in the log.
     pub const fn kind(&self) -> &'static str {
         match self {
