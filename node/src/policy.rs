@@ -218,7 +218,7 @@ impl Policy {
             grant.requester == *requester
                 && grant.data_sets.contains(data_set)
                 && grant.operations.contains(&operation)
-                && (grant.not_before_ms..=grant.not_after_ms).contains(&now_ms)
+                && grant.runs_at(now_ms)
         })
     }
 

@@ -22,9 +22,8 @@ pub(crate) fn best<'a>(
     now_ms: u64,
 ) -> Option<&'a Grant> {
     let names = |grant: &Grant| purpose.is_none_or(|purpose| names(grant, purpose));
-    let runs = |grant: &Grant| (grant.not_before_ms..=grant.not_after_ms).contains(&now_ms);
     // Of several that are alike the last one.
-    grants.into_iter().max_by_key(|grant| (names(grant), runs(grant)))
+    grants.into_iter().max_by_key(|grant| (names(grant), grant.runs_at(now_ms)))
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ impl<'a> Contracts<'a> {
         let ours = |grant: &&Grant| {
             grant.provider == *party
                 && permits(grant, Operation::Verify, data_set)
-                && (grant.not_before_ms..=grant.not_after_ms).contains(&self.now_ms)
+                && grant.runs_at(self.now_ms)
         };
         // The one that the node would ask under is the one to be held against.
         let grant = best(self.grants.iter().filter(ours), Some(purpose), self.now_ms);

@@ -377,6 +377,11 @@ impl Grant {
         }
     }
 
+    /// Whether a moment is within the grant's time; its end by a command is no part of it.
+    pub const fn runs_at(&self, now_ms: u64) -> bool {
+        self.not_before_ms <= now_ms && now_ms <= self.not_after_ms
+    }
+
     /// Whether the grant permits lookups in an epoch that goes on for so many hours.
     ///
     /// # Errors

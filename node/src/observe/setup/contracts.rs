@@ -57,7 +57,7 @@ impl Known<'_> {
             && grant.provider == *party
             && grant.requester == self.config.party()
             && grant.data_sets.contains(data_set)
-            && (grant.not_before_ms..=grant.not_after_ms).contains(&self.now_ms)
+            && grant.runs_at(self.now_ms)
     }
 
     fn check_snapshot(&self, partner: &Partner, data_set: &DataSet, found: &mut Setup) {
