@@ -183,14 +183,20 @@ async fn send(party: &Party, address: &str, message: EvaluateRequest) -> Option<
     client.evaluate(Call::new(message)).await.err().map(|status| PeerError::from(&status).code)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_was_refused_before_it_counted_is_not_remembered() {
-    let lab = Lab::new();
+/// A carrier that runs, a bank that it granted everything, and where it is asked.
+async fn asked(lab: &Lab) -> (Party, windvane::Node, Party, String) {
     let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
     let node = lab.start(&carrier).await;
     let address = node.grpc_address().unwrap().to_string();
     let bank = lab.bank_files(&[(&carrier, address.clone())], &terms());
     carrier.taken_over_by(&node).await;
+    (carrier, node, bank, address)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_was_refused_before_it_counted_is_not_remembered() {
+    let lab = Lab::new();
+    let (carrier, node, bank, address) = asked(&lab).await;
     let ask = || send(&bank, &address, EvaluateRequest::from(&question(&bank, &carrier, 1)));
     assert_eq!(ask().await, None);
     let id = bank.admin.grants().unwrap()[0].0.id.to_string();
@@ -206,11 +212,7 @@ async fn a_session_that_was_refused_before_it_counted_is_not_remembered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hostile_bank_gets_an_error_and_a_log_entry_for_each_attempt() {
     let lab = Lab::new();
-    let carrier = lab.carrier("carrier-a", SUBSCRIBERS);
-    let node = lab.start(&carrier).await;
-    let address = node.grpc_address().unwrap().to_string();
-    let bank = lab.bank_files(&[(&carrier, address.clone())], &terms());
-    carrier.taken_over_by(&node).await;
+    let (carrier, node, bank, address) = asked(&lab).await;
     let fresh = || EvaluateRequest::from(&question(&bank, &carrier, 1));
 
     let first = fresh();

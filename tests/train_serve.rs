@@ -275,6 +275,23 @@ impl Training {
         self.upload(TrainUploaded::Statistic(statistic), &bytes).await
     }
 
+    /// Everything to the end of the second block.
+    async fn blocks(&mut self) {
+        self.prepared().await;
+        self.block(0).await;
+        self.upload_statistic(Statistic::Residual { block: 1 }).await.unwrap();
+        self.block(1).await;
+    }
+
+    /// Everything, to the receipt of what it was ended with.
+    async fn whole(&mut self) -> (TrainFinish, Signed<TrainReceipt>) {
+        self.blocks().await;
+        self.parts(scaling(4_000)).await.unwrap();
+        let finish = self.finish_request("joint-1");
+        let receipt = self.finish(&finish).await.unwrap();
+        (finish, receipt)
+    }
+
     /// Everything before the first level.
     async fn prepared(&mut self) {
         self.open().await.unwrap();

@@ -116,13 +116,7 @@ async fn a_record_that_was_logged_before_a_kill_is_logged_again_as_it_was() {
 async fn a_session_whose_receipt_is_logged_is_through_though_a_kill_kept_its_journal_from_saying_so() {
     let mut world = World::new().await;
     let mut training = world.training(5);
-    training.prepared().await;
-    training.block(0).await;
-    training.upload_statistic(Statistic::Residual { block: 1 }).await.unwrap();
-    training.block(1).await;
-    training.parts(scaling(4_000)).await.unwrap();
-    let finish = training.finish_request("joint-1");
-    let receipt = training.finish(&finish).await.unwrap();
+    let (finish, receipt) = training.whole().await;
     // The second start finds nothing more to do, and so has no hold on the session.
     world = world.killed_before_last_fact(&training, LONG_MS).await.restarted().await;
     training.client = world.client(&world.bank);
@@ -135,13 +129,7 @@ async fn a_session_whose_receipt_is_logged_is_through_though_a_kill_kept_its_jou
 async fn a_receipt_that_a_kill_kept_back_is_had_though_the_table_is_gone_and_the_grant_ended() {
     let mut world = World::new().await;
     let mut training = world.training(5);
-    training.prepared().await;
-    training.block(0).await;
-    training.upload_statistic(Statistic::Residual { block: 1 }).await.unwrap();
-    training.block(1).await;
-    training.parts(scaling(4_000)).await.unwrap();
-    let finish = training.finish_request("joint-1");
-    let receipt = training.finish(&finish).await.unwrap();
+    let (finish, receipt) = training.whole().await;
     world = world.killed_before_last_fact(&training, 0).await;
     training.client = world.client(&world.bank);
     std::fs::remove_file(world.lab.dir.path().join("features.csv")).unwrap();

@@ -22,15 +22,6 @@ impl World {
     }
 }
 
-impl Training {
-    async fn blocks(&mut self) {
-        self.prepared().await;
-        self.block(0).await;
-        self.upload_statistic(Statistic::Residual { block: 1 }).await.unwrap();
-        self.block(1).await;
-    }
-}
-
 fn refused<T>(result: Result<T, Status>) -> String {
     code(&result.err().expect("a refusal"))
 }

@@ -28,14 +28,14 @@ const MAX_ANSWER_BYTES: usize = 1 << 20;
 pub(super) async fn examine(config: &Config) -> Vec<Finding> {
     let (shown, rest) = (config.observability.listen, config.http.as_ref().map(|http| http.listen));
     let Some(address) = [shown, rest].into_iter().flatten().find(|address| address.port() != 0) else {
-        return vec![by_log(config)];
+        return vec![by_log(has_log_open(config))];
     };
     let mut found = match tokio::time::timeout(TIMEOUT, readiness(address)).await {
         Ok(Some(Readiness { ready, findings, .. })) => {
             let what = if ready { "the node runs and is ready" } else { "the node runs and is not ready" };
             std::iter::once(Finding::note("NODE_RUNS", what, "")).chain(findings).collect()
         }
-        _ if is_held(&Layout::new(config.node.data_dir.clone()).log()) => {
+        _ if has_log_open(config) => {
             let what =
                 format!("a process has the node's log open, and none answers at http://{address}/readyz");
             let advice = "run windvane doctor where the node runs, with its configuration; where it does, the node hangs: \
@@ -50,9 +50,14 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
     found
 }
 
+/// Whether a process has the node's log open, which only the running node has.
+fn has_log_open(config: &Config) -> bool {
+    is_held(&Layout::new(config.node.data_dir.clone()).log())
+}
+
 /// What there is to say of a node that cannot be asked.
-fn by_log(config: &Config) -> Finding {
-    if is_held(&Layout::new(config.node.data_dir.clone()).log()) {
+fn by_log(is_open: bool) -> Finding {
+    if is_open {
         let what = "a process has the node's log open, and whether it can do its work cannot be asked";
         return Finding::warning("OBSERVABILITY_OFF", what, SHOW);
     }
