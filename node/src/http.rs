@@ -30,9 +30,7 @@ mod verifier;
 pub use crate::observe::health::Readiness;
 pub use app::{router, routes};
 pub use bearer::{MalformedToken, Token};
-pub use body::{
-    BatchBody, BatchItem, BatchResult, BatchResults, ConsentBody, DocumentType, Private, VerificationBody,
-};
+pub use body::{BatchBody, BatchItem, BatchResult, BatchResults, ConsentBody, Private, VerificationBody};
 pub use client::Client;
 pub use document::openapi;
 pub use health::Live;

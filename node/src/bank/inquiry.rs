@@ -13,7 +13,7 @@ pub struct Inquiry {
     pub person: Person,
     /// The bank's own code of the customer type.
     pub customer_type: Option<String>,
-    /// The code of the document's type, where there is a document ([`DocumentType`](crate::http::DocumentType)).
+    /// The code of the document's type, where there is a document ([`DocumentType`](crate::verification::DocumentType)).
     pub document_type: Option<String>,
     /// What the call is for.
     pub purpose: String,

@@ -4,7 +4,8 @@ use csv::StringRecord;
 
 use super::columns::{CONSENT, CUSTOMER_TYPE, Columns, DOCUMENT_TYPE, ID_NUMBER, NAME, PHONE, TICKET, cells};
 use super::lines::Line;
-use crate::http::{BatchItem, ConsentBody, DocumentType, Private, Problem};
+use crate::http::{BatchItem, ConsentBody, Private, Problem};
+use crate::verification::DocumentType;
 
 /// One row of the bank's file.
 #[derive(Debug)]

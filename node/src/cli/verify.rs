@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use sha2::{Digest as _, Sha256};
-use windvane::http::{Client, ConsentBody, DocumentType, Private, Token, VerificationBody};
+use windvane::http::{Client, ConsentBody, Private, Token, VerificationBody};
+use windvane::verification::DocumentType;
 use windvane_keys::files::{read_private, read_public};
 
 use super::failure::Failure;

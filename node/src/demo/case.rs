@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 
 use super::DemoError;
 use crate::fleet::PURPOSE;
-use crate::http::{ConsentBody, DocumentType, Private, VerificationBody};
+use crate::http::{ConsentBody, Private, VerificationBody};
+use crate::verification::DocumentType;
 use crate::verification::{MatchResult, ScoreReport, VerificationReport};
 
 /// Who asks.

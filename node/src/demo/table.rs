@@ -7,7 +7,7 @@ use super::figures::LatencyFigures;
 use super::outcome::Outcome;
 use super::trial::{Checked, Trial};
 use crate::fleet::{Fleet, PURPOSE};
-use crate::http::DocumentType;
+use crate::verification::DocumentType;
 use crate::verification::{Colour, MatchResult, VerificationReport};
 
 const COLUMNS: usize = 9;

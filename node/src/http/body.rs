@@ -5,12 +5,11 @@ use std::fmt;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
-use windvane_protocols::identity::DocumentKind;
 use windvane_protocols::limits::MAX_CUSTOMERS_PER_SESSION;
 use zeroize::Zeroizing;
 
 use super::problem::Problem;
-use crate::verification::VerificationReport;
+use crate::verification::{DocumentType, VerificationReport};
 
 /// What [`BatchBody`]'s parser says of too many items; `receive` turns it into its own code.
 pub(super) const TOO_MANY_ITEMS: &str = "too many items";
@@ -47,42 +46,6 @@ impl Serialize for Private {
 impl<'de> Deserialize<'de> for Private {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(Self::from)
-    }
-}
-
-/// The kind of the document whose number is asked about.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DocumentType {
-    /// A resident's number, GB 11643-1999.
-    #[default]
-    ResidentId,
-    /// A passport.
-    Passport,
-    /// A unified social credit code, GB 32100-2015.
-    SocialCredit,
-}
-
-impl DocumentType {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::ResidentId, Self::Passport, Self::SocialCredit];
-
-    /// The stable code, as in JSON and in rule files.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ResidentId => "resident_id",
-            Self::Passport => "passport",
-            Self::SocialCredit => "social_credit",
-        }
-    }
-
-    /// The kind by which the number is read.
-    pub const fn kind(self) -> DocumentKind {
-        match self {
-            Self::ResidentId => DocumentKind::ResidentId,
-            Self::Passport => DocumentKind::Passport,
-            Self::SocialCredit => DocumentKind::SocialCredit,
-        }
     }
 }
 

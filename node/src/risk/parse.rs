@@ -12,8 +12,8 @@ use super::decision::BUILT_IN;
 use super::error::{MAX_CODE_BYTES, RuleError};
 use super::rules::{Rule, Rules, When};
 use super::vocabulary::Vocabulary;
-use crate::http::DocumentType;
 use crate::toml_text;
+use crate::verification::DocumentType;
 use crate::verification::{Advice, Mismatch};
 
 /// The largest policy file, in bytes: some thousand rules.

@@ -7,7 +7,8 @@ use encoding_rs::GB18030;
 
 use super::super::lines::{Line, Lines};
 use super::*;
-use crate::http::{ConsentBody, DocumentType};
+use crate::http::ConsentBody;
+use crate::verification::DocumentType;
 
 #[tokio::test]
 async fn every_required_column_is_named_when_it_is_missing_or_repeated() {
