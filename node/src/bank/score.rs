@@ -192,7 +192,8 @@ impl ScoreCall {
     }
 
     /// Every provider restricts what is told, by the grant that it is asked under; where that names no bands, or it is not
-    /// asked, by its newest for the purpose, be that at its end: where a quorum of the others suffices, the sum has its part all the same.
+    /// asked, by its newest for the purpose, be that at its end: where a quorum of the others suffices, the sum has its part
+    /// all the same.
     fn restrict(&mut self, sessions: &[Session], restrictions: &Restrictions, purpose: &str) {
         for member in self.scoring.members() {
             let mut riding = sessions.iter().filter(|session| session.contract.party() == member);

@@ -75,8 +75,8 @@ pub fn modes(layout: &Layout) -> Vec<Finding> {
 }
 
 /// What is switched off, and which partners are suspended of those that `is_partner` knows. Verification is a problem where
-/// a command took its work, in the scope that `lookups` says, and no finding where it had none. Anything else is given up by itself, so that
-/// the node is as ready as it is wanted; what its configuration keeps off is no more than worth knowing.
+/// a command took its work, in the scope that `lookups` says, and no finding where it had none. Anything else is given up by
+/// itself, so that the node is as ready as it is wanted; what its configuration keeps off is no more than worth knowing.
 pub fn switched_off(
     functions: &Functions,
     lookups: Option<Scope>,
